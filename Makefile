@@ -1,0 +1,101 @@
+# Everything a person types. Python 3.13 and make are all that has to be there beforehand;
+# what is installed goes into .venv and .local, both ignored by git.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# Dependencies are installed without bytecode and write it when they are first imported: half the time of compiling all.
+unexport PYTHONDONTWRITEBYTECODE
+
+# A virtual environment of another project that happens to be active must not leak in.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+RUN := .venv/bin/python
+MYPY_PATHS = $(wildcard functions infra lockout local app.py)
+NO_SERVER := -m "not slow and not local_aws"
+
+.PHONY: help up down demo test unit check fix synth lock clean
+
+help: ## say what there is to type
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: install ## start the local AWS and watch devices being locked, released and expired
+	@$(RUN) -m local.demo
+
+up: install ## start the local AWS and deploy the stack to it
+	@$(RUN) -m local.up
+
+down: ## stop what `make up` started
+	@if [ -x $(RUN) ]; then $(RUN) -m local.down; fi
+
+test: install ## every test
+	@$(RUN) -m pytest
+
+unit: .venv/installed ## the tests that need no server, in seconds
+	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra)
+
+check: .venv/installed ## lint, format and types; changes nothing
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+	@$(RUN) -m mypy $(MYPY_PATHS)
+
+fix: .venv/installed ## mend what ruff can mend
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
+
+CONFIG ?= local
+synth: .venv/installed ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
+	@$(RUN) app.py --config $(CONFIG)
+
+clean: down ## remove everything that is ignored by git
+	@rm -rf .venv .local cdk.out .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installing: as recorded, with hashes, by plain pip under whatever PIP_* settings the machine has.
+
+.PHONY: install
+install:
+	@$(MAKE) -j2 .venv/installed .local/ministack/installed
+
+PIP_INSTALL := bin/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps --require-hashes
+
+# $(call virtual_environment,DIRECTORY,REQUIREMENTS): made anew, so that nothing of an older list stays behind.
+define virtual_environment
+	@echo "installing $(2) into $(1) …"
+	@python=$$($(find_python)) && "$$python" -m venv --clear $(1)
+	@$(1)/$(PIP_INSTALL) -r $(2)
+	@touch $(1)/installed
+endef
+
+# The first Python 3.13 of: PYTHON=…, the PATH, pyenv's.
+define find_python
+	for python in "$(PYTHON)" python3.13 python3 python "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; \
+	  then echo "$$python"; exit 0; fi; \
+	done; \
+	{ echo "Python 3.13 is needed (the version of the Lambda runtime) and was not found."; \
+	  echo "Install it, for instance with 'pyenv install 3.13', 'uv python install 3.13', 'brew install python@3.13'"; \
+	  echo "or your system's package python3.13 with python3.13-venv; or say where it is: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.13"; } >&2; \
+	exit 1
+endef
+
+.venv/installed: requirements/dev.txt
+	$(call virtual_environment,.venv,$<)
+
+.local/ministack/installed: requirements/local.txt
+	$(call virtual_environment,.local/ministack,$<)
+
+.local/lock/installed: requirements/lock.txt
+	$(call virtual_environment,.local/lock,$<)
+
+# Pins stay as they are unless pyproject.toml rules them out; `make lock UPGRADE=1` takes the newest of everything.
+LOCK := .local/lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.13 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
+
+lock: .local/lock/installed ## compile pyproject.toml into requirement files with hashes; UPGRADE=1 for the newest
+	@$(LOCK) pyproject.toml -o functions/requirements.txt
+	@$(LOCK) pyproject.toml --group dev --constraint functions/requirements.txt -o requirements/dev.txt
+	@$(LOCK) --group local -o requirements/local.txt
+	@$(LOCK) --group lock -o requirements/lock.txt
