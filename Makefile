@@ -57,7 +57,7 @@ clean: down ## remove everything that is ignored by git
 
 .PHONY: install
 install:
-	@$(MAKE) -j2 .venv/installed .local/ministack/installed
+	@$(MAKE) -s -j2 .venv/installed .local/ministack/installed
 
 PIP_INSTALL := bin/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps --require-hashes
 

@@ -1,0 +1,1 @@
+"""The deployment: configuration → one CloudFormation stack, with the functions packaged into it."""
