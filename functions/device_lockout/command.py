@@ -1,0 +1,226 @@
+"""What is to be done about one device, as it travels on the command queue."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from device_lockout import instant
+from device_lockout.override import Override
+from device_lockout.record import Claim, Scope
+from device_lockout.tag import read_time, write_time
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The event, or the sweep run, behind a command.
+
+    ``happened`` is when it happened as the order of events counts it; ``received`` is when SQS took it in.
+    """
+
+    event_id: str
+    source: str
+    detail_type: str
+    happened: datetime
+    received: datetime
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The device a command is about.
+
+    ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID, as it is
+    where WorkMail itself listed the override.
+    """
+
+    organization: str
+    user: str
+    device: str
+    resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Deny the device until ``claim.until``."""
+
+    cause: Cause
+    target: Target
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End the locks of ``scope`` that happened before ``cause.happened``."""
+
+    cause: Cause
+    target: Target
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Remove the override if it still is what the sweep ``planned`` to remove."""
+
+    cause: Cause
+    target: Target
+    planned: Override
+
+
+@dataclass(frozen=True, slots=True)
+class Reassert:
+    """Make WorkMail agree with what is wanted."""
+
+    cause: Cause
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Record and announce a report that asks for nothing that can be done; WorkMail is not touched."""
+
+    cause: Cause
+    target: Target
+    because: str
+
+
+DeviceCommand = Lock | Release | Expire | Reassert
+"""What is decided for a device on what stands and what is wanted."""
+Command = DeviceCommand | Reject
+_Kind = Literal["lock", "release", "expire", "reassert", "reject"]
+_KINDS: dict[type[Command], _Kind] = {
+    Lock: "lock",
+    Release: "release",
+    Expire: "expire",
+    Reassert: "reassert",
+    Reject: "reject",
+}
+
+
+def claim_id(event_id: str) -> str:
+    """The ID under which a lock goes in the tag: the first 8 hex digits of the SHA-256 of its event's ID."""
+    return hashlib.sha256(event_id.encode()).hexdigest()[:8]
+
+
+def command_id(command: Command) -> str:
+    """The same for every copy of a command, and different for every other: 64 hex digits.
+
+    It is the deduplication ID on the queue and the ID of the outcome.
+    """
+    target = command.target
+    parts = [command.cause.event_id, _KINDS[type(command)], target.organization, target.user, target.device]
+    return hashlib.sha256(json.dumps([part.casefold() for part in parts]).encode()).hexdigest()
+
+
+def group_id(command: Command) -> str:
+    """The device's message group: SQS hands one group to one consumer at a time, in order."""
+    target = command.target
+    key = f"{target.organization}\n{target.device.casefold()}" if target.device else command.cause.event_id
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def dump(command: Command) -> str:
+    """``command`` as the JSON text of its message."""
+    body: dict[str, Any] = {
+        "command": _KINDS[type(command)],
+        "cause": {
+            "eventId": command.cause.event_id,
+            "source": command.cause.source,
+            "detailType": command.cause.detail_type,
+            "happened": instant.write(command.cause.happened),
+            "received": instant.write(command.cause.received),
+            "reference": command.cause.reference,
+        },
+        "target": {
+            "organization": command.target.organization,
+            "user": command.target.user,
+            "device": command.target.device,
+            "resolved": command.target.resolved,
+        },
+    }
+    match command:
+        case Lock(claim=claim):
+            body["claim"] = dump_claim(claim)
+        case Release(scope=scope):
+            body["scope"] = scope
+        case Expire(planned=planned):
+            body["planned"] = {"effect": planned.effect, "description": planned.description}
+        case Reject(because=because):
+            body["because"] = because
+        case Reassert():
+            pass
+    return json.dumps(body)
+
+
+def load(text: str) -> Command:
+    """The command in a message that :func:`dump` wrote; KeyError or ValueError for anything else."""
+    body = json.loads(text)
+    cause = Cause(
+        event_id=body["cause"]["eventId"],
+        source=body["cause"]["source"],
+        detail_type=body["cause"]["detailType"],
+        happened=instant.read(body["cause"]["happened"]),
+        received=instant.read(body["cause"]["received"]),
+        reference=body["cause"]["reference"],
+    )
+    target = Target(**body["target"])
+    match body["command"]:
+        case "lock":
+            return Lock(cause, target, load_claim(body["claim"]))
+        case "release":
+            return Release(cause, target, load_scope(body["scope"]))
+        case "expire":
+            return Expire(cause, target, load_override(body["planned"]))
+        case "reassert":
+            return Reassert(cause, target)
+        case "reject":
+            return Reject(cause, target, body["because"])
+        case other:
+            raise ValueError(f"command is {other!r}: expected one of {', '.join(_KINDS.values())}")
+
+
+def dump_claim(claim: Claim) -> dict[str, str]:
+    """``claim`` as plain text fields, on the queue and in the ledger alike."""
+    return {
+        "id": claim.id,
+        "scope": claim.scope,
+        "why": claim.why,
+        "at": instant.write(claim.at),
+        "until": write_time(claim.until),
+        "reference": claim.reference,
+        "note": claim.note,
+    }
+
+
+def load_claim(fields: dict[str, str]) -> Claim:
+    """The inverse of :func:`dump_claim`."""
+    return Claim(
+        id=fields["id"],
+        scope=load_scope(fields["scope"]),
+        why=fields["why"],
+        at=instant.read(fields["at"]),
+        until=read_time(fields["until"]),
+        reference=fields["reference"],
+        note=fields["note"],
+    )
+
+
+def load_scope(text: str) -> Scope:
+    """``text`` as a scope; ValueError for any other word."""
+    match text:
+        case "device":
+            return "device"
+        case "user":
+            return "user"
+    raise ValueError(f"scope is {text!r}: expected device or user")
+
+
+def load_override(fields: dict[str, str | None]) -> Override:
+    """The override in ``{"effect": …, "description": …}``; ValueError for an unknown effect."""
+    match fields["effect"]:
+        case "ALLOW":
+            return Override("ALLOW", fields["description"])
+        case "DENY":
+            return Override("DENY", fields["description"])
+    raise ValueError(f"effect is {fields['effect']!r}: expected ALLOW or DENY")

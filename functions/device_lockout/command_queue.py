@@ -1,0 +1,67 @@
+"""The gateway to the command queue: SQS FIFO, one message group a device.
+
+IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone.
+"""
+
+from __future__ import annotations
+
+from itertools import batched
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout.command import command_id, dump, group_id
+from device_lockout.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+
+    from mypy_boto3_sqs import SQSClient
+
+    from device_lockout.command import Command
+
+BATCH = 10
+"""The most entries of one batch call (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html)."""
+
+
+def client() -> SQSClient:
+    return boto3.client("sqs")
+
+
+class CommandQueue:
+    """Commands on their way to the writer."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, commands: Iterable[Command]) -> None:
+        """Enqueue ``commands``, each in its device's group; TransientError if any was not taken.
+
+        Sending again is harmless: the queue drops a copy within five minutes, the writer knows a later one.
+        """
+        for batch in batched(commands, BATCH, strict=False):
+            entries = [
+                {
+                    "Id": str(number),
+                    "MessageBody": dump(command),
+                    "MessageGroupId": group_id(command),
+                    "MessageDeduplicationId": command_id(command),
+                }
+                for number, command in enumerate(batch)
+            ]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
+            except (ClientError, BotoCoreError) as error:
+                raise TransientError(f"enqueue {len(entries)} commands: {error}") from error
+            failed = answer.get("Failed", [])
+            if failed:
+                raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
+
+    def postpone(self, receipt_handle: str, delay: timedelta) -> None:
+        """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout."""
+        self._client.change_message_visibility(
+            QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=int(delay.total_seconds())
+        )

@@ -1,0 +1,207 @@
+"""The protocol's two tables as one pure function: what to record, what to announce, what to write.
+
+It is total over every combination of command, override that stands, and record, and it reads nothing but its arguments.
+Locking, extending, releasing, expiring and putting back what was tampered with are all in here.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from device_lockout import tag
+from device_lockout.command import Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
+from device_lockout.outcome import SOURCE, Outcome, Result
+from device_lockout.override import Override
+from device_lockout.record import Claim, DeviceRecord, Last, Scope, tag_of
+from device_lockout.tag import HandWritten, Tag
+
+DESCRIPTION_LOST = "restored by lockout, description lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a decision takes from the configuration.
+
+    ``owner`` is the deployment's name in its tags; claims over or released for ``max_event_age`` are forgotten, since
+    an event that old is refused anyway.
+    """
+
+    owner: str
+    max_event_age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Put this override, whatever stands there."""
+
+    override: Override
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the override."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from a command: the record to be, the outcome to announce, the one write to WorkMail or None."""
+
+    record: DeviceRecord
+    outcome: Outcome
+    write: Put | Delete | None
+
+
+def decide(
+    command: DeviceCommand, stands: Override | None, record: DeviceRecord, now: datetime, rules: Rules
+) -> Decision:
+    """Decide ``command`` on what ``stands`` and what the ledger wants, at ``now``.
+
+    A command that was decided before (it is the record's last) decides at that time again and keeps its outcome,
+    so that a redelivery after a crash finishes what was begun and announces the same.
+    """
+    last = record.last if record.last and record.last.command == command_id(command) else None
+    now = last.decided_at if last else now
+    reading = stands.read(rules.owner) if stands else None
+    adopted = record.adopt(reading) if isinstance(reading, Tag) else record
+
+    changed = _record(command, adopted, now)
+    wanted = changed.wanted(now)
+    write, prior = _write(command, stands, reading, changed, wanted, now, rules.owner)
+    outcome = last.outcome if last else _outcome(command, adopted, changed, stands, reading, write, now)
+    live, oldest = changed.live(now), now - rules.max_event_age
+    kept = tuple(claim for claim in changed.claims if claim in live or claim.at >= oldest)
+    decided = Last(command_id(command), outcome, now)
+    return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
+
+
+def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:
+    """Whether the decision goes to the ledger: always for a lock or release, else if it changes or writes anything."""
+    if isinstance(command, Lock | Release) or decision.write is not None:
+        return True
+    return replace(decision.record, last=before.last) != before
+
+
+def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> DeviceRecord:
+    """The record table: what the command adds to what is wanted."""
+    match command:
+        case Lock(claim=claim) if record.claim(claim.id) is None and record.stands(claim) and claim.until > now:
+            return record.with_claim(claim)
+        case Release(scope=scope, cause=cause):
+            return replace(record, released=record.released.with_release(scope, cause.happened))
+        case _:
+            return record
+
+
+def _write(
+    command: DeviceCommand,
+    stands: Override | None,
+    reading: tag.Reading | None,
+    record: DeviceRecord,
+    wanted: Claim | None,
+    now: datetime,
+    owner: str,
+) -> tuple[Put | Delete | None, Override | None]:
+    """The write table: the one change to WorkMail, first row that fits, and the prior override to remember."""
+    prior = record.prior
+    if isinstance(command, Expire) and stands != command.planned:
+        return None, prior
+    over = isinstance(reading, HandWritten) and reading.until <= now
+
+    if wanted is not None:
+        if isinstance(command, Expire) and over:
+            return Put(_denial(wanted, owner, "none")), prior
+        if stands is None:
+            return Put(_denial(wanted, owner, "none")), None
+        if isinstance(reading, Tag):
+            due = tag_of(wanted, owner, reading.was)
+            same = stands.effect == "DENY" and reading == due
+            return None if same else Put(_denial(wanted, owner, reading.was)), prior
+        if stands.effect == "ALLOW":
+            return Put(_denial(wanted, owner, "allow")), stands
+        return None, prior
+
+    if isinstance(command, Lock | Reassert):
+        return None, prior
+    if isinstance(reading, Tag):
+        named = record.claim(reading.id)
+        if isinstance(command, Release) and named is not None and record.stands(named):
+            return None, prior
+        return _give_back(reading, prior, now, owner), prior
+    if isinstance(command, Expire) and over:
+        return Delete(), prior
+    return None, prior
+
+
+def _give_back(ours: Tag, prior: Override | None, now: datetime, owner: str) -> Put | Delete:
+    """End our override: what stood there before it comes back, unless that has run out by its own words."""
+    if ours.was == "none":
+        return Delete()
+    if prior is None:
+        return Put(Override("ALLOW", DESCRIPTION_LOST))
+    reading = prior.read(owner)
+    return Delete() if isinstance(reading, HandWritten) and reading.until <= now else Put(prior)
+
+
+def _denial(claim: Claim, owner: str, was: tag.Was) -> Override:
+    return Override("DENY", tag.write(tag_of(claim, owner, was), claim.remark))
+
+
+def _outcome(
+    command: DeviceCommand,
+    before: DeviceRecord,
+    record: DeviceRecord,
+    stands: Override | None,
+    reading: tag.Reading | None,
+    write: Put | Delete | None,
+    now: datetime,
+) -> Outcome:
+    """How the command ended, in the words of the record table."""
+    wanted = record.wanted(now)
+    after = write.override if isinstance(write, Put) else None if isinstance(write, Delete) else stands
+    about = Outcome("skipped", reference=command.cause.reference, before=stands, after=after)
+    if wanted is not None:
+        about = replace(about, why=wanted.why, until=wanted.until)
+    others_denial = stands is not None and stands.effect == "DENY" and not isinstance(reading, Tag)
+
+    match command:
+        case Lock(claim=claim) if before.claim(claim.id) is None and not before.stands(claim):
+            return _superseded(about, command.cause, before.released_at(claim.scope))
+        case Lock(claim=claim) if before.claim(claim.id) is None and claim.until <= now:
+            because = f"the lock that it asks for was over at {tag.write_time(claim.until)}, before it could be set"
+            return replace(about, result="rejected", because=because, page=True)
+        case Lock() | Reassert() if wanted is not None and (
+            isinstance(command, Lock) or command.cause.source != SOURCE
+        ):
+            if others_denial:
+                return replace(about, result="already-denied")
+            ours = stands is not None and stands.effect == "DENY" and write is not None
+            return replace(about, result="already-locked" if write is None else "extended" if ours else "locked")
+        case Lock():
+            return replace(about, result="already-locked", because="this very report; it was released or ran out since")
+        case Release(scope=scope):
+            ended = write is not None or any(claim not in record.live(now) for claim in before.live(now))
+            result = _released(scope, record.live(now), ended)
+            because = "an override that is not ours still denies it" if others_denial else ""
+            return replace(about, result=result, because=because)
+        case Expire() if write is not None:
+            return replace(about, result="expired" if wanted is None else "renewed")
+        case Reassert() if write is not None:
+            never_stood = record.last is None or record.last.outcome.result in ("already-denied", "failed")
+            return replace(about, result="took-over" if never_stood else "reasserted", page=not never_stood)
+        case _:
+            return about
+
+
+def _superseded(about: Outcome, cause: Cause, released: datetime | None) -> Outcome:
+    """A lock older than the release of its scope; somebody is told if its report came in after that release."""
+    assert released is not None, "a claim is superseded only by a release"
+    because = f"it was released at {tag.write_time(released)}, after what this report tells of"
+    return replace(about, result="superseded", because=because, page=cause.received > released)
+
+
+def _released(scope: Scope, live: tuple[Claim, ...], ended: bool) -> Result:
+    """What a release of ``scope`` came to, given the claims that are live after it."""
+    if any(claim.scope == scope for claim in live):
+        return "superseded"
+    if live:
+        return "still-locked"
+    return "released" if ended else "nothing-to-release"

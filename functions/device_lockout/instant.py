@@ -1,0 +1,27 @@
+"""Instants on the wire: RFC 3339, UTC, to the millisecond, so that events within one second keep their order."""
+
+from datetime import UTC, datetime, timedelta
+
+
+def write(instant: datetime) -> str:
+    """``2026-11-22T07:30:00.125Z``."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read(text: str) -> datetime:
+    """The instant that ``text`` names, cut to milliseconds; ValueError unless it is RFC 3339 with an offset."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None or "T" not in text.upper():
+        raise ValueError(f"{text!r} is not an RFC 3339 time with an offset, such as 2026-11-22T07:30:00.125Z")
+    instant = instant.astimezone(UTC)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def from_epoch_milliseconds(milliseconds: int | str) -> datetime:
+    """The instant that SQS writes as a decimal count of milliseconds since 1970."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(milliseconds))
+
+
+def whole_seconds_up(instant: datetime) -> datetime:
+    """``instant`` rounded up to a whole second, so that a lock is never shorter than what was asked for."""
+    return instant if instant.microsecond == 0 else instant.replace(microsecond=0) + timedelta(seconds=1)

@@ -1,0 +1,264 @@
+"""The gateway to the ledger: one DynamoDB table that remembers what is wanted, and how every event ended.
+
+| pk | sk | holds |
+|---|---|---|
+| organization | ``device#USER-ID#DEVICE`` | claims, releases, prior override, last decision, version of one device |
+| organization | ``user#USER-ID`` | claims, newest release, version that hold for every device of the user |
+| organization | ``name#NAME`` | the user ID behind a name that a report used |
+| organization | ``sweep`` | when the last sweep completed |
+| ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
+
+User IDs are WorkMail's; devices and names are case-folded. Reads are strongly consistent; only outcomes expire.
+IAM: ``dynamodb:GetItem``, ``PutItem``, ``UpdateItem``, ``Query`` on the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout import instant
+from device_lockout.command import dump_claim, load_claim, load_override
+from device_lockout.errors import TransientError
+from device_lockout.outcome import Outcome
+from device_lockout.record import DeviceRecord, Last, Released, UserRecord
+from device_lockout.tag import read_time, write_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from device_lockout.override import Override
+
+OUTCOMES_KEPT = timedelta(days=400)
+_DEVICE_ATTRIBUTES = ("claims", "released", "prior", "last", "version")
+"""What a decision writes of a device's item; always by alias, since DynamoDB reserves some of these words."""
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def client() -> DynamoDBClient:
+    return boto3.client("dynamodb")
+
+
+class Ledger:
+    """The ledger's items as values. Every error of DynamoDB is a TransientError: nothing is done without a record."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord:
+        """The device's own item, made if it was missing; its user's item is not in it yet."""
+        answer = self._call(
+            "update_item",
+            Key=_key(organization, _device(user_id, device)),
+            UpdateExpression="SET #version = if_not_exists(#version, :new)",
+            ExpressionAttributeNames={"#version": "version"},
+            ExpressionAttributeValues=_item({":new": 0}),
+            ReturnValues="ALL_NEW",
+        )
+        return _load_device(_values(answer["Attributes"]))
+
+    def user(self, organization: str, user_id: str) -> UserRecord:
+        """The user's item; an empty record where there is none."""
+        return _load_user(self._get(organization, f"user#{user_id}"))
+
+    def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:
+        """Write the device's own item; TransientError unless its version is still the one that was read."""
+        values: dict[str, Any] = {
+            ":claims": [dump_claim(claim) for claim in record.claims],
+            ":released": {
+                scope: instant.write(released)
+                for scope, released in (("device", record.released.device), ("user", record.released.user))
+                if released is not None
+            },
+            ":prior": _dump_override(record.prior),
+            ":last": _dump_last(record.last) if record.last else None,
+            ":read": record.version,
+            ":version": record.version + 1,
+        }
+        try:
+            self._call(
+                "update_item",
+                Key=_key(organization, _device(user_id, device)),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in _DEVICE_ATTRIBUTES),
+                ConditionExpression="#version = :read",
+                ExpressionAttributeNames={f"#{name}": name for name in _DEVICE_ATTRIBUTES},
+                ExpressionAttributeValues=_item(values),
+            )
+        except _ConditionError as error:
+            raise TransientError(f"{device} was changed in the ledger since it was read") from error
+
+    def remember_name(self, organization: str, name: str, user_id: str) -> None:
+        """Keep which user a report meant by ``name``, so that a release finds a user who is deleted by then."""
+        self._put(organization, f"name#{name.casefold()}", {"userId": user_id})
+
+    def user_named(self, organization: str, name: str) -> str | None:
+        """The user ID that an earlier report's ``name`` stood for."""
+        item = self._get(organization, f"name#{name.casefold()}")
+        return str(item["userId"]) if item else None
+
+    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
+        """Keep what is to be announced of an outcome; answers what was kept first, if this one was recorded before."""
+        item = {"told": told, "expires": int((now + OUTCOMES_KEPT).timestamp())}
+        try:
+            self._call(
+                "put_item",
+                Item={**_key(f"event#{event_id}", outcome_id), **_item(item)},
+                ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except _ConditionError as error:
+            kept: dict[str, Any] = error.item["told"]
+            return kept
+        return told
+
+    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
+        """Every device with a claim of its own or of its user, by (user ID, device), users' items merged in."""
+        users = {item["sk"].removeprefix("user#"): _load_user(item) for item in self._query(organization, "user#")}
+        records: dict[tuple[str, str], DeviceRecord] = {}
+        for item in self._query(organization, "device#"):
+            _, user_id, device = item["sk"].split("#", 2)
+            user = users.get(user_id, UserRecord())
+            record = replace(_load_device(item), user=user)
+            if record.claims or user.claims:
+                records[user_id, device] = record
+        return records
+
+    def last_sweep(self, organization: str) -> datetime | None:
+        """When the organization's last sweep completed; None before the first."""
+        item = self._get(organization, "sweep")
+        return instant.read(item["completed"]) if item else None
+
+    def save_sweep(self, organization: str, completed: datetime) -> None:
+        self._put(organization, "sweep", {"completed": instant.write(completed)})
+
+    def _get(self, pk: str, sk: str) -> dict[str, Any]:
+        answer = self._call("get_item", Key=_key(pk, sk), ConsistentRead=True)
+        return _values(answer.get("Item", {}))
+
+    def _put(self, pk: str, sk: str, values: dict[str, Any]) -> None:
+        self._call("put_item", Item={**_key(pk, sk), **_item(values)})
+
+    def _query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                "query",
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+                ExpressionAttributeValues=_item({":pk": pk, ":prefix": prefix}),
+                ConsistentRead=True,
+                **more,
+            )
+            yield from (_values(item) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(TableName=self._table, **parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                answer: Any = error.response
+                raise _ConditionError(_values(answer.get("Item", {}))) from error
+            raise TransientError(f"ledger: {error}") from error
+        except BotoCoreError as error:
+            raise TransientError(f"ledger: {error}") from error
+
+
+class _ConditionError(TransientError):
+    def __init__(self, item: dict[str, Any]) -> None:
+        super().__init__("the item is not as the condition asks")
+        self.item = item
+
+
+def _device(user_id: str, device: str) -> str:
+    return f"device#{user_id}#{device.casefold()}"
+
+
+def _key(pk: str, sk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _item(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _values(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def _load_device(item: dict[str, Any]) -> DeviceRecord:
+    released, last = item.get("released") or {}, item.get("last")
+    return DeviceRecord(
+        claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
+        released=Released(
+            device=instant.read(released["device"]) if "device" in released else None,
+            user=instant.read(released["user"]) if "user" in released else None,
+        ),
+        prior=_load_override(item.get("prior")),
+        last=_load_last(last) if last else None,
+        version=int(item.get("version", 0)),
+    )
+
+
+def _load_user(item: dict[str, Any]) -> UserRecord:
+    return UserRecord(
+        claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
+        released=instant.read(item["released"]) if item.get("released") else None,
+        version=int(item.get("version", 0)),
+    )
+
+
+def _dump_last(last: Last) -> dict[str, Any]:
+    outcome = last.outcome
+    return {
+        "command": last.command,
+        "decidedAt": instant.write(last.decided_at),
+        "outcome": {
+            "result": outcome.result,
+            "because": outcome.because,
+            "why": outcome.why,
+            "until": write_time(outcome.until) if outcome.until else None,
+            "reference": outcome.reference,
+            "before": _dump_override(outcome.before),
+            "after": _dump_override(outcome.after),
+            "page": outcome.page,
+        },
+    }
+
+
+def _load_last(fields: dict[str, Any]) -> Last:
+    outcome = fields["outcome"]
+    return Last(
+        command=fields["command"],
+        decided_at=instant.read(fields["decidedAt"]),
+        outcome=Outcome(
+            result=outcome["result"],
+            because=outcome["because"],
+            why=outcome["why"],
+            until=read_time(outcome["until"]) if outcome["until"] else None,
+            reference=outcome["reference"],
+            before=_load_override(outcome["before"]),
+            after=_load_override(outcome["after"]),
+            page=outcome["page"],
+        ),
+    )
+
+
+def _dump_override(override: Override | None) -> dict[str, str | None] | None:
+    return None if override is None else {"effect": override.effect, "description": override.description}
+
+
+def _load_override(fields: dict[str, Any] | None) -> Override | None:
+    return None if fields is None else load_override(fields)

@@ -1,0 +1,98 @@
+"""How a command ended, and how that is told: to the ledger, to other rules on the bus, and to people."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from device_lockout import tag
+from device_lockout.override import Override
+
+SOURCE = "device-lockout"
+"""The ``source`` of our own events, which no rule of ours takes as input."""
+
+Result = Literal[
+    "locked",
+    "extended",
+    "already-locked",
+    "already-denied",
+    "superseded",
+    "rejected",
+    "released",
+    "still-locked",
+    "nothing-to-release",
+    "expired",
+    "renewed",
+    "reasserted",
+    "took-over",
+    "skipped",
+    "failed",
+]
+
+DETAIL_TYPES: dict[Result, str] = {
+    "locked": "Device Locked",
+    "already-locked": "Device Locked",
+    "took-over": "Device Locked",
+    "extended": "Lockout Extended",
+    "renewed": "Lockout Extended",
+    "already-denied": "Already Denied",
+    "superseded": "Lockout Superseded",
+    "still-locked": "Lockout Superseded",
+    "released": "Device Released",
+    "nothing-to-release": "Device Released",
+    "expired": "Lockout Expired",
+    "reasserted": "Tampering Detected",
+    "rejected": "Lockout Rejected",
+    "failed": "Lockout Failed",
+}
+"""The event that announces each result. ``skipped`` is not announced: the sweep asked and nothing was to be done.
+
+``still-locked`` is told as superseded, not as released: a rule on ``Device Released`` may rely on its word.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one command for one device.
+
+    ``because`` completes the message for people; ``why`` and ``until`` are those of the lock it is about;
+    ``reference`` is the report's; ``before`` and ``after`` are the override as read and as it should stand now;
+    ``page`` asks for somebody's attention.
+    """
+
+    result: Result
+    because: str = ""
+    why: str = ""
+    until: datetime | None = None
+    reference: str = ""
+    before: Override | None = None
+    after: Override | None = None
+    page: bool = False
+
+    @property
+    def announced(self) -> bool:
+        return self.result in DETAIL_TYPES
+
+    def message(self, device: str, user: str) -> str:
+        """One sentence for people: what happened to which device, until when, and why."""
+        until = (
+            "" if self.until is None else f" until {tag.write_time(self.until)}".replace("until hold", "until released")
+        )
+        said = {
+            "locked": f"is locked ({self.why}){until}",
+            "extended": f"stays locked; the lock now runs ({self.why}){until}",
+            "already-locked": f"was already locked ({self.why}){until}",
+            "already-denied": "is denied by an override that is not ours; it was left as it is",
+            "superseded": "was left as it is: a newer report decides",
+            "rejected": "was not touched: the report was rejected",
+            "released": "is released",
+            "still-locked": f"stays locked ({self.why}){until}",
+            "nothing-to-release": "was not locked by us; nothing to release",
+            "expired": "is no longer denied: its time is over",
+            "renewed": f"stays locked ({self.why}){until}",
+            "reasserted": f"had its lock changed or removed by somebody; it is locked again ({self.why}){until}",
+            "took-over": f"is locked ({self.why}){until}",
+            "skipped": "needed nothing",
+            "failed": "could not be changed in WorkMail",
+        }[self.result]
+        about = f"Device {device} of {user}" if device and user else "A device"
+        return f"{about} {said}{f': {self.because}' if self.because else ''}."

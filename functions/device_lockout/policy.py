@@ -1,0 +1,33 @@
+"""How long a lock lasts: per reason, from the configuration; nothing here has a default."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from device_lockout.instant import whole_seconds_up
+from device_lockout.tag import HOLD, write_time
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason's policy. A duration of None means until released.
+
+    ``lock_for`` is how long a lock lasts when the report does not say; ``at_most`` bounds what a report may ask for;
+    ``warn_before`` is how long before an expiry that lets a device back in people are warned, None for no warning.
+    """
+
+    name: str
+    lock_for: timedelta | None
+    at_most: timedelta | None
+    warn_before: timedelta | None = None
+
+    def until(self, at: datetime) -> datetime:
+        """When a lock for an event of ``at`` ends, in whole seconds, if the report does not say."""
+        return HOLD if self.lock_for is None else whole_seconds_up(at + self.lock_for)
+
+    def fault(self, at: datetime, expires_at: datetime) -> str | None:
+        """What is wrong with a report's own ``expires_at``, in words, or None."""
+        if expires_at <= at:
+            return f"expected a time after the event itself, {write_time(at)}"
+        if self.at_most is not None and expires_at > at + self.at_most:
+            return f"expected at the latest {write_time(at + self.at_most)}, the most that reason {self.name} allows"
+        return None

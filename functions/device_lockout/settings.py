@@ -1,0 +1,135 @@
+"""The settings of this deployment: ``settings.json`` from the package, names of resources from the environment."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from device_lockout.decision import Rules
+from device_lockout.errors import SettingsError
+from device_lockout.policy import Reason
+
+Act = Literal["lock", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A producer of events of the built-in contract: its ``source`` on the bus and what it may ask for."""
+
+    name: str
+    may: frozenset[Act]
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """A WorkMail organization that this deployment looks after."""
+
+    id: str
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The sweep's policy; counts are overrides, ``max_removals_percent`` is of the overrides of our own."""
+
+    every: timedelta
+    mode: Literal["apply", "report"]
+    max_removals: int
+    max_removals_percent: int
+    max_reasserts: int
+    portion: int
+    report_only_after_missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits; ``settle`` is how long a write that was never answered may still take effect."""
+
+    settle: timedelta
+    writer_timeout: timedelta
+    workmail_timeout: timedelta
+    clock_skew: timedelta
+    max_event_age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the functions take from the deployment's configuration."""
+
+    owner: str
+    bus: str
+    organizations: tuple[Organization, ...]
+    sources: tuple[Source, ...]
+    reasons: dict[str, Reason]
+    sweep: Sweep
+    limits: Limits
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.owner, self.limits.max_event_age)
+
+    def organization(self, id_or_alias: str | None) -> Organization | None:
+        """The organization of that ID or alias; with None the only one, if there is only one."""
+        if id_or_alias is None:
+            return self.organizations[0] if len(self.organizations) == 1 else None
+        return next((known for known in self.organizations if id_or_alias in (known.id, known.alias)), None)
+
+    def source(self, name: str) -> Source | None:
+        return next((source for source in self.sources if source.name == name), None)
+
+
+@cache
+def load() -> Settings:
+    """The packaged settings, read once; SettingsError if the package holds none."""
+    path = Path(__file__).parent.parent / "settings.json"
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} is missing: expected the settings that the build writes beside the handlers"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"{path} can't be read ({error!r}): build the package again") from error
+
+
+def parse(fields: dict[str, Any]) -> Settings:
+    """Settings from what ``settings.json`` holds, checked when it was built; durations are in whole seconds."""
+    return Settings(
+        owner=fields["owner"],
+        bus=fields["bus"],
+        organizations=tuple(Organization(**organization) for organization in fields["organizations"]),
+        sources=tuple(Source(source["name"], frozenset(source["may"])) for source in fields["sources"]),
+        reasons={
+            name: Reason(
+                name,
+                lock_for=_duration(reason["lock_for"]),
+                at_most=_duration(reason["at_most"]),
+                warn_before=_duration(reason["warn_before"]),
+            )
+            for name, reason in fields["reasons"].items()
+        },
+        sweep=Sweep(**{**fields["sweep"], "every": timedelta(seconds=fields["sweep"]["every"])}),
+        limits=Limits(
+            settle=timedelta(seconds=fields["limits"]["settle_seconds"]),
+            writer_timeout=timedelta(seconds=fields["limits"]["writer_timeout_seconds"]),
+            workmail_timeout=timedelta(seconds=fields["limits"]["workmail_timeout_seconds"]),
+            clock_skew=timedelta(seconds=fields["limits"]["clock_skew_seconds"]),
+            max_event_age=timedelta(seconds=fields["limits"]["max_event_age"]),
+        ),
+    )
+
+
+def environment(name: str) -> str:
+    """The value of an environment variable that the stack sets; SettingsError if it is missing or empty."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set: expected the value that the stack gives it")
+    return value
+
+
+def _duration(seconds: int | str | None) -> timedelta | None:
+    """A duration in seconds; None for ``hold`` and for none given."""
+    return None if seconds is None or seconds == "hold" else timedelta(seconds=int(seconds))

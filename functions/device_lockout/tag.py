@@ -1,0 +1,151 @@
+"""The description codec: who put an override there, why and until when, in one line that people can read too.
+
+A lockout's description begins, at offset 0, with its tag; a person's note may follow after one space:
+
+>>> from datetime import UTC, datetime
+>>> tag = Tag(
+...     owner="prod", why="lost", id="9f3c2a1b", was="none",
+...     at=datetime(2026, 11, 22, 7, 30, tzinfo=UTC), until=datetime(2026, 12, 22, 7, 30, tzinfo=UTC),
+... )
+>>> write(tag, "INC-1234 left in a taxi")  # doctest: +NORMALIZE_WHITESPACE
+'[lockout/1 by=prod why=lost until=2026-12-22T07:30:00Z at=2026-11-22T07:30:00Z id=9f3c2a1b was=none]
+ INC-1234 left in a taxi'
+>>> read(write(tag), owner="prod") == tag
+True
+>>> read("[until=2026-12-01] travel phone", owner="prod")
+HandWritten(until=datetime.datetime(2026, 12, 2, 0, 0, tzinfo=datetime.timezone.utc))
+
+Limits: printable ASCII, at most 256 characters in all, which is WorkMail's limit for a description
+(https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html).
+AWS does not say whether it counts characters or bytes; in ASCII they are the same.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+DESCRIPTION_LIMIT = 256
+HOLD = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The ``until`` of a lock that only a release ends; it outlasts every other. Written as ``hold``."""
+
+OWNER_PATTERN = r"[a-z0-9][a-z0-9-]{0,19}"
+REASON_PATTERN = r"[a-z][a-z0-9-]{0,15}"
+
+Was = Literal["none", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """An override of ours, as its description says it.
+
+    ``owner`` is the deployment's name, ``why`` the reason, ``until`` the expiry or :data:`HOLD`,
+    ``at`` when the event behind this lock happened, ``id`` the first 8 hex digits of the SHA-256 of that event's ID,
+    ``was`` what stood there before the lock. Times are aware UTC in whole seconds.
+    """
+
+    owner: str
+    why: str
+    until: datetime
+    at: datetime
+    id: str
+    was: Was
+
+
+@dataclass(frozen=True, slots=True)
+class HandWritten:
+    """An override not made by us whose description asks, in a person's hand, to be removed after ``until``."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An override that is none of ours: no marker, another deployment's, or a version newer than this code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An override that carries our marker but can't be read: left alone, counted and reported. ``fault`` says why."""
+
+    fault: str
+
+
+Reading = Tag | HandWritten | Foreign | Broken
+
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
+_OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
+_TAG = re.compile(
+    rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) why=(?P<why>{REASON_PATTERN}) until=(?P<until>{_TIME}|hold)"
+    rf" at=(?P<at>{_TIME}) id=(?P<id>[0-9a-f]{{8}}) was=(?P<was>none|allow)\](?: .*)?",
+    re.DOTALL,
+)
+_HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})|(?P<time>{_TIME}))\]")
+
+
+def write(tag: Tag, note: str = "") -> str:
+    """The description for ``tag``: at most 256 printable ASCII characters; the note is shortened, never the tag."""
+    head = (
+        f"[lockout/1 by={tag.owner} why={tag.why} until={write_time(tag.until)} at={write_time(tag.at)}"
+        f" id={tag.id} was={tag.was}]"
+    )
+    text = "".join(character if " " <= character <= "~" else "?" for character in " ".join(note.split()))
+    return f"{head} {text}"[:DESCRIPTION_LIMIT].rstrip()
+
+
+def read(description: str | None, owner: str) -> Reading:
+    """What a description says, read strictly by the deployment called ``owner``; never raises."""
+    text = description or ""
+    if text.startswith("[until="):
+        return _read_hand_written(text)
+    if not text.startswith("[lockout/"):
+        return Foreign()
+    opening = _OPENING.match(text)
+    if opening is None:
+        return Broken("no version follows [lockout/")
+    if opening["version"] != "1":
+        return Foreign()
+    written_by = _OWNER.match(text)
+    if written_by is None:
+        return Broken("no owner follows [lockout/1 by=")
+    if written_by["owner"] != owner:
+        return Foreign()
+    fields = _TAG.fullmatch(text)
+    if fields is None:
+        return Broken("the fields after by= are not why= until= at= id= was=] in that order and form")
+    try:
+        return Tag(
+            owner=fields["owner"],
+            why=fields["why"],
+            until=read_time(fields["until"]),
+            at=read_time(fields["at"]),
+            id=fields["id"],
+            was="allow" if fields["was"] == "allow" else "none",
+        )
+    except ValueError as error:
+        return Broken(str(error))
+
+
+def write_time(time: datetime) -> str:
+    """``time`` to the second as the tag writes it, ``hold`` for :data:`HOLD`."""
+    return "hold" if time == HOLD else time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def read_time(text: str) -> datetime:
+    """The inverse of :func:`write_time`; ValueError for anything it would not write."""
+    if text == "hold":
+        return HOLD
+    return datetime.fromisoformat(text)
+
+
+def _read_hand_written(text: str) -> HandWritten | Broken:
+    asked = _HAND_WRITTEN.match(text)
+    if asked is None:
+        return Broken("[until=…] is neither a day such as 2026-12-01 nor an instant such as 2026-12-01T12:00:00Z")
+    try:
+        if asked["time"]:
+            return HandWritten(read_time(asked["time"]))
+        return HandWritten(datetime.fromisoformat(asked["day"]).replace(tzinfo=UTC) + timedelta(days=1))
+    except (ValueError, OverflowError) as error:
+        return Broken(str(error))

@@ -1,0 +1,190 @@
+"""The gateway to Amazon WorkMail: four override operations and the look-up of a user, errors told apart by effect.
+
+IAM: ``workmail:DescribeUser``, ``GetMobileDeviceAccessOverride``, ``PutMobileDeviceAccessOverride``,
+``DeleteMobileDeviceAccessOverride`` for the writer; ``ListMobileDeviceAccessOverrides`` for the sweep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout.errors import (
+    LockoutError,
+    RefusedError,
+    RejectedError,
+    TransientError,
+    UnansweredError,
+    UnknownUserError,
+)
+from device_lockout.override import ListedOverride, Override
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_workmail import WorkMailClient
+
+PAGE_SIZE = 100
+"""The most that one List answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
+
+_REFUSED = {"EntityStateException", "OrganizationStateException", "OrganizationNotFoundException"}
+_IMPOSSIBLE = {"InvalidParameterException", "UnsupportedOperationException"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at an override: what stands, and the service's own time, to the second, when it answered."""
+
+    override: Override | None
+    date: datetime
+
+
+def client(timeout: timedelta, attempts: int) -> WorkMailClient:
+    """A WorkMail client that gives up on a call after ``timeout`` and tries it ``attempts`` times in all.
+
+    The writer takes one attempt: a repeated write could land after a later one (botocore repeats after time-outs).
+    """
+    seconds = timeout.total_seconds()
+    config = Config(
+        connect_timeout=seconds,
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    )
+    return boto3.client("workmail", config=config)
+
+
+class WorkMail:
+    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user_id`."""
+
+    def __init__(self, client: WorkMailClient) -> None:
+        self._client = client
+
+    def user_id(self, organization: str, user: str) -> str:
+        """WorkMail's ID of the user that ``user`` names by e-mail address, user name or ID; UnknownUserError."""
+        answer = _asked(
+            lambda: self._client.describe_user(OrganizationId=organization, UserId=user),
+            f"look up user {user} in {organization}",
+        )
+        return str(answer["UserId"])
+
+    def get(self, organization: str, user_id: str, device: str) -> Sight:
+        """What stands for one device."""
+        try:
+            answer = _asked(
+                lambda: self._client.get_mobile_device_access_override(
+                    OrganizationId=organization, UserId=user_id, DeviceId=device
+                ),
+                f"read the override of {device}",
+            )
+        except _NothingStandsError as nothing:
+            return Sight(None, nothing.date)
+        return Sight(Override(answer["Effect"], answer.get("Description")), _date(answer))
+
+    def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
+        """Write ``override`` over whatever stands; UnansweredError where nobody can say whether it was written."""
+        described = {} if override.description is None else {"Description": override.description}
+        _written(
+            lambda: self._client.put_mobile_device_access_override(
+                OrganizationId=organization, UserId=user_id, DeviceId=device, Effect=override.effect, **described
+            ),
+            f"put {override.effect} on {device}",
+        )
+
+    def delete(self, organization: str, user_id: str, device: str) -> None:
+        """Remove the override, if there is one; UnansweredError as for :meth:`put`."""
+        _written(
+            lambda: self._client.delete_mobile_device_access_override(
+                OrganizationId=organization, UserId=user_id, DeviceId=device
+            ),
+            f"delete the override of {device}",
+        )
+
+    def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
+        """All overrides of an organization, page by page, each with the service's time.
+
+        TransientError for a page that can't be had and for a page token that comes again: a list is whole or it fails.
+        """
+        more: dict[str, Any] = {}
+        seen: set[str] = set()
+        while True:
+            answer = _asked(
+                partial(
+                    self._client.list_mobile_device_access_overrides,
+                    OrganizationId=organization,
+                    MaxResults=PAGE_SIZE,
+                    **more,
+                ),
+                f"list the overrides of {organization}",
+            )
+            yield (
+                [
+                    ListedOverride(
+                        row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description"))
+                    )
+                    for row in answer.get("Overrides", [])
+                ],
+                _date(answer),
+            )
+            token = answer.get("NextToken")
+            if not token:
+                return
+            if token in seen:
+                raise TransientError(f"list the overrides of {organization}: WorkMail repeated a page token")
+            seen.add(token)
+            more = {"NextToken": token}
+
+
+class _NothingStandsError(LockoutError):
+    def __init__(self, date: datetime) -> None:
+        super().__init__("no override")
+        self.date = date
+
+
+def _asked(call: Callable[[], Any], doing: str) -> Any:
+    """The answer to a call that changes nothing."""
+    try:
+        return call()
+    except ClientError as error:
+        raise _told_apart(error, doing) from error
+    except BotoCoreError as error:
+        raise TransientError(f"{doing}: {error}") from error
+
+
+def _written(call: Callable[[], Any], doing: str) -> None:
+    """Make a call that changes something, and say whether it did where that is known."""
+    try:
+        call()
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            raise UnansweredError(f"{doing}: {error}") from error
+        raise _told_apart(error, doing) from error
+    except BotoCoreError as error:
+        raise UnansweredError(f"{doing}: {error}") from error
+
+
+def _told_apart(error: ClientError, doing: str) -> LockoutError:
+    """What an error answer means for the caller. Throttling and denied access are not in WorkMail's model."""
+    code = error.response["Error"]["Code"]
+    said = f"{doing}: WorkMail says {code}: {error.response['Error'].get('Message', '')}"
+    if code == "ResourceNotFoundException":
+        return _NothingStandsError(_date(error.response))
+    if code == "EntityNotFoundException":
+        return UnknownUserError(said)
+    if code in _REFUSED:
+        return RefusedError(said)
+    if code in _IMPOSSIBLE:
+        return RejectedError(said)
+    return TransientError(said)
+
+
+def _date(answer: Any) -> datetime:
+    """The answer's HTTP ``Date``; the oldest time there is, where it is missing, so that clocks can't seem to agree."""
+    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(text).astimezone(UTC) if text else datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,57 @@
+"""The schedule's function: list an organization's overrides, plan, enqueue; it never changes WorkMail itself."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from device_lockout import bus, command_queue, ledger, settings, sweep, workmail
+
+LIST_ATTEMPTS = 5
+"""Of one page, with botocore's own backoff; the sweep has the time, and a failed page fails the run."""
+TIME_TO_FINISH = timedelta(seconds=60)
+"""Kept back for planning and enqueueing when the list is whole."""
+
+logger = Logger()
+metrics = Metrics()
+
+
+@cache
+def parties() -> sweep.Parties:
+    known = settings.load()
+    return sweep.Parties(
+        workmail=workmail.WorkMail(workmail.client(known.limits.workmail_timeout, LIST_ATTEMPTS)),
+        ledger=ledger.Ledger(ledger.client(), settings.environment("LEDGER_TABLE")),
+        queue=command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL")),
+        bus=bus.Bus(bus.client(), settings.environment("LOCKOUT_EVENT_BUS")),
+    )
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Entry point: ``event`` names the organization, as the schedule gives it."""
+    this = sweep.Run(
+        id=context.aws_request_id,
+        organization=event["organizationId"],
+        now=_clock(),
+        clock=_clock,
+        enough_time=lambda: context.get_remaining_time_in_millis() > TIME_TO_FINISH.total_seconds() * 1000,
+    )
+    report = sweep.run(this, parties(), settings.load())
+    for item in (*report.plan.removals, *report.plan.reasserts):
+        logger.info("planned", run=this.id, item=sweep.row(item))
+    logger.info("swept", run=this.id, organization=this.organization, refused=report.refused, seen=report.plan.seen)
+    metrics.add_dimension("organization", this.organization)
+    metrics.add_metric(name="SweepCompleted", unit=MetricUnit.Count, value=int(report.completed))
+    metrics.add_metric(name="OverridesSeen", unit=MetricUnit.Count, value=sum(report.plan.seen.values()))
+    metrics.add_metric(name="LocksStanding", unit=MetricUnit.Count, value=report.plan.seen["ours"])
+    metrics.add_metric(name="Enqueued", unit=MetricUnit.Count, value=report.enqueued)
+    return {"completed": report.completed, "refused": report.refused, "enqueued": report.enqueued}
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
