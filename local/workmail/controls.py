@@ -1,0 +1,130 @@
+"""The emulator's own controls under `/_emulator/`: unsigned, JSON, for whoever can reach the loopback port."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from local.workmail.calls import Call
+from local.workmail.cloudtrail import envelope
+from local.workmail.errors import ControlError
+
+if TYPE_CHECKING:
+    from local.workmail.emulator import Emulator
+
+type Json = dict[str, Any]
+type Query = Mapping[str, Sequence[str]]
+
+_CALLS_AT_ONCE = 10_000
+_EVENT_MEMBERS = {"source", "detail-type", "detail", "bus", "id", "time", "account", "region", "resources", "version"}
+
+
+async def answer(emulator: "Emulator", method: str, path: str, body: bytes, query: Query) -> Json:
+    """The answer of a control; ControlError, with its status, for anything that is not one."""
+    methods = _CONTROLS.get(path.removeprefix("/_emulator").strip("/"))
+    if methods is None:
+        known = ", ".join(f"{verb} /_emulator/{name}" for name, verbs in _CONTROLS.items() for verb in verbs)
+        raise ControlError(f"there is no control {path}; there are {known}", status=404)
+    if method not in methods:
+        raise ControlError(f"{path} takes {' and '.join(methods)}, not {method}", status=405)
+    return await methods[method](emulator, body, query)
+
+
+async def _reset(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    del body, query
+    emulator.reset()
+    return emulator.settings.as_json()
+
+
+async def _get_settings(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    del body, query
+    return emulator.settings.as_json()
+
+
+async def _put_settings(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    del query
+    return emulator.change_settings(_document(body)).as_json()
+
+
+async def _seed(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    del query
+    return await emulator.plant(_document(body))
+
+
+async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    """Puts an event with any source, `aws.` included, on a bus: `bus`, or the default one."""
+    del query
+    event = _document(body)
+    if not isinstance(event, dict):
+        raise ControlError(f"an event is an object, not {event!r:.100}")
+    kinds = {"source": str, "detail-type": str, "detail": dict}
+    problems = [
+        f"{name} is {event.get(name)!r:.100}; expected is {'an object' if kind is dict else 'a text'}"
+        for name, kind in kinds.items()
+        if not isinstance(event.get(name), kind)
+    ]
+    problems += [f"unknown member {name}" for name in event if name not in _EVENT_MEMBERS]
+    if problems:
+        raise ControlError(f"no event: {'; '.join(problems)}", problems)
+    if emulator.publish is None:
+        raise ControlError("there is no bus here: the emulator runs alone, without MiniStack", status=501)
+    now = emulator.clock()
+    full = envelope(event["source"], event["detail-type"], event["detail"], now, emulator.account, emulator.region)
+    full |= event
+    emulator.publish(full)
+    return {"id": full["id"]}
+
+
+async def _get_calls(emulator: "Emulator", body: bytes, query: Query) -> Json:
+    """The recorded calls from `since` on that match every filter given.
+
+    `next` is the `since` to go on with; `first` the oldest index kept; `limit` at most 10,000 calls are examined.
+    """
+    del body
+    known = ("since", "limit", "operation", "principal", "status", "error", "user", "device")
+    problems = [f"unknown filter {name}; known are {', '.join(known)}" for name in query if name not in known]
+    given = {name: values[-1] for name, values in query.items()}
+    numbers = (name for name in ("since", "limit") if not given.get(name, "0").isdecimal())
+    problems += [f"{name} is {given[name]!r}; expected is a number" for name in numbers]
+    if problems:
+        raise ControlError("; ".join(problems), problems)
+    limit = min(int(given.get("limit", _CALLS_AT_ONCE)), _CALLS_AT_ONCE)
+    since = max(int(given.get("since", 0)), emulator.calls.first_index)
+    found: list[Json] = []
+    position = since
+    for call in emulator.calls.since(since):
+        if len(found) == limit:
+            break
+        position = call.index + 1
+        if _wanted(emulator, call, given):
+            found.append(call.as_json())
+    return {"calls": found, "next": position, "first": emulator.calls.first_index}
+
+
+def _wanted(emulator: "Emulator", call: Call, given: Mapping[str, str]) -> bool:
+    plain = {"operation": call.operation, "principal": call.principal, "error": call.error}
+    plain["status"] = "none" if call.status is None else str(call.status)
+    if any(name in given and given[name] != value for name, value in plain.items()):
+        return False
+    if "device" in given and str(call.request.get("DeviceId")).lower() != given["device"].lower():
+        return False
+    if "user" not in given:
+        return True
+    return given["user"].lower() in emulator.user_forms(call.request.get("OrganizationId"), call.request.get("UserId"))
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"the body is not JSON: {error}") from None
+
+
+type _Control = Callable[[Emulator, bytes, Query], Awaitable[Json]]
+
+_CONTROLS: Mapping[str, Mapping[str, _Control]] = {
+    "reset": {"POST": _reset},
+    "settings": {"GET": _get_settings, "PUT": _put_settings},
+    "calls": {"GET": _get_calls},
+    "seed": {"POST": _seed},
+    "events": {"POST": _put_event},
+}

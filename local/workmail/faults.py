@@ -1,0 +1,143 @@
+"""Faults that a tester switches on: throttling, latency, errors, answers that never come."""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.workmail.shapes import operation_names
+
+type Json = dict[str, Any]
+
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "throttle": ("per_second", "burst"),
+    "latency": ("ms",),
+    "error": ("status", "effect", "after_seconds"),
+    "no_answer": ("effect", "after_seconds"),
+}
+_KEYS_OF_ALL = ("kind", "operations", "user", "device", "skip", "count", "probability")
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault with what it hits and what it remembers.
+
+    `kind` and its own keys:
+      throttle   refuses; `per_second` (and `burst`, default as much) makes it a rate limit
+      latency    waits `ms` milliseconds before anything else happens; several add up
+      error      answers `status` (500 by default)
+      no_answer  holds the connection open until the client gives up
+    `effect` of error and no_answer: `not_applied` (default), `applied`, or `late`: applied `after_seconds` later.
+    What it hits: only these `operations`, this `user` (any form of it), this `device`; not the first `skip` such calls;
+    of the others each with `probability`; after `count` hits none. `skip` and `count` count down as calls come.
+    """
+
+    name: str
+    kind: str
+    operations: list[str] | None = None
+    user: str | None = None
+    device: str | None = None
+    skip: int | None = None
+    count: int | None = None
+    probability: float | None = None
+    per_second: float | None = None
+    burst: int | None = None
+    ms: float = 0
+    status: int = 500
+    effect: str = "not_applied"
+    after_seconds: float = 0
+    _dice: random.Random = field(default_factory=random.Random, repr=False)
+    _tokens: float | None = field(default=None, repr=False)
+    _filled: float = field(default=0, repr=False)
+
+    def throw_from(self, seed: int) -> None:
+        """Starts the dice anew: each fault has its own, so that faults don't change each other's sequence."""
+        self._dice = random.Random(f"{seed}/{self.name}")  # noqa: S311 - reproducible faults, no secrets
+
+    def as_json(self) -> Json:
+        """The fault as the controls show and accept it; `skip` and `count` are what is left of them."""
+        keys = (*_KEYS_OF_ALL, *_KEYS[self.kind])
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+
+    def hits(self, operation: str, user_is: Iterable[str], device: str | None, now: float) -> bool:
+        """Whether this call is hit; `user_is` has every folded form of the call's user, `now` is in seconds."""
+        if self.count == 0 or (self.operations is not None and operation not in self.operations):
+            return False
+        if self.user is not None and self.user.lower() not in user_is:
+            return False
+        if self.device is not None and (device is None or self.device.lower() != device.lower()):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.per_second is not None and self._token(now):
+            return False
+        if self.probability is not None and self._dice.random() >= self.probability:
+            return False
+        if self.count is not None:
+            self.count -= 1
+        return True
+
+    def _token(self, now: float) -> bool:
+        """Takes a token from the bucket, if it has one."""
+        assert self.per_second is not None
+        most = float(self.burst or max(1, self.per_second))
+        before = most if self._tokens is None else self._tokens
+        self._tokens = min(most, before + max(0, now - self._filled) * self.per_second)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def fault_problems(document: Mapping[str, Any], where: str) -> list[str]:
+    """What is wrong with a fault's JSON: one line for each unknown key and bad value."""
+    kind = document.get("kind")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        kinds = f"one of {', '.join(_KEYS)} (left out, the fault's name is its kind)"
+        return [f"{where}.kind is {kind!r:.100}; expected is {kinds}"]
+    known = (*_KEYS_OF_ALL, *_KEYS[kind])
+    unknown = (key for key in document if key not in known)
+    problems = [f"unknown setting {where}.{key}; a {kind} has {', '.join(known)}" for key in unknown]
+    for key, value in document.items():
+        if key in known and (expected := _wrong(key, value)):
+            problems.append(f"{where}.{key} is {value!r:.100}; expected is {expected}")
+    if kind == "latency" and "ms" not in document:
+        problems.append(f"{where}.ms is missing; expected is {_wrong('ms', None)}")
+    if document.get("effect") == "late" and "after_seconds" not in document:
+        problems.append(f"{where}.after_seconds is missing; expected is {_wrong('after_seconds', None)}")
+    if "burst" in document and "per_second" not in document:
+        problems.append(f"{where}.burst is given; expected is per_second with it")
+    return problems
+
+
+_NUMBERS: Mapping[str, tuple[float, float, str]] = {
+    "probability": (0, 1, "a number from 0 to 1"),
+    "per_second": (0.001, 1_000_000, "calls a second, 0.001 to 1,000,000"),
+    "ms": (0, 900_000, "milliseconds, 0 to 900,000"),
+    "after_seconds": (0, 900, "seconds, 0 to 900"),
+}
+_INTEGERS: Mapping[str, tuple[int, int, str]] = {
+    "skip": (0, 2**31, "how many matching calls pass first, 0 or more"),
+    "count": (0, 2**31, "how many calls are hit, 0 or more"),
+    "burst": (1, 1_000_000, "calls at once, 1 to 1,000,000"),
+    "status": (500, 599, "an HTTP status from 500 to 599"),
+}
+
+
+def _wrong(key: str, value: object) -> str:
+    """What is expected of a key, in words, if the value is not that."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if key in _NUMBERS:
+        least, most, words = _NUMBERS[key]
+        return "" if number and least <= value <= most else words  # type: ignore[operator]
+    if key in _INTEGERS:
+        least, most, words = _INTEGERS[key]
+        return "" if number and isinstance(value, int) and least <= value <= most else words
+    if key == "effect":
+        return "" if value in ("applied", "not_applied", "late") else "one of applied, not_applied, late"
+    if key == "operations":
+        modelled = isinstance(value, list) and value and all(name in operation_names() for name in map(str, value))
+        return "" if modelled else "a list of WorkMail operations, such as PutMobileDeviceAccessOverride"
+    return "" if isinstance(value, str) and value else "a text"
