@@ -1,0 +1,28 @@
+"""The ledger's table: what is wanted per device and user, what was there before, and what became of each event."""
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from constructs import Construct
+
+
+class Ledger(Construct):
+    """One table, on demand, with 35 days of point-in-time recovery; items that carry `expires` go away by themselves.
+
+    `retain`: it outlives the stack, and can't be deleted before that is taken back.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, retain: bool) -> None:
+        super().__init__(scope, id)
+        self.table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            time_to_live_attribute="expires",
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
+            deletion_protection=retain,
+        )

@@ -1,0 +1,40 @@
+"""People: the topic that they subscribe to, for outcomes that need somebody and for alarms."""
+
+from collections.abc import Iterable
+
+from aws_cdk import Aws
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+
+class Notices(Construct):
+    """The topic, to which only this account's rules and alarms may publish.
+
+    It is not encrypted at rest: EventBridge and CloudWatch can't publish under the key that AWS manages for SNS,
+    and messages name a user and a device, no secrets.
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
+    """
+
+    def __init__(self, scope: Construct, id: str, *, emails: Iterable[str]) -> None:
+        super().__init__(scope, id)
+        self.topic = sns.Topic(self, "Topic", display_name="Device lockout", enforce_ssl=True)
+        for email in emails:
+            self.topic.add_subscription(subscriptions.EmailSubscription(email))
+        for service in ("events", "cloudwatch"):
+            self.topic.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid=f"{service.capitalize()}OfThisAccount",
+                    principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
+                    actions=["sns:Publish"],
+                    resources=[self.topic.topic_arn],
+                    conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+                )
+            )
+
+    def tell_of(self, alarm: cloudwatch.Alarm) -> None:
+        """Tell people when the alarm goes off."""
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
