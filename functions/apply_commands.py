@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from device_lockout import bus, command, command_queue, ledger, settings, steps, workmail
 from device_lockout.errors import TransientError, UnansweredError
+from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
 """Between two tries of a command that keeps failing; with the queue's 60 receives it is tried for half a day."""
@@ -27,20 +28,21 @@ processor.raise_on_entire_batch_failure = False
 
 
 @cache
-def parties() -> steps.Parties:
+def queue() -> command_queue.CommandQueue:
+    return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
+
+
+@cache
+def parties() -> Parties:
     known = settings.load()
-    return steps.Parties(
+    return Parties(
         workmail=workmail.WorkMail(workmail.client(known.limits.workmail_timeout, attempts=1)),
         ledger=ledger.Ledger(ledger.client(), settings.environment("LEDGER_TABLE")),
+        queue=queue(),
         bus=bus.Bus(bus.client(), settings.environment("LOCKOUT_EVENT_BUS")),
         rules=known.rules,
         clock_skew=known.limits.clock_skew,
     )
-
-
-@cache
-def queue() -> command_queue.CommandQueue:
-    return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
 
 
 def apply(record: SQSRecord, lambda_context: LambdaContext) -> None:

@@ -1,4 +1,4 @@
-"""What is to be done about one device, as it travels on the command queue."""
+"""What is to be done about one device, or one user's devices, as it travels on the command queue."""
 
 import hashlib
 import json
@@ -28,26 +28,46 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The device a command is about.
+class DeviceName:
+    """A name that the inventory knows devices by; compared case-folded."""
 
-    ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID, as it is
-    where WorkMail itself listed the override.
+    kind: Literal["serial", "asset"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDevice:
+    """A device that the inventory has, or had, under a name; ``former`` if it is retired or was enrolled anew since."""
+
+    user_id: str
+    device: str
+    former: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The device that a command is about, or what it is named by until it is looked up.
+
+    ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID.
+    Without a ``device``, ``names`` (of one device) are looked up in the inventory; without those too, the command is
+    about the user and all devices of that user.
     """
 
     organization: str
     user: str
-    device: str
+    device: str = ""
+    names: tuple[DeviceName, ...] = ()
     resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Deny the device until ``claim.until``."""
+    """Deny the device, or all devices of the user, until ``claim.until``; ``force`` where the user is exempt, too."""
 
     cause: Cause
     target: Target
     claim: Claim
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,22 @@ class Reassert:
 
 
 @dataclass(frozen=True, slots=True)
+class Enroll:
+    """Remember that the user has the device, under the target's names; a lock of the user holds for it from then on."""
+
+    cause: Cause
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Remember that the user no longer has the device; its locks and their ends are not touched."""
+
+    cause: Cause
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """Record and announce a report that asks for nothing that can be done; WorkMail is not touched."""
 
@@ -87,13 +123,15 @@ class Reject:
 
 DeviceCommand = Lock | Release | Expire | Reassert
 """What is decided for a device on what stands and what is wanted."""
-Command = DeviceCommand | Reject
-_Kind = Literal["lock", "release", "expire", "reassert", "reject"]
+Command = DeviceCommand | Enroll | Retire | Reject
+_Kind = Literal["lock", "release", "expire", "reassert", "enroll", "retire", "reject"]
 _KINDS: dict[type[Command], _Kind] = {
     Lock: "lock",
     Release: "release",
     Expire: "expire",
     Reassert: "reassert",
+    Enroll: "enroll",
+    Retire: "retire",
     Reject: "reject",
 }
 
@@ -110,14 +148,24 @@ def command_id(command: Command) -> str:
     """
     target = command.target
     parts = [command.cause.event_id, _KINDS[type(command)], target.organization, target.user, target.device]
+    parts += [f"{name.kind} {name.value}" for name in target.names]
     return hashlib.sha256(json.dumps([part.casefold() for part in parts]).encode()).hexdigest()
 
 
 def group_id(command: Command) -> str:
-    """The device's message group: SQS hands one group to one consumer at a time, in order."""
+    """The message group: the device's, or that of the name to look up, or the user's.
+
+    SQS hands one group to one consumer at a time, in order
+    (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagegroupid-property.html).
+    """
     target = command.target
-    key = f"{target.organization}\n{target.device.casefold()}" if target.device else command.cause.event_id
-    return hashlib.sha256(key.encode()).hexdigest()
+    if target.device:
+        key = ["device", target.device]
+    elif target.names:
+        key = [target.names[0].kind, target.names[0].value]
+    else:
+        key = ["user", target.user] if target.user else ["event", command.cause.event_id]
+    return hashlib.sha256(json.dumps([target.organization, *key]).casefold().encode()).hexdigest()
 
 
 def dump(command: Command) -> str:
@@ -136,19 +184,21 @@ def dump(command: Command) -> str:
             "organization": command.target.organization,
             "user": command.target.user,
             "device": command.target.device,
+            "names": {name.kind: name.value for name in command.target.names},
             "resolved": command.target.resolved,
         },
     }
     match command:
-        case Lock(claim=claim):
+        case Lock(claim=claim, force=force):
             body["claim"] = dump_claim(claim)
+            body["force"] = force
         case Release(scope=scope):
             body["scope"] = scope
         case Expire(planned=planned):
             body["planned"] = {"effect": planned.effect, "description": planned.description}
         case Reject(because=because):
             body["because"] = because
-        case Reassert():
+        case Reassert() | Enroll() | Retire():
             pass
     return json.dumps(body)
 
@@ -164,16 +214,21 @@ def load(text: str) -> Command:
         received=instant.read(body["cause"]["received"]),
         reference=body["cause"]["reference"],
     )
-    target = Target(**body["target"])
+    names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
+    target = Target(names=names, **body["target"])
     match body["command"]:
         case "lock":
-            return Lock(cause, target, load_claim(body["claim"]))
+            return Lock(cause, target, load_claim(body["claim"]), body["force"])
         case "release":
             return Release(cause, target, load_scope(body["scope"]))
         case "expire":
             return Expire(cause, target, load_override(body["planned"]))
         case "reassert":
             return Reassert(cause, target)
+        case "enroll":
+            return Enroll(cause, target)
+        case "retire":
+            return Retire(cause, target)
         case "reject":
             return Reject(cause, target, body["because"])
         case other:

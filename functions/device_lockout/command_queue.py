@@ -37,11 +37,12 @@ class CommandQueue:
         self._client = client
         self._url = url
 
-    def send(self, commands: Iterable[Command]) -> None:
-        """Enqueue ``commands``, each in its device's group; TransientError if any was not taken.
+    def send(self, commands: Iterable[Command]) -> int:
+        """Enqueue ``commands``, each in its group, and count them; TransientError if any was not taken.
 
         Sending again is harmless: the queue drops a copy within five minutes, the writer knows a later one.
         """
+        sent = 0
         for batch in batched(commands, BATCH, strict=False):
             entries = [
                 {
@@ -59,6 +60,8 @@ class CommandQueue:
             failed = answer.get("Failed", [])
             if failed:
                 raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
+            sent += len(entries)
+        return sent
 
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
         """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout."""

@@ -11,7 +11,7 @@ from device_lockout import tag
 from device_lockout.command import Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
 from device_lockout.outcome import SOURCE, Outcome, Result
 from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, Last, Scope, tag_of
+from device_lockout.record import Claim, DeviceRecord, Last, Scope, UserRecord, later, tag_of
 from device_lockout.tag import HandWritten, Tag
 
 DESCRIPTION_LOST = "restored by lockout, description lost"
@@ -22,11 +22,12 @@ class Rules:
     """What a decision takes from the configuration.
 
     ``owner`` is the deployment's name in its tags; claims over or released for ``max_event_age`` are forgotten, since
-    an event that old is refused anyway.
+    an event that old is refused anyway; ``exempt`` are the names, case-folded, of users whom only force locks.
     """
 
     owner: str
     max_event_age: timedelta
+    exempt: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,49 @@ def decide(
     reading = stands.read(rules.owner) if stands else None
     adopted = record.adopt(reading) if isinstance(reading, Tag) else record
 
+    if stands is not None and not isinstance(reading, Tag):
+        adopted = replace(adopted, known=True)
     changed = _record(command, adopted, now)
     wanted = changed.wanted(now)
     write, prior = _write(command, stands, reading, changed, wanted, now, rules.owner)
     outcome = last.outcome if last else _outcome(command, adopted, changed, stands, reading, write, now)
-    live, oldest = changed.live(now), now - rules.max_event_age
-    kept = tuple(claim for claim in changed.claims if claim in live or claim.at >= oldest)
+    kept = _kept(changed.claims, changed.live(now), now - rules.max_event_age)
     decided = Last(command_id(command), outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
+
+
+def decide_for_user(
+    command: Lock | Release, record: UserRecord, now: datetime, rules: Rules
+) -> tuple[UserRecord, Outcome]:
+    """Decide a lock or release of all devices of a user: what the user's item becomes, and the summary.
+
+    The devices follow, each by a command of its own. A lock that the item knows is decided as when it was new, so that
+    a redelivery goes on to the devices.
+    """
+    before = DeviceRecord(user=record)
+    about = Outcome("locked", reference=command.cause.reference)
+    if isinstance(command, Release):
+        after = DeviceRecord(user=replace(record, released=later(record.released, command.cause.happened)))
+        newer = bool(after.live(now))
+        outcome = replace(about, result="superseded" if newer else "released")
+        changed = after.user
+    else:
+        claim = command.claim
+        about = replace(about, why=claim.why, until=claim.until)
+        if not before.stands(claim):
+            return record, _superseded(about, command.cause, record.released)
+        if claim.until <= now:
+            return record, replace(about, result="rejected", because=_over(claim), page=True)
+        outcome = about
+        known = before.claim(claim.id) is not None
+        changed = record if known else replace(record, claims=(*record.claims, claim))
+    kept = _kept(changed.claims, DeviceRecord(user=changed).live(now), now - rules.max_event_age)
+    return replace(changed, claims=kept), outcome
+
+
+def _kept(claims: tuple[Claim, ...], live: tuple[Claim, ...], oldest: datetime) -> tuple[Claim, ...]:
+    """The claims that are live or young enough for a copy of their event still to come."""
+    return tuple(claim for claim in claims if claim in live or claim.at >= oldest)
 
 
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:
@@ -157,7 +193,7 @@ def _outcome(
     """How the command ended, in the words of the record table."""
     wanted = record.wanted(now)
     after = write.override if isinstance(write, Put) else None if isinstance(write, Delete) else stands
-    about = Outcome("skipped", reference=command.cause.reference, before=stands, after=after)
+    about = Outcome("skipped", reference=command.cause.reference, before=stands, after=after, verified=record.known)
     if wanted is not None:
         about = replace(about, why=wanted.why, until=wanted.until)
     others_denial = stands is not None and stands.effect == "DENY" and not isinstance(reading, Tag)
@@ -166,8 +202,7 @@ def _outcome(
         case Lock(claim=claim) if before.claim(claim.id) is None and not before.stands(claim):
             return _superseded(about, command.cause, before.released_at(claim.scope))
         case Lock(claim=claim) if before.claim(claim.id) is None and claim.until <= now:
-            because = f"the lock that it asks for was over at {tag.write_time(claim.until)}, before it could be set"
-            return replace(about, result="rejected", because=because, page=True)
+            return replace(about, result="rejected", because=_over(claim), page=True)
         case Lock() | Reassert() if wanted is not None and (
             isinstance(command, Lock) or command.cause.source != SOURCE
         ):
@@ -189,6 +224,10 @@ def _outcome(
             return replace(about, result="took-over" if never_stood else "reasserted", page=not never_stood)
         case _:
             return about
+
+
+def _over(claim: Claim) -> str:
+    return f"the lock that it asks for was over at {tag.write_time(claim.until)}, before it could be set"
 
 
 def _superseded(about: Outcome, cause: Cause, released: datetime | None) -> Outcome:

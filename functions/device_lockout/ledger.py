@@ -2,9 +2,10 @@
 
 | pk | sk | holds |
 |---|---|---|
-| organization | ``device#USER-ID#DEVICE`` | claims, releases, prior override, last decision, version of one device |
+| organization | ``device#USER-ID#DEVICE`` | claims, releases, prior override, last decision, inventory, version |
 | organization | ``user#USER-ID`` | claims, newest release, version that hold for every device of the user |
 | organization | ``name#NAME`` | the user ID behind a name that a report used |
+| organization | ``serial#NUMBER#USER-ID#DEVICE`` | whose device has, or had, it; ``asset#`` the same |
 | organization | ``sweep`` | when the last sweep completed |
 | ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
 
@@ -23,14 +24,14 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from device_lockout import instant
-from device_lockout.command import dump_claim, load_claim, load_override
+from device_lockout.command import DeviceName, NamedDevice, dump_claim, load_claim, load_override
 from device_lockout.errors import TransientError
 from device_lockout.outcome import Outcome
 from device_lockout.record import DeviceRecord, Last, Released, UserRecord
 from device_lockout.tag import read_time, write_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from device_lockout.override import Override
 
 OUTCOMES_KEPT = timedelta(days=400)
-_DEVICE_ATTRIBUTES = ("claims", "released", "prior", "last", "version")
-"""What a decision writes of a device's item; always by alias, since DynamoDB reserves some of these words."""
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -72,31 +71,62 @@ class Ledger:
         """The user's item; an empty record where there is none."""
         return _load_user(self._get(organization, f"user#{user_id}"))
 
+    def enroll(self, organization: str, user_id: str, device: str, names: Iterable[DeviceName]) -> None:
+        """Put the device in the inventory under ``names``; what the user had under one before is former."""
+        self._set(organization, _device(user_id, device), {"known": True, "retired": False})
+        for name in names:
+            for other in self.devices_named(organization, name):
+                if other.user_id == user_id and other.device != device.casefold() and not other.former:
+                    self._set(organization, _named(name, user_id, other.device), {"former": True})
+            self._set(organization, _named(name, user_id, device), {"former": False})
+        self._set(organization, _device(user_id, device), {"names": {name.kind: name.value for name in names}})
+
+    def retire(self, organization: str, user_id: str, device: str) -> None:
+        """Mark the device as retired, under its names too; nothing is deleted."""
+        kept = self._get(organization, _device(user_id, device)).get("names", {})
+        self._set(organization, _device(user_id, device), {"retired": True})
+        for kind, value in kept.items():
+            self._set(organization, _named(DeviceName(kind, value), user_id, device), {"former": True})
+
+    def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
+        """The user's devices that are not retired, case-folded; read page by page."""
+        for item in self._query(organization, _device(user_id, "")):
+            if not item.get("retired"):
+                yield item["sk"].split("#", 2)[2]
+
+    def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
+        """All devices that the inventory ever had under ``name``."""
+        prefix = _named(name, "", "").removesuffix("#")
+        return [
+            NamedDevice(user_id, device, former=bool(item["former"]))
+            for item in self._query(organization, prefix)
+            for _, _, user_id, device in [item["sk"].split("#", 3)]
+        ]
+
+    def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
+        """Write the user's item; TransientError unless its version is still the one that was read."""
+        values = {
+            "claims": [dump_claim(claim) for claim in record.claims],
+            "released": instant.write(record.released) if record.released else None,
+            "version": record.version + 1,
+        }
+        self._set(organization, f"user#{user_id}", values, if_version=record.version)
+
     def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:
         """Write the device's own item; TransientError unless its version is still the one that was read."""
-        values: dict[str, Any] = {
-            ":claims": [dump_claim(claim) for claim in record.claims],
-            ":released": {
+        values = {
+            "claims": [dump_claim(claim) for claim in record.claims],
+            "released": {
                 scope: instant.write(released)
                 for scope, released in (("device", record.released.device), ("user", record.released.user))
                 if released is not None
             },
-            ":prior": _dump_override(record.prior),
-            ":last": _dump_last(record.last) if record.last else None,
-            ":read": record.version,
-            ":version": record.version + 1,
+            "prior": _dump_override(record.prior),
+            "last": _dump_last(record.last) if record.last else None,
+            "known": record.known,
+            "version": record.version + 1,
         }
-        try:
-            self._call(
-                "update_item",
-                Key=_key(organization, _device(user_id, device)),
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in _DEVICE_ATTRIBUTES),
-                ConditionExpression="#version = :read",
-                ExpressionAttributeNames={f"#{name}": name for name in _DEVICE_ATTRIBUTES},
-                ExpressionAttributeValues=_item(values),
-            )
-        except _ConditionError as error:
-            raise TransientError(f"{device} was changed in the ledger since it was read") from error
+        self._set(organization, _device(user_id, device), values, if_version=record.version)
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
         """Keep which user a report meant by ``name``, so that a release finds a user who is deleted by then."""
@@ -149,6 +179,25 @@ class Ledger:
     def _put(self, pk: str, sk: str, values: dict[str, Any]) -> None:
         self._call("put_item", Item={**_key(pk, sk), **_item(values)})
 
+    def _set(self, pk: str, sk: str, values: dict[str, Any], if_version: int | None = None) -> None:
+        """Set attributes of an item, made if it was missing; always by alias, since DynamoDB reserves many words."""
+        condition: dict[str, Any] = {}
+        if if_version is not None:
+            missing_too = "attribute_not_exists(#version) OR " if if_version == 0 else ""
+            condition = {"ConditionExpression": f"{missing_too}#version = :read"}
+        read = {} if if_version is None else {":read": if_version}
+        try:
+            self._call(
+                "update_item",
+                Key=_key(pk, sk),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                ExpressionAttributeNames={f"#{name}": name for name in values},
+                ExpressionAttributeValues=_item({f":{name}": value for name, value in values.items()} | read),
+                **condition,
+            )
+        except _ConditionError as error:
+            raise TransientError(f"{sk} was changed in the ledger since it was read") from error
+
     def _query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {}
         while True:
@@ -186,6 +235,10 @@ def _device(user_id: str, device: str) -> str:
     return f"device#{user_id}#{device.casefold()}"
 
 
+def _named(name: DeviceName, user_id: str, device: str) -> str:
+    return f"{name.kind}#{name.value.casefold()}#{user_id}#{device.casefold()}"
+
+
 def _key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 
@@ -208,6 +261,7 @@ def _load_device(item: dict[str, Any]) -> DeviceRecord:
         ),
         prior=_load_override(item.get("prior")),
         last=_load_last(last) if last else None,
+        known=bool(item.get("known")),
         version=int(item.get("version", 0)),
     )
 
@@ -234,6 +288,7 @@ def _dump_last(last: Last) -> dict[str, Any]:
             "before": _dump_override(outcome.before),
             "after": _dump_override(outcome.after),
             "page": outcome.page,
+            "verified": outcome.verified,
         },
     }
 
@@ -252,6 +307,7 @@ def _load_last(fields: dict[str, Any]) -> Last:
             before=_load_override(outcome["before"]),
             after=_load_override(outcome["after"]),
             page=outcome["page"],
+            verified=outcome["verified"],
         ),
     )
 

@@ -24,6 +24,8 @@ Result = Literal[
     "renewed",
     "reasserted",
     "took-over",
+    "enrolled",
+    "retired",
     "skipped",
     "failed",
 ]
@@ -41,6 +43,8 @@ DETAIL_TYPES: dict[Result, str] = {
     "nothing-to-release": "Device Released",
     "expired": "Lockout Expired",
     "reasserted": "Tampering Detected",
+    "enrolled": "Inventory Updated",
+    "retired": "Inventory Updated",
     "rejected": "Lockout Rejected",
     "failed": "Lockout Failed",
 }
@@ -56,7 +60,8 @@ class Outcome:
 
     ``because`` completes the message for people; ``why`` and ``until`` are those of the lock it is about;
     ``reference`` is the report's; ``before`` and ``after`` are the override as read and as it should stand now;
-    ``page`` asks for somebody's attention.
+    ``page`` asks for somebody's attention; ``verified`` says whether anything but the report's word tells that the
+    device exists (a wrong ID locks nothing, and nobody notices); ``devices`` is how many a user's command went on to.
     """
 
     result: Result
@@ -67,6 +72,8 @@ class Outcome:
     before: Override | None = None
     after: Override | None = None
     page: bool = False
+    verified: bool | None = None
+    devices: int | None = None
 
     @property
     def announced(self) -> bool:
@@ -91,8 +98,15 @@ class Outcome:
             "renewed": f"stays locked ({self.why}){until}",
             "reasserted": f"had its lock changed or removed by somebody; it is locked again ({self.why}){until}",
             "took-over": f"is locked ({self.why}){until}",
+            "enrolled": "is in the inventory",
+            "retired": "is retired in the inventory",
             "skipped": "needed nothing",
             "failed": "could not be changed in WorkMail",
         }[self.result]
-        about = f"Device {device} of {user}" if device and user else "A device"
-        return f"{about} {said}{f': {self.because}' if self.because else ''}."
+        about = f"Device {device} of {user}" if device and user else f"User {user}" if user else "A device"
+        notes = [self.because] if self.because else []
+        if self.devices is not None:
+            notes.append(f"it goes on to {self.devices} known devices")
+        if self.verified is False and self.result in ("locked", "extended", "already-locked"):
+            notes.append("the device ID is taken on trust, nothing else knows it")
+        return f"{about} {said}{': ' if notes else ''}{'; '.join(notes)}."

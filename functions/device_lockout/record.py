@@ -72,13 +72,15 @@ class DeviceRecord:
     """The device's item as read, together with its user's.
 
     ``claims`` are the device's own, among them its own copies of user claims whose ``until`` a person changed there;
-    ``prior`` is the ``ALLOW`` that our lock covers, verbatim; ``version`` is what the next write is conditional on.
+    ``prior`` is the ``ALLOW`` that our lock covers, verbatim; ``known`` says that the device is there beyond a report's
+    word, from the inventory or from an override of somebody else's; the next write is conditional on ``version``.
     """
 
     claims: tuple[Claim, ...] = ()
     released: Released = Released()
     prior: Override | None = None
     last: Last | None = None
+    known: bool = False
     version: int = 0
     user: UserRecord = UserRecord()
 

@@ -1,62 +1,38 @@
-"""The protocol's steps, for one command in its device's group. Each is safe to repeat after a crash anywhere.
+"""The protocol's steps, for one command in its group. Each is safe to repeat after a crash anywhere.
 
 1. Who is the user to WorkMail; the device's item (made if missing), the override, the user's item.
 2. and 3. Adopt and decide: :func:`device_lockout.decision.decide`.
 4. One conditional write to the ledger. From here on the lock can't be lost.
 5. At most one write to WorkMail.
 6. Record and announce the outcome.
+
+A command that names no device is looked up and sent on instead: :mod:`device_lockout.fan_out`.
 """
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
-from device_lockout import instant
-from device_lockout.command import Command, DeviceCommand, Expire, Lock, Reject, Target, command_id
-from device_lockout.decision import Decision, Delete, Put, Rules, decide, must_be_recorded
+from device_lockout import fan_out, instant
+from device_lockout.command import (
+    Command,
+    DeviceCommand,
+    Enroll,
+    Expire,
+    Lock,
+    Reassert,
+    Reject,
+    Release,
+    Retire,
+    command_id,
+)
+from device_lockout.decision import Decision, Delete, Put, decide, must_be_recorded
 from device_lockout.errors import RefusedError, RejectedError, UnknownUserError
 from device_lockout.outcome import DETAIL_TYPES, Outcome
 from device_lockout.override import Override
-from device_lockout.record import DeviceRecord, Last, UserRecord
+from device_lockout.parties import Parties
+from device_lockout.record import DeviceRecord, Last
 from device_lockout.tag import write_time
-from device_lockout.workmail import Sight
-
-
-class WorkMailParty(Protocol):
-    """What the steps need of WorkMail: :class:`device_lockout.workmail.WorkMail`."""
-
-    def user_id(self, organization: str, user: str) -> str: ...
-    def get(self, organization: str, user_id: str, device: str) -> Sight: ...
-    def put(self, organization: str, user_id: str, device: str, override: Override) -> None: ...
-    def delete(self, organization: str, user_id: str, device: str) -> None: ...
-
-
-class LedgerParty(Protocol):
-    """What the steps need of the ledger: :class:`device_lockout.ledger.Ledger`."""
-
-    def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord: ...
-    def user(self, organization: str, user_id: str) -> UserRecord: ...
-    def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None: ...
-    def remember_name(self, organization: str, name: str, user_id: str) -> None: ...
-    def user_named(self, organization: str, name: str) -> str | None: ...
-    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]: ...
-
-
-class BusParty(Protocol):
-    """What the steps need of the bus: :class:`device_lockout.bus.Bus`."""
-
-    def announce(self, detail_type: str, detail: dict[str, Any]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Parties:
-    """The outside parties, and how far our clock may differ from WorkMail's before an expiry is refused."""
-
-    workmail: WorkMailParty
-    ledger: LedgerParty
-    bus: BusParty
-    rules: Rules
-    clock_skew: timedelta
 
 
 def carry_out(command: Command, parties: Parties, now: datetime) -> Outcome:
@@ -66,13 +42,10 @@ def carry_out(command: Command, parties: Parties, now: datetime) -> Outcome:
     UnansweredError: a write may yet take effect, deliver the command again when it no longer can.
     Permanent errors are outcomes, not exceptions.
     """
-    if isinstance(command, Reject):
-        outcome = Outcome("rejected", because=command.because, reference=command.cause.reference, page=True)
-    else:
-        try:
-            outcome = _carry_out_on_device(command, parties, now)
-        except RejectedError as error:
-            outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
+    try:
+        outcome = _dispatch(command, parties, now)
+    except RejectedError as error:
+        outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
         told = parties.ledger.record_outcome(
             command.cause.event_id, command_id(command), tell(command, outcome, now), now
@@ -97,6 +70,8 @@ def tell(command: Command, outcome: Outcome, now: datetime) -> dict[str, Any]:
             "reason": outcome.why,
             "until": write_time(outcome.until) if outcome.until else None,
             "reference": outcome.reference,
+            "verified": outcome.verified,
+            "devices": outcome.devices,
             "page": outcome.page,
             "message": outcome.message(target.device, target.user),
             "before": _shown(outcome.before),
@@ -110,12 +85,36 @@ def tell(command: Command, outcome: Outcome, now: datetime) -> dict[str, Any]:
     }
 
 
-def _carry_out_on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outcome:
-    organization, device = command.target.organization, command.target.device
-    user_id = _user_id(command.target, parties)
-    if isinstance(command, Lock) and user_id != command.target.user:
-        parties.ledger.remember_name(organization, command.target.user, user_id)
+def _dispatch(command: Command, parties: Parties, now: datetime) -> Outcome:
+    match command:
+        case Reject(because=because):
+            return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
+        case Lock() | Release() | Retire() if not command.target.device and command.target.names:
+            return fan_out.send_on(command, parties)
+        case Lock() | Release() if not command.target.device:
+            return fan_out.to_all_devices(command, parties, now)
+        case Enroll():
+            return _enroll(command, parties, now)
+        case Retire():
+            user_id = fan_out.user_id(command, parties)
+            parties.ledger.retire(command.target.organization, user_id, command.target.device)
+            return Outcome("retired", reference=command.cause.reference)
+        case _:
+            return _on_device(command, parties, now)
 
+
+def _enroll(command: Enroll, parties: Parties, now: datetime) -> Outcome:
+    """Write the device's item, and only then look at the user's: a lock of the user misses no device."""
+    user_id = fan_out.user_id(command, parties)
+    target = replace(command.target, user=user_id, resolved=True)
+    parties.ledger.enroll(target.organization, user_id, target.device, target.names)
+    outcome = _on_device(Reassert(command.cause, target), parties, now)
+    return replace(outcome, result="enrolled") if outcome.result == "skipped" else outcome
+
+
+def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outcome:
+    organization, device = command.target.organization, command.target.device
+    user_id = fan_out.user_id(command, parties)
     record = parties.ledger.open_device(organization, user_id, device)
     sight = parties.workmail.get(organization, user_id, device)
     record = replace(record, user=parties.ledger.user(organization, user_id))
@@ -134,19 +133,6 @@ def _carry_out_on_device(command: DeviceCommand, parties: Parties, now: datetime
     except (RefusedError, UnknownUserError) as error:
         return _refused(command, parties, user_id, record, decision, str(error))
     return decision.outcome
-
-
-def _user_id(target: Target, parties: Parties) -> str:
-    """WorkMail's ID of the target's user; of a deleted user the one that an earlier report's name stood for."""
-    if target.resolved:
-        return target.user
-    try:
-        return parties.workmail.user_id(target.organization, target.user)
-    except UnknownUserError:
-        known = parties.ledger.user_named(target.organization, target.user)
-        if known is None:
-            raise
-        return known
 
 
 def _refused(

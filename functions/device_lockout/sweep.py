@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from device_lockout import instant
 from device_lockout.command import Cause, Command, Expire, Reassert, Target
 from device_lockout.errors import LockoutError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import ListedOverride
+from device_lockout.parties import BusParty, QueueParty
 from device_lockout.plan import Item, Plan, plan
 from device_lockout.record import DeviceRecord
 from device_lockout.settings import Settings
@@ -34,18 +35,6 @@ class LedgerParty(Protocol):
     def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]: ...
     def last_sweep(self, organization: str) -> datetime | None: ...
     def save_sweep(self, organization: str, completed: datetime) -> None: ...
-
-
-class QueueParty(Protocol):
-    """What the sweep needs of the queue: :class:`device_lockout.command_queue.CommandQueue`."""
-
-    def send(self, commands: list[Command]) -> None: ...
-
-
-class BusParty(Protocol):
-    """What the sweep needs of the bus: :class:`device_lockout.bus.Bus`."""
-
-    def announce(self, detail_type: str, detail: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

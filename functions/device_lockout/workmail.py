@@ -46,6 +46,14 @@ class Sight:
     date: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user by WorkMail's ID, and by every name that is known, case-folded."""
+
+    id: str
+    names: frozenset[str]
+
+
 def client(timeout: timedelta, attempts: int) -> WorkMailClient:
     """A WorkMail client that gives up on a call after ``timeout`` and tries it ``attempts`` times in all.
 
@@ -61,18 +69,19 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 
 
 class WorkMail:
-    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user_id`."""
+    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`."""
 
     def __init__(self, client: WorkMailClient) -> None:
         self._client = client
 
-    def user_id(self, organization: str, user: str) -> str:
-        """WorkMail's ID of the user that ``user`` names by e-mail address, user name or ID; UnknownUserError."""
+    def user(self, organization: str, name: str) -> User:
+        """The user that ``name`` means, be it e-mail address, user name or ID; UnknownUserError."""
         answer = _asked(
-            lambda: self._client.describe_user(OrganizationId=organization, UserId=user),
-            f"look up user {user} in {organization}",
+            lambda: self._client.describe_user(OrganizationId=organization, UserId=name),
+            f"look up user {name} in {organization}",
         )
-        return str(answer["UserId"])
+        names = (name, answer["UserId"], answer.get("Name", ""), answer.get("Email", ""))
+        return User(answer["UserId"], frozenset(known.casefold() for known in names if known))
 
     def get(self, organization: str, user_id: str, device: str) -> Sight:
         """What stands for one device."""
