@@ -1,0 +1,67 @@
+"""How to reach a local AWS as one principal: from Python, and as the `KEY=VALUE` lines of `.local/env`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import urllib3
+from botocore.config import Config
+
+from local.lifecycle import Server
+from local.server import REGION
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Endpoint, certificate authority and credentials."""
+
+    endpoint: str
+    ca: Path
+    access_key_id: str
+    secret_access_key: str
+
+    @classmethod
+    def to(cls, server: Server, credentials: dict[str, str]) -> Self:
+        """A connection to a running server with `access_key_id` and `secret_access_key`."""
+        return cls(server.endpoint, server.ca, **credentials)
+
+    @classmethod
+    def read(cls, environment: Path) -> Self:
+        """The connection that an environment file like `.local/env` describes."""
+        lines = (line.partition("=") for line in environment.read_text().splitlines())
+        values = {name: value for name, _, value in lines}
+        return cls(
+            values["AWS_ENDPOINT_URL"],
+            Path(values["AWS_CA_BUNDLE"]),
+            values["AWS_ACCESS_KEY_ID"],
+            values["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A boto3 client; the machine's own AWS settings play no part in it."""
+        session: Any = boto3.Session(
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            region_name=REGION,
+        )
+        return session.client(service, endpoint_url=self.endpoint, verify=str(self.ca), config=config)
+
+    def control(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """One call of the server's own controls, `/_emulator/…` and `/_local/…`: its status and text."""
+        pool = urllib3.PoolManager(ca_certs=str(self.ca))
+        answer = pool.request(method, self.endpoint + path, body=body, retries=False, timeout=60)
+        return answer.status, answer.data.decode()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make any AWS client use this connection: boto3, the AWS CLI, Node.js, other SDKs."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL_WORKMAIL": self.endpoint,
+            "AWS_CA_BUNDLE": str(self.ca),
+            "NODE_EXTRA_CA_CERTS": str(self.ca),
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+        }

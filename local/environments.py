@@ -1,0 +1,33 @@
+"""Starts Lambda execution environments ahead of the first invocation: a control of the local server.
+
+AWS has provisioned concurrency for that, on published versions only.
+"""
+
+# ruff: noqa: SLF001 - MiniStack has no public name for any of it
+
+from concurrent.futures import ThreadPoolExecutor
+
+from ministack.core import lambda_runtime, responses
+from ministack.services import lambda_svc
+
+from local.server import ACCOUNT, REGION
+
+
+def start(function: str, count: int) -> None:
+    """Have `count` environments of the function initialized and idle; raises what its initialization raised.
+
+    Blocks: not for the event loop.
+    """
+    responses.set_request_account_id(ACCOUNT)
+    responses.set_request_region(REGION)
+    record, config, name = lambda_svc._get_func_record_for_ref(function)
+    if record is None or config is None:
+        raise LookupError(f"there is no function {function}")
+    code = lambda_svc._execution_record_for_config(record, config)["code_zip"]
+    workers = [lambda_runtime.acquire_worker(name, config, code)[0] for _ in range(count)]
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda_runtime.ensure_spawned, workers))
+    finally:
+        for worker in workers:
+            lambda_runtime.release_worker(worker)

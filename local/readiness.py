@@ -1,0 +1,73 @@
+"""Whether a deployed stack really works: mappings that poll, functions that start."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from local.connection import Connection
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+
+ENVIRONMENTS = 2
+"""Execution environments that are started of each function: a second event often comes before the first is done."""
+
+
+class NotReadyError(Exception):
+    """Something of the deployed stack does not work; the message says what."""
+
+
+def check(aws: Connection, stack: str, patience: float = 30) -> None:
+    """Wait until every function is active and every mapping enabled; NotReadyError if that takes too long."""
+    deadline = time.monotonic() + patience
+    while waiting_for := [*inactive(aws, stack)]:
+        if time.monotonic() > deadline:
+            raise NotReadyError(f"after {patience:.0f} s: {'; '.join(waiting_for)}")
+        time.sleep(0.1)
+
+
+def inactive(aws: Connection, stack: str) -> Iterator[str]:
+    """What is not yet active or enabled, and what it is instead."""
+    functions: LambdaClient = aws.client("lambda")
+    for name in physical_names(aws, stack, "AWS::Lambda::Function"):
+        function = functions.get_function_configuration(FunctionName=name)
+        if function["State"] != "Active" or function.get("LastUpdateStatus", "Successful") != "Successful":
+            yield f"function {name} is {function['State']}, its last update {function.get('LastUpdateStatus')}"
+    for uuid in physical_names(aws, stack, "AWS::Lambda::EventSourceMapping"):
+        mapping = functions.get_event_source_mapping(UUID=uuid)
+        if mapping["State"] != "Enabled":
+            yield f"the mapping of {mapping['EventSourceArn']} is {mapping['State']}"
+
+
+def warm(aws: Connection, stack: str) -> None:
+    """Initialize every function's first environments, and run what the stack's schedules run, once.
+
+    Raises NotReadyError with the function's own error if one fails at that.
+    """
+    for function in physical_names(aws, stack, "AWS::Lambda::Function"):
+        query = urlencode({"function": function, "count": ENVIRONMENTS})
+        status, text = aws.control("POST", f"/_local/environments?{query}")
+        if status != 200:
+            raise NotReadyError(f"function {function} does not start: {text}")
+    functions: LambdaClient = aws.client("lambda")
+    scheduler: EventBridgeSchedulerClient = aws.client("scheduler")
+    for schedule in physical_names(aws, stack, "AWS::Scheduler::Schedule"):
+        target = scheduler.get_schedule(Name=schedule)["Target"]
+        ran = functions.invoke(FunctionName=target["Arn"], Payload=target.get("Input", "{}").encode())
+        if "FunctionError" in ran:
+            raise NotReadyError(f"what schedule {schedule} runs failed: {ran['Payload'].read().decode()}")
+
+
+def physical_names(aws: Connection, stack: str, kind: str) -> list[str]:
+    """The physical names of the stack's resources of a kind."""
+    cloudformation: CloudFormationClient = aws.client("cloudformation")
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return [
+        resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == kind
+    ]

@@ -1,0 +1,298 @@
+"""Repairs of MiniStack 1.5.33, each named after the AWS page whose promise it restores.
+
+Only what our proofs need; `tests/local/test_repairs.py` has a test for each that fails without it.
+A repair wraps or replaces one named function of MiniStack, which is why `local.server` refuses any other version.
+"""
+
+# ruff: noqa: SLF001 - a repair is done inside
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import wraps
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
+from ministack.core.arn import parse_arn
+from ministack.services import dynamodb, eventbridge, lambda_svc, sns, sqs, sts
+from ministack.services.cloudformation import provisioners
+
+type Json = dict[str, Any]
+
+
+def apply(lambda_python: Path) -> None:
+    """Apply every repair; call once, before the first request. Workers run under `lambda_python`."""
+    only_its_own_key_is_the_root_user()
+    sqs_batch_calls_need_the_single_call_permission()
+    put_events_keeps_the_time_it_is_given()
+    rules_need_permission_and_have_dead_letter_queues()
+    targets_invoke_functions_asynchronously()
+    cloudformation_enables_time_to_live_and_recovery()
+    fifo_groups_are_processed_in_parallel()
+    queues_lose_no_message()
+    exceptions_leave_the_environment_running()
+    functions_see_only_their_own_package(lambda_python)
+    environments_share_one_unpacked_package()
+
+
+def only_its_own_key_is_the_root_user() -> None:
+    """Nobody is the root user by calling himself `test` or by the account's number.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user.html
+    """
+    key = os.environ["AWS_ACCESS_KEY_ID"]
+
+    def is_root_access_key(access_key_id: str) -> bool:
+        return access_key_id == key
+
+    iam_evaluator.is_root_access_key = sts.is_root_access_key = is_root_access_key
+
+
+def sqs_batch_calls_need_the_single_call_permission() -> None:
+    """`SendMessageBatch` is allowed by `sqs:SendMessage`; IAM has no action of its own for batches.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    """
+    original = iam_actions.extract_iam_action
+
+    @wraps(original)
+    def action(service: str, *rest: Any) -> str | None:
+        name: str | None = original(service, *rest)
+        return name.removesuffix("Batch") if service == "sqs" and name else name
+
+    iam_actions.extract_iam_action = action
+
+
+def put_events_keeps_the_time_it_is_given() -> None:
+    """An entry's `Time` becomes the event's `time`; without one it is the time of the call.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
+    """
+    original, clock = eventbridge._put_events, eventbridge._now_ts
+    given: ContextVar[float | None] = ContextVar("given", default=None)
+
+    def now() -> float:
+        time = given.get()
+        return float(clock()) if time is None else time
+
+    @wraps(original)
+    def put_events(data: Json, allow_aws_source: bool = False) -> Any:
+        entries = data.get("Entries", [])
+        if len(entries) > 10 or not any("Time" in entry for entry in entries):
+            return original(data, allow_aws_source)
+        answers = []
+        for entry in entries:
+            token = given.set(entry.get("Time"))
+            try:
+                answers.append(json.loads(original({"Entries": [entry]}, allow_aws_source)[2]))
+            finally:
+                given.reset(token)
+        return responses.json_response(
+            {
+                "FailedEntryCount": sum(answer["FailedEntryCount"] for answer in answers),
+                "Entries": [result for answer in answers for result in answer["Entries"]],
+            }
+        )
+
+    eventbridge._now_ts = now
+    eventbridge._put_events = put_events
+
+
+def rules_need_permission_and_have_dead_letter_queues() -> None:
+    """A rule delivers to a queue that exists and whose policy lets it; else the event goes to the target's DLQ.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+    """
+    original = eventbridge._invoke_target
+
+    @wraps(original)
+    def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
+        refusal = queue_refusal(target.get("Arn", ""), rule.get("Arn", ""))
+        if refusal is None:
+            original(target, event, rule, view)
+            return
+        dead_letter = target.get("DeadLetterConfig", {}).get("Arn", "")
+        eventbridge.logger.warning("EventBridge → %s: %s (%s)", target["Arn"], *refusal)
+        if not dead_letter or queue_refusal(dead_letter, rule["Arn"]):
+            return
+        code, message = refusal
+        view = view or eventbridge._pattern_event_view(event)
+        body = json.dumps(view.event_with_detail())
+        told = {"RULE_ARN": rule["Arn"], "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}
+        with sqs._queues_lock:
+            eventbridge._dispatch_to_sqs(parse_arn(dead_letter), body)
+            sent = sqs._queue_by_arn(dead_letter)["messages"][-1]
+            sent["message_attributes"] = {k: {"DataType": "String", "StringValue": v} for k, v in told.items()}
+
+    def queue_refusal(arn: str, rule_arn: str) -> tuple[str, str] | None:
+        if not arn.startswith("arn:aws:sqs:") or ":rule/" not in rule_arn:
+            return None
+        if sqs._queue_by_arn(arn) is None:
+            return "RESOURCE_NOT_FOUND", f"The queue {arn} does not exist."
+        if not sqs.queue_policy_allows(arn, "events.amazonaws.com", rule_arn, responses.get_account_id()):
+            return "NO_PERMISSIONS", f"The policy of {arn} does not allow events.amazonaws.com to send for {rule_arn}."
+        return None
+
+    eventbridge._invoke_target = invoke_target
+
+
+def targets_invoke_functions_asynchronously() -> None:
+    """Rules and schedules invoke a function asynchronously: it is tried again, then goes to its failure destination.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+
+    def dispatch_to_lambda(arn: str, payload: str) -> None:
+        function, config, name = lambda_svc._get_func_record_for_ref(arn)
+        if not function or not config:
+            eventbridge.logger.warning("EventBridge → Lambda: function %s not found", name)
+            return
+        lambda_svc.invoke_async_with_retry(
+            lambda_svc._execution_record_for_config(function, config), json.loads(payload)
+        )
+
+    eventbridge._dispatch_to_lambda = dispatch_to_lambda
+
+
+def cloudformation_enables_time_to_live_and_recovery() -> None:
+    """`TimeToLiveSpecification` and `PointInTimeRecoverySpecification` of a table take effect.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
+    """
+
+    def settle(table: str, properties: Json) -> None:
+        replica: Json = next(iter(properties.get("Replicas", [])), {})
+        if expiry := properties.get("TimeToLiveSpecification"):
+            dynamodb._update_ttl(
+                {
+                    "TableName": table,
+                    "TimeToLiveSpecification": {**expiry, "Enabled": str(expiry.get("Enabled")).lower() == "true"},
+                }
+            )
+        recovery = {**properties, **replica}.get("PointInTimeRecoverySpecification")
+        if recovery:
+            enabled = str(recovery.get("PointInTimeRecoveryEnabled")).lower() == "true"
+            dynamodb._update_continuous_backups(
+                {"TableName": table, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": enabled}}
+            )
+
+    def settling(original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        @wraps(original)
+        def provision(*arguments: Any) -> Any:
+            result = original(*arguments)
+            settle(result[0], arguments[position])
+            return result
+
+        return provision
+
+    for kind in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable"):
+        handlers = provisioners._RESOURCE_HANDLERS[kind]
+        handlers["create"] = settling(handlers["create"], 1)
+        handlers["update"] = settling(handlers["update"], 2)
+
+
+def fifo_groups_are_processed_in_parallel() -> None:
+    """A FIFO mapping runs as many batches at once as a standard one; a group in flight stays closed meanwhile.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/fifo-queue-lambda-behavior.html
+    """
+    original = lambda_svc._sqs_esm_concurrency
+
+    @wraps(original)
+    def concurrency(mapping: Json, function: Json, config: Json, _queue: Mapping[str, Any] | None = None) -> int:
+        return int(original(mapping, function, config, None))
+
+    lambda_svc._sqs_esm_concurrency = concurrency
+
+
+def queues_lose_no_message() -> None:
+    """A message is delivered at least once: requests and pollers change a queue's messages one at a time.
+
+    MiniStack's poller rebuilds the list in its thread while requests append to it, so that a message can vanish.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues-at-least-once-delivery.html
+    """
+    lock = sqs._queues_lock = threading.RLock()
+
+    def locked(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def call(*arguments: Any, **named: Any) -> Any:
+            with lock:
+                return original(*arguments, **named)
+
+        return call
+
+    for name in ("_collect_msgs", "_dlq_sweep", "_expire_retained", "_refresh_counts", "_act_send_message"):
+        setattr(sqs, name, locked(getattr(sqs, name)))
+    for name, handler in sqs._HANDLERS.items():
+        if name != "ReceiveMessage":  # waits, and takes its messages by _collect_msgs
+            sqs._HANDLERS[name] = locked(handler)
+    eventbridge._dispatch_to_sqs = locked(eventbridge._dispatch_to_sqs)
+    sns._deliver_to_sqs = locked(sns._deliver_to_sqs)
+    lambda_svc._route_async_failure = locked(lambda_svc._route_async_failure)
+
+
+def exceptions_leave_the_environment_running() -> None:
+    """A handler that raises has failed one invocation; its execution environment serves the next one warm.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    kills = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
+    spares = '{"status": "ok", "raised": {"status": "error", "error": str(e), "trace": traceback.format_exc()}}'
+    if script.count(kills) != 1:
+        raise RuntimeError("MiniStack's worker script is not as expected")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(kills, spares)
+    original = lambda_runtime.Worker.invoke
+
+    @wraps(original)
+    def invoke(worker: Any, *arguments: Any, **named: Any) -> Json:
+        answer: Json = original(worker, *arguments, **named)
+        raised: Json = answer.pop("raised", {})
+        return answer | raised
+
+    lambda_runtime.Worker.invoke = invoke
+
+
+def functions_see_only_their_own_package(lambda_python: Path) -> None:
+    """A function imports from its own package and the standard library, not from MiniStack's environment.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
+    """
+    original = lambda_runtime._detect_runtime_binary
+
+    @wraps(original)
+    def runtime_binary(runtime: str) -> tuple[str, str]:
+        binary, script = original(runtime)
+        return (str(lambda_python) if runtime.startswith("python") else binary), script
+
+    lambda_runtime._detect_runtime_binary = runtime_binary
+
+
+def environments_share_one_unpacked_package() -> None:
+    """A package is unpacked once, not for each environment: a burst is not kept waiting, and fills no disk.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    lock = threading.Lock()
+
+    class SharedZipFile(zipfile.ZipFile):
+        def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:
+            content = Path(str(self.filename)).read_bytes()
+            shared = Path(tempfile.gettempdir()) / f"package-{hashlib.sha256(content).hexdigest()[:16]}"
+            with lock:
+                if not shared.exists():
+                    partial = shared.with_suffix(".partial")
+                    super().extractall(partial, members, pwd)
+                    partial.rename(shared)
+            Path(path).rmdir()
+            Path(path).symlink_to(shared, target_is_directory=True)
+
+    lambda_runtime.zipfile = SimpleNamespace(ZipFile=SharedZipFile, BadZipFile=zipfile.BadZipFile)
