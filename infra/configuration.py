@@ -149,13 +149,14 @@ class Configuration:
 
 def load(name: str, directory: Path) -> Configuration:
     """The deployment `name`, from `directory/name.toml`; ConfigurationError with every mistake in it."""
-    path = directory / f"{name}.toml"
     known = sorted(each.stem for each in directory.glob("*.toml"))
+    there_are = f"there are: {', '.join(known) or 'none'}"
+    file = f"{directory.name}/{name}.toml"
+    if not name:
+        raise ConfigurationError([f"no configuration is chosen: expected -c config=NAME or --config NAME; {there_are}"])
     if name not in known:
-        raise ConfigurationError(
-            [f"{path}: there is no such configuration{meant(name, known)}; there are: {', '.join(known) or 'none'}"]
-        )
-    return read(path.read_text(encoding="utf-8"), str(path))
+        raise ConfigurationError([f"{file}: there is no such configuration{meant(name, known)}; {there_are}"])
+    return read((directory / f"{name}.toml").read_text(encoding="utf-8"), file)
 
 
 def read(text: str, file: str) -> Configuration:

@@ -12,7 +12,11 @@ from constructs import Construct
 
 
 class Notices(Construct):
-    """The topic, to which only this account's rules and alarms may publish.
+    """The topic, to which rules and this account's alarms may publish.
+
+    Rules of any account: EventBridge can't be held to a condition in a topic's policy
+    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions);
+    whoever knows the topic's name could at worst send a false notice.
 
     It is not encrypted at rest: EventBridge and CloudWatch can't publish under the key that AWS manages for SNS,
     and messages name a user and a device, no secrets.
@@ -24,16 +28,14 @@ class Notices(Construct):
         self.topic = sns.Topic(self, "Topic", display_name="Device lockout", enforce_ssl=True)
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
-        for service in ("events", "cloudwatch"):
-            self.topic.add_to_resource_policy(
-                iam.PolicyStatement(
-                    sid=f"{service.capitalize()}OfThisAccount",
-                    principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
-                    actions=["sns:Publish"],
-                    resources=[self.topic.topic_arn],
-                    conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-                )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
+        )
 
     def tell_of(self, alarm: cloudwatch.Alarm) -> None:
         """Tell people when the alarm goes off."""

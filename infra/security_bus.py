@@ -3,7 +3,6 @@
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra.configuration import OUTCOME_SOURCE, Configuration
@@ -55,8 +54,7 @@ class SecurityBus(Construct):
             "Outcomes that somebody should look at, in their own words",
             events.EventPattern(source=[OUTCOME_SOURCE], detail={"page": [True]}),
             targets.SnsTopic(
-                # By its ARN, or CDK would let any account's rules publish; `Notices` lets this one's.
-                sns.Topic.from_topic_arn(self, "People", notices.topic.topic_arn),
+                notices.topic,
                 message=events.RuleTargetInput.from_text(events.EventField.from_path("$.detail.message")),
                 dead_letter_queue=self.undelivered.queue,
                 max_event_age=DELIVERY_AGE,
