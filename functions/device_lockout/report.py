@@ -15,20 +15,41 @@ from typing import Any
 import fastjsonschema
 
 from device_lockout import instant
-from device_lockout.command import Cause, Command, Lock, Reject, Release, Target, claim_id
-from device_lockout.record import Claim
-from device_lockout.settings import Act, Settings
+from device_lockout.command import (
+    Cause,
+    Command,
+    DeviceName,
+    Enroll,
+    Lock,
+    Reject,
+    Release,
+    Retire,
+    Target,
+    claim_id,
+)
+from device_lockout.mapping import Action, Mapping
+from device_lockout.policy import Reason
+from device_lockout.record import Claim, Scope
+from device_lockout.settings import Act, Settings, Source
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one detail-type of the contract asks for; ``reason`` is a lock's."""
+    """What one kind of event asks for: the schema of its detail, what its source must be allowed, a lock's reason."""
 
     schema: str
-    act: Act
+    action: Action
     reason: str = ""
+
+    @property
+    def needs(self) -> Act:
+        return "inventory" if self.action in ("enroll", "retire") else "release" if "release" in self.action else "lock"
+
+    @property
+    def scope(self) -> Scope:
+        return "user" if self.action in ("lock-user", "release-user") else "device"
 
 
 KINDS = {
@@ -36,26 +57,44 @@ KINDS = {
     "Device Stolen": Kind("device-stolen.json", "lock", "stolen"),
     "Device Compromised": Kind("device-compromised.json", "lock", "compromised"),
     "Device Recovered": Kind("device-recovered.json", "release"),
+    "Device Enrolled": Kind("device-enrolled.json", "enroll"),
+    "Device Retired": Kind("device-retired.json", "retire"),
+    "User Compromised": Kind("user-compromised.json", "lock-user", "compromised"),
+    "User Offboarded": Kind("user-offboarded.json", "lock-user", "offboarded"),
+    "User Restored": Kind("user-restored.json", "release-user"),
 }
 """The contract, version 1: detail-type to meaning."""
+
+_SCHEMAS_OF_ACTIONS: dict[Action, str] = {kind.action: kind.schema for kind in reversed(KINDS.values())}
 
 
 def read(body: str, message_id: str, received: datetime, settings: Settings) -> Command:
     """The command that an event asks for, or the rejection that names everything wrong with it.
 
-    ``body`` is the event as EventBridge delivers it; ``message_id`` and ``received`` are SQS's own, and stand in for an
-    ID and a time that the event does not have.
+    ``body`` is the event as EventBridge delivers it or, from a source with a mapping, ``{"mappedSource", "event"}``;
+    ``message_id`` and ``received`` are SQS's own, and stand in for an ID and a time that the event does not have.
 
     When it happened is the earlier of what the producer says (``reportedAt``, else the envelope's ``time``) and
     ``received``: producers set the first two, nobody sets the third, so nobody speaks from the future.
     """
     event = _parse(body)
-    detail = event.get("detail")
-    fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
-    faults = list(_envelope_faults(event, settings))
-    kind = KINDS.get(str(event.get("detail-type")))
+    mapped = settings.source(_text(event.get("mappedSource")))
+    if mapped is not None and mapped.mapping is not None and isinstance(event.get("event"), dict):
+        event, mapping = event["event"], mapped.mapping
+        kind: Kind | None = Kind(_SCHEMAS_OF_ACTIONS[mapping.action], mapping.action, mapping.reason)
+        detail: object = mapping.detail(event)
+        source: Source | None = mapped
+        faults: list[str] = []
+    else:
+        mapping = None
+        kind, detail = KINDS.get(_text(event.get("detail-type"))), event.get("detail")
+        known = settings.source(_text(event.get("source")))
+        source = known if known is not None and known.mapping is None else None
+        faults = list(_envelope_faults(event, kind, source, settings))
     if kind is not None:
-        faults += _schema_faults(kind.schema, detail)
+        faults += _schema_faults(kind.schema, detail, mapping)
+
+    fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
     reported = _time(fields.get("reportedAt")) or _time(event.get("time")) or received
     cause = Cause(
         event_id=_text(event.get("id")) or message_id,
@@ -65,27 +104,28 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         received=received,
         reference=_text(fields.get("reference"))[:64],
     )
-    alias = fields.get("organizationId")
-    organization = settings.organization(alias if isinstance(alias, str) else None)
-    if organization is None:
-        known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
-        faults.append(f"detail.organizationId is {_shown(alias)}: expected one of {known}")
-    target = Target(
-        organization=organization.id if organization else "",
-        user=_text(fields.get("userId"))[:256],
-        device=_text(fields.get("deviceId"))[:32],
-    )
+    organization = _organization(fields.get("organizationId"), settings, faults)
     if cause.happened < received - settings.limits.max_event_age:
         faults.append(
             f"the event happened at {instant.write(cause.happened)}:"
             f" expected no more than {settings.limits.max_event_age.days} days before it was received"
         )
-    if kind is None or faults:
+    target = _target(fields, organization, kind)
+    if faults or kind is None or source is None:
         return Reject(cause, target, "; ".join(faults))
-    if kind.act == "release":
-        return Release(cause, target, "device")
+    match kind.action:
+        case "release" | "release-user":
+            return Release(cause, target, kind.scope)
+        case "enroll":
+            return Enroll(cause, target)
+        case "retire":
+            return Retire(cause, target)
+        case "lock" | "lock-user":
+            return _lock(cause, target, kind, fields, settings.reasons[kind.reason], "force" in source.may)
 
-    reason = settings.reasons[kind.reason]
+
+def _lock(cause: Cause, target: Target, kind: Kind, fields: dict[str, Any], reason: Reason, force: bool) -> Command:
+    """The lock that a report without other faults asks for, unless it asks for too long a one."""
     until = reason.until(cause.happened)
     if "expiresAt" in fields:
         until = instant.whole_seconds_up(instant.read(fields["expiresAt"]))
@@ -94,14 +134,34 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             return Reject(cause, target, f"detail.expiresAt is {_shown(fields['expiresAt'])}: {fault}")
     claim = Claim(
         id=claim_id(cause.event_id),
-        scope="device",
+        scope=kind.scope,
         why=reason.name,
         at=cause.happened,
         until=until,
         reference=cause.reference,
         note=_text(fields.get("note")),
     )
-    return Lock(cause, target, claim)
+    return Lock(cause, target, claim, force)
+
+
+def _organization(named: object, settings: Settings, faults: list[str]) -> str:
+    """The ID of the organization that a report names; where it names none that is known, a fault more and no ID."""
+    organization = settings.organization(named if isinstance(named, str) else None)
+    if organization is not None:
+        return organization.id
+    known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
+    faults.append(f"detail.organizationId is {_shown(named)}: expected one of {known}")
+    return ""
+
+
+def _target(fields: dict[str, Any], organization: str, kind: Kind | None) -> Target:
+    """What a report is about; where it names a device by its ID too, its other names are for the inventory only."""
+    device = _text(fields.get("deviceId"))[:32]
+    serial, asset = _text(fields.get("serialNumber"))[:64], _text(fields.get("assetTag"))[:64]
+    names: tuple[DeviceName, ...] = ()
+    if not device or (kind is not None and kind.action == "enroll"):
+        names = (DeviceName("serial", serial),) * bool(serial) + (DeviceName("asset", asset),) * bool(asset)
+    return Target(organization, _text(fields.get("userId"))[:256], device, names)
 
 
 def _parse(body: str) -> dict[str, Any]:
@@ -112,28 +172,27 @@ def _parse(body: str) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _envelope_faults(event: dict[str, Any], settings: Settings) -> Iterator[str]:
+def _envelope_faults(
+    event: dict[str, Any], kind: Kind | None, source: Source | None, settings: Settings
+) -> Iterator[str]:
     """Faults of the event's envelope: who sent it, and as what."""
     if not event:
         yield "the message is not a JSON object: expected an event as EventBridge delivers it"
         return
     if not _text(event.get("id")):
         yield f"id is {_shown(event.get('id'))}: expected the event's ID"
-    source = settings.source(_text(event.get("source")))
     if source is None:
-        known = ", ".join(known.name for known in settings.sources)
+        known = ", ".join(known.name for known in settings.sources if known.mapping is None)
         yield f"source is {_shown(event.get('source'))}: expected one that the configuration names ({known})"
-    name = _text(event.get("detail-type"))
-    kind = KINDS.get(name)
+    name = event.get("detail-type")
     if kind is None:
-        known = ", ".join(KINDS)
-        yield f"detail-type is {_shown(event.get('detail-type'))}: expected one of {known}{_meant(name, KINDS)}"
-    elif source is not None and kind.act not in source.may:
+        yield f"detail-type is {_shown(name)}: expected one of {', '.join(KINDS)}{_meant(_text(name), KINDS)}"
+    elif source is not None and kind.needs not in source.may:
         allowed = " and ".join(sorted(source.may))
-        yield f"source {source.name} asks to {kind.act} with {name}: the configuration lets it {allowed} only"
+        yield f"source {source.name} sent {name}, which takes {kind.needs}: the configuration lets it {allowed} only"
 
 
-def _schema_faults(schema: str, detail: object) -> Iterator[str]:
+def _schema_faults(schema: str, detail: object, mapping: Mapping | None) -> Iterator[str]:
     """Everything about ``detail`` that the schema refuses, one sentence a field."""
     definition, validate = _validator(schema)
     faults = []
@@ -141,24 +200,36 @@ def _schema_faults(schema: str, detail: object) -> Iterator[str]:
         validate(detail)
     except fastjsonschema.JsonSchemaValuesException as refused:
         faults = refused.errors
+    properties = definition["properties"]
     seen = set()
     for fault in faults:
-        path = ".".join(["detail", *fault.path[1:]])
-        if fault.rule == "required":
+        field = str(fault.path[1]) if len(fault.path) > 1 else ""
+        if field:
+            if field not in seen:
+                seen.add(field)
+                yield f"{_found(field, fault.value, mapping)}: expected {properties[field]['description']}"
+        elif fault.rule == "required":
             for name in definition["required"]:
                 if name not in fault.value:
-                    yield f"{path}.{name} is missing: expected {definition['properties'][name]['description']}"
+                    yield f"{_found(name, None, mapping)}: expected {properties[name]['description']}"
+        elif fault.rule == "anyOf":
+            missing = [name for name in ("userId", "deviceId") if name not in fault.value]
+            found = "; ".join(_found(name, None, mapping) for name in missing)
+            yield f"no device is named ({found}): expected userId with deviceId, or serialNumber, or assetTag"
         elif fault.rule == "additionalProperties":
             for name in fault.value:
-                if name not in definition["properties"]:
-                    yield f"{path}.{name} is unknown: expected only {', '.join(definition['properties'])}" + _meant(
-                        name, definition["properties"]
-                    )
-        elif path == "detail":
+                if name not in properties:
+                    yield f"detail.{name} is unknown: expected only {', '.join(properties)}{_meant(name, properties)}"
+        else:
             yield f"detail is {_shown(detail)}: expected an object"
-        elif path not in seen:
-            seen.add(path)
-            yield f"{path} is {_shown(fault.value)}: expected {definition['properties'][fault.path[1]]['description']}"
+
+
+def _found(field: str, value: object, mapping: Mapping | None) -> str:
+    """How a fault about ``field`` begins: where it was looked for, and what was there."""
+    if mapping is None:
+        return f"detail.{field} is {_shown(value)}"
+    where = mapping.named(field) or f"{field}, for which the mapping has no expression,"
+    return f"{where} found {'nothing' if value is None else _shown(value)}"
 
 
 @cache

@@ -10,17 +10,24 @@ from typing import Any, Literal
 
 from device_lockout.decision import Rules
 from device_lockout.errors import SettingsError
+from device_lockout.mapping import Mapping
 from device_lockout.policy import Reason
 
-Act = Literal["lock", "release"]
+Act = Literal["lock", "release", "inventory", "force"]
+"""What a source may ask for; ``force`` locks users who are exempt, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A producer of events of the built-in contract: its ``source`` on the bus and what it may ask for."""
+    """A producer of events and what it may ask for.
+
+    Without a mapping it speaks the built-in contract and ``name`` is its ``source`` on the bus; with one, ``name`` is
+    only the configuration's.
+    """
 
     name: str
     may: frozenset[Act]
+    mapping: Mapping | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +73,11 @@ class Settings:
     reasons: dict[str, Reason]
     sweep: Sweep
     limits: Limits
+    exempt_users: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.owner, self.limits.max_event_age)
+        return Rules(self.owner, self.limits.max_event_age, self.exempt_users)
 
     def organization(self, id_or_alias: str | None) -> Organization | None:
         """The organization of that ID or alias; with None the only one, if there is only one."""
@@ -101,7 +109,7 @@ def parse(fields: dict[str, Any]) -> Settings:
         owner=fields["owner"],
         bus=fields["bus"],
         organizations=tuple(Organization(**organization) for organization in fields["organizations"]),
-        sources=tuple(Source(source["name"], frozenset(source["may"])) for source in fields["sources"]),
+        sources=tuple(_source(source) for source in fields["sources"]),
         reasons={
             name: Reason(
                 name,
@@ -119,6 +127,7 @@ def parse(fields: dict[str, Any]) -> Settings:
             clock_skew=timedelta(seconds=fields["limits"]["clock_skew_seconds"]),
             max_event_age=timedelta(seconds=fields["limits"]["max_event_age"]),
         ),
+        exempt_users=frozenset(user.casefold() for user in fields.get("exempt_users", ())),
     )
 
 
@@ -128,6 +137,11 @@ def environment(name: str) -> str:
     if not value:
         raise SettingsError(f"environment variable {name} is not set: expected the value that the stack gives it")
     return value
+
+
+def _source(fields: dict[str, Any]) -> Source:
+    mapping = fields.get("mapping")
+    return Source(fields["name"], frozenset(fields["may"]), Mapping(**mapping) if mapping else None)
 
 
 def _duration(seconds: int | str | None) -> timedelta | None:

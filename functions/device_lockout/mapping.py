@@ -1,0 +1,65 @@
+"""Other people's events, read as ours: JMESPath expressions that pick a report's fields out of any event.
+
+A configured source names an action and an expression for each field it can tell. What the expressions find is held to
+the same schema as an event of the contract; a fault names the expression and what it found.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import jmespath
+
+from device_lockout import instant
+
+Action = Literal["lock", "release", "lock-user", "release-user", "enroll", "retire"]
+
+FIELDS = {
+    "organization": "organizationId",
+    "user": "userId",
+    "device": "deviceId",
+    "serial_number": "serialNumber",
+    "asset_tag": "assetTag",
+    "time": "reportedAt",
+    "reference": "reference",
+    "note": "note",
+}
+"""What an expression is called in the configuration, and the field of the contract that it fills."""
+
+CUT = {"reference": 64, "note": 500}
+"""Texts for people are cut to the contract's length: a long ticket number is no reason to leave a device open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """How one source's events are read: what they ask for, why, and an expression for each field they can tell."""
+
+    action: Action
+    reason: str
+    expressions: dict[str, str]
+
+    def detail(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The fields of the contract as this mapping finds them in ``event``; what it does not find is left out."""
+        found = {FIELDS[name]: jmespath.search(text, event) for name, text in self.expressions.items()}
+        if isinstance(found.get("reportedAt"), int | float):
+            found["reportedAt"] = _from_epoch(found["reportedAt"])
+        for name, limit in CUT.items():
+            if isinstance(found.get(name), str):
+                found[name] = found[name][:limit]
+        return {name: value for name, value in found.items() if value is not None}
+
+    def named(self, field: str) -> str | None:
+        """How the configuration calls the expression behind a field of the contract, with its text; None if none."""
+        for name, contract_name in FIELDS.items():
+            if contract_name == field and name in self.expressions:
+                return f"{name} = {self.expressions[name]!r}"
+        return None
+
+
+def _from_epoch(number: float) -> str | float:
+    """Seconds or milliseconds since 1970, as several senders count, in the contract's form."""
+    seconds = number / 1000 if number > 100_000_000_000 else number
+    try:
+        return instant.write(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds))
+    except OverflowError:
+        return number
