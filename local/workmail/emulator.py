@@ -1,33 +1,34 @@
-"""The emulator: AWS's JSON 1.1 protocol in front of the operations, with faults, a record of calls, and controls."""
+"""The emulator: the operations behind the protocol, with faults between them, a record of calls, and controls."""
 
 import asyncio
 import json
 import logging
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from local.workmail import controls
+from local.workmail import controls, protocol
 from local.workmail.calls import Call, Calls, clipped
 from local.workmail.cloudtrail import event_of
 from local.workmail.errors import ControlError, WorkMailError
 from local.workmail.faults import Fault
 from local.workmail.operations import WorkMail, seconds
+from local.workmail.protocol import Headers
 from local.workmail.seeding import plant, plant_gently, seeded_organization
 from local.workmail.settings import Settings, merged
 from local.workmail.shapes import operation_names
 
 type Json = dict[str, Any]
 type Answer = tuple[int, dict[str, str], bytes]
-type Headers = Mapping[str, str]
 type Query = Mapping[str, Sequence[str]]
+type Gone = Callable[[], Awaitable[None]]
 
-_TARGET = "WorkMailService."
-_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}(?:/[^/,\s]+)?/(?P<service>[^/,\s]+)/aws4_request")
-_LARGEST_REQUEST = 1024 * 1024
+_WRITES = ("Put", "Delete")
+_LARGE_BODY = 4096
+_UNAVAILABLE = 503
+_LET_GO = _UNAVAILABLE, {"__type": "ServiceUnavailable", "message": "Let go of by a reset of the emulator"}
 _LONGEST_HOLD_SECONDS = 900
 _LOG = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Emulator:
         query_params: Query,
         *,
         principal: str | None = None,
-        gone: Callable[[], Awaitable[None]] | None = None,
+        gone: Gone | None = None,
     ) -> Answer:
         """Answers one HTTP request: (status, headers, body).
 
@@ -111,7 +112,7 @@ class Emulator:
             status, document = await self._control(method, path, body, query_params)
             return self._answer(status, document, "application/json")
         status, document = await self._call(headers, body, principal, gone)
-        return self._answer(status, document, "application/x-amz-json-1.1")
+        return self._answer(status, document, protocol.CONTENT_TYPE)
 
     def user_forms(self, organization_id: object, identity: object) -> set[str]:
         """Everything, folded, that means the user of a request: as given, and ID, name, addresses if there is one."""
@@ -120,7 +121,7 @@ class Emulator:
         user = self.workmail.find_user(organization_id, identity)
         if user is None:
             return {identity.lower()}
-        return {identity.lower(), user.user_id.lower(), *user.handles, *(alias.lower() for alias in user.aliases)}
+        return {identity.lower(), user.user_id.lower(), *user.names}
 
     def _answer(self, status: int, document: Json, content_type: str) -> Answer:
         date = self.clock() + timedelta(seconds=self.settings.date_header_skew_seconds)
@@ -139,18 +140,16 @@ class Emulator:
 
     # --- one call of the API --------------------------------------------------------------------------------------
 
-    async def _call(
-        self, headers: Headers, body: bytes, principal: str | None, gone: Callable[[], Awaitable[None]] | None
-    ) -> tuple[int, Json]:
-        target = headers.get("x-amz-target", "")
-        operation = target.removeprefix(_TARGET)
+    async def _call(self, headers: Headers, body: bytes, principal: str | None, gone: Gone | None) -> tuple[int, Json]:
+        operation = protocol.target(headers)
         call = self.calls.add(self.clock(), operation, principal, {})
         try:
-            access_key = _access_key(headers.get("authorization", ""))
-            call.principal = principal or access_key
-            self._check_target(target)
-            request = _parsed(body)
-            call.request = request if len(body) < 4096 else clipped(request)
+            signer = protocol.access_key(headers)
+            call.principal = principal or signer
+            if operation not in self.workmail.served:
+                raise self._not_served(operation) or protocol.unknown_operation(headers)
+            request = protocol.request_document(body)
+            call.request = request if len(body) < _LARGE_BODY else clipped(request)
             return await self._with_faults(call, request, gone)
         except WorkMailError as error:
             return _refused(call, error)
@@ -158,44 +157,33 @@ class Emulator:
             _LOG.exception("The emulator itself failed at %s", operation)
             return _refused(call, WorkMailError("InternalFailure", "The emulator itself failed; see its log", 500))
 
-    def _check_target(self, target: str) -> None:
-        operation = target.removeprefix(_TARGET) if target.startswith(_TARGET) else ""
-        if operation in self.workmail.served:
-            return
-        if operation in operation_names():
-            served = ", ".join(self.workmail.served)
-            raise WorkMailError(
-                "NotInThisEmulator", f"WorkMail has {operation}, this emulator does not; it has {served}", 501
-            )
-        raise WorkMailError(
-            "UnknownOperationException",
-            f"X-Amz-Target is {target!r:.200}; expected is {_TARGET} followed by the name of a WorkMail operation",
+    def _not_served(self, operation: str) -> WorkMailError | None:
+        if operation not in operation_names():
+            return None
+        served = ", ".join(self.workmail.served)
+        return WorkMailError(
+            "NotInThisEmulator", f"WorkMail has {operation}, this emulator does not; it has {served}", 501
         )
 
-    async def _with_faults(
-        self, call: Call, request: Json, gone: Callable[[], Awaitable[None]] | None
-    ) -> tuple[int, Json]:
-        fault = None
-        if self.settings.faults:
-            fault, wait = self._hit(call, request)
-            if wait:
-                await self._sleep(wait)
+    async def _with_faults(self, call: Call, request: Json, gone: Gone | None) -> tuple[int, Json]:
+        if not self.settings.faults:
+            return self._answered(call, request)
+        fault, wait = self._hit(call, request)
+        if wait:
+            released = self._released
+            await self._sleep(wait)
+            if released.is_set():
+                return _LET_GO
         if fault is None:
-            return self._execute(call, request, answered=True)
+            return self._answered(call, request)
         if fault.kind == "throttle":
             quirks = self.settings.quirks
             raise WorkMailError(quirks.throttle_code, "Rate exceeded", quirks.throttle_status)
-        call.effect = fault.effect
-        if fault.effect == "applied":
-            self._execute(call, request, answered=False)
-        elif fault.effect == "late":
-            late = asyncio.create_task(self._execute_late(call, request, fault.after_seconds))
-            self._late.add(late)
-            late.add_done_callback(self._late.discard)
+        self._unanswered(call, request, fault)
         if fault.kind == "no_answer":
             await self._hold(gone)
-            raise WorkMailError("ServiceUnavailable", "Nobody was meant to read this answer", 503)
-        code = "ServiceUnavailable" if fault.status == 503 else "InternalFailure"
+            return _LET_GO
+        code = "ServiceUnavailable" if fault.status == _UNAVAILABLE else "InternalFailure"
         raise WorkMailError(code, f"Fault {fault.name}", fault.status)
 
     def _hit(self, call: Call, request: Json) -> tuple[Fault | None, float]:
@@ -218,8 +206,33 @@ class Emulator:
                 decisive = fault
         return decisive, wait
 
-    def _execute(self, call: Call, request: Json, *, answered: bool) -> tuple[int, Json]:
-        """Lets the operation happen, now; its answer is recorded if the caller gets it."""
+    def _answered(self, call: Call, request: Json) -> tuple[int, Json]:
+        answer, error = self._execute(call, request)
+        if error is not None:
+            return _refused(call, error)
+        call.status = 200
+        return 200, answer
+
+    def _unanswered(self, call: Call, request: Json, fault: Fault) -> None:
+        """Lets the operation happen, not happen, or happen later, without the caller being told."""
+        call.effect = fault.effect
+        if fault.effect == "applied":
+            self._apply(call, request, "applied")
+        elif fault.effect == "late":
+            late = asyncio.create_task(self._apply_late(call, request, fault.after_seconds))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+    async def _apply_late(self, call: Call, request: Json, delay: float) -> None:
+        await self._sleep(delay)
+        self._apply(call, request, "applied_late")
+
+    def _apply(self, call: Call, request: Json, effect: str) -> None:
+        _, error = self._execute(call, request)
+        call.effect = effect if error is None else f"refused: {error.code}"
+
+    def _execute(self, call: Call, request: Json) -> tuple[Json, WorkMailError | None]:
+        """Does it now, and tells the bus of a write."""
         now = self.clock()
         error: WorkMailError | None = None
         answer: Json = {}
@@ -227,22 +240,12 @@ class Emulator:
             answer = self.workmail.call(call.operation, request, now)
         except WorkMailError as refusal:
             error = refusal
-        if self.publish is not None and call.operation.startswith(("Put", "Delete")):
+        if self.publish is not None and call.operation.startswith(_WRITES):
             who = call.principal or ""
             self._publish(event_of(call.operation, request, who, now, self.account, self.region, error))
-        if not answered:
-            return 0, {}
-        if error is not None:
-            return _refused(call, error)
-        call.status = 200
-        return 200, answer
+        return answer, error
 
-    async def _execute_late(self, call: Call, request: Json, delay: float) -> None:
-        await self._sleep(delay)
-        self._execute(call, request, answered=False)
-        call.effect = "applied_late"
-
-    async def _hold(self, gone: Callable[[], Awaitable[None]] | None) -> None:
+    async def _hold(self, gone: Gone | None) -> None:
         """Until the client gives up, or a reset."""
         waits = [asyncio.create_task(_ended(self._released.wait()))]
         if gone is not None:
@@ -266,38 +269,5 @@ async def _ended(something: Awaitable[object]) -> None:
 
 
 def _refused(call: Call, error: WorkMailError) -> tuple[int, Json]:
-    """The error's answer; `Message` is the model's member, `message` what most other services call it."""
     call.status, call.error, call.message = error.status, error.code, error.message
-    return error.status, {"__type": error.code, "Message": error.message, "message": error.message}
-
-
-def _access_key(authorization: str) -> str:
-    """Whose signature a request bears; the signature itself is not checked here."""
-    if not authorization.startswith("AWS4-"):
-        raise WorkMailError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
-    credential = _CREDENTIAL.search(authorization)
-    missing = [part for part in ("SignedHeaders=", "Signature=") if part not in authorization]
-    if credential is None or missing:
-        wanted = "Credential=KEY/DATE/REGION/workmail/aws4_request" if credential is None else " and ".join(missing)
-        raise WorkMailError(
-            "IncompleteSignatureException", f"The Authorization header lacks {wanted}: {authorization:.200}", 403
-        )
-    if credential["service"] != "workmail":
-        raise WorkMailError(
-            "InvalidSignatureException",
-            f"Credential should be scoped to correct service: 'workmail', not '{credential['service']}'",
-            403,
-        )
-    return credential["key"]
-
-
-def _parsed(body: bytes) -> Json:
-    if len(body) > _LARGEST_REQUEST:
-        raise WorkMailError("RequestEntityTooLargeException", f"Requests have at most {_LARGEST_REQUEST} bytes", 413)
-    try:
-        request = json.loads(body) if body else {}
-    except (ValueError, RecursionError) as error:
-        raise WorkMailError("SerializationException", f"The request is not JSON: {error}") from None
-    if not isinstance(request, dict):
-        raise WorkMailError("SerializationException", f"The request is {request!r:.100}; expected is a JSON object")
-    return request
+    return error.status, protocol.error_document(error)

@@ -15,7 +15,7 @@ from local.workmail.organizations import CONDITIONS, Organization, Rule, User
 from local.workmail.overrides import Override
 from local.workmail.page_tokens import Position, seal, unseal
 from local.workmail.settings import Quirks
-from local.workmail.shapes import complaint, operation
+from local.workmail.shapes import complaint, request_check
 
 type Json = dict[str, Any]
 type Request = Mapping[str, Any]
@@ -51,7 +51,7 @@ class WorkMail:
             "ListMobileDeviceAccessRules": self._list_rules,
             "GetMobileDeviceAccessEffect": self._get_effect,
         }
-        self._models = {name: operation(name) for name in self._served}
+        self._checks = {name: request_check(name) for name in self._served}
 
     @property
     def served(self) -> Iterable[str]:
@@ -60,7 +60,8 @@ class WorkMail:
 
     def call(self, name: str, request: Request, now: datetime) -> Json:
         """Answers one call of a served operation, as JSON; raises WorkMailError with a code that it may answer."""
-        complaints = self._models[name].complaints(request)
+        complaints: list[str] = []
+        self._checks[name](request, "", complaints)
         if complaints:
             found = f"{len(complaints)} validation error{'s' if len(complaints) > 1 else ''} detected"
             raise WorkMailError("InvalidParameterException", f"{found}: {'; '.join(complaints)}")

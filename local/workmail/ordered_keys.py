@@ -55,13 +55,14 @@ class OrderedKeys:
         self._lasts[at] = self._order(self._blocks[at][-1])
 
     def add_all(self, keys: Iterable[Key]) -> None:
-        """Adds many keys; where they are many, everything is sorted anew at once."""
-        fresh = list(keys)
+        """Adds many keys, none of which is there yet; where they are very many, all blocks are cut anew at once."""
+        fresh = sorted(keys, key=self._order)
         if len(fresh) * 8 < self._size or len(fresh) < _BLOCK:
             for key in fresh:
                 self.add(key)
             return
-        everything = sorted(set(fresh).union(chain.from_iterable(self._blocks)), key=self._order)
+        everything = [*chain.from_iterable(self._blocks), *fresh]
+        everything.sort(key=self._order)  # two sorted runs: a merge
         self._blocks = [everything[start : start + _BLOCK] for start in range(0, len(everything), _BLOCK)]
         self._lasts = [self._order(block[-1]) for block in self._blocks]
         self._size = len(everything)

@@ -25,8 +25,17 @@ class User:
 
     @property
     def handles(self) -> tuple[str, ...]:
-        """The names, folded, that mean this user and no other; aliases excluded."""
+        """User name and primary address, folded; none for a deleted user, whose names are free again."""
+        if self.state == "DELETED":
+            return ()
         return (self.name.lower(),) if self.email is None else (self.name.lower(), self.email.lower())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that, and the aliases: what nobody else may be called."""
+        if self.state == "DELETED" or not self.aliases:
+            return self.handles
+        return (*self.handles, *(alias.lower() for alias in self.aliases))
 
 
 CONDITIONS = {
@@ -71,8 +80,7 @@ class Organization:
     rules: list[Rule] = field(default_factory=list)
     overrides: Overrides = field(default_factory=Overrides)
     _users: dict[str, User] = field(default_factory=dict)
-    _handles: dict[str, User] = field(default_factory=dict)
-    _aliases: dict[str, User] = field(default_factory=dict)
+    _names: dict[str, User] = field(default_factory=dict)
     _ids: list[str] = field(default_factory=list)
 
     @property
@@ -86,28 +94,29 @@ class Organization:
         A deleted user is found by ID only: the names may be somebody else's by now.
         """
         folded = identity.lower()
-        return self._users.get(folded) or self._handles.get(folded) or (self._aliases.get(folded) if aliases else None)
+        user = self._users.get(folded) or self._names.get(folded)
+        return user if user is None or aliases or folded in (user.user_id.lower(), *user.handles) else None
 
-    def owner_of(self, handle: str) -> User | None:
-        """Who has a folded name, address or alias, so that it can't be given to somebody else."""
-        return self._handles.get(handle) or self._aliases.get(handle)
+    def by_id(self, folded_id: str) -> User | None:
+        """Who has that ID, deleted users included."""
+        return self._users.get(folded_id)
+
+    def by_name(self, folded_name: str) -> User | None:
+        """Who has that name, address or alias."""
+        return self._names.get(folded_name)
 
     def set_users(self, users: Iterable[User]) -> None:
         """Adds users, or replaces those with their IDs."""
-        for user in users:
-            folded = user.user_id.lower()
-            before = self._users.get(folded)
-            if before is None:
-                self._ids.append(folded)
+        fresh = {user.user_id.lower(): user for user in users}
+        for user_id in fresh:
+            if user_id in self._users:
+                for name in self._users[user_id].names:
+                    self._names.pop(name, None)
             else:
-                for handle in before.handles:
-                    self._handles.pop(handle, None)
-                for alias in before.aliases:
-                    self._aliases.pop(alias.lower(), None)
-            self._users[folded] = user
-            if user.state != "DELETED":
-                self._handles.update(dict.fromkeys(user.handles, user))
-                self._aliases.update({alias.lower(): user for alias in user.aliases})
+                self._ids.append(user_id)
+        self._users |= fresh
+        for user in fresh.values():
+            self._names.update(dict.fromkeys(user.names, user))
         self._ids.sort()
 
     def users_after(self, folded_id: str) -> Iterator[User]:

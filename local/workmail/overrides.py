@@ -68,11 +68,12 @@ class Overrides:
     def put_all(self, items: Iterable[tuple[Key, Override]]) -> None:
         """Sets very many at once, listed at once."""
         fresh = dict(items)
+        unlisted = [key for key in fresh if self._listed(key) is None]
         self._current |= fresh
         for key in fresh.keys() & self._shown.keys():
             self._shown[key] = fresh[key]
-        self._by_user.add_all(fresh)
-        self._by_device.add_all(fresh)
+        self._by_user.add_all(unlisted)
+        self._by_device.add_all(unlisted)
 
     def of_user(self, user: str) -> list[Key]:
         """All keys of one user that stand now."""

@@ -37,11 +37,12 @@ _PROBLEMS_SHOWN = 20
 _ROWS_AT_ONCE = 5_000
 _YEAR_10000 = 253_402_300_800
 
+_ORGANIZATION_ID = {"OrganizationId": member_check("DescribeOrganizationResponse", "OrganizationId")}
 _ORGANIZATION_CHECKS = {
     name: member_check("DescribeOrganizationResponse", name)
-    for name in ("OrganizationId", "Alias", "State", "DirectoryId", "DefaultMailDomain", "CompletedDate")
-} | {"Rules": member_check("ListMobileDeviceAccessRulesResponse", "Rules")}
-_USER_CHECKS = {
+    for name in ("Alias", "State", "DirectoryId", "DefaultMailDomain", "CompletedDate")
+} | {**_ORGANIZATION_ID, "Rules": member_check("ListMobileDeviceAccessRulesResponse", "Rules")}
+_USER_CHECKS = _ORGANIZATION_ID | {
     name: member_check("DescribeUserResponse", name)
     for name in (
         "UserId",
@@ -55,11 +56,16 @@ _USER_CHECKS = {
         "IdentityProviderUserId",
     )
 }
-_OVERRIDE_CHECKS = {
-    name: member_check("MobileDeviceAccessOverride", name)
-    for name in ("DeviceId", "Effect", "Description", "DateCreated", "DateModified")
-} | {"UserId": member_check("PutMobileDeviceAccessOverrideRequest", "UserId")}
-_IDENTITY_CHECK = _OVERRIDE_CHECKS["UserId"]
+_OVERRIDE_CHECKS = (
+    _ORGANIZATION_ID
+    | {
+        name: member_check("MobileDeviceAccessOverride", name)
+        for name in ("DeviceId", "Effect", "Description", "DateCreated", "DateModified")
+    }
+    | {"UserId": member_check("PutMobileDeviceAccessOverrideRequest", "UserId")}
+)
+_ORGANIZATION_NEEDS = frozenset(_ORGANIZATION_ID)
+_OVERRIDE_NEEDS = frozenset(("UserId", "DeviceId", "Effect"))
 _EMAIL_CHECK = _USER_CHECKS["Email"]
 
 
@@ -101,9 +107,10 @@ class _Planting:
     now: datetime
     counts: Json = field(default_factory=dict)
     _problems: list[str] = field(default_factory=list)
+    _only: Organization | None = None
     _organizations: dict[str, Organization] = field(default_factory=dict)
     _users: dict[str, dict[str, User]] = field(default_factory=dict)
-    _handles: dict[str, dict[str, User]] = field(default_factory=dict)
+    _names: dict[str, dict[str, User]] = field(default_factory=dict)
     _overrides: dict[str, list[tuple[Key, Override]]] = field(default_factory=dict)
 
     def run(self, seed: object) -> Iterator[None]:
@@ -114,7 +121,7 @@ class _Planting:
                 for index, row in enumerate(rows[start : start + _ROWS_AT_ONCE], start=start):
                     where = f"{kind}[{index}]"
                     if isinstance(row, dict):
-                        take({name: value for name, value in row.items() if value is not None}, where)
+                        take(_without_nulls(row), where)
                     else:
                         self._problems.append(f"{where} is {row!r:.100}; expected is an object")
                     if len(self._problems) > _PROBLEMS_SHOWN:
@@ -161,7 +168,7 @@ class _Planting:
         if isinstance(row.get("Rules"), list):
             rules = enumerate(row["Rules"], start=1)
             row = row | {"Rules": [self._with_rule_dates(rule, f"{where}.Rules.{index}") for index, rule in rules]}
-        if not self._checked(row, where, _ORGANIZATION_CHECKS, ("OrganizationId",)):
+        if not self._checked(row, where, _ORGANIZATION_CHECKS, _ORGANIZATION_NEEDS):
             return
         assert isinstance(organization_id, str)
         known = self._known_organization(organization_id) or Organization(
@@ -205,9 +212,10 @@ class _Planting:
         organization = self._organization_of(row, where)
         row = self._with_seconds(row, where, "EnabledDate", "DisabledDate")
         aliases = row.get("Aliases")
-        wanted = {name: value for name, value in row.items() if name not in ("OrganizationId", "Aliases")}
         named = "UserId" if "UserId" in row else "Name"
-        fine = self._checked(wanted, where, _USER_CHECKS, (named,))
+        fine = self._checked(
+            {name: row[name] for name in row if name != "Aliases"}, where, _USER_CHECKS, frozenset((named,))
+        )
         fine = (aliases is None or self._are_addresses(aliases, f"{where}.Aliases")) and fine
         if organization is None or not fine:
             return
@@ -216,15 +224,13 @@ class _Planting:
             self._problems.append(f"{where}.Name is missing; expected is the name of the new user {row['UserId']}")
             return
         user = self._merged_user(row, known)
-        taken = (*user.handles, *(alias.lower() for alias in user.aliases))
-        for handle in taken:
-            owner = self._handles.get(organization.organization_id, {}).get(handle) or organization.owner_of(handle)
-            owner = self._current(organization, owner)
-            if user.state != "DELETED" and owner is not None and owner.user_id.lower() != user.user_id.lower():
-                self._problems.append(f"{where}: {handle} belongs to user {owner.name} ({owner.user_id})")
+        for name in user.names:
+            owner = self._named(organization, name)
+            if owner is not None and owner.user_id.lower() != user.user_id.lower():
+                self._problems.append(f"{where}: {name} belongs to user {owner.name} ({owner.user_id})")
                 return
         self._users.setdefault(organization.organization_id, {})[user.user_id.lower()] = user
-        self._handles.setdefault(organization.organization_id, {}).update(dict.fromkeys(taken, user))
+        self._names.setdefault(organization.organization_id, {}).update(dict.fromkeys(user.names, user))
 
     def _merged_user(self, row: Json, known: User | None) -> User:
         if known is None:
@@ -248,8 +254,7 @@ class _Planting:
     def _override(self, row: Json, where: str) -> None:
         organization = self._organization_of(row, where)
         row = self._with_seconds(row, where, "DateCreated", "DateModified")
-        wanted = {name: value for name, value in row.items() if name != "OrganizationId"}
-        fine = self._checked(wanted, where, _OVERRIDE_CHECKS, ("UserId", "DeviceId", "Effect"))
+        fine = self._checked(row, where, _OVERRIDE_CHECKS, _OVERRIDE_NEEDS)
         if organization is None or not fine:
             return
         user = self._find(organization, row["UserId"])
@@ -257,7 +262,7 @@ class _Planting:
             expected = f"a user of {organization.organization_id}"
             self._problems.append(f"{where}.UserId is {row['UserId']}; expected is {expected}")
             return
-        created: float = row.get("DateCreated", seconds(self.now))
+        created: float = row["DateCreated"] if "DateCreated" in row else seconds(self.now)
         modified: float = row.get("DateModified", created)
         device = row["DeviceId"]
         override = Override(user.user_id, device, row["Effect"], row.get("Description"), created, modified, modified)
@@ -265,15 +270,16 @@ class _Planting:
 
     # --- checks ---------------------------------------------------------------------------------------------------
 
-    def _checked(self, row: Json, where: str, checks: dict[str, Check], required: tuple[str, ...]) -> bool:
+    def _checked(self, row: Json, where: str, checks: dict[str, Check], required: frozenset[str]) -> bool:
         complaints: list[str] = []
         for name, value in row.items():
             if name not in checks:
                 complaints.append(f"unknown member {where}.{name}; known are {', '.join(checks)}")
             else:
                 checks[name](value, f"{where}.{name}", complaints)
-        complaints.extend(f"{where}.{name} is missing" for name in required if name not in row)
-        self._problems.extend(complaints)
+        if not required <= row.keys():
+            complaints += [f"{where}.{name} is missing" for name in sorted(required - row.keys())]
+        self._problems += complaints
         return not complaints
 
     def _are_addresses(self, aliases: object, where: str) -> bool:
@@ -301,11 +307,13 @@ class _Planting:
     def _organization_of(self, row: Json, where: str) -> Organization | None:
         organization_id = row.get("OrganizationId")
         if organization_id is None:
-            every = self.workmail.organizations | self._organizations
-            if len(every) == 1:
-                return next(iter(every.values()))
-            self._problems.append(f"{where}.OrganizationId is missing; expected is one of {', '.join(every)}")
-            return None
+            if self._only is None:
+                every = self.workmail.organizations | self._organizations
+                if len(every) != 1:
+                    self._problems.append(f"{where}.OrganizationId is missing; expected is one of {', '.join(every)}")
+                    return None
+                self._only = next(iter(every.values()))
+            return self._only
         organization = self._known_organization(organization_id)
         if organization is None:
             self._problems.append(f"{where}.OrganizationId is {organization_id!r:.100}; there is no such organization")
@@ -317,15 +325,24 @@ class _Planting:
         return self._organizations.get(organization_id) or self.workmail.organizations.get(organization_id)
 
     def _find(self, organization: Organization, identity: str) -> User | None:
-        folded, organization_id = identity.lower(), organization.organization_id
-        fresh = self._users.get(organization_id, {}).get(folded) or self._handles.get(organization_id, {}).get(folded)
-        return fresh or self._current(organization, organization.user(identity, aliases=True))
+        """The user meant by an ID or a name, as this seed has left it so far."""
+        folded = identity.lower()
+        fresh = self._users.get(organization.organization_id, {}).get(folded)
+        return fresh or organization.by_id(folded) or self._named(organization, folded)
 
-    def _current(self, organization: Organization, user: User | None) -> User | None:
-        """The user as this seed has left it so far."""
-        if user is None:
-            return None
-        return self._users.get(organization.organization_id, {}).get(user.user_id.lower(), user)
+    def _named(self, organization: Organization, name: str) -> User | None:
+        """Who has a folded name, address or alias, as this seed has left it so far."""
+        changed = self._users.get(organization.organization_id, {})
+        before = organization.by_name(name)
+        for user in (self._names.get(organization.organization_id, {}).get(name), before):
+            current = None if user is None else changed.get(user.user_id.lower(), user)
+            if current is not None and name in current.names:
+                return current
+        return None
+
+
+def _without_nulls(row: Json) -> Json:
+    return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
 
 
 def _seconds_of(date: object) -> float | None:

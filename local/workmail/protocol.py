@@ -1,0 +1,73 @@
+"""AWS's JSON 1.1 protocol as WorkMail speaks it: who signed, which operation, the request, and how an error looks."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from local.workmail.errors import WorkMailError
+
+type Json = dict[str, Any]
+type Headers = Mapping[str, str]
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+_TARGET = "WorkMailService."
+_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}(?:/[^/,\s]+)?/(?P<service>[^/,\s]+)/aws4_request")
+_LARGEST_REQUEST = 1024 * 1024
+
+
+def error_document(error: WorkMailError) -> Json:
+    """The error as boto3, the AWS CLI and the JavaScript SDK read it.
+
+    `Message` is the member that WorkMail's model has, `message` what most other services call it.
+    """
+    return {"__type": error.code, "Message": error.message, "message": error.message}
+
+
+def target(headers: Headers) -> str:
+    """The name of the operation that is asked for, whether or not there is one; empty if none is."""
+    wanted = headers.get("x-amz-target", "")
+    return wanted.removeprefix(_TARGET) if wanted.startswith(_TARGET) else ""
+
+
+def unknown_operation(headers: Headers) -> WorkMailError:
+    """The error for a target that is none."""
+    wanted = headers.get("x-amz-target")
+    return WorkMailError(
+        "UnknownOperationException",
+        f"X-Amz-Target is {wanted!r:.200}; expected is {_TARGET} followed by the name of a WorkMail operation",
+    )
+
+
+def access_key(headers: Headers) -> str:
+    """Whose signature a request bears; it has to be a whole one for this service, but what it signs is not checked."""
+    authorization = headers.get("authorization", "")
+    if not authorization.startswith("AWS4-"):
+        raise WorkMailError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
+    credential = _CREDENTIAL.search(authorization)
+    missing = [part for part in ("SignedHeaders=", "Signature=") if part not in authorization]
+    if credential is None:
+        missing.insert(0, "Credential=KEY/DATE/REGION/workmail/aws4_request")
+    if credential is None or missing:
+        what = " and ".join(missing)
+        raise WorkMailError("IncompleteSignatureException", f"The Authorization header lacks {what}", 403)
+    if credential["service"] != "workmail":
+        raise WorkMailError(
+            "InvalidSignatureException",
+            f"Credential should be scoped to correct service: 'workmail', not '{credential['service']}'",
+            403,
+        )
+    return credential["key"]
+
+
+def request_document(body: bytes) -> Json:
+    """The request's JSON object; an empty body is an empty one."""
+    if len(body) > _LARGEST_REQUEST:
+        raise WorkMailError("RequestEntityTooLargeException", f"Requests have at most {_LARGEST_REQUEST} bytes", 413)
+    try:
+        request = json.loads(body) if body else {}
+    except (ValueError, RecursionError) as error:
+        raise WorkMailError("SerializationException", f"The request is not JSON: {error}") from None
+    if not isinstance(request, dict):
+        raise WorkMailError("SerializationException", f"The request is {request!r:.100}; expected is a JSON object")
+    return request
