@@ -136,7 +136,10 @@ def read_time(text: str) -> datetime:
     """The inverse of :func:`write_time`; ValueError for anything it would not write."""
     if text == "hold":
         return HOLD
-    return datetime.fromisoformat(text)
+    time = datetime.fromisoformat(text)
+    if time == HOLD:
+        raise ValueError(f"{text} is written hold")
+    return time
 
 
 def _read_hand_written(text: str) -> HandWritten | Broken:
