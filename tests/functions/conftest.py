@@ -1,0 +1,14 @@
+"""How hard hypothesis looks: ``quick`` unless ``--hypothesis-profile=thorough`` asks for more."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+settings.register_profile(
+    "quick",
+    max_examples=100,
+    deadline=None,
+    database=DirectoryBasedExampleDatabase(".local/hypothesis"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=10_000)
+settings.load_profile("quick")
