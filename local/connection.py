@@ -1,15 +1,25 @@
 """How to reach a local AWS as one principal: from Python, and as the `KEY=VALUE` lines of `.local/env`."""
 
+import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import boto3
+import botocore.session
 import urllib3
 from botocore.config import Config
 
 from local.lifecycle import Server
 from local.server import REGION
+
+OWN_SETTINGS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+"""Session variables of botocore that keep a machine's profiles out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class Connection:
     def read(cls, environment: Path) -> Self:
         """The connection that an environment file like `.local/env` describes."""
         lines = (line.partition("=") for line in environment.read_text().splitlines())
-        values = {name: value for name, _, value in lines}
+        values = {name: "".join(shlex.split(value)) for name, _, value in lines}
         return cls(
             values["AWS_ENDPOINT_URL"],
             Path(values["AWS_CA_BUNDLE"]),
@@ -39,13 +49,15 @@ class Connection:
         )
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """A boto3 client; the machine's own AWS settings play no part in it."""
+        """A boto3 client; the machine's own AWS settings and proxies play no part in it."""
         session: Any = boto3.Session(
+            botocore_session=botocore.session.Session(OWN_SETTINGS),
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             region_name=REGION,
         )
-        return session.client(service, endpoint_url=self.endpoint, verify=str(self.ca), config=config)
+        direct = Config(proxies={}).merge(config or Config())
+        return session.client(service, endpoint_url=self.endpoint, verify=str(self.ca), config=direct)
 
     def control(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
         """One call of the server's own controls, `/_emulator/…` and `/_local/…`: its status and text."""

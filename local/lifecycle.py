@@ -69,6 +69,8 @@ def start(state: Path, python: Path = SERVER_PYTHON, patience: float = 30) -> Se
 
     Raises ServerError, with the end of its log, if it ends instead or is not ready after `patience` seconds.
     """
+    if is_running(state):
+        raise ServerError(f"a server of {state} runs already")
     certificate.make(state)
     make_root_credentials(state / "root.json")
     log = state / "server.log"

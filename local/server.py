@@ -107,6 +107,7 @@ def set_environment(state: Path, temporary: Path, port: int) -> None:
         PYTHONNOUSERSITE="1",
     )
     tempfile.tempdir = None
+    sys.dont_write_bytecode = False  # MiniStack is large: without its bytecode every start takes seconds
 
 
 def bare_interpreter(temporary: Path) -> Path:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -145,7 +146,7 @@ def write_environment(file: Path, aws: Connection, stack: str) -> None:
         "LOCKOUT_ORGANIZATION_ID": configuration["organizations"][0]["id"],
         "LOCKOUT_STACK": stack,
     }
-    lifecycle.write_secret(file, "".join(f"{name}={value}\n" for name, value in values.items()))
+    lifecycle.write_secret(file, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
 def stack_name(state: Path) -> str:

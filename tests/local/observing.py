@@ -1,0 +1,90 @@
+"""What tests look at on the local AWS, and how long they look."""
+
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from local.connection import Connection
+
+ACCOUNT = "000000000000"
+
+
+class Queue:
+    def __init__(self, aws: Connection, name: str, attributes: dict[str, str]) -> None:
+        self.client = aws.client("sqs")
+        self.url = self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        self.arn = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
+
+    def let_rules_send(self) -> None:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": self.arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.client.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
+
+    def receive(self, seconds: int = 5) -> Any:
+        """The next message, deleted; None if none comes."""
+        found = self.client.receive_message(
+            QueueUrl=self.url,
+            WaitTimeSeconds=seconds,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        ).get("Messages")
+        if not found:
+            return None
+        self.client.delete_message(QueueUrl=self.url, ReceiptHandle=found[0]["ReceiptHandle"])
+        return found[0]
+
+
+def make_function(aws: Connection, name: str, source: str, **more: Any) -> str:
+    """A Python function, its role allowed to do nothing; returns its ARN."""
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "*"}]}
+    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    package = BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("function.py", source)
+    configuration = {"Runtime": "python3.13", "Handler": "function.handler", "Timeout": 10, **more}
+    made = aws.client("lambda").create_function(
+        FunctionName=name, Role=role, Code={"ZipFile": package.getvalue()}, **configuration
+    )
+    arn: str = made["FunctionArn"]
+    return arn
+
+
+def invoke(aws: Connection, name: str, payload: Any = None) -> Any:
+    """A function's answer, or its error."""
+    answer = aws.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+    return json.loads(answer["Payload"].read())
+
+
+def eventually[T](look: Callable[[], T | None], seconds: float = 10) -> T:
+    """What `look` returns once it is true."""
+    deadline = monotonic() + seconds
+    while not (found := look()):
+        assert monotonic() < deadline, f"not within {seconds} s"
+        sleep(0.05)
+    return found
+
+
+def processes_of(state: Path) -> list[str]:
+    """The command lines of all processes that have to do with a state directory."""
+    if Path("/proc/self/cmdline").exists():
+        lines = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                lines.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    else:
+        lines = subprocess.run(
+            ["ps", "-axo", "command"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+    return [line for line in lines if str(state) in line]
