@@ -1,5 +1,6 @@
 """The schedule's function: list an organization's overrides, plan, enqueue; it never changes WorkMail itself."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -40,17 +41,27 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         now=_clock(),
         clock=_clock,
         enough_time=lambda: context.get_remaining_time_in_millis() > TIME_TO_FINISH.total_seconds() * 1000,
+        pause=lambda: time.sleep(1),
     )
     report = sweep.run(this, parties(), settings.load())
     for item in (*report.plan.removals, *report.plan.reasserts):
         logger.info("planned", run=this.id, item=sweep.row(item))
-    logger.info("swept", run=this.id, organization=this.organization, refused=report.refused, seen=report.plan.seen)
+    guard = report.refused.guard if report.refused else None
+    logger.info(
+        report.refused.because if report.refused else "swept",
+        run=this.id,
+        organization=this.organization,
+        guard=guard,
+        seen=report.plan.seen,
+    )
     metrics.add_dimension("organization", this.organization)
     metrics.add_metric(name="SweepCompleted", unit=MetricUnit.Count, value=int(report.completed))
     metrics.add_metric(name="OverridesSeen", unit=MetricUnit.Count, value=sum(report.plan.seen.values()))
     metrics.add_metric(name="LocksStanding", unit=MetricUnit.Count, value=report.plan.seen["ours"])
     metrics.add_metric(name="Enqueued", unit=MetricUnit.Count, value=report.enqueued)
-    return {"completed": report.completed, "refused": report.refused, "enqueued": report.enqueued}
+    if guard:
+        metrics.add_metric(name=f"SweepRefused-{guard}", unit=MetricUnit.Count, value=1)
+    return {"completed": report.completed, "guard": guard, "enqueued": report.enqueued}
 
 
 def _clock() -> datetime:

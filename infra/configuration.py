@@ -72,6 +72,7 @@ class Sweep:
 
     every: int
     mode: Literal["apply", "report"]
+    on_tampering: Literal["reassert", "alert"]
     max_removals: int
     max_removals_percent: int
     max_reasserts: int
@@ -131,6 +132,7 @@ class Configuration:
             "sweep": {
                 "every": self.sweep.every,
                 "mode": self.sweep.mode,
+                "on_tampering": self.sweep.on_tampering,
                 "max_removals": self.sweep.max_removals,
                 "max_removals_percent": self.sweep.max_removals_percent,
                 "max_reasserts": self.sweep.max_reasserts,
@@ -237,6 +239,7 @@ def _sweep(table: CheckedTable) -> Sweep:
     return Sweep(
         every=table.period("every", longest=3 * DAY),
         mode=table.choice("mode", ("apply", "report")),
+        on_tampering=table.choice("on_tampering", ("reassert", "alert")),
         max_removals=table.number("max_removals", 0, 1_000_000),
         max_removals_percent=table.number("max_removals_percent", 0, 100),
         max_reasserts=table.number("max_reasserts", 0, 1_000_000),

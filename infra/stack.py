@@ -120,7 +120,8 @@ class DeviceLockout(Stack):
                 send_commands,
                 keep_ledger,
                 announce,
-                May(["workmail:DescribeOrganization", "workmail:ListMobileDeviceAccessOverrides"], organizations),
+                May(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
+                May(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)

@@ -1,6 +1,6 @@
 """The gateway to the command queue: SQS FIFO, one message group a device.
 
-IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone.
+IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone; ``sqs:GetQueueAttributes`` to count.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class CommandQueue:
                 raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
             sent += len(entries)
         return sent
+
+    def waiting(self) -> int:
+        """About how many commands nobody has taken up yet; SQS's own count, which may lag."""
+        answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
         """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout."""

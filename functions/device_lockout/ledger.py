@@ -152,15 +152,19 @@ class Ledger:
             return kept
         return told
 
+    def told(self, event_id: str, outcome_id: str) -> bool:
+        """Whether that outcome is recorded."""
+        return bool(self._get(f"event#{event_id}", outcome_id))
+
     def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
-        """Every device with a claim of its own or of its user, by (user ID, device), users' items merged in."""
+        """Every device with a claim or a failed last try, by (user ID, device), its user's item merged in."""
         users = {item["sk"].removeprefix("user#"): _load_user(item) for item in self._query(organization, "user#")}
         records: dict[tuple[str, str], DeviceRecord] = {}
         for item in self._query(organization, "device#"):
             _, user_id, device = item["sk"].split("#", 2)
             user = users.get(user_id, UserRecord())
             record = replace(_load_device(item), user=user)
-            if record.claims or user.claims:
+            if record.claims or user.claims or record.failed:
                 records[user_id, device] = record
         return records
 

@@ -41,6 +41,7 @@ class QueueParty(Protocol):
     """:class:`device_lockout.command_queue.CommandQueue`."""
 
     def send(self, commands: Iterable[Command]) -> int: ...
+    def waiting(self) -> int: ...
 
 
 class BusParty(Protocol):

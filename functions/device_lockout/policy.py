@@ -12,7 +12,8 @@ class Reason:
     """One reason's policy. A duration of None means until released.
 
     ``lock_for`` is how long a lock lasts when the report does not say; ``at_most`` bounds what a report may ask for;
-    ``warn_before`` is how long before an expiry that lets a device back in people are warned, None for no warning.
+    ``warn_before`` is how long before an expiry people are warned that a device will be let back in, and how often they
+    are reminded of a lock that only a release ends; None for never.
     """
 
     name: str

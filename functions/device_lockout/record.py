@@ -84,6 +84,11 @@ class DeviceRecord:
     version: int = 0
     user: UserRecord = UserRecord()
 
+    @property
+    def failed(self) -> bool:
+        """Whether WorkMail refused to write when the last command asked it to."""
+        return self.last is not None and self.last.outcome.result == "failed"
+
     def all_claims(self) -> tuple[Claim, ...]:
         """The device's claims and its user's; the device's own copy of a user's claim wins."""
         own = {claim.id for claim in self.claims}

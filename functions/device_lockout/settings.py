@@ -40,10 +40,15 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep's policy; counts are overrides, ``max_removals_percent`` is of the overrides of our own."""
+    """The sweep's policy; counts are overrides, ``max_removals_percent`` is of the overrides of our own.
+
+    ``portion`` is how many removals wait in the command queue at a time; ``on_tampering`` says whether a lock that
+    somebody undid is put back or only reported.
+    """
 
     every: timedelta
     mode: Literal["apply", "report"]
+    on_tampering: Literal["reassert", "alert"]
     max_removals: int
     max_removals_percent: int
     max_reasserts: int

@@ -139,7 +139,6 @@ def _refused(
     command: DeviceCommand, parties: Parties, user_id: str, before: DeviceRecord, decision: Decision, because: str
 ) -> Outcome:
     """WorkMail will not write for this user now: the claim stays, people are told once, the sweep tries again."""
-    told = before.last is not None and before.last.outcome.result == "failed"
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
     last = decision.record.last
     assert last is not None, "a decision always names its command"
@@ -148,7 +147,7 @@ def _refused(
     )
     parties.ledger.save_device(command.target.organization, user_id, command.target.device, record)
     redelivered = before.last is not None and before.last.command == last.command
-    return replace(failed, result="skipped") if told and not redelivered else failed
+    return replace(failed, result="skipped") if before.failed and not redelivered else failed
 
 
 def _shown(override: Override | None) -> dict[str, str | None] | None:

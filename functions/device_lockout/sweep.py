@@ -4,10 +4,11 @@ Guards stop removals only, never the putting back of a lock: whoever is unsure l
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from itertools import batched
+from typing import Any, Protocol
 
 from device_lockout import instant
 from device_lockout.command import Cause, Command, Expire, Reassert, Target
@@ -15,9 +16,10 @@ from device_lockout.errors import LockoutError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import ListedOverride
 from device_lockout.parties import BusParty, QueueParty
-from device_lockout.plan import Item, Plan, plan
+from device_lockout.plan import Item, Plan, Refusal, Due, plan, warnings
 from device_lockout.record import DeviceRecord
 from device_lockout.settings import Settings
+from device_lockout.tag import write_time
 
 SHOWN_ROWS = 5
 """How many rows of the plan an outcome carries; the log has all."""
@@ -35,13 +37,16 @@ class LedgerParty(Protocol):
     def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]: ...
     def last_sweep(self, organization: str) -> datetime | None: ...
     def save_sweep(self, organization: str, completed: datetime) -> None: ...
+    def told(self, event_id: str, outcome_id: str) -> bool: ...
+    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of the sweep over one organization.
 
-    ``now`` is what the plan decides at; ``clock`` goes on; ``enough_time`` says whether there is time for another page.
+    ``now`` is what the plan decides at; ``clock`` goes on; ``enough_time`` says whether there is time to go on;
+    ``pause`` lets a second pass.
     """
 
     id: str
@@ -49,6 +54,7 @@ class Run:
     now: datetime
     clock: Callable[[], datetime]
     enough_time: Callable[[], bool]
+    pause: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +69,94 @@ class Parties:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a run went. ``refused`` says why nothing was let back in; None where the guards had nothing against it."""
+    """How a run went.
+
+    ``refused`` is the guard that let nothing back in, None where none had anything against it; ``completed`` says that
+    everything was listed; ``enqueued`` counts commands.
+    """
 
     plan: Plan
-    refused: str | None
-    enqueued: int
+    refused: Refusal | None
     completed: bool
+    enqueued: int
 
 
 def run(this: Run, parties: Parties, settings: Settings) -> Report:
     """Sweep one organization once and announce it."""
+    policy = settings.sweep
     last = parties.ledger.last_sweep(this.organization)
     records = parties.ledger.records(this.organization)
-    failure: list[str] = []
-    planned = plan(
-        _listing(this, parties.workmail, settings.limits.clock_skew, failure), records, this.now, settings.owner
-    )
-    policy = settings.sweep
+    failure: list[Refusal] = []
+    listing = _listing(this, parties.workmail, settings.limits.clock_skew, failure)
+    planned = plan(listing, records, this.now, settings.owner)
+
     completed = not failure
     refused = failure[0] if failure else planned.refusal(policy.max_removals, policy.max_removals_percent)
-    if refused is None and last is not None and this.now - last > policy.every * policy.report_only_after_missed:
-        refused = f"no sweep completed since {instant.write(last)}: this one only reports"
+    refused = refused or _gap(last, this.now, policy.every * policy.report_only_after_missed)
+    # Where the list is not whole, what it lacks may well stand.
     reasserts = planned.reasserts if completed else tuple(item for item in planned.reasserts if item.stands)
-    items: tuple[Item, ...] = ()
+    enqueued = 0
     if policy.mode == "apply":
-        items = reasserts[: policy.max_reasserts] + (planned.removals[: policy.portion] if refused is None else ())
-        parties.queue.send([_command(item, this) for item in items])
+        if policy.on_tampering == "alert":
+            _alert([item for item in reasserts if item.tampered], this, parties)
+            reasserts = tuple(item for item in reasserts if not item.tampered)
+        enqueued = parties.queue.send([_command(item, this) for item in reasserts[: policy.max_reasserts]])
+        if refused is None:
+            enqueued += _enqueue_in_portions(planned.removals, this, parties.queue, policy.portion)
+    _warn(warnings(records, settings.reasons, this.now), this, parties)
     if completed:
         parties.ledger.save_sweep(this.organization, this.now)
-    report = Report(planned, refused, len(items), completed)
-    _announce(report, this, parties.bus, policy.mode)
+    report = Report(planned, refused, completed, enqueued)
+    parties.bus.announce("Sweep Completed" if refused is None else "Sweep Refused", _told(report, this, policy.mode))
     return report
 
 
-def _listing(this: Run, workmail: WorkMailParty, clock_skew: timedelta, failure: list[str]) -> Iterator[ListedOverride]:
+def _listing(
+    this: Run, workmail: WorkMailParty, clock_skew: timedelta, failure: list[Refusal]
+) -> Iterator[ListedOverride]:
     """Everything that stands, page by page. What is wrong with the list ends up in ``failure``, and ends the list."""
     pages = workmail.pages(this.organization)
     while True:
         if not this.enough_time():
-            failure.append("the run's time ended before the list did")
+            failure.append(Refusal("time", "the run's time ended before the list did"))
             return
         try:
             rows, date = next(pages)
         except StopIteration:
             return
         except LockoutError as error:
-            failure.append(str(error))
+            failure.append(Refusal("list", str(error)))
             return
         ours = this.clock()
         if abs(date - ours) > clock_skew:
-            failure.append(f"our clock says {instant.write(ours)}, WorkMail's {instant.write(date)}: nothing is let go")
+            because = f"our clock says {instant.write(ours)}, WorkMail's {instant.write(date)}"
+            failure.append(Refusal("clock", because))
             return
         yield from rows
+
+
+def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | None:
+    """Whether sweeps were missed for so long that what has piled up should be looked at first."""
+    if last is None:
+        return Refusal("first-run", "the ledger knows of no completed sweep: this one only reports")
+    if now - last > longest:
+        return Refusal("gap", f"no sweep completed since {instant.write(last)}: this one only reports")
+    return None
+
+
+def _enqueue_in_portions(items: Sequence[Item], this: Run, queue: QueueParty, portion: int) -> int:
+    """Enqueue removals so that no more than a portion waits at a time: a fresh lock never waits behind a sweep.
+
+    What the run's time does not suffice for is left to the next run.
+    """
+    enqueued = 0
+    for batch in batched(items, portion, strict=False):
+        while enqueued and queue.waiting():
+            if not this.enough_time():
+                return enqueued
+            this.pause()
+        enqueued += queue.send([_command(item, this) for item in batch])
+    return enqueued
 
 
 def _command(item: Item, this: Run) -> Command:
@@ -127,16 +169,60 @@ def _command(item: Item, this: Run) -> Command:
     return Reassert(cause, target)
 
 
-def _announce(report: Report, this: Run, bus: BusParty, mode: str) -> None:
-    rows = [*report.plan.removals, *report.plan.reasserts]
+def _alert(items: Sequence[Item], this: Run, parties: Parties) -> None:
+    """Tell of locks that somebody undid, once for each state that they were found in."""
+    for item in items:
+        found = "" if item.stands is None else f"{item.stands.effect} {item.stands.description}"
+        _tell_once(
+            f"{instant.write(item.over)} {found}",
+            "Tampering Detected",
+            item.user_id,
+            item.device,
+            f"Device {item.device} of {item.user_id} was left as it is: {item.because}.",
+            this,
+            parties,
+        )
+
+
+def _warn(due: Iterator[Due], this: Run, parties: Parties) -> None:
+    """Tell of locks that end soon or are held for long, once for each warning period."""
+    for warning in due:
+        message = f"Device {warning.device} of {warning.user_id} {warning.because}."
+        _tell_once(warning.id, "Expiry Due Soon", warning.user_id, warning.device, message, this, parties)
+
+
+def _tell_once(
+    what: str, detail_type: str, user_id: str, device: str, message: str, this: Run, parties: Parties
+) -> None:
+    """Announce, then remember that it was announced: a crash between the two tells twice, never not at all."""
+    event_id = hashlib.sha256(f"{this.organization} {user_id} {device} {detail_type} {what}".encode()).hexdigest()
+    if parties.ledger.told(event_id, event_id):
+        return
     detail = {
+        "id": event_id,
+        "organizationId": this.organization,
+        "userId": user_id,
+        "deviceId": device,
+        "page": True,
+        "message": message,
+        "times": {"decided": instant.write(this.now)},
+    }
+    parties.bus.announce(detail_type, detail)
+    parties.ledger.record_outcome(event_id, event_id, {"detailType": detail_type, "detail": detail}, this.now)
+
+
+def _told(report: Report, this: Run, mode: str) -> dict[str, Any]:
+    """The detail of the event that announces a run: counts, and the first rows of the plan."""
+    rows = [*report.plan.removals, *report.plan.reasserts]
+    refused = report.refused
+    return {
         "id": hashlib.sha256(f"{this.id} {this.organization}".encode()).hexdigest(),
         "runId": this.id,
         "organizationId": this.organization,
         "mode": mode,
         "completed": report.completed,
-        "refused": report.refused,
-        "page": report.refused is not None,
+        "guard": refused.guard if refused else None,
+        "page": refused is not None and refused.guard != "first-run",
         "message": _message(report, this),
         "seen": dict(report.plan.seen),
         "removals": len(report.plan.removals),
@@ -145,7 +231,6 @@ def _announce(report: Report, this: Run, bus: BusParty, mode: str) -> None:
         "first": [row(item) for item in rows[:SHOWN_ROWS]],
         "times": {"started": instant.write(this.now), "done": instant.write(this.clock())},
     }
-    bus.announce("Sweep Completed" if report.refused is None else "Sweep Refused", detail)
 
 
 def row(item: Item) -> dict[str, str]:
@@ -154,14 +239,14 @@ def row(item: Item) -> dict[str, str]:
         "action": item.action,
         "userId": item.user_id,
         "deviceId": item.device,
-        "over": instant.write(item.over),
+        "over": write_time(item.over),
         "because": item.because,
     }
 
 
 def _message(report: Report, this: Run) -> str:
     if report.refused is not None:
-        return f"The sweep of {this.organization} let nothing back in: {report.refused}."
+        return f"The sweep of {this.organization} let nothing back in: {report.refused.because}."
     return (
         f"The sweep of {this.organization} saw {sum(report.plan.seen.values())} overrides:"
         f" {len(report.plan.removals)} to expire, {len(report.plan.reasserts)} to put back."
