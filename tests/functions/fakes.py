@@ -1,61 +1,70 @@
 """In-memory outside parties: real classes that keep what they are told, all on one wire that can be cut at any call."""
+# ruff: noqa: ARG001, ARG002 (a fake has the signature of the real thing, and one organization)
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from device_lockout import settings, steps, sweep
-from device_lockout.command import Command, dump, load
+from device_lockout.command import Cause, Command, DeviceName, NamedDevice, dump, load
 from device_lockout.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.outcome import Outcome
 from device_lockout.override import ListedOverride, Override
+from device_lockout.parties import Parties
 from device_lockout.record import DeviceRecord, UserRecord
-from device_lockout.workmail import Sight
+from device_lockout.workmail import Sight, User
 
 ORGANIZATION = "m-5eed5eed5eed5eed5eed5eed5eed5eed"
 BOB = "b0b00000-0000-4000-8000-000000000000"
 DEVICE = "androidc0ffee"
 START = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 """Where the tests' clock begins; :func:`at` counts seconds from here."""
+DAY = 86400
 
-SETTINGS = settings.parse(
-    {
-        "owner": "local",
-        "bus": "device-security",
-        "organizations": [{"id": ORGANIZATION, "alias": "main"}],
-        "sources": [
-            {"name": "helpdesk", "may": ["lock", "release"]},
-            {"name": "mdm", "may": ["lock", "release"]},
-            {"name": "siem", "may": ["lock"]},
-        ],
-        "reasons": {
-            "lost": {"lock_for": 30 * 86400, "at_most": 365 * 86400, "warn_before": 3 * 86400},
-            "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
-            "compromised": {"lock_for": 7 * 86400, "at_most": 365 * 86400, "warn_before": 86400},
-        },
-        "sweep": {
-            "every": 3600,
-            "mode": "apply",
-            "max_removals": 50,
-            "max_removals_percent": 100,
-            "max_reasserts": 500,
-            "portion": 100,
-            "report_only_after_missed": 5,
-        },
-        "limits": {
-            "settle_seconds": 60,
-            "writer_timeout_seconds": 15,
-            "workmail_timeout_seconds": 4,
-            "clock_skew_seconds": 60,
-            "max_event_age": 30 * 86400,
-        },
-    }
-)
+CONFIGURED: dict[str, Any] = {
+    "owner": "local",
+    "bus": "device-security",
+    "organizations": [{"id": ORGANIZATION, "alias": "main"}],
+    "sources": [
+        {"name": "helpdesk", "may": ["lock", "release", "inventory"]},
+        {"name": "mdm", "may": ["lock", "release", "inventory"]},
+        {"name": "siem", "may": ["lock"]},
+    ],
+    "reasons": {
+        "lost": {"lock_for": 30 * DAY, "at_most": 365 * DAY, "warn_before": 3 * DAY},
+        "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
+        "compromised": {"lock_for": 7 * DAY, "at_most": 365 * DAY, "warn_before": DAY},
+        "offboarded": {"lock_for": 90 * DAY, "at_most": 365 * DAY, "warn_before": None},
+    },
+    "sweep": {
+        "every": 3600,
+        "mode": "apply",
+        "max_removals": 50,
+        "max_removals_percent": 100,
+        "max_reasserts": 500,
+        "portion": 100,
+        "report_only_after_missed": 5,
+    },
+    "limits": {
+        "settle_seconds": 60,
+        "writer_timeout_seconds": 15,
+        "workmail_timeout_seconds": 4,
+        "clock_skew_seconds": 60,
+        "max_event_age": 30 * DAY,
+    },
+}
+"""What ``settings.json`` holds."""
+SETTINGS = settings.parse(CONFIGURED)
 
 
 def at(seconds: float) -> datetime:
     """``seconds`` after :data:`START`."""
     return START + timedelta(seconds=seconds)
+
+
+def cause(event_id: str, happened: datetime, received: datetime | None = None, source: str = "helpdesk") -> Cause:
+    return Cause(event_id, source, "Told by a test", happened, received or happened)
 
 
 class Killed(BaseException):
@@ -64,7 +73,7 @@ class Killed(BaseException):
 
 Call = Callable[[], Any]
 Fault = Callable[[Call], Any]
-"""What happens to a call: it is given the call, and makes it or not."""
+"""What befalls a call: it is given the call, and makes it or not."""
 
 
 def killed_before(call: Call) -> None:
@@ -104,23 +113,25 @@ class Wire:
 
 @dataclass
 class FakeWorkMail:
-    """Overrides in a dict; one user, known by several names in any case; ``now`` is the time that it answers with."""
+    """Overrides in a dict; users known by several names in any case; ``now`` is the time that it answers with."""
 
     wire: Wire
     now: datetime = START
-    ids: dict[str, str] = field(default_factory=lambda: {"bob": BOB, "bob@example.com": BOB, BOB: BOB})
+    names: dict[str, str] = field(default_factory=lambda: {"bob": BOB, "bob@example.com": BOB, BOB: BOB})
     disabled: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
     overrides: dict[tuple[str, str], Override] = field(default_factory=dict)
     writes: int = 0
     page_size: int = 100
 
-    def user_id(self, organization: str, user: str) -> str:
-        def call() -> str:
-            if user.casefold() not in self.ids:
-                raise UnknownUserError(f"WorkMail knows no {user}")
-            return self.ids[user.casefold()]
+    def user(self, organization: str, name: str) -> User:
+        def call() -> User:
+            user_id = self.names.get(name.casefold())
+            if user_id is None or user_id in self.deleted:
+                raise UnknownUserError(f"WorkMail knows no {name}")
+            return User(user_id, frozenset(known for known, whose in self.names.items() if whose == user_id))
 
-        return str(self.wire.pass_on("workmail.user_id", call))
+        return self.wire.pass_on("workmail.user", call)
 
     def get(self, organization: str, user_id: str, device: str) -> Sight:
         return self.wire.pass_on(
@@ -129,6 +140,8 @@ class FakeWorkMail:
 
     def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
         def call() -> None:
+            if user_id in self.deleted:
+                raise UnknownUserError(f"WorkMail knows no {user_id}")
             if user_id in self.disabled:
                 raise RefusedError(f"{user_id} is disabled")
             self.overrides[user_id, device.casefold()] = override
@@ -152,11 +165,13 @@ class FakeWorkMail:
 
 @dataclass
 class FakeLedger:
-    """Items in dicts; a device is written only over the version that was read."""
+    """Items in dicts; devices' and users' are written only over the version that was read."""
 
     wire: Wire
     devices: dict[tuple[str, str], DeviceRecord] = field(default_factory=dict)
     users: dict[str, UserRecord] = field(default_factory=dict)
+    retired: set[tuple[str, str]] = field(default_factory=set)
+    inventory: dict[DeviceName, dict[tuple[str, str], bool]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     swept: datetime | None = None
@@ -166,9 +181,6 @@ class FakeLedger:
             "ledger.open_device", lambda: self.devices.setdefault((user_id, device.casefold()), DeviceRecord())
         )
 
-    def user(self, organization: str, user_id: str) -> UserRecord:
-        return self.wire.pass_on("ledger.user", lambda: self.users.get(user_id, UserRecord()))
-
     def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:
         def call() -> None:
             key = (user_id, device.casefold())
@@ -177,6 +189,48 @@ class FakeLedger:
             self.devices[key] = replace(record, version=record.version + 1, user=UserRecord())
 
         self.wire.pass_on("ledger.save_device", call)
+
+    def user(self, organization: str, user_id: str) -> UserRecord:
+        return self.wire.pass_on("ledger.user", lambda: self.users.get(user_id, UserRecord()))
+
+    def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
+        def call() -> None:
+            if self.users.get(user_id, UserRecord()).version != record.version:
+                raise TransientError(f"{user_id} was changed in the ledger since it was read")
+            self.users[user_id] = replace(record, version=record.version + 1)
+
+        self.wire.pass_on("ledger.save_user", call)
+
+    def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
+        yield from self.wire.pass_on(
+            "ledger.devices_of",
+            lambda: [key[1] for key in sorted(self.devices) if key[0] == user_id and key not in self.retired],
+        )
+
+    def enroll(self, organization: str, user_id: str, device: str, names: Iterable[DeviceName]) -> None:
+        def call() -> None:
+            key = (user_id, device.casefold())
+            self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
+            self.retired.discard(key)
+            for name in names:
+                had = self.inventory.setdefault(name, {})
+                had.update({other: True for other in had if other[0] == user_id})
+                had[key] = False
+
+        self.wire.pass_on("ledger.enroll", call)
+
+    def retire(self, organization: str, user_id: str, device: str) -> None:
+        def call() -> None:
+            key = (user_id, device.casefold())
+            self.retired.add(key)
+            for had in self.inventory.values():
+                had.update({other: True for other in had if other == key})
+
+        self.wire.pass_on("ledger.retire", call)
+
+    def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
+        had = self.wire.pass_on("ledger.devices_named", lambda: self.inventory.get(name, {}))
+        return [NamedDevice(user_id, device, former) for (user_id, device), former in sorted(had.items())]
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
         self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): user_id}))
@@ -226,12 +280,14 @@ class FakeQueue:
     wire: Wire
     sent: list[Command] = field(default_factory=list)
 
-    def send(self, commands: list[Command]) -> None:
-        self.wire.pass_on("queue.send", lambda: self.sent.extend(load(dump(command)) for command in commands))
+    def send(self, commands: Iterable[Command]) -> int:
+        arriving = [load(dump(command)) for command in commands]
+        self.wire.pass_on("queue.send", lambda: self.sent.extend(arriving))
+        return len(arriving)
 
 
 class World:
-    """All parties together, and a clock that goes where it is put."""
+    """All parties together; its clock goes where it is put."""
 
     def __init__(self, stands: Override | None = None, known: settings.Settings = SETTINGS) -> None:
         self.settings = known
@@ -240,14 +296,21 @@ class World:
         self.ledger = FakeLedger(self.wire)
         self.bus = FakeBus(self.wire)
         self.queue = FakeQueue(self.wire)
+        self.parties = Parties(
+            self.workmail, self.ledger, self.queue, self.bus, known.rules, clock_skew=known.limits.clock_skew
+        )
         self.runs = 0
-        if stands is not None:
-            self.stand(stands)
+        self.stand(stands)
 
     @property
     def stands(self) -> Override | None:
         """What stands for Bob's device."""
         return self.workmail.overrides.get((BOB, DEVICE))
+
+    @property
+    def record(self) -> DeviceRecord:
+        """What the ledger keeps of Bob's device."""
+        return self.ledger.devices[BOB, DEVICE]
 
     def stand(self, override: Override | None) -> None:
         """Somebody else, a person at the console for one, changes what stands for Bob's device."""
@@ -256,21 +319,23 @@ class World:
         else:
             self.workmail.overrides[BOB, DEVICE] = override
 
-    def carry_out(self, command: Command, now: datetime) -> Any:
+    def carry_out(self, command: Command, now: datetime) -> Outcome:
         """One delivery of ``command``, after its journey as text; raises whatever befalls it."""
         self.workmail.now = now
-        parties = steps.Parties(
-            self.workmail, self.ledger, self.bus, self.settings.rules, self.settings.limits.clock_skew
-        )
-        return steps.carry_out(load(dump(command)), parties, now)
+        return steps.carry_out(load(dump(command)), self.parties, now)
 
-    def deliver(self, command: Command, now: datetime) -> Any:
-        """``command`` delivered until it succeeds, each time a minute later, as the queue does it."""
+    def deliver(self, command: Command, now: datetime) -> Outcome:
+        """``command`` delivered until it succeeds, each time a minute later, and whatever it sent on as well."""
         while True:
             try:
-                return self.carry_out(command, now)
+                outcome = self.carry_out(command, now)
             except (Killed, TransientError, UnansweredError):
                 now += timedelta(minutes=1)
+            else:
+                break
+        while self.queue.sent:
+            self.deliver(self.queue.sent.pop(0), now)
+        return outcome
 
     def plan(self, now: datetime) -> sweep.Report:
         """One run of the sweep; what it asks for is left in the queue."""
@@ -282,7 +347,10 @@ class World:
     def sweep(self, now: datetime) -> sweep.Report:
         """One run of the sweep, and all that it asked for carried out."""
         report = self.plan(now)
-        sent, self.queue.sent = self.queue.sent, []
-        for command in sent:
-            self.deliver(command, now)
+        while self.queue.sent:
+            self.deliver(self.queue.sent.pop(0), now)
         return report
+
+    def told(self, event_id: str) -> list[dict[str, Any]]:
+        """What is recorded of an event: one outcome for each device that it was about."""
+        return [told["detail"] for (event, _), told in self.ledger.outcomes.items() if event == event_id]
