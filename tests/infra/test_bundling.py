@@ -1,0 +1,146 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import bundling, configuration
+from infra.bundling import BundlingError
+from tests.infra.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = configuration.load("local", ROOT / "config").settings()
+
+
+@pytest.fixture(scope="module")
+def package() -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(bundling.package(SETTINGS)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Our sources copied to another place, with a cache of its own that has the dependencies already."""
+    bundling.package(SETTINGS)
+    monkeypatch.setattr(bundling, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(bundling, "FUNCTIONS", tmp_path / "functions")
+    (tmp_path / "cache").mkdir()
+    for directory in (ROOT / ".local" / "asset").glob("dependencies-*"):
+        (tmp_path / "cache" / directory.name).symlink_to(directory)
+    for path in sorted((ROOT / "functions").rglob("*"), reverse=True):
+        if path.is_file():
+            copy = tmp_path / "functions" / path.relative_to(ROOT / "functions")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+            os.utime(copy, (1, 1))
+            copy.chmod(0o600)
+    return tmp_path / "functions"
+
+
+def test_the_package_has_our_sources_and_settings_at_its_root(package: zipfile.ZipFile) -> None:
+    names = set(package.namelist())
+    ours = {
+        path.relative_to(ROOT / "functions").as_posix()
+        for path in (ROOT / "functions").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert ours - {"requirements.txt"} <= names
+    assert "requirements.txt" not in names
+    assert json.loads(package.read("settings.json")) == SETTINGS
+
+
+def test_the_package_is_pure_python_and_has_nothing_that_is_never_used(package: zipfile.ZipFile) -> None:
+    unwanted = re.compile(r"\.(so|pyd|dll|dylib|pyc|pyi)$|__pycache__|(^|/)tests?/|(^|/)bin/|/RECORD$")
+    assert [name for name in package.namelist() if unwanted.search(name)] == []
+
+
+def test_the_package_has_the_models_of_the_services_that_we_call_and_no_others(package: zipfile.ZipFile) -> None:
+    inside = {match[1] for name in package.namelist() if (match := re.match(r"botocore/data/([^/]+)/", name))}
+    assert inside == {"dynamodb", "events", "sqs", "workmail"}
+
+
+def test_the_package_stays_small(package: zipfile.ZipFile) -> None:
+    assert Path(str(package.filename)).stat().st_size < 3_000_000
+
+
+def test_every_file_has_the_same_date_and_mode_and_they_are_sorted(package: zipfile.ZipFile) -> None:
+    entries = package.infolist()
+    assert [each.filename for each in entries] == sorted(each.filename for each in entries)
+    assert {each.date_time for each in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {each.external_attr >> 16 for each in entries} == {0o100644}
+
+
+def test_every_handler_and_client_works_from_the_package_alone(package: zipfile.ZipFile, tmp_path: Path) -> None:
+    package.extractall(tmp_path)
+    code = """
+import sys
+sys.path[:] = [sys.argv[1], *(path for path in sys.path if "site-packages" not in path)]
+import boto3, importlib
+from pathlib import Path
+for path in Path(sys.argv[1]).glob("*.py"):
+    if path.stem not in {"six", "typing_extensions"}:
+        assert callable(importlib.import_module(path.stem).handler)
+session = boto3.Session("id", "secret", region_name="eu-west-1")
+for service in ("workmail", "sqs", "dynamodb", "events"):
+    session.client(service)
+from device_lockout import settings
+assert settings.load().owner == "local"
+foreign = {m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", None) or "")}
+assert not foreign, foreign
+"""
+    environment = {
+        "POWERTOOLS_SERVICE_NAME": "test",
+        "POWERTOOLS_METRICS_NAMESPACE": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(tmp_path)],
+        env=environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_same_inputs_in_another_place_with_other_dates_and_modes_give_the_same_bytes(elsewhere: Path) -> None:
+    here = (ROOT / ".local" / "asset").glob("*.zip")
+    there = bundling.package(SETTINGS)
+    assert there.read_bytes() in [each.read_bytes() for each in here]
+
+
+def test_another_setting_or_source_gives_another_package(elsewhere: Path) -> None:
+    first = bundling.package(SETTINGS)
+    second = bundling.package({**SETTINGS, "owner": "other"})
+    (elsewhere / "route_events.py").write_text("handler = None\n")
+    third = bundling.package(SETTINGS)
+    assert len({first, second, third}) == 3
+    assert zipfile.ZipFile(third).read("route_events.py") == b"handler = None\n"
+
+
+def test_what_was_packaged_before_is_not_packaged_again(elsewhere: Path) -> None:
+    archive = bundling.package(SETTINGS)
+    before = archive.stat().st_mtime_ns
+    assert bundling.package(SETTINGS) == archive
+    assert archive.stat().st_mtime_ns == before
+
+
+def test_requirements_that_can_not_be_installed_are_reported_with_what_pip_says(elsewhere: Path) -> None:
+    (elsewhere / "requirements.txt").write_text("six==1.17.0\n")
+    with pytest.raises(BundlingError, match=r"functions/requirements.txt could not .*\n(.*\n)*.*--hash"):
+        bundling.package(SETTINGS)
+    assert [path.name for path in bundling.CACHE.iterdir() if "unfinished" in path.name] == []
+
+
+def test_a_compiled_dependency_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fast.cpython-313-x86_64-linux-gnu.so").write_bytes(b"")
+    with pytest.raises(BundlingError, match=r"fast\..*\.so: expected pure Python only"):
+        bundling.dependencies(tmp_path)

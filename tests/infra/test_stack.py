@@ -1,0 +1,441 @@
+"""What the template promises, whatever it looks like: who may do what, where nothing is lost, what people are told."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.configuration import Configuration
+from tests.infra.conftest import ROOT, Template
+
+pytestmark = pytest.mark.slow
+
+DAY = 86400
+HANDLERS = {"route_events": "RouteEvents", "apply_commands": "ApplyCommands", "sweep_overrides": "SweepOverrides"}
+
+DEAD_LETTERS = {
+    "BusUndeliveredQueue",
+    "CommandsDeadLettersQueue",
+    "ReportsDeadLettersQueue",
+    "ScheduleMissedQueue",
+}
+WORK = {"ReportsQueue": "ReportsDeadLettersQueue", "CommandsQueue": "CommandsDeadLettersQueue"}
+
+
+# The tree
+
+
+def test_every_python_file_directly_in_functions_is_a_function_and_the_one_package_beside_them_is_shared(
+    template: Template,
+) -> None:
+    functions = ROOT / "functions"
+    handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
+    assert handlers == {f"{path.stem}.handler" for path in functions.glob("*.py")}
+    assert [path.parent.name for path in functions.glob("*/__init__.py")] == ["device_lockout"]
+
+
+def test_functions_run_the_python_that_the_project_is_developed_and_tested_on(template: Template) -> None:
+    version = (ROOT / ".python-version").read_text().strip()
+    assert {each["Runtime"] for each in template.of_type("Lambda::Function").values()} == {f"python{version}"}
+
+
+# From an event to the queue
+
+
+def matches(pattern: Any, event: Any) -> bool:
+    """EventBridge's pattern language, as much of it as our rules use."""
+    if isinstance(pattern, dict):
+        return all(key in event and matches(each, event[key]) for key, each in pattern.items())
+    return any(event not in each["anything-but"] if isinstance(each, dict) else event == each for each in pattern)
+
+
+def targets_of(template: Template, event: dict[str, Any]) -> list[str]:
+    return [
+        target["Arn"]
+        for rule in template.of_type("Events::Rule").values()
+        if matches(rule["EventPattern"], event)
+        for target in rule["Targets"]
+    ]
+
+
+@pytest.mark.parametrize("source", ["helpdesk", "siem", "Helpdesk", "help-desk", "webhook"])
+def test_an_event_of_any_source_known_or_not_reaches_the_router_once(template: Template, source: str) -> None:
+    event = {"source": source, "detail-type": "Device Lost", "detail": {"userId": "bob", "deviceId": "ABC"}}
+    assert targets_of(template, event) == ["ReportsQueue.Arn"]
+
+
+def test_a_misspelt_detail_type_reaches_the_router(template: Template) -> None:
+    assert targets_of(template, {"source": "siem", "detail-type": "Devise lost", "detail": {}}) == ["ReportsQueue.Arn"]
+
+
+def test_outcomes_are_never_taken_for_reports_and_page_people_only_if_they_say_so(template: Template) -> None:
+    quiet = {"source": "device-lockout", "detail-type": "Device Locked", "detail": {"page": False}}
+    loud = {"source": "device-lockout", "detail-type": "Lockout Rejected", "detail": {"page": True}}
+    assert targets_of(template, quiet) == []
+    assert targets_of(template, loud) == ["NoticesTopic"]
+
+
+def test_people_read_the_message_of_an_outcome(template: Template) -> None:
+    (target,) = (
+        target
+        for rule in template.of_type("Events::Rule").values()
+        for target in rule["Targets"]
+        if target["Arn"] == "NoticesTopic"
+    )
+    ((name, path),) = target["InputTransformer"]["InputPathsMap"].items()
+    assert path == "$.detail.message"
+    assert target["InputTransformer"]["InputTemplate"] == f'"<{name}>"'
+
+
+def test_every_rule_is_on_our_bus_and_delivers_for_a_day_before_it_gives_the_event_to_its_dead_letter_queue(
+    template: Template,
+) -> None:
+    assert template.one("Events::EventBus")["Name"] == "device-security"
+    for rule in template.of_type("Events::Rule").values():
+        assert rule["EventBusName"] == "Bus"
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"] == {"Arn": "BusUndeliveredQueue.Arn"}
+            assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": DAY, "MaximumRetryAttempts": 185}
+
+
+def test_only_our_rules_may_put_events_into_the_reports_queue_and_into_the_rules_dead_letter_queue(
+    template: Template,
+) -> None:
+    rules = template.of_type("Events::Rule")
+    for queue, senders in {
+        "ReportsQueue": {f"{name}.Arn" for name, rule in rules.items() if "Pages" not in name},
+        "BusUndeliveredQueue": {f"{name}.Arn" for name in rules},
+    }.items():
+        allowed = [each for each in queue_policy(template, queue) if each["Effect"] == "Allow"]
+        assert {each["Condition"]["ArnEquals"]["aws:SourceArn"] for each in allowed} == senders
+        assert {each["Principal"]["Service"] for each in allowed} == {"events.amazonaws.com"}
+
+
+# Queues
+
+
+def queue_policy(template: Template, queue: str) -> list[dict[str, Any]]:
+    (policy,) = (each for each in template.of_type("SQS::QueuePolicy").values() if each["Queues"] == [queue])
+    statements: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    return statements
+
+
+def test_there_is_a_dead_letter_queue_behind_every_hop(template: Template) -> None:
+    assert template.of_type("SQS::Queue").keys() == DEAD_LETTERS | WORK.keys()
+    for queue, dead_letters in WORK.items():
+        redrive = template.resources[queue]["Properties"]["RedrivePolicy"]
+        assert redrive["deadLetterTargetArn"] == f"{dead_letters}.Arn"
+
+
+def test_queues_keep_messages_for_14_days_encrypted_and_speak_only_tls(template: Template) -> None:
+    for name, queue in template.of_type("SQS::Queue").items():
+        assert queue["MessageRetentionPeriod"] == 14 * DAY
+        assert queue["SqsManagedSseEnabled"] is True
+        (deny,) = (each for each in queue_policy(template, name) if each["Effect"] == "Deny")
+        assert (deny["Action"], deny["Principal"]) == ("sqs:*", {"AWS": "*"})
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_commands_are_in_order_and_deduplicated_per_device(template: Template) -> None:
+    for name in ("CommandsQueue", "CommandsDeadLettersQueue"):
+        queue = template.resources[name]["Properties"]
+        assert queue["FifoQueue"] is True
+        assert queue["DeduplicationScope"] == "messageGroup"
+        assert queue["FifoThroughputLimit"] == "perMessageGroupId"
+    assert "FifoQueue" not in template.resources["ReportsQueue"]["Properties"]
+
+
+def test_a_message_stays_hidden_longer_than_any_consumer_runs(template: Template, deployment: Configuration) -> None:
+    limits = deployment.limits
+    assert template.resources["ReportsQueue"]["Properties"]["VisibilityTimeout"] == 6 * 30
+    assert template.resources["CommandsQueue"]["Properties"]["VisibilityTimeout"] == (
+        6 * limits.writer_timeout + limits.settle
+    )
+
+
+def test_a_message_is_dead_lettered_before_it_is_too_old_to_be_kept(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration
+) -> None:
+    longest = replace(deployment, limits=replace(deployment.limits, writer_timeout=60, settle=900))
+    for name in WORK:
+        queue = synthesize(longest).resources[name]["Properties"]
+        receives = queue["RedrivePolicy"]["maxReceiveCount"]
+        assert receives * queue["VisibilityTimeout"] < queue["MessageRetentionPeriod"]
+        assert receives >= 20
+
+
+# Functions
+
+
+def test_each_function_is_called_by_its_queue_and_says_which_messages_it_has_done(
+    template: Template, deployment: Configuration
+) -> None:
+    mappings = {each["FunctionName"]: each for each in template.of_type("Lambda::EventSourceMapping").values()}
+    assert {name: each["EventSourceArn"] for name, each in mappings.items()} == {
+        "RouteEventsFunction": "ReportsQueue.Arn",
+        "ApplyCommandsFunction": "CommandsQueue.Arn",
+    }
+    for each in mappings.values():
+        assert each["BatchSize"] == 10
+        assert each["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert "MaximumBatchingWindowInSeconds" not in each
+    writer = mappings["ApplyCommandsFunction"]
+    assert writer["ScalingConfig"] == {"MaximumConcurrency": deployment.limits.writer_concurrency}
+
+
+def test_functions_know_what_they_work_with_and_share_one_package(
+    template: Template, deployment: Configuration
+) -> None:
+    functions = template.of_type("Lambda::Function")
+    environment = {name: each["Environment"]["Variables"] for name, each in functions.items()}
+    for file, name in HANDLERS.items():
+        common = {
+            "POWERTOOLS_SERVICE_NAME": file,
+            "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
+            "LOCKOUT_EVENT_BUS": "device-security",
+            "COMMANDS_QUEUE_URL": "CommandsQueue",
+        }
+        ledger = {"LEDGER_TABLE": "LedgerTable"} if file != "route_events" else {}
+        assert environment[f"{name}Function"] == common | ledger
+    assert len({json.dumps(each["Code"]) for each in functions.values()}) == 1
+    assert {name: each["Timeout"] for name, each in functions.items()} == {
+        "RouteEventsFunction": 30,
+        "ApplyCommandsFunction": deployment.limits.writer_timeout,
+        "SweepOverridesFunction": 900,
+    }
+    assert {each["MemorySize"] for each in functions.values()} == {deployment.limits.memory}
+
+
+def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Configuration) -> None:
+    assert {each["LoggingConfig"]["LogGroup"] for each in template.of_type("Lambda::Function").values()} == (
+        template.of_type("Logs::LogGroup").keys()
+    )
+    for group in template.of_type("Logs::LogGroup").values():
+        assert group["RetentionInDays"] == deployment.limits.log_retention_days
+
+
+# Permissions
+
+
+def workmail_arns(organizations: Iterable[str]) -> frozenset[str]:
+    arn = "arn:AWS::Partition:workmail:eu-west-1:AWS::AccountId:organization/"
+    return frozenset(arn + each for each in organizations)
+
+
+def test_each_role_may_do_exactly_this(template: Template, deployment: Configuration) -> None:
+    organizations = workmail_arns(each.id for each in deployment.organizations)
+    consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
+    log = {"logs:CreateLogStream", "logs:PutLogEvents"}
+    ledger = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"}
+    expected: dict[str, list[tuple[set[str], set[str] | frozenset[str]]]] = {
+        "RouteEventsRole": [
+            (log, {"RouteEventsLog.Arn"}),
+            (consume, {"ReportsQueue.Arn"}),
+            ({"sqs:SendMessage"}, {"CommandsQueue.Arn"}),
+        ],
+        "ApplyCommandsRole": [
+            (log, {"ApplyCommandsLog.Arn"}),
+            (consume, {"CommandsQueue.Arn"}),
+            ({"sqs:SendMessage"}, {"CommandsQueue.Arn"}),
+            (ledger, {"LedgerTable.Arn"}),
+            ({"events:PutEvents"}, {"Bus.Arn"}),
+            (
+                {
+                    "workmail:DescribeUser",
+                    "workmail:GetMobileDeviceAccessOverride",
+                    "workmail:PutMobileDeviceAccessOverride",
+                    "workmail:DeleteMobileDeviceAccessOverride",
+                },
+                organizations,
+            ),
+        ],
+        "SweepOverridesRole": [
+            (log, {"SweepOverridesLog.Arn"}),
+            ({"sqs:SendMessage"}, {"CommandsQueue.Arn"}),
+            ({"sqs:SendMessage"}, {"ScheduleMissedQueue.Arn"}),
+            (ledger, {"LedgerTable.Arn"}),
+            ({"events:PutEvents"}, {"Bus.Arn"}),
+            ({"sqs:GetQueueAttributes"}, {"CommandsQueue.Arn"}),
+            ({"workmail:ListMobileDeviceAccessOverrides"}, organizations),
+        ],
+        "ScheduleRole": [
+            ({"lambda:InvokeFunction"}, {"SweepOverridesFunction.Arn"}),
+            ({"sqs:SendMessage"}, {"ScheduleMissedQueue.Arn"}),
+        ],
+    }
+    assert template.of_type("IAM::Role").keys() == expected.keys()
+    for role, statements in expected.items():
+        found = sorted(template.statements(role), key=str)
+        assert sorted(((frozenset(a), frozenset(r)) for a, r in statements), key=str) == found, role
+
+
+def test_roles_carry_no_other_policies_and_no_wildcards(template: Template) -> None:
+    for role in template.of_type("IAM::Role").values():
+        assert role.keys() == {"AssumeRolePolicyDocument", "Description"}
+    for policy in template.of_type("IAM::Policy").values():
+        assert "*" not in json.dumps(policy["PolicyDocument"])
+
+
+def test_each_role_is_for_one_service_and_the_schedules_only_for_this_account(template: Template) -> None:
+    for name, role in template.of_type("IAM::Role").items():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        schedule = name == "ScheduleRole"
+        assert trust["Principal"] == {"Service": "scheduler.amazonaws.com" if schedule else "lambda.amazonaws.com"}
+        if schedule:
+            assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}}
+
+
+def test_only_the_writer_may_change_an_override(template: Template) -> None:
+    may = {
+        role
+        for role in template.of_type("IAM::Role")
+        for actions, _ in template.statements(role)
+        if any(re.match("workmail:(Put|Delete)", action) for action in actions)
+    }
+    assert may == {"ApplyCommandsRole"}
+
+
+# The ledger
+
+
+def test_the_ledger_is_recoverable_paid_by_use_and_forgets_only_what_says_when(template: Template) -> None:
+    table = template.one("DynamoDB::Table")
+    assert table["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert table["AttributeDefinitions"] == [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+    ]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+
+
+@pytest.mark.parametrize(("which", "policy"), [("template", "Retain"), ("local_template", "Delete")])
+def test_ledger_and_logs_outlive_the_stack_where_the_configuration_says_so(
+    request: pytest.FixtureRequest, which: str, policy: str
+) -> None:
+    template: Template = request.getfixturevalue(which)
+    for resource in template.resources.values():
+        if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup"}:
+            assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == policy
+    assert template.one("DynamoDB::Table").get("DeletionProtectionEnabled", False) is (policy == "Retain")
+
+
+# The sweep
+
+
+def test_each_organization_is_swept_on_schedule_and_a_run_that_fails_for_good_is_dead_lettered(
+    template: Template, deployment: Configuration
+) -> None:
+    schedules = template.of_type("Scheduler::Schedule").values()
+    assert [json.loads(each["Target"]["Input"]) for each in schedules] == [
+        {"organizationId": organization.id} for organization in deployment.organizations
+    ]
+    for each in schedules:
+        assert each["ScheduleExpression"] == "rate(1 hour)"
+        assert each["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        assert each["Target"]["Arn"] == "SweepOverridesFunction.Arn"
+        assert each["Target"]["RoleArn"] == "ScheduleRole.Arn"
+        assert each["Target"]["DeadLetterConfig"] == {"Arn": "ScheduleMissedQueue.Arn"}
+        assert each["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 2
+    runs = template.one("Lambda::EventInvokeConfig")
+    assert runs["FunctionName"] == "SweepOverridesFunction"
+    assert runs["DestinationConfig"] == {"OnFailure": {"Destination": "ScheduleMissedQueue.Arn"}}
+
+
+# People
+
+
+def test_people_are_told_of_anything_in_a_dead_letter_queue_and_of_work_that_is_stuck(template: Template) -> None:
+    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["Namespace"] == "AWS/SQS"]
+    watched = {(each["Dimensions"][0]["Value"], each["MetricName"], each["Threshold"]) for each in alarms}
+    assert watched == {
+        *((f"{queue}.QueueName", "ApproximateNumberOfMessagesVisible", 1) for queue in DEAD_LETTERS),
+        *((f"{queue}.QueueName", "ApproximateAgeOfOldestMessage", 900) for queue in WORK),
+    }
+    for each in alarms:
+        assert each["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert (each["Statistic"], each["Period"], each["EvaluationPeriods"]) == ("Maximum", 60, 1)
+        assert each["TreatMissingData"] == "notBreaching"
+
+
+@pytest.mark.parametrize(
+    ("every", "period", "periods"),
+    [(60, 3600, 1), (3600, 3600, 2), (5400, 5400, 2), (DAY, DAY, 2), (3 * DAY, DAY, 6)],
+)
+def test_people_are_told_when_two_periods_and_an_hour_bring_no_completed_sweep(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration, every: int, period: int, periods: int
+) -> None:
+    template = synthesize(replace(deployment, sweep=replace(deployment.sweep, every=every)))
+    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["Namespace"] != "AWS/SQS"]
+    assert [each["Dimensions"] for each in alarms] == [
+        [{"Name": "organization", "Value": organization.id}, {"Name": "service", "Value": "sweep_overrides"}]
+        for organization in deployment.organizations
+    ]
+    for each in alarms:
+        assert (each["Namespace"], each["MetricName"], each["Statistic"]) == ("DeviceLockout", "SweepCompleted", "Sum")
+        assert (each["ComparisonOperator"], each["Threshold"]) == ("LessThanThreshold", 1)
+        assert (each["Period"], each["EvaluationPeriods"]) == (period, periods)
+        assert each["TreatMissingData"] == "breaching"
+        assert period * periods >= 2 * every
+        assert period * periods <= 7 * DAY, "CloudWatch looks back no further"
+
+
+def test_every_alarm_reaches_people(template: Template) -> None:
+    for alarm in template.of_type("CloudWatch::Alarm").values():
+        assert alarm["AlarmActions"] == ["NoticesTopic"]
+        assert alarm["AlarmDescription"]
+    subscription = template.one("SNS::Subscription")
+    assert (subscription["Endpoint"], subscription["Protocol"]) == ("security@example.com", "email")
+
+
+def test_the_topic_takes_notices_from_rules_and_from_this_accounts_alarms(template: Template) -> None:
+    statements = template.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    (deny,) = (each for each in statements if each["Effect"] == "Deny")
+    assert (deny["Action"], deny["Principal"]) == ("sns:Publish", "*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    allow = [each for each in statements if each["Effect"] == "Allow"]
+    assert {each["Action"] for each in allow} == {"sns:Publish"}
+    assert {each["Principal"]["Service"]: each.get("Condition") for each in allow} == {
+        # EventBridge can't publish to a topic under a condition.
+        "events.amazonaws.com": None,
+        "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}},
+    }
+
+
+# The template as a whole
+
+
+def test_outputs_name_what_operators_and_the_local_run_need(template: Template, deployment: Configuration) -> None:
+    assert template.outputs.keys() == {
+        "EventBusName",
+        "OrganizationIds",
+        "LedgerTableName",
+        "ReportsQueueUrl",
+        "CommandsQueueUrl",
+        "UndeliveredEventsQueueUrl",
+        "DeadReportsQueueUrl",
+        "DeadCommandsQueueUrl",
+        "MissedSweepsQueueUrl",
+        "RouteEventsFunctionName",
+        "ApplyCommandsFunctionName",
+        "SweepOverridesFunctionName",
+        "NoticesTopicArn",
+    }
+    assert template.outputs["OrganizationIds"]["Value"] == ",".join(each.id for each in deployment.organizations)
+
+
+def test_the_same_configuration_gives_the_same_template(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration, template: Template
+) -> None:
+    assert synthesize(deployment).text == template.text
+
+
+def test_no_account_number_is_in_the_template(template: Template) -> None:
+    assert not re.search(r"\b[0-9]{12}\b", template.text)
