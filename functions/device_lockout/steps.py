@@ -33,6 +33,7 @@ from device_lockout.override import Override
 from device_lockout.parties import Parties
 from device_lockout.record import DeviceRecord, Last
 from device_lockout.tag import write_time
+from device_lockout.workmail import Sight
 
 
 def carry_out(command: Command, parties: Parties, now: datetime) -> Outcome:
@@ -116,12 +117,20 @@ def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outco
     organization, device = command.target.organization, command.target.device
     user_id = fan_out.user_id(command, parties)
     record = parties.ledger.open_device(organization, user_id, device)
-    sight = parties.workmail.get(organization, user_id, device)
+    gone = ""
+    try:
+        sight = parties.workmail.get(organization, user_id, device)
+    except UnknownUserError as error:
+        if isinstance(command, Lock):
+            raise
+        gone, sight = str(error), Sight(None, now)
     record = replace(record, user=parties.ledger.user(organization, user_id))
     if isinstance(command, Expire) and abs(sight.date - now) > parties.clock_skew:
         return Outcome("skipped", because=f"our clock says {write_time(now)}, WorkMail's {write_time(sight.date)}")
 
     decision = decide(command, sight.override, record, now, parties.rules)
+    if isinstance(command, Expire) and gone:
+        return _failed(command, parties, user_id, record, replace(decision, record=record), gone, now)
     if must_be_recorded(command, record, decision):
         parties.ledger.save_device(organization, user_id, device, decision.record)
     try:
@@ -131,21 +140,29 @@ def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outco
             case Delete():
                 parties.workmail.delete(organization, user_id, device)
     except (RefusedError, UnknownUserError) as error:
-        return _refused(command, parties, user_id, record, decision, str(error))
+        saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
+        return _failed(command, parties, user_id, record, saved, str(error), now)
     return decision.outcome
 
 
-def _refused(
-    command: DeviceCommand, parties: Parties, user_id: str, before: DeviceRecord, decision: Decision, because: str
+def _failed(
+    command: DeviceCommand,
+    parties: Parties,
+    user_id: str,
+    before: DeviceRecord,
+    decision: Decision,
+    because: str,
+    now: datetime,
 ) -> Outcome:
-    """WorkMail will not write for this user now: the claim stays, people are told once, the sweep tries again."""
+    """WorkMail will not write for this user now: the claim stays, people are told once, the sweep tries again.
+
+    ``decision.record`` is the device's item as it now is in the ledger.
+    """
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
-    last = decision.record.last
-    assert last is not None, "a decision always names its command"
-    record = replace(
-        decision.record, version=decision.record.version + 1, last=Last(last.command, failed, last.decided_at)
+    last = Last(command_id(command), failed, now)
+    parties.ledger.save_device(
+        command.target.organization, user_id, command.target.device, replace(decision.record, last=last)
     )
-    parties.ledger.save_device(command.target.organization, user_id, command.target.device, record)
     redelivered = before.last is not None and before.last.command == last.command
     return replace(failed, result="skipped") if before.failed and not redelivered else failed
 

@@ -16,7 +16,7 @@ from device_lockout.errors import LockoutError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import ListedOverride
 from device_lockout.parties import BusParty, QueueParty
-from device_lockout.plan import Item, Plan, Refusal, Due, plan, warnings
+from device_lockout.plan import Due, Item, Plan, Refusal, plan, warnings
 from device_lockout.record import DeviceRecord
 from device_lockout.settings import Settings
 from device_lockout.tag import write_time
