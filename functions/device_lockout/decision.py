@@ -69,7 +69,10 @@ def decide(
     changed = _record(command, adopted, now)
     wanted = changed.wanted(now)
     write, prior = _write(command, stands, reading, changed, wanted, now, rules.owner)
-    outcome = last.outcome if last else _outcome(command, adopted, changed, stands, reading, write, now)
+    if last is not None and last.outcome.result != "failed":
+        outcome = last.outcome
+    else:
+        outcome = _outcome(command, adopted, changed, stands, reading, write, now)
     kept = _kept(changed.claims, changed.live(now), now - rules.max_event_age)
     decided = Last(command_id(command), outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
