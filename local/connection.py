@@ -30,6 +30,7 @@ class Connection:
     ca: Path
     access_key_id: str
     secret_access_key: str
+    session_token: str | None = None
 
     @classmethod
     def to(cls, server: Server, credentials: dict[str, str]) -> Self:
@@ -54,6 +55,7 @@ class Connection:
             botocore_session=botocore.session.Session(OWN_SETTINGS),
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
+            aws_session_token=self.session_token,
             region_name=REGION,
         )
         direct = Config(proxies={}).merge(config or Config())

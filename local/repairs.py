@@ -21,7 +21,7 @@ from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.core.arn import parse_arn
-from ministack.services import dynamodb, eventbridge, lambda_svc, sns, sqs, sts
+from ministack.services import dynamodb, eventbridge, lambda_svc, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 type Json = dict[str, Any]
@@ -36,7 +36,6 @@ def apply(lambda_python: Path) -> None:
     targets_invoke_functions_asynchronously()
     cloudformation_enables_time_to_live_and_recovery()
     fifo_groups_are_processed_in_parallel()
-    queues_lose_no_message()
     exceptions_leave_the_environment_running()
     functions_see_only_their_own_package(lambda_python)
     environments_share_one_unpacked_package()
@@ -125,12 +124,13 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
             return
         code, message = refusal
         view = view or eventbridge._pattern_event_view(event)
-        body = json.dumps(view.event_with_detail())
         told = {"RULE_ARN": rule["Arn"], "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}
-        with sqs._queues_lock:
-            eventbridge._dispatch_to_sqs(parse_arn(dead_letter), body)
-            sent = sqs._queue_by_arn(dead_letter)["messages"][-1]
-            sent["message_attributes"] = {k: {"DataType": "String", "StringValue": v} for k, v in told.items()}
+        letter = {
+            "QueueUrl": sqs._queue_url(parse_arn(dead_letter).resource),
+            "MessageBody": json.dumps(view.event_with_detail()),
+            "MessageAttributes": {name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+        }
+        sqs._act_send_message(letter, letter["QueueUrl"])
 
     def queue_refusal(arn: str, rule_arn: str) -> tuple[str, str] | None:
         if not arn.startswith("arn:aws:sqs:") or ":rule/" not in rule_arn:
@@ -211,32 +211,6 @@ def fifo_groups_are_processed_in_parallel() -> None:
         return int(original(mapping, function, config, None))
 
     lambda_svc._sqs_esm_concurrency = concurrency
-
-
-def queues_lose_no_message() -> None:
-    """A message is delivered at least once: requests and pollers change a queue's messages one at a time.
-
-    MiniStack's poller rebuilds the list in its thread while requests append to it, so that a message can vanish.
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/standard-queues-at-least-once-delivery.html
-    """
-    lock = sqs._queues_lock = threading.RLock()
-
-    def locked(original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        def call(*arguments: Any, **named: Any) -> Any:
-            with lock:
-                return original(*arguments, **named)
-
-        return call
-
-    for name in ("_collect_msgs", "_dlq_sweep", "_expire_retained", "_refresh_counts", "_act_send_message"):
-        setattr(sqs, name, locked(getattr(sqs, name)))
-    for name, handler in sqs._HANDLERS.items():
-        if name != "ReceiveMessage":  # waits, and takes its messages by _collect_msgs
-            sqs._HANDLERS[name] = locked(handler)
-    eventbridge._dispatch_to_sqs = locked(eventbridge._dispatch_to_sqs)
-    sns._deliver_to_sqs = locked(sns._deliver_to_sqs)
-    lambda_svc._route_async_failure = locked(lambda_svc._route_async_failure)
 
 
 def exceptions_leave_the_environment_running() -> None:

@@ -1,0 +1,195 @@
+"""One test for each repair of local/repairs.py; each fails on MiniStack as it comes."""
+
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.connection import Connection
+from local.lifecycle import Server
+from tests.local.observing import ACCOUNT, Queue, eventually, invoke
+
+pytestmark = pytest.mark.local_aws
+
+
+@pytest.mark.parametrize("key", ["test", ACCOUNT])
+def test_only_its_own_key_is_the_root_user(aws: Connection, key: str) -> None:
+    impostor = Connection(aws.endpoint, aws.ca, key, "test")
+    with pytest.raises(ClientError, match="security token included in the request is invalid"):
+        impostor.client("sqs").list_queues()
+
+
+def test_sqs_batch_calls_need_the_single_call_permission(
+    queue: Callable[..., Queue], user: Callable[..., Connection]
+) -> None:
+    target = queue()
+    sender = user({"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": target.arn}).client("sqs")
+    entries = [{"Id": str(n), "MessageBody": "x"} for n in range(2)]
+    assert len(sender.send_message_batch(QueueUrl=target.url, Entries=entries)["Successful"]) == 2
+    with pytest.raises(ClientError, match="sqs:DeleteMessage "):
+        sender.delete_message_batch(QueueUrl=target.url, Entries=[{"Id": "0", "ReceiptHandle": "x"}])
+
+
+def test_put_events_keeps_the_time_it_is_given(
+    aws: Connection, name: str, queue: Callable[..., Queue], rule: Callable[..., None]
+) -> None:
+    target = queue()
+    target.let_rules_send()
+    rule({"Arn": target.arn})
+    entry = {"Source": name, "DetailType": "Test", "Detail": "{}"}
+    given = datetime(2020, 2, 29, 12, tzinfo=UTC)
+    answer = aws.client("events").put_events(Entries=[{**entry, "Time": given}, entry])
+    assert [*answer] == ["FailedEntryCount", "Entries", "ResponseMetadata"]
+    events = [json.loads(target.receive()["Body"]) for _ in answer["Entries"]]
+    assert [event["id"] for event in events] == [entry["EventId"] for entry in answer["Entries"]]
+    assert events[0]["time"] == "2020-02-29T12:00:00Z"
+    assert abs(datetime.fromisoformat(events[1]["time"]) - datetime.now(UTC)).total_seconds() < 10
+
+
+@pytest.mark.parametrize(("exists", "code"), [(True, "NO_PERMISSIONS"), (False, "RESOURCE_NOT_FOUND")])
+def test_rules_need_permission_and_have_dead_letter_queues(
+    queue: Callable[..., Queue],
+    rule: Callable[..., None],
+    put_event: Callable[..., None],
+    name: str,
+    exists: bool,
+    code: str,
+) -> None:
+    dead_letters = queue("-dlq")
+    dead_letters.let_rules_send()
+    target = queue() if exists else None
+    rule({"Arn": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}", "DeadLetterConfig": {"Arn": dead_letters.arn}})
+    put_event({"number": 7})
+    message = dead_letters.receive()
+    assert json.loads(message["Body"])["detail"] == {"number": 7}
+    assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == code
+    assert message["MessageAttributes"]["RULE_ARN"]["StringValue"].endswith(f":rule/{name}")
+    if target is not None:
+        target.let_rules_send()
+        put_event({"number": 8})
+        assert json.loads(target.receive()["Body"])["detail"] == {"number": 8}
+
+
+def test_targets_invoke_functions_asynchronously(
+    function: Callable[..., str],
+    queue: Callable[..., Queue],
+    rule: Callable[..., None],
+    put_event: Callable[..., None],
+) -> None:
+    dead_letters = queue()
+    source = "def handler(event, context):\n    raise RuntimeError('always')\n"
+    rule({"Arn": function(source, DeadLetterConfig={"TargetArn": dead_letters.arn})})
+    put_event({"number": 7})
+    failure = json.loads(dead_letters.receive(seconds=10)["Body"])
+    assert failure["requestPayload"]["detail"] == {"number": 7}
+    assert failure["requestContext"]["approximateInvokeCount"] == 3
+
+
+def test_cloudformation_enables_time_to_live_and_recovery(aws: Connection, name: str) -> None:
+    def template(attribute: str, recovery: bool) -> str:
+        key = {"AttributeName": "pk", "AttributeType": "S"}
+        properties = {
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [key],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": True},
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": recovery},
+        }
+        return json.dumps({"Resources": {"Table": {"Type": "AWS::DynamoDB::Table", "Properties": properties}}})
+
+    def settings() -> tuple[str, str]:
+        table = aws.client("dynamodb")
+        expiry = table.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        backups = table.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
+        assert expiry["TimeToLiveStatus"] == "ENABLED"
+        return expiry["AttributeName"], recovery
+
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(StackName=name, TemplateBody=template("expires", recovery=True))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    assert settings() == ("expires", "ENABLED")
+    cloudformation.update_stack(StackName=name, TemplateBody=template("until", recovery=False))
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    assert settings() == ("until", "DISABLED")
+
+
+def test_fifo_groups_are_processed_in_parallel(
+    aws: Connection, name: str, function: Callable[..., str], tmp_path: Path
+) -> None:
+    source = f"""
+import time, pathlib
+def handler(event, context):
+    for record in event["Records"]:
+        began = time.time()
+        time.sleep(0.5)
+        line = " ".join([record["attributes"]["MessageGroupId"], record["body"], str(began), str(time.time())])
+        with pathlib.Path({str(tmp_path / "log")!r}).open("a") as log:
+            print(line, file=log)
+"""
+    groups, each = 4, 3
+    target = Queue(aws, f"{name}.fifo", {"FifoQueue": "true", "VisibilityTimeout": "60"})
+    for number in range(each):
+        for group in range(groups):
+            target.client.send_message(
+                QueueUrl=target.url,
+                MessageBody=str(number),
+                MessageGroupId=f"g{group}",
+                MessageDeduplicationId=f"{number}-{group}",
+            )
+    aws.client("lambda").create_event_source_mapping(
+        EventSourceArn=target.arn,
+        FunctionName=function(source),
+        BatchSize=1,
+        ScalingConfig={"MaximumConcurrency": groups},
+    )
+    log = tmp_path / "log"
+    eventually(lambda: log.exists() and len(log.read_text().splitlines()) == groups * each, seconds=20)
+    runs = [line.split() for line in log.read_text().splitlines()]
+    by_group = {group: [run for run in runs if run[0] == group] for group in {run[0] for run in runs}}
+    for in_group in by_group.values():
+        assert [run[1] for run in in_group] == ["0", "1", "2"]
+        assert all(float(earlier[3]) <= float(later[2]) for earlier, later in itertools.pairwise(in_group))
+    starts, ends = sorted(float(run[2]) for run in runs), sorted(float(run[3]) for run in runs)
+    at_once = max(sum(s <= t for s in starts) - sum(e <= t for e in ends) for t in starts)
+    assert 2 <= at_once <= groups
+
+
+def test_exceptions_leave_the_environment_running(aws: Connection, name: str, function: Callable[..., str]) -> None:
+    function("""
+calls = 0
+def handler(event, context):
+    global calls
+    calls += 1
+    if event == "raise":
+        raise ValueError("asked to")
+    return calls
+""")
+    assert invoke(aws, name) == 1
+    assert invoke(aws, name, "raise")["errorMessage"] == "asked to"
+    assert invoke(aws, name) == 3
+
+
+def test_functions_see_only_their_own_package(aws: Connection, name: str, function: Callable[..., str]) -> None:
+    function("""
+import importlib.util
+def handler(event, context):
+    return [module for module in ("ministack", "botocore", "yaml", "function") if importlib.util.find_spec(module)]
+""")
+    assert invoke(aws, name) == ["function"]
+
+
+def test_environments_share_one_unpacked_package(
+    aws: Connection, name: str, function: Callable[..., str], server: Server
+) -> None:
+    function("import os, time\ndef handler(e, c):\n    time.sleep(0.2)\n    return os.path.realpath(__file__)\n")
+    status, text = aws.control("POST", f"/_local/environments?function={name}&count=3")
+    assert (status, text) == (200, "")
+    directories = [*server.state.glob(f"tmp-*/ministack-lambda-{name}-*/code")]
+    assert len(directories) == 3
+    assert {directory.resolve() / "function.py" for directory in directories} == {Path(invoke(aws, name))}
