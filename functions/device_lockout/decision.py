@@ -73,7 +73,7 @@ def decide(
         outcome = last.outcome
     else:
         outcome = _outcome(command, adopted, changed, stands, reading, write, now)
-    kept = _kept(changed.claims, changed.live(now), now - rules.max_event_age)
+    kept = _kept(changed.claims, changed, now - rules.max_event_age)
     decided = Last(command_id(command), outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
 
@@ -103,13 +103,22 @@ def decide_for_user(
         outcome = about
         known = before.claim(claim.id) is not None
         changed = record if known else replace(record, claims=(*record.claims, claim))
-    kept = _kept(changed.claims, DeviceRecord(user=changed).live(now), now - rules.max_event_age)
+    kept = _kept(changed.claims, DeviceRecord(user=changed), now - rules.max_event_age)
     return replace(changed, claims=kept), outcome
 
 
-def _kept(claims: tuple[Claim, ...], live: tuple[Claim, ...], oldest: datetime) -> tuple[Claim, ...]:
-    """The claims that are live or young enough for a copy of their event still to come."""
-    return tuple(claim for claim in claims if claim in live or claim.at >= oldest)
+def _kept(claims: tuple[Claim, ...], record: DeviceRecord, oldest: datetime) -> tuple[Claim, ...]:
+    """The claims of ``record`` that neither happened nor ended before ``oldest``.
+
+    A copy of a young claim's event may still come; and a device may still show a claim that ended of late: forgotten,
+    it would be taken for an unknown one of the device's own, which the release of a user does not end.
+    """
+
+    def end(claim: Claim) -> datetime:
+        released = record.released_at(claim.scope)
+        return claim.until if released is None or record.stands(claim) else min(claim.until, released)
+
+    return tuple(claim for claim in claims if max(claim.at, end(claim)) >= oldest)
 
 
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:
