@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ def run_a_function(aws: Connection, source: str = IDLE) -> Any:
     return invoke(aws, "idle")
 
 
-def test_stopping_leaves_no_process_and_no_temporary_file(state: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).iterdir())
+def test_stopping_leaves_no_process_and_no_temporary_file(state: Path, machines_temporary_directory: Path) -> None:
     started = lifecycle.start(state)
     assert str(state) in run_a_function(operator(started))
     assert len(processes_of(state)) == 2  # the server and the function's environment
@@ -42,7 +40,7 @@ def test_stopping_leaves_no_process_and_no_temporary_file(state: Path) -> None:
 
     assert processes_of(state) == []
     assert not list(state.glob("tmp-*"))
-    assert set(Path(tempfile.gettempdir()).iterdir()) <= before
+    assert [*machines_temporary_directory.iterdir()] == []
     assert lifecycle.find(state) is None
 
 

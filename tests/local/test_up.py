@@ -1,0 +1,70 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import lifecycle, up
+from local.connection import Connection
+from local.down import down
+from tests.local.observing import processes_of
+
+pytestmark = [pytest.mark.local_aws, pytest.mark.slow]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    lifecycle.stop(tmp_path)
+
+
+def test_up_and_up_again_and_down(
+    state: Path, machines_temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up.up(state)
+    server, environment = lifecycle.find(state), (state / "env").read_text()
+    assert server is not None
+
+    with monkeypatch.context() as patched:
+        patched.delattr(up, "synthesize")  # nothing changed: not even synthesized
+        up.up(state)
+    with monkeypatch.context() as patched:
+        patched.setattr(up, "digest_of_inputs", lambda: "something changed, but nothing that is in the template")
+        up.up(state)
+    assert lifecycle.find(state) == server
+    assert (state / "env").read_text() == environment
+
+    assert_any_client_works(state / "env")
+    assert down(state)
+    assert processes_of(state) == []
+    assert not [*state.glob("tmp-*")]
+    assert not (state / "env").exists()
+    assert [*machines_temporary_directory.iterdir()] == []
+
+
+def assert_any_client_works(environment: Path) -> None:
+    """boto3 with what the file says, and the AWS CLI with the file in its environment."""
+    variables = dict(line.split("=", 1) for line in environment.read_text().splitlines())
+    stacks = Connection.read(environment).client("cloudformation").describe_stacks()["Stacks"]
+    assert [stack["StackName"] for stack in stacks] == [variables["LOCKOUT_STACK"]]
+    machine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    listed = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("aws"), "workmail", "list-mobile-device-access-overrides"),
+            *("--organization-id", variables["LOCKOUT_ORGANIZATION_ID"], "--query", "Overrides", "--output", "json"),
+        ],
+        env={**machine, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (listed.stdout.strip(), listed.stderr) == ("[]", "")
+
+
+def test_a_stack_that_can_not_be_synthesized_says_why(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "ROOT", state)
+    (state / "app.py").write_text("import sys; sys.exit('config/local.toml: owner is 7, expected is text')\n")
+    with pytest.raises(up.SynthesisError, match=r"could not be synthesized:\nconfig/local\.toml: owner is 7"):
+        up.synthesize(state / "out")
