@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from local.workmail.calls import Call
 from local.workmail.cloudtrail import envelope
 from local.workmail.errors import ControlError
+from local.workmail.seeding import seconds_of
 
 if TYPE_CHECKING:
     from local.workmail.emulator import Emulator
@@ -15,7 +16,18 @@ type Json = dict[str, Any]
 type Query = Mapping[str, Sequence[str]]
 
 _CALLS_AT_ONCE = 10_000
-_EVENT_MEMBERS = {"source", "detail-type", "detail", "bus", "id", "time", "account", "region", "resources", "version"}
+_EVENT_MEMBERS: Mapping[str, tuple[type, str]] = {
+    "source": (str, "a text"),
+    "detail-type": (str, "a text"),
+    "detail": (dict, "an object"),
+    "bus": (str, "the name of a bus"),
+    "id": (str, "a text"),
+    "time": (str, "ISO 8601 with an offset"),
+    "account": (str, "a text"),
+    "region": (str, "a text"),
+    "resources": (list, "a list of ARNs"),
+    "version": (str, "a text"),
+}
 
 
 async def answer(emulator: "Emulator", method: str, path: str, body: bytes, query: Query) -> Json:
@@ -56,13 +68,13 @@ async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
     event = _document(body)
     if not isinstance(event, dict):
         raise ControlError(f"an event is an object, not {event!r:.100}")
-    kinds = {"source": str, "detail-type": str, "detail": dict}
-    problems = [
-        f"{name} is {event.get(name)!r:.100}; expected is {'an object' if kind is dict else 'a text'}"
-        for name, kind in kinds.items()
-        if not isinstance(event.get(name), kind)
-    ]
-    problems += [f"unknown member {name}" for name in event if name not in _EVENT_MEMBERS]
+    problems = [f"{name} is missing" for name in ("source", "detail-type", "detail") if name not in event]
+    for name, value in event.items():
+        kind, expected = _EVENT_MEMBERS.get(name, (object, ""))
+        if not expected:
+            problems.append(f"unknown member {name}; known are {', '.join(_EVENT_MEMBERS)}")
+        elif not isinstance(value, kind) or (name == "time" and seconds_of(value) is None):
+            problems.append(f"{name} is {value!r:.100}; expected is {expected}")
     if problems:
         raise ControlError(f"no event: {'; '.join(problems)}", problems)
     if emulator.publish is None:

@@ -297,7 +297,7 @@ class _Planting:
         dates: Json = {}
         for name in names:
             if name in row:
-                dates[name] = _seconds_of(row[name])
+                dates[name] = seconds_of(row[name])
                 if dates[name] is None:
                     expected = "ISO 8601 with an offset, or seconds since 1970"
                     self._problems.append(f"{where}.{name} is {row[name]!r:.100}; expected is {expected}")
@@ -345,7 +345,8 @@ def _without_nulls(row: Json) -> Json:
     return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
 
 
-def _seconds_of(date: object) -> float | None:
+def seconds_of(date: object) -> float | None:
+    """Seconds since 1970 of an ISO 8601 date with an offset, or of such a number; None for anything else."""
     if isinstance(date, int | float) and not isinstance(date, bool):
         return round(date, 3) if math.isfinite(date) and abs(date) < _YEAR_10000 else None
     try:
