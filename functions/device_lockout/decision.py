@@ -72,7 +72,7 @@ def decide(
     if last is not None and last.outcome.result != "failed":
         outcome = last.outcome
     else:
-        outcome = _outcome(command, adopted, changed, stands, reading, write, now)
+        outcome = _outcome(command, adopted, changed, stands, reading, write, now, rules.owner)
     kept = _kept(changed.claims, changed, now - rules.max_event_age)
     decided = Last(command_id(command), outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
@@ -201,6 +201,7 @@ def _outcome(
     reading: tag.Reading | None,
     write: Put | Delete | None,
     now: datetime,
+    owner: str,
 ) -> Outcome:
     """How the command ended, in the words of the record table."""
     wanted = record.wanted(now)
@@ -208,6 +209,8 @@ def _outcome(
     about = Outcome("skipped", reference=command.cause.reference, before=stands, after=after, verified=record.known)
     if wanted is not None:
         about = replace(about, why=wanted.why, until=wanted.until)
+    if after == Override("ALLOW", DESCRIPTION_LOST) and write is not None:
+        about = replace(about, because="the ALLOW that stood before is back, but its description is lost", page=True)
     others_denial = stands is not None and stands.effect == "DENY" and not isinstance(reading, Tag)
 
     match command:
@@ -227,13 +230,13 @@ def _outcome(
         case Release(scope=scope):
             ended = write is not None or any(claim not in record.live(now) for claim in before.live(now))
             result = _released(scope, record.live(now), ended)
-            because = "an override that is not ours still denies it" if others_denial else ""
+            because = "an override that is not ours still denies it" if others_denial else about.because
             return replace(about, result=result, because=because)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert() if write is not None:
-            never_stood = record.last is None or record.last.outcome.result in ("already-denied", "failed")
-            return replace(about, result="took-over" if never_stood else "reasserted", page=not never_stood)
+            stood = before.stood(owner)
+            return replace(about, result="reasserted" if stood else "took-over", page=stood)
         case _:
             return about
 

@@ -90,7 +90,7 @@ def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord],
         if item is not None:
             (removals if item.action == "expire" else reasserts).append(item)
     for key in records.keys() - listed_keys:
-        item = _missing(key, records[key], now)
+        item = _missing(key, records[key], now, owner)
         if item is not None:
             reasserts.append(item)
     return Plan(_in_order(removals), _in_order(reasserts), seen)
@@ -122,17 +122,17 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
         return item("reassert", wanted.at, because, tampered=stands.effect == "ALLOW")
     if stands.effect == "ALLOW":
         because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
-        return item("reassert", wanted.at, because, tampered=not failed)
+        return item("reassert", wanted.at, because, tampered=record.stood(owner))
     return None
 
 
-def _missing(key: Key, record: DeviceRecord, now: datetime) -> Item | None:
+def _missing(key: Key, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
     """What happens where nothing stands."""
     wanted = record.wanted(now)
     if wanted is None:
         return None
     because = f"a lock ({wanted.why}) until {write_time(wanted.until)} is wanted and nothing stands"
-    return Item("reassert", *key, None, wanted.at, because, record.failed, tampered=not record.failed)
+    return Item("reassert", *key, None, wanted.at, because, record.failed, tampered=record.stood(owner))
 
 
 def _kind(reading: Reading) -> str:

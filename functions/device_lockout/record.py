@@ -84,6 +84,11 @@ class DeviceRecord:
     version: int = 0
     user: UserRecord = UserRecord()
 
+    def stood(self, owner: str) -> bool:
+        """Whether a lock of ours is what the last command left standing: only what stood can be tampered with."""
+        left = self.last.outcome.after if self.last else None
+        return left is not None and left.effect == "DENY" and isinstance(left.read(owner), Tag)
+
     @property
     def failed(self) -> bool:
         """Whether WorkMail refused to write when the last command asked it to."""
