@@ -40,6 +40,7 @@ CONFIGURED: dict[str, Any] = {
     "sweep": {
         "every": 3600,
         "mode": "apply",
+        "on_tampering": "reassert",
         "max_removals": 50,
         "max_removals_percent": 100,
         "max_reasserts": 500,
@@ -174,7 +175,7 @@ class FakeLedger:
     inventory: dict[DeviceName, dict[tuple[str, str], bool]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    swept: datetime | None = None
+    swept: datetime | None = START
 
     def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord:
         return self.wire.pass_on(
@@ -243,12 +244,15 @@ class FakeLedger:
             "ledger.record_outcome", lambda: self.outcomes.setdefault((event_id, outcome_id), told)
         )
 
+    def told(self, event_id: str, outcome_id: str) -> bool:
+        return self.wire.pass_on("ledger.told", lambda: (event_id, outcome_id) in self.outcomes)
+
     def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
         def call() -> dict[tuple[str, str], DeviceRecord]:
             merged = {
                 key: replace(record, user=self.users.get(key[0], UserRecord())) for key, record in self.devices.items()
             }
-            return {key: record for key, record in merged.items() if record.all_claims()}
+            return {key: record for key, record in merged.items() if record.all_claims() or record.failed}
 
         return self.wire.pass_on("ledger.records", call)
 
@@ -284,6 +288,10 @@ class FakeQueue:
         arriving = [load(dump(command)) for command in commands]
         self.wire.pass_on("queue.send", lambda: self.sent.extend(arriving))
         return len(arriving)
+
+    def waiting(self) -> int:
+        """Nobody works while a sweep runs in a test: what is sent is taken up at once, as far as the sweep can see."""
+        return self.wire.pass_on("queue.waiting", lambda: 0)
 
 
 class World:
@@ -341,7 +349,9 @@ class World:
         """One run of the sweep; what it asks for is left in the queue."""
         self.runs += 1
         self.workmail.now = now
-        this = sweep.Run(f"run-{self.runs}", ORGANIZATION, now, clock=lambda: now, enough_time=lambda: True)
+        this = sweep.Run(
+            f"run-{self.runs}", ORGANIZATION, now, clock=lambda: now, enough_time=lambda: True, pause=lambda: None
+        )
         return sweep.run(this, sweep.Parties(self.workmail, self.ledger, self.queue, self.bus), self.settings)
 
     def sweep(self, now: datetime) -> sweep.Report:

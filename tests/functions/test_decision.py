@@ -1,0 +1,721 @@
+"""The protocol's two tables: row by row by hand, and against a second statement of them over everything there can be.
+
+The second statement (:func:`expected`) shares no line with the code: it works on plain numbers and words, seconds after
+the tests' start, and is written as the tables are, first row that fits.
+"""
+
+import itertools
+import random
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from device_lockout.command import Cause, Expire, Lock, Reassert, Release, Target, command_id
+from device_lockout.decision import Delete, Put, Rules, decide, must_be_recorded
+from device_lockout.outcome import Outcome
+from device_lockout.override import Override
+from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.tag import HOLD, write_time
+from tests.functions.fakes import BOB, DAY, DEVICE, ORGANIZATION, at
+
+NOW = 100
+FOREVER = 10**9
+"""``hold``, in seconds."""
+RULES = Rules("local", timedelta(days=30))
+TARGET = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
+
+
+def moment(seconds):
+    return HOLD if seconds == FOREVER else at(seconds)
+
+
+def tag_text(claim_id, until, when, was, why="lost"):
+    return (
+        f"[lockout/1 by=local why={why} until={write_time(moment(until))} at={write_time(at(when))}"
+        f" id={claim_id} was={was}]"
+    )
+
+
+@dataclass(frozen=True)
+class Stands:
+    """Something that stands, and what there is to know about it, said by hand."""
+
+    name: str
+    effect: str = ""
+    kind: str = "nothing"
+    description: str | None = None
+    id: str = ""
+    until: int = 0
+    at: int = 0
+    was: str = ""
+
+    @property
+    def override(self):
+        return Override(self.effect, self.description) if self.effect else None
+
+
+def ours(effect, claim_id, when, until, was):
+    name = f"ours {effect} {claim_id[0]} at {when} until {until} was {was}"
+    return Stands(name, effect, "ours", tag_text(claim_id, until, when, was), claim_id, until, when, was)
+
+
+A, B, D, U, X = "aaaaaaaa", "bbbbbbbb", "dddddddd", "cccccccc", "99999999"
+"""Claims: the command's own; the device's; another of the device's; the user's; one that the ledger does not know."""
+
+NOTHING = Stands("nothing")
+FOREIGN_ALLOW = Stands("foreign ALLOW", "ALLOW", "foreign", "CEO's travel phone")
+FOREIGN_DENY = Stands("foreign DENY", "DENY", "foreign", "quarantine, see SEC-9")
+HAND_PAST_ALLOW = Stands("hand-written past ALLOW", "ALLOW", "hand-written", "[until=2026-11-21] trip", until=-27000)
+HAND_PAST_DENY = Stands("hand-written past DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:40Z]", until=NOW)
+HAND_FUTURE_ALLOW = Stands("hand-written future ALLOW", "ALLOW", "hand-written", "[until=2026-12-01]", until=10**6)
+HAND_FUTURE_DENY = Stands(
+    "hand-written future DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:41Z]", until=NOW + 1
+)
+OTHERS = [
+    FOREIGN_ALLOW,
+    FOREIGN_DENY,
+    HAND_PAST_ALLOW,
+    HAND_PAST_DENY,
+    HAND_FUTURE_ALLOW,
+    HAND_FUTURE_DENY,
+    Stands("ALLOW without words", "ALLOW", "foreign", None),
+    Stands("another owner's DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
+    Stands("another owner's ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
+    Stands("newer version DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
+    Stands("newer version ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
+    Stands("broken DENY", "DENY", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
+    Stands("broken ALLOW", "ALLOW", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
+]
+OURS = [
+    ours(effect, claim_id, when, until, was)
+    for effect in ("DENY", "ALLOW")
+    for claim_id, when in ((A, 50), (B, 15), (U, 15), (X, 5))
+    for until in (200, 90)
+    for was in ("none", "allow")
+] + [ours("DENY", B, 15, FOREVER, "none"), ours("DENY", B, 15, NOW, "none")]
+ALL_STANDS = [NOTHING, *OTHERS, *OURS]
+
+PRIORS = [
+    None,
+    Stands("words", "ALLOW", "foreign", "CEO's travel phone"),
+    Stands("run out", "ALLOW", "hand-written", "[until=2026-11-22T07:31:00Z]", until=60),
+]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record in plain words: claims are (id, scope, at, until)."""
+
+    own: tuple = ()
+    released_device: int | None = None
+    released_user: int | None = None
+    users: tuple = ()
+    users_release: int | None = None
+    prior: Stands | None = None
+    last: str = "none"
+
+    def value(self, command):
+        if self.last == "this":
+            return replace(self.without_last, last=Last(command_id(command), REMEMBERED, at(60)))
+        return self.with_another if self.last == "another" else self.without_last
+
+    @cached_property
+    def with_another(self):
+        return replace(self.without_last, last=Last("f" * 64, Outcome("locked", after=OURS_LIVE.override), at(40)))
+
+    @cached_property
+    def without_last(self):
+        return DeviceRecord(
+            claims=claims_of(self.own),
+            released=Released(
+                None if self.released_device is None else at(self.released_device),
+                None if self.released_user is None else at(self.released_user),
+            ),
+            prior=self.prior.override if self.prior else None,
+            version=7,
+            user=UserRecord(
+                claims_of(self.users), None if self.users_release is None else at(self.users_release), version=3
+            ),
+        )
+
+
+def claims_of(rows):
+    return tuple(Claim(one, scope, "lost", at(when), moment(until)) for one, scope, when, until in rows)
+
+
+REMEMBERED = Outcome("extended", because="remembered")
+
+
+def told_by(event_id, happened, source="helpdesk"):
+    return Cause(event_id, source, "Told by a test", at(happened), at(happened + 5))
+
+
+def lock(when, until, scope="device"):
+    return Lock(told_by("event", when), TARGET, Claim(A, scope, "lost", at(when), moment(until)))
+
+
+def release(when, scope="device"):
+    return Release(told_by("event", when), TARGET, scope)
+
+
+def expire(planned):
+    return Expire(told_by("run", NOW, "device-lockout"), TARGET, planned)
+
+
+REASSERT = Reassert(told_by("run", NOW, "device-lockout"), TARGET)
+FOLLOW_UP = Reassert(told_by("event", 50), TARGET)
+
+COMMANDS: dict[str, Any] = {
+    "Lock": lambda _: lock(50, 300),
+    "Lock until released": lambda _: lock(50, FOREVER),
+    "Lock of long ago": lambda _: lock(10, 300),
+    "Lock as old as a release": lambda _: lock(20, 300),
+    "Lock that is over": lambda _: lock(50, NOW),
+    "Lock, user": lambda _: lock(50, 300, "user"),
+    "Release": lambda _: release(30),
+    "Release as old as a claim": lambda _: release(15),
+    "Release of long ago": lambda _: release(8),
+    "Release, user": lambda _: release(30, "user"),
+    "Expire as planned": expire,
+    "Expire otherwise": lambda _: expire(Override("DENY", "as it was")),
+    "Reassert": lambda _: REASSERT,
+    "Reassert for a user's lock": lambda _: FOLLOW_UP,
+}
+
+# The second statement of the tables.
+
+
+@dataclass
+class Situation:
+    """All that the write table looks at."""
+
+    command: str
+    stands: Stands
+    live: bool
+    now: int
+    names_a_claim_that_stands: bool
+    prior: Stands | None
+
+    @property
+    def past(self):
+        return self.stands.kind == "hand-written" and self.stands.until <= self.now
+
+
+WRITE_TABLE = [
+    # live claim?; command   stands                                 when it fits, and the write
+    ("yes, Expire", "hand-written, past", lambda s: s.live and s.command == "Expire" and s.past, "DENY, was=none"),
+    ("yes", "nothing", lambda s: s.live and s.stands.kind == "nothing", "DENY, was=none; forget the prior"),
+    (
+        "yes",
+        "ours, either effect",
+        lambda s: s.live and s.stands.kind == "ours",
+        "DENY, was as it stands, if different",
+    ),
+    ("yes", "ALLOW not ours", lambda s: s.live and s.stands.effect == "ALLOW", "DENY, was=allow; save it as prior"),
+    ("yes", "other DENY not ours", lambda s: s.live, "none"),
+    ("no; Lock, Reassert", "anything", lambda s: s.command in ("Lock", "Reassert"), "none"),
+    (
+        "no; Release",
+        "ours, naming a claim that stands",
+        lambda s: s.command == "Release" and s.stands.kind == "ours" and s.names_a_claim_that_stands,
+        "none",
+    ),
+    (
+        "no; Release, Expire",
+        "ours, was=none",
+        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours" and s.stands.was == "none",
+        "Delete",
+    ),
+    (
+        "no; Release, Expire",
+        "ours, was=allow, the prior missing",
+        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours" and s.prior is None,
+        "ALLOW, description lost",
+    ),
+    (
+        "no; Release, Expire",
+        "ours, was=allow, the prior's own time past",
+        lambda s: (
+            s.command in ("Release", "Expire")
+            and s.stands.kind == "ours"
+            and s.prior.kind == "hand-written"
+            and s.prior.until <= s.now
+        ),
+        "Delete",
+    ),
+    (
+        "no; Release, Expire",
+        "ours, was=allow",
+        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours",
+        "the prior verbatim",
+    ),
+    ("no; Expire", "hand-written, past", lambda s: s.command == "Expire" and s.past, "Delete"),
+    ("no", "anything else", lambda _: True, "none"),
+]
+
+
+def standing(claims, released):
+    return [one for one in claims if released[one[1]] is None or one[2] >= released[one[1]]]
+
+
+def newest(*times):
+    return max((time for time in times if time is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A decision in plain words; claims and releases in seconds, as in :class:`Record`."""
+
+    claims: set
+    released: tuple
+    prior: Override | None
+    write: Override | str | None
+    row: tuple | None
+    result: str
+
+
+def expected(name, command, stands, record):  # noqa: C901 (it reads as the tables do, from top to bottom)
+    """What the tables say."""
+    kind = type(command).__name__
+    now = 60 if record.last == "this" else NOW
+
+    # Adopt.
+    own = {claim[0]: claim for claim in record.own}
+    users = {claim[0]: claim for claim in record.users}
+    if stands.kind == "ours":
+        known = own.get(stands.id) or users.get(stands.id)
+        if known is None:
+            own[stands.id] = (stands.id, "device", stands.at, stands.until)
+        elif known[3] != stands.until:
+            own[stands.id] = (*known[:3], stands.until)
+
+    # Record.
+    released_device, released_user = record.released_device, record.released_user
+    released = {"device": released_device, "user": newest(released_user, record.users_release)}
+    before = {**users, **own}
+    live_before = {one[0] for one in standing(before.values(), released) if one[3] > now}
+    result = None
+    if kind == "Lock":
+        scope, when, until = command.claim.scope, seconds(command.claim.at), seconds(command.claim.until)
+        if A in before:
+            pass
+        elif released[scope] is not None and when < released[scope]:
+            result = "superseded"
+        elif until <= now:
+            result = "rejected"
+        else:
+            own[A] = (A, scope, when, until)
+    if kind == "Release" and command.scope == "device":
+        released_device = newest(released_device, seconds(command.cause.happened))
+    if kind == "Release" and command.scope == "user":
+        released_user = newest(released_user, seconds(command.cause.happened))
+    released = {"device": released_device, "user": newest(released_user, record.users_release)}
+
+    # Write.
+    claims = {**users, **own}
+    up = standing(claims.values(), released)
+    live = [one for one in up if one[3] > now]
+    wanted = max(live, key=lambda one: (one[3], one[2], one[0]), default=None)
+    stopped = name == "Expire otherwise"
+    situation = Situation(kind, stands, bool(live), now, stands.id in {one[0] for one in up}, record.prior)
+    row = next(row for row in WRITE_TABLE if row[2](situation))
+    write, prior = None, record.prior
+    if not stopped:
+        match row[3]:
+            case "DENY, was=none":
+                write = denial(wanted, "none")
+            case "DENY, was=none; forget the prior":
+                write, prior = denial(wanted, "none"), None
+            case "DENY, was as it stands, if different":
+                write = denial(wanted, stands.was)
+                if write == stands.override:
+                    write = None
+            case "DENY, was=allow; save it as prior":
+                write, prior = denial(wanted, "allow"), stands
+            case "Delete":
+                write = "Delete"
+            case "ALLOW, description lost":
+                write = Override("ALLOW", "restored by lockout, description lost")
+            case "the prior verbatim":
+                write = record.prior.override
+
+    # Outcome.
+    denied_by_another = stands.effect == "DENY" and stands.kind != "ours"
+    if result is not None:
+        pass
+    elif (kind == "Lock" or name == "Reassert for a user's lock") and live:
+        # A known lock that had to be put back says so, where the table has "already locked" for all known ones.
+        if denied_by_another:
+            result = "already-denied"
+        elif write is None:
+            result = "already-locked"
+        else:
+            result = "extended" if stands.kind == "ours" and stands.effect == "DENY" else "locked"
+    elif kind == "Lock":
+        result = "already-locked"
+    elif kind == "Release":
+        if any(one[1] == command.scope for one in live):
+            result = "superseded"
+        elif live:
+            result = "still-locked"
+        else:
+            result = "released" if live_before or write else "nothing-to-release"
+    elif write is None:
+        result = "skipped"
+    elif kind == "Expire":
+        result = "renewed" if live else "expired"
+    else:
+        result = "reasserted or took-over"
+    if record.last == "this":
+        result = REMEMBERED.result
+
+    forgotten = {one[0] for one in own.values() if one[2] < now - 30 * DAY and ended(one, released) < now - 30 * DAY}
+    return Expected(
+        claims={one for one in own.values() if one[0] not in forgotten},
+        released=(released_device, released_user),
+        prior=prior.override if prior else None,
+        write=write,
+        row=row[:2],
+        result=result,
+    )
+
+
+def ended(claim, released):
+    """When a claim came to its end: of itself, or by the newest release, if that is newer than it."""
+    _, scope, when, until = claim
+    return until if released[scope] is None or when >= released[scope] else min(until, released[scope])
+
+
+def seconds(time):
+    return FOREVER if time == HOLD else int((time - at(0)).total_seconds())
+
+
+def denial(claim, was):
+    return Override("DENY", tag_text(claim[0], claim[3], claim[2], was))
+
+
+def decided(command, stands, record):
+    """What the code says, in the same words."""
+    decision = decide(command, stands.override, record.value(command), at(NOW), RULES)
+    write = decision.write
+    result = decision.outcome.result
+    return decision, Expected(
+        claims={(one.id, one.scope, seconds(one.at), seconds(one.until)) for one in decision.record.claims},
+        released=tuple(
+            None if time is None else seconds(time)
+            for time in (decision.record.released.device, decision.record.released.user)
+        ),
+        prior=decision.record.prior,
+        write="Delete" if isinstance(write, Delete) else write.override if isinstance(write, Put) else None,
+        row=None,
+        result="reasserted or took-over" if result in ("reasserted", "took-over") else result,
+    )
+
+
+OWN_CLAIMS = [
+    (),
+    ((B, "device", 15, 200),),
+    ((B, "device", 15, NOW),),
+    ((B, "device", 15, FOREVER),),
+    ((B, "device", 20, 90), (D, "device", 10, 400)),
+    ((A, "device", 50, 300),),
+    ((U, "user", 15, 150), (B, "device", 25, 150)),
+    ((B, "device", -40 * DAY, 200), (D, "device", -41 * DAY, -31 * DAY)),
+]
+USERS_CLAIMS = [
+    ((), None),
+    (((U, "user", 15, 250),), None),
+    (((U, "user", 15, 250),), 20),
+    (((U, "user", 15, 90), (A, "user", 50, 300)), None),
+]
+RECORDS = [
+    Record(own, device, user, users, users_release, prior, last)
+    for own in OWN_CLAIMS
+    for device, user in ((None, None), (20, None), (20, 20))
+    for users, users_release in USERS_CLAIMS
+    for prior in PRIORS
+    for last in ("another", "this")
+]
+
+
+def compare(combinations):
+    rows = set()
+    for name, stands, record in combinations:
+        command = COMMANDS[name](stands.override)
+        says = expected(name, command, stands, record)
+        decision, said = decided(command, stands, record)
+        assert replace(said, row=says.row) == says, f"{name} | {stands.name} | {record} | row {says.row}"
+        check_whatever_happens(command, stands, record, decision)
+        rows.add(says.row)
+    assert rows == {row[:2] for row in WRITE_TABLE}, "every row was met"
+
+
+def check_whatever_happens(command, stands, record, decision):
+    """What holds for every decision, whichever row it is."""
+    before = record.value(command)
+    last = decision.record.last
+    assert last.command == command_id(command)
+    assert last.outcome == decision.outcome
+    assert last.decided_at == (at(60) if record.last == "this" else at(NOW))
+    assert decision.record.version == before.version
+    assert decision.record.user == before.user
+    if decision.write is not None or isinstance(command, Lock | Release):
+        assert must_be_recorded(command, before, decision)
+    if isinstance(decision.write, Put):
+        assert len(decision.write.override.description or "") <= 256
+    foreign = stands.kind not in ("ours", "nothing")
+    by_request = stands.kind == "hand-written" and stands.until <= NOW
+    if foreign and not by_request:
+        assert not isinstance(decision.write, Delete), "an override that is not ours is never deleted"
+        if decision.write is not None:
+            assert stands.effect == "ALLOW", "a foreign DENY is never overwritten"
+            assert decision.record.prior == stands.override, "a covered ALLOW is remembered to the byte"
+
+
+PRODUCT = [list(COMMANDS), ALL_STANDS, RECORDS]
+
+
+def test_the_decision_is_as_both_tables_say_in_ten_thousand_combinations():
+    chosen = random.Random(2026)
+    compare(tuple(chosen.choice(dimension) for dimension in PRODUCT) for _ in range(10_000))
+
+
+@pytest.mark.slow
+def test_the_decision_is_as_both_tables_say_in_every_combination():
+    compare(itertools.product(*PRODUCT))
+
+
+# Both tables, row by row.
+
+OURS_LIVE = ours("DENY", B, 15, 200, "none")
+OURS_LIVE_ALLOW = ours("ALLOW", B, 15, 200, "none")
+OURS_OVER_ALLOW = ours("DENY", B, 15, 90, "allow")
+OURS_OVER = ours("DENY", B, 15, 90, "none")
+LIVE = Record(own=((B, "device", 15, 200),))
+LIVE_USER = Record(users=((U, "user", 15, 200),))
+OVER = Record(own=((B, "device", 15, 90),))
+RELEASED = Record(own=((B, "device", 15, 200),), released_device=20)
+EMPTY = Record()
+WORDS = PRIORS[1]
+RUN_OUT = PRIORS[2]
+LOST = Override("ALLOW", "restored by lockout, description lost")
+
+RECORD_ROWS = [
+    # row                                     command                stands             record     claims added  result
+    ("Lock, new", lock(50, 300), NOTHING, EMPTY, {A}, "locked"),
+    ("Lock, new, over a foreign ALLOW", lock(50, 300), FOREIGN_ALLOW, EMPTY, {A}, "locked"),
+    ("Lock, new, longer: the tag changes", lock(50, 300), OURS_LIVE, LIVE, {A}, "extended"),
+    ("Lock, new, shorter: the tag stays", lock(50, 150), OURS_LIVE, LIVE, {A}, "already-locked"),
+    ("Lock, new, under a foreign DENY", lock(50, 300), FOREIGN_DENY, EMPTY, {A}, "already-denied"),
+    (
+        "Lock, known",
+        lock(50, 300),
+        ours("DENY", A, 50, 300, "none"),
+        Record(own=((A, "device", 50, 300),)),
+        set(),
+        "already-locked",
+    ),
+    (
+        "Lock, known and released since",
+        lock(50, 300),
+        NOTHING,
+        Record(own=((A, "device", 50, 300),), released_device=60),
+        set(),
+        "already-locked",
+    ),
+    (
+        "Lock, known and cut short by a person since",
+        lock(50, 300),
+        NOTHING,
+        Record(own=((A, "device", 50, 90),)),
+        set(),
+        "already-locked",
+    ),
+    ("Lock, older than the release", lock(19, 300), NOTHING, RELEASED, set(), "superseded"),
+    ("Lock, as old as the release", lock(20, 300), NOTHING, RELEASED, {A}, "locked"),
+    ("Lock, over before it could be set", lock(50, NOW), NOTHING, EMPTY, set(), "rejected"),
+    ("Lock, over one second later", lock(50, NOW + 1), NOTHING, EMPTY, {A}, "locked"),
+    ("Release", release(30), OURS_LIVE, LIVE, set(), "released"),
+    (
+        "Release, another scope still locks",
+        release(30),
+        ours("DENY", U, 15, 200, "none"),
+        LIVE_USER,
+        set(),
+        "still-locked",
+    ),
+    ("Release, older than the lock", release(14), OURS_LIVE, LIVE, set(), "superseded"),
+    ("Release, as old as the lock", release(15), OURS_LIVE, LIVE, set(), "superseded"),
+    ("Release of a user, a device's lock stays", release(30, "user"), OURS_LIVE, LIVE, set(), "still-locked"),
+    ("Release of nothing", release(30), NOTHING, EMPTY, set(), "nothing-to-release"),
+    (
+        "Expire, effect not as planned",
+        expire(OURS_OVER.override),
+        ours("ALLOW", B, 15, 90, "none"),
+        OVER,
+        set(),
+        "skipped",
+    ),
+    (
+        "Expire, description not as planned",
+        expire(OURS_OVER.override),
+        ours("DENY", B, 15, 91, "none"),
+        OVER,
+        set(),
+        "skipped",
+    ),
+    ("Expire, nothing stands any more", expire(OURS_OVER.override), NOTHING, OVER, set(), "skipped"),
+    ("Expire", expire(OURS_OVER.override), OURS_OVER, OVER, set(), "expired"),
+    (
+        "Expire, another lock goes on",
+        expire(OURS_OVER.override),
+        OURS_OVER,
+        Record(own=((B, "device", 15, 90), (D, "device", 10, 400))),
+        set(),
+        "renewed",
+    ),
+    ("Reassert what stood and is gone", REASSERT, NOTHING, replace(LIVE, last="another"), set(), "reasserted"),
+    ("Reassert what never stood", REASSERT, NOTHING, LIVE, set(), "took-over"),
+    ("Reassert what is as it should be", REASSERT, OURS_LIVE, LIVE, set(), "skipped"),
+    ("Reassert what is no longer wanted", REASSERT, NOTHING, OVER, set(), "skipped"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "stands", "record", "added", "result"),
+    [row[1:] for row in RECORD_ROWS],
+    ids=[row[0] for row in RECORD_ROWS],
+)
+def test_record_table(command, stands, record, added, result):
+    decision, _ = decided(command, stands, record)
+    before = record.value(command)
+    assert {claim.id for claim in decision.record.claims} - {claim.id for claim in before.claims} == added
+    assert decision.outcome.result == result
+    newer = command.cause.happened if isinstance(command, Release) else None
+    scope = command.scope if isinstance(command, Release) else "device"
+    assert decision.record.released == (
+        before.released.with_release(scope, newer) if newer is not None else before.released
+    )
+
+
+WRITE_ROWS = [
+    # row                                                 command            stands             record       write
+    ("yes, Expire | hand-written, past", "Expire as planned", HAND_PAST_DENY, LIVE, (B, 200, "none")),
+    ("yes, Expire | hand-written ALLOW, past", "Expire as planned", HAND_PAST_ALLOW, LIVE, (B, 200, "none")),
+    ("yes, Lock | hand-written DENY, past", "Lock", HAND_PAST_DENY, EMPTY, None),
+    ("yes | nothing", "Lock", NOTHING, EMPTY, (A, 300, "none")),
+    ("yes | nothing, and the prior is forgotten", "Reassert", NOTHING, replace(LIVE, prior=WORDS), (B, 200, "none")),
+    ("yes | ours DENY, as wanted", "Reassert", OURS_LIVE, LIVE, None),
+    ("yes | ours DENY, a longer lock", "Lock", OURS_LIVE, LIVE, (A, 300, "none")),
+    ("yes | ours DENY, a shorter lock", "Lock of long ago", ours("DENY", B, 15, 400, "none"), LIVE, None),
+    ("yes | ours DENY, until as a person wrote it", "Reassert", ours("DENY", B, 15, 150, "none"), LIVE, None),
+    ("yes | ours DENY, was=allow stays", "Lock", ours("DENY", B, 15, 200, "allow"), LIVE, (A, 300, "allow")),
+    ("yes | ours turned to ALLOW", "Reassert", OURS_LIVE_ALLOW, LIVE, (B, 200, "none")),
+    ("yes | ours, unknown to the ledger", "Lock", ours("DENY", X, 5, 400, "none"), EMPTY, None),
+    ("yes | foreign ALLOW", "Lock", FOREIGN_ALLOW, EMPTY, (A, 300, "allow")),
+    ("yes | hand-written ALLOW", "Lock", HAND_FUTURE_ALLOW, EMPTY, (A, 300, "allow")),
+    ("yes | broken ALLOW", "Lock", OTHERS[-1], EMPTY, (A, 300, "allow")),
+    ("yes | foreign DENY", "Lock", FOREIGN_DENY, EMPTY, None),
+    ("yes | broken DENY", "Lock", OTHERS[-2], EMPTY, None),
+    ("no; Lock | anything", "Lock that is over", OURS_OVER, OVER, None),
+    ("no; Reassert | anything", "Reassert", OURS_OVER, OVER, None),
+    ("no; Release | ours, naming a claim that stands", "Release of long ago", OURS_OVER, OVER, None),
+    ("no; Release | ours, was=none", "Release", OURS_LIVE, LIVE, "Delete"),
+    ("no; Expire | ours, was=none", "Expire as planned", OURS_OVER, OVER, "Delete"),
+    ("no; Expire | ours, released and still standing", "Expire as planned", OURS_LIVE, RELEASED, "Delete"),
+    ("no; Release | ours, was=allow", "Release", OURS_OVER_ALLOW, replace(OVER, prior=WORDS), WORDS.override),
+    ("no; Expire | ours, was=allow", "Expire as planned", OURS_OVER_ALLOW, replace(OVER, prior=WORDS), WORDS.override),
+    (
+        "no; Expire | ours, was=allow, run out",
+        "Expire as planned",
+        OURS_OVER_ALLOW,
+        replace(OVER, prior=RUN_OUT),
+        "Delete",
+    ),
+    ("no; Expire | ours, was=allow, lost", "Expire as planned", OURS_OVER_ALLOW, OVER, LOST),
+    ("no; Expire | hand-written, past", "Expire as planned", HAND_PAST_ALLOW, EMPTY, "Delete"),
+    ("no; Expire | hand-written, to come", "Expire as planned", HAND_FUTURE_DENY, EMPTY, None),
+    ("no; Release | hand-written, past", "Release", HAND_PAST_DENY, EMPTY, None),
+    ("no; Release | foreign DENY", "Release", FOREIGN_DENY, EMPTY, None),
+    ("no; Expire | foreign DENY", "Expire as planned", FOREIGN_DENY, EMPTY, None),
+    ("no; Expire | broken DENY", "Expire as planned", OTHERS[-2], EMPTY, None),
+    ("no; Release | nothing", "Release", NOTHING, EMPTY, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "stands", "record", "write"), [row[1:] for row in WRITE_ROWS], ids=[row[0] for row in WRITE_ROWS]
+)
+def test_write_table(name, stands, record, write):
+    happened = {A: 50, B: 15}
+    if isinstance(write, tuple):
+        claim_id, until, was = write
+        write = Override("DENY", tag_text(claim_id, until, happened[claim_id], was))
+    command = COMMANDS[name](stands.override)
+    _, said = decided(command, stands, record)
+    assert said.write == write
+    assert said == replace(expected(name, command, stands, record), row=None), "the second statement agrees"
+
+
+def test_of_several_locks_the_longest_shows_then_the_newest_then_the_greatest_id():
+    def shown(*claims):
+        record = Record(own=tuple((claim_id, "device", when, until) for claim_id, when, until in claims))
+        return decided(REASSERT, NOTHING, record)[1].write.description
+
+    assert f"id={A}" in shown((A, 10, 300), (B, 20, 200))
+    assert f"id={B}" in shown((A, 10, FOREVER), (B, 20, FOREVER))
+    assert f"id={B}" in shown((A, 10, 200), (B, 10, 200))
+
+
+def test_the_note_of_a_report_follows_the_tag():
+    command = Lock(told_by("event", 50), TARGET, Claim(A, "device", "lost", at(50), HOLD, "INC-1", "left in\na taxi"))
+    decision = decide(command, None, DeviceRecord(), at(NOW), RULES)
+    assert decision.write.override.description.endswith(" was=none] INC-1 left in a taxi")
+
+
+def test_people_are_told_where_a_description_is_lost():
+    for name in ("Release", "Expire as planned"):
+        command = COMMANDS[name](OURS_OVER_ALLOW.override)
+        outcome = decided(command, OURS_OVER_ALLOW, replace(OVER, released_device=20))[0].outcome
+        assert outcome.page
+        assert "description is lost" in outcome.message(DEVICE, "bob")
+
+
+def test_a_superseded_report_pages_if_it_came_in_after_the_release():
+    late = Lock(Cause("event", "helpdesk", "Told by a test", at(10), at(50)), TARGET, lock(10, 300).claim)
+    known_in_time = replace(late, cause=replace(late.cause, received=at(20)))
+    assert decided(late, NOTHING, RELEASED)[0].outcome.page
+    assert not decided(known_in_time, NOTHING, RELEASED)[0].outcome.page
+
+
+def test_a_release_says_that_somebody_else_still_denies_the_device():
+    outcome = decided(release(30), FOREIGN_DENY, LIVE)[0].outcome
+    assert outcome.result == "released"
+    assert "not ours still denies it" in outcome.because
+
+
+def test_a_foreign_denial_that_goes_is_taken_over_and_no_tampering_whatever_came_between():
+    record = DeviceRecord()
+    for command in (lock(50, 300), release(10), lock(5, 300)):
+        record = decide(command, FOREIGN_DENY.override, record, at(NOW), RULES).record
+    outcome = decide(REASSERT, None, record, at(NOW), RULES).outcome
+    assert (outcome.result, outcome.page) == ("took-over", False)
+
+
+def test_a_redelivery_decides_at_the_time_of_the_first_delivery_and_tells_the_same():
+    command = lock(50, 110)
+    first = decide(command, None, DeviceRecord(), at(NOW), RULES)
+    again = decide(command, None, first.record, at(10_000), RULES)
+    assert again.outcome == first.outcome
+    assert again.write == first.write, "the lock was accepted, and its end is the sweep's business"
+
+
+def test_a_decision_on_what_stands_as_it_should_is_not_worth_a_write_to_the_ledger():
+    decision = decided(REASSERT, OURS_LIVE, LIVE)[0]
+    assert not must_be_recorded(REASSERT, LIVE.value(REASSERT), decision)
+    edited = ours("DENY", B, 15, 150, "none")
+    decision = decided(REASSERT, edited, LIVE)[0]
+    assert must_be_recorded(REASSERT, LIVE.value(REASSERT), decision), "a person's edit is taken over"
