@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQS
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from device_lockout import bus, command, command_queue, ledger, settings, steps, workmail
-from device_lockout.errors import TransientError, UnansweredError
+from device_lockout.errors import LockoutError, TransientError, UnansweredError
 from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
@@ -82,7 +82,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
         error = failures[record.message_id][1]
         receives = int(record.attributes.approximate_receive_count)
         delay = delays.setdefault(str(record.attributes.message_group_id), delay_after(error, receives))
-        logger.warning(str(error), message_id=record.message_id, receives=receives, again_in=str(delay))
+        unforeseen = None if isinstance(error, LockoutError) else error
+        logger.warning(
+            str(error), message_id=record.message_id, receives=receives, again_in=str(delay), exc_info=unforeseen
+        )
         queue().postpone(record.receipt_handle, delay)
     return response
 

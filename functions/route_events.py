@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from device_lockout import command_queue, instant, report, settings
 from device_lockout.command import Reject, command_id
+from device_lockout.errors import LockoutError
 
 logger = Logger()
 metrics = Metrics()
@@ -41,4 +42,8 @@ def route(record: SQSRecord) -> None:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Entry point: a batch from ``reports``; what failed comes back alone."""
-    return process_partial_response(event=event, record_handler=route, processor=processor, context=context)
+    response = process_partial_response(event=event, record_handler=route, processor=processor, context=context)
+    for failure, (_, error, _) in zip(response["batchItemFailures"], processor.exceptions, strict=True):
+        unforeseen = None if isinstance(error, LockoutError) else error
+        logger.warning(str(error), message_id=failure["itemIdentifier"], exc_info=unforeseen)
+    return response
