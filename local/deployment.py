@@ -1,0 +1,285 @@
+"""A deployed stack from outside: put a report in, see what comes of it; for the demonstration and for tests."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final, Self
+from urllib.parse import urlencode
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from local.connection import Connection
+from local.server import ACCOUNT, REGION
+
+type Json = dict[str, Any]
+
+FUNCTIONS: Final = ("route_events", "apply_commands", "sweep_overrides")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An event that the bus has taken in."""
+
+    event_id: str
+    source: str
+    detail_type: str
+    detail: Mapping[str, Any]
+
+    @property
+    def body(self) -> str:
+        """The event as a rule delivers it.
+
+        https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+        """
+        return json.dumps(
+            {
+                "version": "0",
+                "id": self.event_id,
+                "source": self.source,
+                "detail-type": self.detail_type,
+                "account": ACCOUNT,
+                "region": REGION,
+                "time": self.detail["reportedAt"],
+                "resources": [],
+                "detail": self.detail,
+            }
+        )
+
+
+class Deployment:
+    """One deployed stack, as an operator with all permissions sees it. Methods may be called from several threads."""
+
+    def __init__(self, aws: Connection, organization: str, outputs: Mapping[str, str]) -> None:
+        self.aws = aws
+        self.organization = organization
+        self.outputs = outputs
+        self.workmail = aws.client("workmail")
+        self.events = aws.client("events")
+        self.sqs = aws.client("sqs")
+        self.dynamodb = aws.client("dynamodb")
+        self.logs = aws.client("logs")
+        self.functions = aws.client("lambda")
+
+    @classmethod
+    def find(cls, aws: Connection, stack: str) -> Self:
+        """The deployment that CloudFormation knows as `stack`; it must have one organization."""
+        described = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        return cls(aws, outputs["OrganizationIds"], outputs)
+
+    # --- what goes in ---------------------------------------------------------------------------------------------
+
+    def publish(self, detail_type: str, source: str = "helpdesk", **detail: Any) -> Report:
+        """Put one event on the bus; `reportedAt` is now unless it is given."""
+        return self.publish_all([(detail_type, source, detail)])[0]
+
+    def publish_all(self, events: list[tuple[str, str, Json]]) -> list[Report]:
+        """Put (detail-type, source, detail) on the bus, ten a call; raises unless the bus takes every one."""
+        reports: list[Report] = []
+        for start in range(0, len(events), 10):
+            dated = [
+                (kind, source, {"reportedAt": rfc3339(), **detail}) for kind, source, detail in events[start:][:10]
+            ]
+            answer = self.events.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self.outputs["EventBusName"],
+                        "Source": source,
+                        "DetailType": kind,
+                        "Detail": json.dumps(detail),
+                    }
+                    for kind, source, detail in dated
+                ]
+            )
+            if answer["FailedEntryCount"]:
+                raise RuntimeError(f"the bus refused events: {answer['Entries']}")
+            reports += [
+                Report(entry["EventId"], source, kind, detail)
+                for entry, (kind, source, detail) in zip(answer["Entries"], dated, strict=True)
+            ]
+        return reports
+
+    def deliver_again(self, report: Report) -> None:
+        """Deliver the very same event once more, as EventBridge and SQS may."""
+        self.sqs.send_message(QueueUrl=self.outputs["ReportsQueueUrl"], MessageBody=report.body)
+
+    def sweep(self) -> Json:
+        """Run the sweep now, rather than when its schedule says; answers what it says of the run."""
+        ran = self.functions.invoke(
+            FunctionName=self.outputs["SweepOverridesFunctionName"],
+            Payload=json.dumps({"organizationId": self.organization}).encode(),
+        )
+        answer: Json = json.loads(ran["Payload"].read())
+        if "FunctionError" in ran:
+            raise RuntimeError(f"the sweep failed: {answer}")
+        return answer
+
+    # --- what comes of it -----------------------------------------------------------------------------------------
+
+    def override(self, user: str, device: str) -> Json | None:
+        """The override that stands for a device, with its dates; None if there is none."""
+        try:
+            found = self.workmail.get_mobile_device_access_override(
+                OrganizationId=self.organization, UserId=user, DeviceId=device
+            )
+        except self.workmail.exceptions.ResourceNotFoundException:
+            return None
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+
+    def overrides(self) -> Iterator[Json]:
+        """Every override of the organization, as listed."""
+        more: Json = {}
+        while True:
+            page = self.workmail.list_mobile_device_access_overrides(
+                OrganizationId=self.organization, MaxResults=100, **more
+            )
+            yield from page["Overrides"]
+            if "NextToken" not in page:
+                return
+            more = {"NextToken": page["NextToken"]}
+
+    def outcomes(self, event_id: str) -> list[Json]:
+        """What the ledger has recorded of how an event ended: detail-type and detail, one for each device."""
+        items = self.dynamodb.query(
+            TableName=self.outputs["LedgerTableName"],
+            KeyConditionExpression="pk = :event",
+            ExpressionAttributeValues={":event": {"S": f"event#{event_id}"}},
+            ConsistentRead=True,
+        )["Items"]
+        read = TypeDeserializer().deserialize
+        return [read(item["told"]) for item in items]
+
+    def calls(self, **filters: str) -> list[Json]:
+        """The recorded calls of WorkMail that match all filters: `device`, `operation`, `principal` and more."""
+        found: list[Json] = []
+        since = int(filters.pop("since", 0))
+        while True:
+            page = self.control("GET", f"calls?{urlencode({**filters, 'since': since})}")
+            found += page["calls"]
+            if page["next"] <= since:
+                return found
+            since = page["next"]
+
+    def writes(self, device: str) -> list[Json]:
+        """The calls by the stack's functions that changed, or were to change, the override of a device."""
+        return [
+            call
+            for call in self.calls(device=device)
+            if call["operation"].startswith(("Put", "Delete")) and ":assumed-role/" in str(call["principal"])
+        ]
+
+    def control(self, method: str, path: str, body: Json | None = None) -> Json:
+        """One call of the emulator's own controls; raises with what it says if it refuses."""
+        content = None if body is None else json.dumps(body).encode()
+        status, text = self.aws.control(method, f"/_emulator/{path}", content)
+        if status != 200:
+            raise RuntimeError(f"{method} /_emulator/{path}: {text}")
+        answer: Json = json.loads(text)
+        return answer
+
+    def queued(self, output: str) -> int:
+        """How many messages the queue behind an output has, in flight ones included."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
+        return sum(int(value) for value in answer["Attributes"].values())
+
+    def is_idle(self) -> bool:
+        """True when no report and no command waits or is being worked on. Locally, SQS counts exactly."""
+        return self.queued("ReportsQueueUrl") == 0 and self.queued("CommandsQueueUrl") == 0
+
+    def dead_letters(self) -> dict[str, int]:
+        """The dead-letter queues that are not empty, and how many messages they have."""
+        names = [name for name in self.outputs if name.startswith(("Dead", "Undelivered", "Missed"))]
+        return {name: count for name in names if (count := self.queued(name))}
+
+    def log(self, function: str, since: datetime) -> Iterator[str]:
+        """The lines of a function's log since then."""
+        pages = self.logs.get_paginator("filter_log_events").paginate(
+            logGroupName=self.log_groups[function], startTime=int(since.timestamp() * 1000)
+        )
+        for page in pages:
+            for event in page["events"]:
+                yield event["message"].strip()
+
+    def times_routed(self, report: Report, since: datetime) -> int:
+        """How many copies of a report the router has sent on, by its log."""
+        lines = self.log("route_events", since)
+        return sum(report.event_id in line and '"message":"routed"' in line for line in lines)
+
+    def complaints(self, since: datetime) -> list[tuple[str, str]]:
+        """What the functions' logs have said since then that is worse than information: (function, message)."""
+        found = ((function, complaint(line)) for function in FUNCTIONS for line in self.log(function, since))
+        return list(dict.fromkeys((function, message) for function, message in found if message))
+
+    @cached_property
+    def log_groups(self) -> dict[str, str]:
+        """Each function's log group."""
+        groups = {}
+        for function in FUNCTIONS:
+            name = self.outputs[f"{function.title().replace('_', '')}FunctionName"]
+            settings = self.functions.get_function_configuration(FunctionName=name)
+            groups[function] = settings["LoggingConfig"]["LogGroup"]
+        return groups
+
+
+class Announcements:
+    """What the deployment announces on its bus while this exists: a queue of our own behind a rule of our own."""
+
+    def __init__(self, deployment: Deployment, name: str) -> None:
+        self._deployment = deployment
+        self._name = name
+        self._heard: dict[str, Json] = {}
+        sqs, bus = deployment.sqs, deployment.outputs["EventBusName"]
+        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+        rules_may_send = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [rules_may_send]})
+        self._queue = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+        pattern = json.dumps({"source": ["device-lockout"]})
+        deployment.events.put_rule(Name=name, EventBusName=bus, EventPattern=pattern)
+        deployment.events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+
+    def heard(self) -> list[Json]:
+        """All that was announced so far: the events, in order of arrival."""
+        sqs = self._deployment.sqs
+        while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                event = json.loads(message["Body"])
+                self._heard[event["id"]] = event
+            entries = [
+                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                for number, message in enumerate(messages)
+            ]
+            sqs.delete_message_batch(QueueUrl=self._queue, Entries=entries)
+        return list(self._heard.values())
+
+    def close(self) -> None:
+        """Remove the rule and the queue."""
+        events, bus = self._deployment.events, self._deployment.outputs["EventBusName"]
+        events.remove_targets(Rule=self._name, EventBusName=bus, Ids=["queue"])
+        events.delete_rule(Name=self._name, EventBusName=bus)
+        self._deployment.sqs.delete_queue(QueueUrl=self._queue)
+
+
+def complaint(line: str) -> str | None:
+    """What a line of a function's log says went wrong; None for all other lines."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        wrong = re.search(r"\[ERROR\]|Task timed out|Traceback", line)
+        return line if wrong else None
+    if isinstance(said, dict) and said.get("level") in ("WARNING", "ERROR", "CRITICAL"):
+        return str(said["message"])
+    return None
+
+
+def rfc3339(time: datetime | None = None) -> str:
+    """The time, by default now, to the millisecond as events have it."""
+    return (time or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
