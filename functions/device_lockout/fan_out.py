@@ -34,8 +34,7 @@ def user_id(command: Command, parties: Parties) -> str:
     if isinstance(command, Lock):
         if not command.force and not parties.rules.exempt.isdisjoint(user.names):
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
-        if user.id != target.user:
-            parties.ledger.remember_name(target.organization, target.user, user.id)
+        parties.ledger.remember_name(target.organization, target.user, user.id)
     return user.id
 
 

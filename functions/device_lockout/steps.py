@@ -28,7 +28,7 @@ from device_lockout.command import (
 )
 from device_lockout.decision import Decision, Delete, Put, decide, must_be_recorded
 from device_lockout.errors import RefusedError, RejectedError, UnknownUserError
-from device_lockout.outcome import DETAIL_TYPES, Outcome
+from device_lockout.outcome import DETAIL_TYPES, SOURCE, Outcome
 from device_lockout.override import Override
 from device_lockout.parties import Parties
 from device_lockout.record import DeviceRecord, Last
@@ -156,6 +156,8 @@ def _failed(
 ) -> Outcome:
     """WorkMail will not write for this user now: the claim stays, people are told once, the sweep tries again.
 
+    Once is once for each report; only the sweep's own tries are passed over in silence.
+
     ``decision.record`` is the device's item as it now is in the ledger.
     """
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
@@ -164,7 +166,8 @@ def _failed(
         command.target.organization, user_id, command.target.device, replace(decision.record, last=last)
     )
     redelivered = before.last is not None and before.last.command == last.command
-    return replace(failed, result="skipped") if before.failed and not redelivered else failed
+    again = before.failed and not redelivered and command.cause.source == SOURCE
+    return replace(failed, result="skipped") if again else failed
 
 
 def _shown(override: Override | None) -> dict[str, str | None] | None:
