@@ -121,6 +121,7 @@ class FakeWorkMail:
     names: dict[str, str] = field(default_factory=lambda: {"bob": BOB, "bob@example.com": BOB, BOB: BOB})
     disabled: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
+    overrides_outlive_users: bool = True
     overrides: dict[tuple[str, str], Override] = field(default_factory=dict)
     writes: int = 0
     page_size: int = 100
@@ -135,9 +136,11 @@ class FakeWorkMail:
         return self.wire.pass_on("workmail.user", call)
 
     def get(self, organization: str, user_id: str, device: str) -> Sight:
-        return self.wire.pass_on(
-            "workmail.get", lambda: Sight(self.overrides.get((user_id, device.casefold())), self.now)
-        )
+        def call() -> Sight:
+            self._check(user_id)
+            return Sight(self.overrides.get((user_id, device.casefold())), self.now)
+
+        return self.wire.pass_on("workmail.get", call)
 
     def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
         def call() -> None:
@@ -152,13 +155,23 @@ class FakeWorkMail:
 
     def delete(self, organization: str, user_id: str, device: str) -> None:
         def call() -> None:
+            self._check(user_id)
             self.overrides.pop((user_id, device.casefold()), None)
             self.writes += 1
 
         self.wire.pass_on("workmail.delete", call)
 
+    def _check(self, user_id: str) -> None:
+        if user_id in self.deleted and not self.overrides_outlive_users:
+            raise UnknownUserError(f"WorkMail knows no {user_id}")
+
     def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
-        rows = [ListedOverride(user, device, override) for (user, device), override in sorted(self.overrides.items())]
+        gone = set() if self.overrides_outlive_users else self.deleted
+        rows = [
+            ListedOverride(user, device, override)
+            for (user, device), override in sorted(self.overrides.items())
+            if user not in gone
+        ]
         for first in range(0, max(len(rows), 1), self.page_size):
             page = rows[first : first + self.page_size]
             yield self.wire.pass_on("workmail.list", lambda page=page: (page, self.now))
@@ -327,9 +340,9 @@ class World:
         else:
             self.workmail.overrides[BOB, DEVICE] = override
 
-    def carry_out(self, command: Command, now: datetime) -> Outcome:
+    def carry_out(self, command: Command, now: datetime, workmail_says: datetime | None = None) -> Outcome:
         """One delivery of ``command``, after its journey as text; raises whatever befalls it."""
-        self.workmail.now = now
+        self.workmail.now = workmail_says or now
         return steps.carry_out(load(dump(command)), self.parties, now)
 
     def deliver(self, command: Command, now: datetime) -> Outcome:

@@ -1,0 +1,445 @@
+"""The protocol's steps over fakes: killed before and after every call, answers that never come, a second writer.
+
+Each story is told once undisturbed; then it is told again for every call that it makes and every thing that can befall
+that call, with the queue's redelivery, and must end the same.
+"""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from device_lockout.command import Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
+from device_lockout.errors import TransientError, UnansweredError
+from device_lockout.outcome import SOURCE
+from device_lockout.override import Override
+from device_lockout.record import Claim
+from device_lockout.tag import HOLD
+from tests.functions.fakes import (
+    BOB,
+    DAY,
+    DEVICE,
+    ORGANIZATION,
+    Killed,
+    World,
+    at,
+    cause,
+    killed_after,
+    killed_before,
+    throttled,
+    unanswered_but_done,
+    unanswered_not_done,
+)
+
+TARGET = Target(ORGANIZATION, "Bob@example.com", DEVICE.upper())
+ALLOWED = Override("ALLOW", "CEO's travel phone")
+DENIED = Override("DENY", "quarantine, see SEC-9")
+
+
+def lock(event_id, when, until=HOLD, target=TARGET, why="lost"):
+    return Lock(cause(event_id, when), target, Claim(claim_id(event_id), "device", why, when, until))
+
+
+def release(event_id, when, target=TARGET, scope="device"):
+    return Release(cause(event_id, when), target, scope)
+
+
+def denial(event_id, when, until, was="none", why="lost"):
+    return Override("DENY", f"[lockout/1 by=local why={why} until={until} at={when} id={claim_id(event_id)} was={was}]")
+
+
+LOST = lock("lost", at(0), at(600))
+LOST_DENIAL = denial("lost", "2026-11-22T07:30:00Z", "2026-11-22T07:40:00Z")
+STOLEN = lock("stolen", at(60), HOLD, why="stolen")
+STOLEN_DENIAL = denial("stolen", "2026-11-22T07:31:00Z", "hold", why="stolen")
+RECOVERED = release("recovered", at(120))
+AGAIN = lock("again", at(180))
+SWEEP = cause("run-1", at(3600), source="device-lockout")
+OURS_OF_YESTERDAY = denial("yesterday", "2026-11-21T07:30:00Z", "hold")
+
+
+def covering(override):
+    """The same denial, set over an ALLOW."""
+    return replace(override, description=override.description.replace("was=none", "was=allow"))
+
+
+def deletes(world):
+    world.stand(None)
+
+
+def allows(world):
+    world.stand(Override("ALLOW", "it is fine, I have it"))
+
+
+def turns_to_allow(world):
+    world.stand(replace(world.stands, effect="ALLOW"))
+
+
+def shortens(world):
+    world.stand(replace(world.stands, description=world.stands.description.replace("07:40:00Z", "07:35:00Z")))
+
+
+def is_disabled(world):
+    world.workmail.disabled.add(BOB)
+
+
+def is_enabled(world):
+    world.workmail.disabled.clear()
+
+
+STORIES = {
+    # what                                         what stands, what happens one after another, what stands in the end
+    "a lock over nothing": (None, [LOST], LOST_DENIAL),
+    "a lock over an ALLOW": (ALLOWED, [LOST], covering(LOST_DENIAL)),
+    "a lock over an ALLOW without words": (Override("ALLOW"), [LOST, RECOVERED], Override("ALLOW")),
+    "a lock under somebody's DENY": (DENIED, [LOST], DENIED),
+    "a lock and a release": (None, [LOST, RECOVERED], None),
+    "a lock over an ALLOW, and a release": (ALLOWED, [LOST, RECOVERED], ALLOWED),
+    "a lock that is extended": (None, [LOST, STOLEN], STOLEN_DENIAL),
+    "a lock over an ALLOW, extended and released": (ALLOWED, [LOST, STOLEN, RECOVERED], ALLOWED),
+    "a release that came first": (ALLOWED, [RECOVERED, LOST], ALLOWED),
+    "the same report twice": (ALLOWED, [LOST, LOST], covering(LOST_DENIAL)),
+    "lost, recovered, lost again": (
+        ALLOWED,
+        [LOST, RECOVERED, AGAIN],
+        covering(denial("again", "2026-11-22T07:33:00Z", "hold")),
+    ),
+    "a lock that expires": (None, [LOST, Expire(SWEEP, TARGET, LOST_DENIAL)], None),
+    "a lock over an ALLOW that expires": (
+        ALLOWED,
+        [LOST, Expire(SWEEP, TARGET, covering(LOST_DENIAL))],
+        ALLOWED,
+    ),
+    "a lock that a person cut short, and that expires": (
+        ALLOWED,
+        [
+            LOST,
+            shortens,
+            Expire(SWEEP, TARGET, denial("lost", "2026-11-22T07:30:00Z", "2026-11-22T07:35:00Z", "allow")),
+        ],
+        ALLOWED,
+    ),
+    "a lock that would expire, had nothing longer come": (
+        ALLOWED,
+        [LOST, STOLEN, Expire(SWEEP, TARGET, covering(STOLEN_DENIAL))],
+        covering(STOLEN_DENIAL),
+    ),
+    "a lock that is put back": (None, [STOLEN, deletes, Reassert(SWEEP, TARGET)], STOLEN_DENIAL),
+    "a lock that is put back over a new ALLOW, and released": (
+        ALLOWED,
+        [STOLEN, allows, Reassert(SWEEP, TARGET), RECOVERED],
+        Override("ALLOW", "it is fine, I have it"),
+    ),
+    "a lock that is turned to ALLOW and back, and released": (
+        ALLOWED,
+        [STOLEN, turns_to_allow, Reassert(SWEEP, TARGET), RECOVERED],
+        ALLOWED,
+    ),
+    "a lock that the ledger does not know, extended and released": (
+        OURS_OF_YESTERDAY,
+        [lock("short", at(0), at(600)), RECOVERED],
+        None,
+    ),
+    "a lock of a disabled user, who is enabled later": (
+        ALLOWED,
+        [is_disabled, STOLEN, Reassert(SWEEP, TARGET), is_enabled, Reassert(replace(SWEEP, event_id="run-2"), TARGET)],
+        covering(STOLEN_DENIAL),
+    ),
+    "a rejected report": (ALLOWED, [Reject(cause("bad", at(0)), TARGET, "detail.deviceId is missing")], ALLOWED),
+}
+
+
+def tell(story, faults=None):
+    """The world after a story, in which ``faults`` befell the calls of their numbers."""
+    stands, happenings, _ = STORIES[story]
+    world = World(stands)
+    world.wire.faults.update(faults or {})
+    for happening in happenings:
+        if callable(happening):
+            happening(world)
+        else:
+            world.deliver(happening, happening.cause.received)
+    return world
+
+
+def in_the_end(world):
+    """All that must not depend on what befell a story.
+
+    Left out is that a refusal may be told a second time, where a sweep's try at it was killed in the middle.
+    """
+    record = world.ledger.devices.get((BOB, DEVICE))
+    outcomes = {
+        key: told["detail"]["result"]
+        for key, told in world.ledger.outcomes.items()
+        if told["detail"]["source"] != SOURCE or told["detail"]["result"] != "failed"
+    }
+    return {
+        "stands": world.stands,
+        "wanted": record and (record.claims, record.released, record.prior, record.last and record.last.outcome),
+        "writes to WorkMail": world.workmail.writes,
+        "outcomes": outcomes,
+    }
+
+
+def check_announcements(world):
+    told = {detail["id"]: detail for _, detail in world.bus.announced}
+    assert all(told[detail["id"]] == detail for _, detail in world.bus.announced), "a repetition says the same"
+    recorded = {outcome_id: kept["detail"] for (_, outcome_id), kept in world.ledger.outcomes.items()}
+    assert told == recorded, "what is recorded is announced, and nothing else"
+
+
+FAULTS = [killed_before, killed_after, throttled]
+FAULTS_OF_WRITES = [*FAULTS, unanswered_not_done, unanswered_but_done]
+
+
+def befalling(calls):
+    """Everything that can befall one of ``calls``."""
+    for number, call in enumerate(calls):
+        for fault in FAULTS_OF_WRITES if call in ("workmail.put", "workmail.delete") else FAULTS:
+            yield number, call, fault
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_story_ends_as_it_should(story):
+    world = tell(story)
+    assert world.stands == STORIES[story][2]
+    check_announcements(world)
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_story_ends_the_same_whatever_befalls_any_one_call(story):
+    undisturbed = tell(story)
+    for number, call, fault in befalling(undisturbed.wire.calls):
+        world = tell(story, {number: fault})
+        assert in_the_end(world) == in_the_end(undisturbed), f"{fault.__name__} {call}, call {number}"
+        check_announcements(world)
+
+
+@pytest.mark.parametrize("story", ["a lock over an ALLOW, and a release", "a lock over an ALLOW that expires"])
+def test_a_story_ends_the_same_whatever_two_calls_the_process_dies_at(story):
+    undisturbed = tell(story)
+    for (first, _, one), (second, _, other) in itertools.combinations(befalling(undisturbed.wire.calls), 2):
+        world = tell(story, {first: one, second: other})
+        assert in_the_end(world) == in_the_end(undisturbed), f"{one.__name__} {first}, {other.__name__} {second}"
+
+
+def test_the_same_report_again_writes_nothing():
+    world = tell("the same report twice")
+    assert world.workmail.writes == 1
+    assert len(world.ledger.outcomes) == 1
+
+
+def test_the_ledger_knows_of_a_lock_before_workmail_does():
+    calls = tell("a lock over nothing").wire.calls
+    assert calls.index("ledger.save_device") < calls.index("workmail.put")
+
+
+def test_what_stands_is_read_after_the_item_is_made_and_before_the_users_item():
+    calls = tell("a lock over nothing").wire.calls
+    assert calls.index("ledger.open_device") < calls.index("workmail.get") < calls.index("ledger.user")
+
+
+PAIRS = {
+    "two locks": (LOST, STOLEN, None, STOLEN_DENIAL),
+    "two locks over an ALLOW": (STOLEN, LOST, ALLOWED, covering(STOLEN_DENIAL)),
+    "a lock and its release": (LOST, RECOVERED, ALLOWED, ALLOWED),
+    "a release and the lock before it": (RECOVERED, LOST, ALLOWED, ALLOWED),
+    "a release and the lock after it": (
+        RECOVERED,
+        AGAIN,
+        ALLOWED,
+        covering(denial("again", "2026-11-22T07:33:00Z", "hold")),
+    ),
+    "a report and its copy": (LOST, LOST, ALLOWED, covering(LOST_DENIAL)),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_second_writer_makes_the_first_fail_before_it_writes(pair):
+    """The queue keeps two writers of one device apart; where that should fail, the ledger's version does."""
+    one, other, stands, finally_stands = PAIRS[pair]
+    calls = World(stands)
+    calls.carry_out(one, at(200))
+    saved = calls.wire.calls.index("ledger.save_device")
+    for number in range(saved + 1):
+        world = World(stands)
+
+        def meanwhile(call, world=world):
+            world.deliver(other, at(200))
+            return call()
+
+        world.wire.faults[number] = meanwhile
+        opened = number > calls.wire.calls.index("ledger.open_device")
+        if opened:
+            with pytest.raises(TransientError, match="changed in the ledger"):
+                world.carry_out(one, at(200))
+            writes = world.workmail.writes
+            assert writes <= 1, "the other's"
+        world.deliver(one, at(260))
+        world.sweep(at(300))
+        assert world.stands == finally_stands, f"the other came before call {number}, {calls.wire.calls[number]}"
+
+
+def test_a_write_that_was_not_answered_ends_the_delivery():
+    for fault in (unanswered_not_done, unanswered_but_done):
+        world = World()
+        world.wire.faults[6] = fault
+        with pytest.raises(UnansweredError):
+            world.carry_out(LOST, at(10))
+        assert world.wire.calls[-1] == "workmail.put"
+        assert not world.bus.announced
+
+
+def test_nothing_is_done_without_the_ledger():
+    world = World()
+    for number in range(2, 6):
+        world.wire.faults = {number + len(world.wire.calls): throttled}
+        with pytest.raises((TransientError, Killed)):
+            world.carry_out(LOST, at(10))
+    assert world.workmail.writes == 0
+
+
+def test_an_expiry_is_refused_while_the_clocks_disagree():
+    for ahead in (61, -61):
+        world = World()
+        world.deliver(LOST, at(10))
+        world.workmail.now = at(3600 + ahead)
+        outcome = world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(3600), workmail_says=at(3600 + ahead))
+        assert outcome.result == "skipped"
+        assert "WorkMail's" in outcome.because
+        assert world.stands == LOST_DENIAL
+    world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(3600), workmail_says=at(3660))
+    assert world.stands is None, "sixty seconds are within the limit"
+
+
+def test_a_lock_is_set_even_while_the_clocks_disagree():
+    world = World()
+    assert world.carry_out(LOST, at(10), workmail_says=at(-5000)).result == "locked"
+
+
+def test_bob_under_any_name_and_either_case_of_the_device_is_one_override():
+    world = World()
+    for number, user in enumerate(["bob", "Bob@example.com", "BOB", BOB, BOB.upper()]):
+        device = DEVICE.upper() if number % 2 else DEVICE
+        world.deliver(lock(f"report {number}", at(number), target=Target(ORGANIZATION, user, device)), at(10))
+    assert list(world.workmail.overrides) == list(world.ledger.devices) == [(BOB, DEVICE)]
+    assert len(world.record.claims) == 5
+
+
+def test_an_unknown_user_is_rejected_at_once_and_somebody_is_told():
+    world = World()
+    outcome = world.carry_out(lock("lost", at(0), target=Target(ORGANIZATION, "nobody", DEVICE)), at(10))
+    assert (outcome.result, outcome.page) == ("rejected", True)
+    assert world.bus.announced[0][0] == "Lockout Rejected"
+    assert "nobody" in world.bus.announced[0][1]["message"]
+
+
+# Users whom WorkMail does not let us write for.
+
+
+def test_a_disabled_users_lock_is_kept_and_people_are_told_once():
+    world = World()
+    is_disabled(world)
+    outcome = world.deliver(STOLEN, at(70))
+    assert (outcome.result, outcome.page) == ("failed", True)
+    assert [claim.id for claim in world.record.claims] == [STOLEN.claim.id]
+    for hour in range(1, 4):
+        world.sweep(at(3600 * hour))
+    assert [detail["result"] for kind, detail in world.bus.announced if not kind.startswith("Sweep")] == ["failed"]
+    is_enabled(world)
+    world.sweep(at(3600 * 4))
+    assert world.stands == STOLEN_DENIAL
+    assert world.bus.announced[-1][1]["result"] == "took-over"
+    assert not world.bus.announced[-1][1]["page"]
+
+
+def test_each_report_of_a_disabled_users_device_has_an_outcome_of_its_own():
+    world = World(ALLOWED)
+    is_disabled(world)
+    for command in (LOST, STOLEN, RECOVERED):
+        world.deliver(command, command.cause.received)
+        assert len(world.told(command.cause.event_id)) == 1, command.cause.event_id
+
+
+@pytest.mark.parametrize(
+    "outlives", [True, False], ids=["overrides outlive their user", "overrides go with their user"]
+)
+class TestADeletedUser:
+    """AWS does not say whether an override outlives its user."""
+
+    def world(self, outlives, reported_as="bob"):
+        world = World()
+        world.deliver(replace(STOLEN, target=Target(ORGANIZATION, reported_as, DEVICE)), at(70))
+        world.workmail.deleted.add(BOB)
+        world.workmail.overrides_outlive_users = outlives
+        return world
+
+    @pytest.mark.parametrize("name", ["bob", "bob@example.com", BOB])
+    def test_is_found_by_a_release_under_the_name_that_the_report_used(self, outlives, name):
+        world = self.world(outlives, reported_as=name)
+        assert (
+            world.deliver(replace(RECOVERED, target=Target(ORGANIZATION, name.upper(), DEVICE)), at(130)).result
+            == "released"
+        )
+        assert world.record.released.device == at(120)
+        if outlives:
+            assert world.stands is None
+
+    def test_is_told_of_once_while_a_lock_is_wanted(self, outlives):
+        world = self.world(outlives)
+        world.stand(None)
+        for hour in range(1, 4):
+            world.sweep(at(3600 * hour))
+        assert [d["result"] for kind, d in world.bus.announced if not kind.startswith("Sweep")] == ["locked", "failed"]
+
+    def test_gets_no_new_lock(self, outlives):
+        world = self.world(outlives)
+        outcome = world.deliver(replace(AGAIN, target=Target(ORGANIZATION, "bob", DEVICE)), at(190))
+        assert (outcome.result, outcome.page) == ("rejected", True)
+
+    def test_does_not_keep_an_expiry_from_ending(self, outlives):
+        world = World()
+        world.deliver(LOST, at(10))
+        world.workmail.deleted.add(BOB)
+        world.workmail.overrides_outlive_users = outlives
+        world.sweep(at(3600))
+        world.sweep(at(7200))
+        assert world.stands is None or not outlives
+
+
+# Messages.
+
+
+def test_an_outcome_tells_what_happened_to_which_device_until_when_and_why():
+    world = World(ALLOWED)
+    world.deliver(LOST, at(10))
+    kind, detail = world.bus.announced[0]
+    assert kind == "Device Locked"
+    assert detail["id"] == command_id(LOST)
+    assert detail["eventId"] == "lost"
+    assert (detail["organizationId"], detail["userId"], detail["deviceId"]) == (
+        ORGANIZATION,
+        "Bob@example.com",
+        DEVICE.upper(),
+    )
+    assert (detail["result"], detail["reason"], detail["until"]) == ("locked", "lost", "2026-11-22T07:40:00Z")
+    assert detail["before"] == {"effect": "ALLOW", "description": "CEO's travel phone"}
+    assert detail["after"] == {"effect": "DENY", "description": covering(LOST_DENIAL).description}
+    assert detail["times"] == {
+        "happened": "2026-11-22T07:30:00.000Z",
+        "received": "2026-11-22T07:30:00.000Z",
+        "decided": "2026-11-22T07:30:10.000Z",
+    }
+    assert detail["message"] == "Device ANDROIDC0FFEE of Bob@example.com is locked (lost) until 2026-11-22T07:40:00Z."
+
+
+def test_claims_are_forgotten_a_month_after_they_ended():
+    world = World()
+    world.deliver(LOST, at(10))
+    world.ledger.swept = at(3600)
+    world.sweep(at(3600))
+    assert world.stands is None
+    world.deliver(release("much later", at(29 * DAY)), at(29 * DAY))
+    assert world.record.claims
+    world.deliver(release("later still", at(31 * DAY)), at(31 * DAY))
+    assert not world.record.claims
