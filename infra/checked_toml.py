@@ -81,6 +81,10 @@ class CheckedTable:
                 self.wrong(f"{key}[{position}]", f"{json.dumps(value, default=str)}: expected {expected}")
         return tuple(value for value in values if isinstance(value, str))
 
+    def mapping(self, key: str, expected: str) -> dict[str, Any]:
+        """A table whose keys are not ours to check."""
+        return self._read(key, expected, {}, lambda value: isinstance(value, dict) and value)
+
     def boolean(self, key: str) -> bool:
         return self._read(key, "true or false", False, lambda value: isinstance(value, bool))
 

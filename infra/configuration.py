@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from infra import sources
 from infra.checked_toml import DAY, HOUR, MINUTE, CheckedTable, Span, meant
-
-Act = Literal["lock", "release"]
+from infra.sources import Source, Webhook
 
 REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
 """Where WorkMail exists: https://docs.aws.amazon.com/general/latest/gr/workmail.html"""
@@ -23,11 +23,8 @@ LOG_RETENTION_DAYS = (
 )
 """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
-REQUIRED_REASONS = ("lost", "stolen", "compromised")
+REQUIRED_REASONS = ("lost", "stolen", "compromised", "offboarded")
 """The reasons that the event contract's detail-types ask for."""
-
-OUTCOME_SOURCE = "device-lockout"
-"""The `source` of what the system itself puts on the bus; no producer may use it."""
 
 ORGANIZATION_ID = r"m-[0-9a-f]{32}"
 
@@ -46,14 +43,6 @@ class Organization:
 
     id: str
     alias: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A producer of events of the built-in contract: its `source` on our bus, and what it may ask for."""
-
-    name: str
-    may: tuple[Act, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +106,9 @@ class Configuration:
     sweep: Sweep
     limits: Limits
     emails: tuple[str, ...]
+    exempt_users: tuple[str, ...] = ()
+    partner_buses: tuple[str, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """What the functions need of it at run time, as `settings.json` in their package; durations in seconds."""
@@ -124,7 +116,11 @@ class Configuration:
             "owner": self.owner,
             "bus": self.bus,
             "organizations": [{"id": each.id, "alias": each.alias} for each in self.organizations],
-            "sources": [{"name": each.name, "may": list(each.may)} for each in self.sources],
+            "sources": [each.settings() for each in self.sources],
+            "exempt_users": list(self.exempt_users),
+            "webhooks": [
+                {"name": each.name, "authenticate": each.authenticate, "secret": each.secret} for each in self.webhooks
+            ],
             "reasons": {
                 each.name: {"lock_for": each.lock_for, "at_most": each.at_most, "warn_before": each.warn_before}
                 for each in self.reasons
@@ -186,15 +182,20 @@ def _configuration(table: CheckedTable) -> Configuration:
         ),
         retain_data=table.boolean("retain_data"),
         organizations=table.tables("organizations", _organization),
-        sources=table.tables("sources", _source),
+        sources=table.tables("sources", sources.read_source),
         reasons=table.table("reasons", _reasons),
         sweep=table.table("sweep", _sweep),
         limits=table.table("limits", _limits),
         emails=table.table("notify", _emails),
+        exempt_users=_texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID"),
+        partner_buses=_texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…"),
+        webhooks=table.tables("webhooks", sources.read_webhook) if "webhooks" in table else (),
     )
     table.unique("organizations", "id", [each.id for each in configuration.organizations])
     table.unique("organizations", "alias", [each.alias for each in configuration.organizations])
     table.unique("sources", "name", [each.name for each in configuration.sources])
+    table.unique("webhooks", "name", [each.name for each in configuration.webhooks])
+    sources.check_together(table, configuration.sources, [each.name for each in configuration.reasons])
     return configuration
 
 
@@ -205,11 +206,10 @@ def _organization(table: CheckedTable) -> Organization:
     )
 
 
-def _source(table: CheckedTable) -> Source:
-    name = table.text("name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", "1 to 64 letters, digits, '.', '_', '/', '-'")
-    if name == OUTCOME_SOURCE or name.lower().startswith("aws."):
-        table.refuse("name", f"a name of your own: {OUTCOME_SOURCE!r} and 'aws.…' are reserved")
-    return Source(name=name, may=table.choices("may", ("lock", "release")))
+def _texts_if_any(table: CheckedTable, key: str, pattern: str, expected: str) -> tuple[str, ...]:
+    texts = table.texts(key, pattern, expected) if key in table else ()
+    table.unique("", key, texts)
+    return texts
 
 
 def _reasons(table: CheckedTable) -> tuple[Reason, ...]:

@@ -11,7 +11,9 @@ from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
+from infra.sources import OUTCOME_SOURCE
 from infra.sweep_schedule import SweepSchedule
+from infra.webhooks import Webhooks
 
 ROUTER_TIMEOUT = 30
 SWEEP_TIMEOUT = 900
@@ -101,6 +103,7 @@ class DeviceLockout(Stack):
                         "workmail:DeleteMobileDeviceAccessOverride",
                         "workmail:DescribeUser",
                         "workmail:GetMobileDeviceAccessOverride",
+                        "workmail:ListUsers",
                         "workmail:PutMobileDeviceAccessOverride",
                     ],
                     organizations,
@@ -124,6 +127,9 @@ class DeviceLockout(Stack):
                 May(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
+        bus.reserve(OUTCOME_SOURCE, [writer.role.role_arn, sweep.role.role_arn])
+        if configuration.webhooks:
+            Webhooks(self, "Webhooks", configuration=configuration, package=code, bus=bus, ledger=ledger)
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
 
         for name, value in {

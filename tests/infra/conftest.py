@@ -42,7 +42,7 @@ class Template:
                 for statement in policy["PolicyDocument"]["Statement"]:
                     assert statement["Effect"] == "Allow"
                     assert statement.keys() <= {"Effect", "Action", "Resource"}
-                    yield frozenset(_list(statement["Action"])), frozenset(_list(statement["Resource"]))
+                    yield frozenset(as_list(statement["Action"])), frozenset(as_list(statement["Resource"]))
 
 
 def read_template(directory: Path) -> Template:
@@ -74,7 +74,7 @@ def _plain(value: Any, called: dict[str, str]) -> Any:
     return value
 
 
-def _list(value: str | list[str]) -> list[str]:
+def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 

@@ -160,11 +160,18 @@ def test_settings_for_the_functions_are_json_with_durations_in_seconds() -> None
         "owner": "prod",
         "bus": "device-security",
         "organizations": [{"id": "m-0123456789abcdef0123456789abcdef", "alias": "main"}],
-        "sources": [{"name": "helpdesk", "may": ["lock", "release"]}, {"name": "siem", "may": ["lock"]}],
+        "sources": [
+            {"name": "helpdesk", "may": ["lock", "release"]},
+            {"name": "siem", "may": ["lock"]},
+            {"name": "inventory", "may": ["inventory"]},
+        ],
+        "exempt_users": [],
+        "webhooks": [],
         "reasons": {
             "lost": {"lock_for": 2592000, "at_most": 31536000, "warn_before": 259200},
             "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
             "compromised": {"lock_for": 604800, "at_most": 31536000, "warn_before": 86400},
+            "offboarded": {"lock_for": 7776000, "at_most": 31536000, "warn_before": 604800},
         },
         "sweep": {
             "every": 3600,

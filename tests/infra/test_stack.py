@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.configuration import Configuration
-from tests.infra.conftest import ROOT, Template
+from tests.infra.conftest import ROOT, Template, as_list
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,8 @@ def test_every_python_file_directly_in_functions_is_a_function_and_the_one_packa
 ) -> None:
     functions = ROOT / "functions"
     handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
-    assert handlers == {f"{path.stem}.handler" for path in functions.glob("*.py")}
+    optional = {"receive_webhooks.handler"}  # test_sources.py: only with a sender configured
+    assert handlers == {f"{path.stem}.handler" for path in functions.glob("*.py")} - optional
     assert [path.parent.name for path in functions.glob("*/__init__.py")] == ["device_lockout"]
 
 
@@ -110,7 +111,7 @@ def test_only_our_rules_may_put_events_into_the_reports_queue_and_into_the_rules
         "BusUndeliveredQueue": {f"{name}.Arn" for name in rules},
     }.items():
         allowed = [each for each in queue_policy(template, queue) if each["Effect"] == "Allow"]
-        assert {each["Condition"]["ArnEquals"]["aws:SourceArn"] for each in allowed} == senders
+        assert {arn for each in allowed for arn in as_list(each["Condition"]["ArnEquals"]["aws:SourceArn"])} == senders
         assert {each["Principal"]["Service"] for each in allowed} == {"events.amazonaws.com"}
 
 
@@ -246,6 +247,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
                 {
                     "workmail:DescribeUser",
                     "workmail:GetMobileDeviceAccessOverride",
+                    "workmail:ListUsers",
                     "workmail:PutMobileDeviceAccessOverride",
                     "workmail:DeleteMobileDeviceAccessOverride",
                 },

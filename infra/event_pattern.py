@@ -1,0 +1,86 @@
+"""EventBridge's event patterns: what is wrong with one, and whether an event matches it, without asking AWS.
+
+No maintained package on PyPI has the semantics alone: AWS's event-ruler is Java, its Python binding ended with
+Python 3.12. MiniStack models what EventBridge accepts, refuses and says; it has a virtual environment of its own
+(`.local/ministack`, see the Makefile), so it is asked in a process of its own, once for all patterns.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MINISTACK = Path(__file__).parent.parent / ".local" / "ministack" / "bin" / "python"
+
+Pattern = Mapping[str, Any]
+
+_ENVELOPE = {
+    "id": "00000000-0000-0000-0000-000000000000",
+    "detail-type": "",
+    "source": "",
+    "account": "000000000000",
+    "time": "2026-01-01T00:00:00Z",
+    "region": "eu-west-1",
+    "resources": [],
+    "detail": {},
+}
+"""What `TestEventPattern` demands of an event; a sample may leave it out."""
+
+_ASK = """
+import json, sys
+from ministack.services.eventbridge import _test_event_pattern as test
+for question in json.load(sys.stdin):
+    status, _, body = test(question)
+    print(json.dumps(json.loads(body)))
+"""
+
+
+def faults(patterns: Sequence[Pattern]) -> list[str]:
+    """What EventBridge has against each pattern, in its words; "" where nothing.
+
+    Where MiniStack is not installed only the outer shape is checked; the deployment refuses what is wrong inside.
+    """
+    shapes = [_fault_of_shape(pattern) for pattern in patterns]
+    if not patterns or not MINISTACK.exists():
+        return shapes
+    answers = _ask(patterns, _ENVELOPE)
+    said = [str(answer.get("message", "")) for answer in answers]
+    return [
+        shape or message.removeprefix("Event pattern is not valid. Reason: ")
+        for shape, message in zip(shapes, said, strict=True)
+    ]
+
+
+def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool | None]:
+    """Whether the event matches each pattern; None where nobody can say, because MiniStack is not installed."""
+    if not patterns or not MINISTACK.exists():
+        return [None] * len(patterns)
+    return [bool(answer.get("Result")) for answer in _ask(patterns, {**_ENVELOPE, **event})]
+
+
+def sources(pattern: Pattern) -> tuple[str, ...]:
+    """The exact `source` values that a pattern asks for; none if it asks for others, or in another way, too."""
+    named = pattern.get("source")
+    exact = isinstance(named, list) and all(isinstance(each, str) for each in named)
+    return tuple(named) if isinstance(named, list) and exact else ()
+
+
+def _ask(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    questions = [{"EventPattern": json.dumps(pattern), "Event": json.dumps(event)} for pattern in patterns]
+    asked = subprocess.run(
+        [MINISTACK, "-I", "-c", _ASK], input=json.dumps(questions), capture_output=True, text=True, check=True
+    )
+    return [json.loads(line) for line in asked.stdout.splitlines()]
+
+
+def _fault_of_shape(value: object, path: str = "") -> str:
+    """A pattern is an object of objects whose leaves are lists that are not empty: the first place where it is not."""
+    if isinstance(value, list):
+        return "" if value else f"{path} is an empty list"
+    if not isinstance(value, dict):
+        return f"{path} must be an object or an array"
+    if not value:
+        return f"{path or 'the pattern'} is an empty object"
+    below = (_fault_of_shape(each, f"{path}.{key}".lstrip(".")) for key, each in value.items())
+    return next((fault for fault in below if fault), "")
