@@ -185,6 +185,7 @@ class FakeLedger:
     devices: dict[tuple[str, str], DeviceRecord] = field(default_factory=dict)
     users: dict[str, UserRecord] = field(default_factory=dict)
     retired: set[tuple[str, str]] = field(default_factory=set)
+    inventoried: dict[tuple[str, str], datetime] = field(default_factory=dict)
     inventory: dict[DeviceName, dict[tuple[str, str], bool]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -218,29 +219,46 @@ class FakeLedger:
     def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
         yield from self.wire.pass_on(
             "ledger.devices_of",
-            lambda: [key[1] for key in sorted(self.devices) if key[0] == user_id and key not in self.retired],
+            lambda: [key[1] for key in sorted(self.devices) if key[0] == user_id],
         )
 
-    def enroll(self, organization: str, user_id: str, device: str, names: Iterable[DeviceName]) -> None:
-        def call() -> None:
+    def enroll(
+        self, organization: str, user_id: str, device: str, names: Iterable[DeviceName], happened: datetime
+    ) -> bool:
+        def call() -> bool:
             key = (user_id, device.casefold())
+            if self.inventoried.get(key, happened) > happened:
+                return False
+            self.inventoried[key] = happened
             self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
             self.retired.discard(key)
             for name in names:
                 had = self.inventory.setdefault(name, {})
                 had.update({other: True for other in had if other[0] == user_id})
                 had[key] = False
+            return True
 
-        self.wire.pass_on("ledger.enroll", call)
+        return bool(self.wire.pass_on("ledger.enroll", call))
 
-    def retire(self, organization: str, user_id: str, device: str) -> None:
-        def call() -> None:
+    def retire(self, organization: str, user_id: str, device: str, happened: datetime) -> bool:
+        def call() -> bool:
             key = (user_id, device.casefold())
+            if self.inventoried.get(key, happened) > happened:
+                return False
+            self.inventoried[key] = happened
             self.retired.add(key)
             for had in self.inventory.values():
                 had.update({other: True for other in had if other == key})
+            return True
 
-        self.wire.pass_on("ledger.retire", call)
+        return bool(self.wire.pass_on("ledger.retire", call))
+
+    def saw(self, organization: str, user_id: str, device: str) -> None:
+        def call() -> None:
+            key = (user_id, device.casefold())
+            self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
+
+        self.wire.pass_on("ledger.saw", call)
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
         had = self.wire.pass_on("ledger.devices_named", lambda: self.inventory.get(name, {}))

@@ -1,0 +1,211 @@
+"""Order is by when it happened, not by when it arrived: whole reports, in any order and number, end in one state.
+
+Each report goes the whole way: event → ``report.read`` → the queue's text → the steps → the sweep. The right end is
+computed here, from the reports alone.
+"""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout import instant, report
+from device_lockout.override import Override
+from tests.functions.fakes import BOB, DEVICE, SETTINGS, World, at
+
+ARRIVALS = 100
+"""The first report arrives this many seconds after the tests' start; all happened before."""
+SWEEP = 3600
+HOLD = 10**9
+WHY = {"Device Lost": "lost", "Device Stolen": "stolen", "Device Compromised": "compromised"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """``happened`` and ``until`` in seconds after the tests' start; a release has no ``until``."""
+
+    id: str
+    what: str
+    happened: float
+    until: int = 0
+
+    def event(self):
+        """The event; reports name the same user and device in different ways."""
+        number = sum(self.id.encode())
+        detail = {
+            "userId": ("bob", "Bob@example.com", BOB)[number % 3],
+            "deviceId": (DEVICE, DEVICE.upper())[number % 2],
+            "reportedAt": instant.write(at(self.happened)),
+        }
+        if self.until and self.until != HOLD:
+            detail["expiresAt"] = instant.write(at(self.until))
+        return json.dumps(
+            {
+                "id": self.id,
+                "source": "helpdesk",
+                "detail-type": self.what,
+                "time": "2026-11-22T08:00:00Z",
+                "detail": detail,
+            }
+        )
+
+    def command(self, received):
+        return report.read(self.event(), "message", received, SETTINGS)
+
+
+def right(reports, stands, now):
+    """What must stand at ``now`` after all ``reports``, and one sweep."""
+    if stands is not None and stands.effect == "DENY":
+        return stands
+    released = max((one.happened for one in reports if one.what == "Device Recovered"), default=-1)
+    live = [one for one in reports if one.what in WHY and one.happened >= released and one.until > now]
+    if not live:
+        return stands
+    ids = {one.id: hashlib.sha256(one.id.encode()).hexdigest()[:8] for one in live}
+    shown = max(live, key=lambda one: (one.until, one.happened, ids[one.id]))
+    until = "hold" if shown.until == HOLD else at(shown.until).strftime("%Y-%m-%dT%H:%M:%SZ")
+    happened = at(shown.happened).strftime("%Y-%m-%dT%H:%M:%SZ")
+    was = "none" if stands is None else "allow"
+    return Override(
+        "DENY", f"[lockout/1 by=local why={WHY[shown.what]} until={until} at={happened} id={ids[shown.id]} was={was}]"
+    )
+
+
+happened = st.integers(0, 12).map(lambda half_seconds: half_seconds / 2)
+locks = st.one_of(
+    st.tuples(
+        st.sampled_from(["Device Lost", "Device Compromised"]), happened, st.sampled_from([110, 130, 4000, 5000])
+    ),
+    st.tuples(st.just("Device Stolen"), happened, st.just(HOLD)),
+)
+releases = st.tuples(st.just("Device Recovered"), happened)
+histories = st.lists(st.one_of(locks, releases), min_size=1, max_size=6).map(
+    lambda rows: [Report(f"event-{number}", *row) for number, row in enumerate(rows)]
+)
+ALLOWED = Override("ALLOW", "CEO's travel phone")
+BEFORE = [None, ALLOWED, Override("ALLOW"), Override("DENY", "quarantine, see SEC-9")]
+
+
+@given(histories, st.sampled_from(BEFORE), st.data())
+def test_any_order_and_number_of_copies_ends_in_the_one_right_state(reports, stands, data):
+    deliveries = data.draw(
+        st.lists(st.sampled_from(reports), max_size=4).map(lambda more: reports + more).flatmap(st.permutations)
+    )
+    sweeps = data.draw(st.sets(st.integers(0, len(deliveries)), max_size=2))
+    world = World(stands)
+    for number, one in enumerate(deliveries):
+        now = at(ARRIVALS + 5 * number)
+        if number in sweeps:
+            world.sweep(now)
+        world.deliver(one.command(now), now)
+    world.sweep(at(SWEEP))
+    assert world.stands == right(reports, stands, SWEEP)
+    wanted = world.record.wanted(at(SWEEP))
+    assert (wanted is not None) == (right(reports, None, SWEEP) is not None)
+    assert {len(world.told(one.id)) for one in reports} == {1}, "each event has one outcome"
+    world.workmail.writes = 0
+    world.sweep(at(SWEEP + 60))
+    assert world.workmail.writes == 0, "one sweep is enough"
+
+
+def deliver(world, reports, first=ARRIVALS):
+    for number, one in enumerate(reports):
+        now = at(first + number)
+        world.deliver(one.command(now), now)
+
+
+LOST = Report("lost", "Device Lost", 0, 4000)
+RECOVERED = Report("recovered", "Device Recovered", 2)
+LOST_AGAIN = Report("lost again", "Device Stolen", 4, HOLD)
+
+
+@pytest.mark.parametrize("stands", BEFORE)
+def test_lost_recovered_lost_ends_locked_in_every_order_with_each_told_twice(stands):
+    reports = [LOST, RECOVERED, LOST_AGAIN]
+    for order in sorted(set(itertools.permutations(reports * 2)), key=str):
+        world = World(stands)
+        deliver(world, order)
+        world.sweep(at(SWEEP))
+        assert world.stands == right(reports, stands, SWEEP)
+        if stands != BEFORE[-1]:
+            assert "id=" + hashlib.sha256(b"lost again").hexdigest()[:8] in world.stands.description
+
+
+@pytest.mark.parametrize("stands", BEFORE)
+def test_lost_lost_recovered_ends_open_in_every_order_with_each_told_twice(stands):
+    reports = [LOST, Report("lost again", "Device Stolen", 1, HOLD), RECOVERED]
+    for order in sorted(set(itertools.permutations(reports * 2)), key=str):
+        world = World(stands)
+        deliver(world, order)
+        world.sweep(at(SWEEP))
+        assert world.stands == stands
+
+
+@pytest.mark.parametrize("apart", [-0.001, 0, 0.001])
+def test_a_millisecond_decides_and_on_a_tie_the_lock_wins(apart):
+    for order in itertools.permutations([LOST, Report("recovered", "Device Recovered", apart)]):
+        world = World()
+        deliver(world, order)
+        assert (world.stands is not None) == (apart <= 0)
+
+
+def test_a_report_that_comes_after_a_newer_recovery_does_not_lock_and_somebody_is_told():
+    world = World()
+    deliver(world, [RECOVERED, LOST])
+    assert world.stands is None
+    assert world.workmail.writes == 0
+    [outcome] = world.told("lost")
+    assert (outcome["result"], outcome["page"]) == ("superseded", True)
+
+
+def test_a_recovery_dated_2030_does_not_outrank_tomorrows_report():
+    day = 86400
+    world = World()
+    recovery = Report("recovered", "Device Recovered", 4 * 365 * day)
+    assert instant.write(at(recovery.happened)).startswith("2030")
+    deliver(world, [LOST, recovery])
+    assert world.stands is None, "it counts from when it was received"
+    deliver(world, [Report("tomorrow", "Device Stolen", day, HOLD)], first=day)
+    assert world.stands is not None
+
+
+def test_nobody_speaks_from_the_future_by_the_envelope_either():
+    event = json.loads(RECOVERED.event())
+    del event["detail"]["reportedAt"]
+    event["time"] = "2030-01-01T00:00:00Z"
+    command = report.read(json.dumps(event), "message", at(ARRIVALS), SETTINGS)
+    assert command.cause.happened == at(ARRIVALS)
+
+
+def test_a_person_who_cuts_a_lock_short_is_not_overruled_by_a_copy_of_the_report():
+    world = World()
+    deliver(world, [LOST])
+    world.stand(Override("DENY", world.stands.description.replace("08:36:40Z", "07:35:00Z")))
+    world.sweep(at(400))
+    assert world.stands is None
+    deliver(world, [LOST], first=500)
+    world.sweep(at(600))
+    assert world.stands is None
+
+
+def test_a_person_who_extends_a_lock_is_honoured_through_every_report_and_sweep():
+    world = World()
+    deliver(world, [LOST])
+    world.stand(Override("DENY", world.stands.description.replace("2026-11-22T08:36:40Z", "2026-12-24T18:00:00Z")))
+    deliver(world, [LOST, Report("shorter", "Device Lost", 3, 4500)], first=200)
+    world.sweep(at(5000))
+    assert "until=2026-12-24T18:00:00Z" in world.stands.description
+    world.stand(None)
+    world.sweep(at(6000))
+    assert "until=2026-12-24T18:00:00Z" in world.stands.description, "it comes back as it was last"
+
+
+@given(histories, st.sampled_from(BEFORE))
+def test_whoever_releases_before_the_end_leaves_nothing_of_ours_behind(reports, stands):
+    world = World(stands)
+    deliver(world, [*reports, Report("the last word", "Device Recovered", 50)])
+    assert world.stands == stands
