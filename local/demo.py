@@ -16,7 +16,7 @@ from typing import Any
 
 from local.connection import Connection
 from local.deploy import DeploymentError
-from local.deployment import Announcements, Deployment, Report, rfc3339
+from local.deployment import REFUSED, Announcements, Deployment, Report, rfc3339
 from local.lifecycle import STATE, ServerError
 from local.readiness import NotReadyError
 from local.up import SynthesisError, alone, stack_name, up
@@ -115,7 +115,7 @@ class Demonstration:
         title("The same report comes again")
         stood = self.there.override(user, device)
         self.there.deliver_again(report)
-        self.wait("the router has seen both copies", lambda: self.there.times_routed(report, self.began) > 1)
+        self.wait("the router has seen both copies", lambda: self.there.routed(self.began)[report.event_id] > 1)
         earlier = rfc3339(datetime.fromisoformat(report.detail["reportedAt"]) - timedelta(seconds=5))
         began = time.monotonic()
         again = self.there.publish("Device Lost", "mdm", userId=user, deviceId=device, reportedAt=earlier)
@@ -226,30 +226,18 @@ class Demonstration:
             if now - asked > 3:
                 asked = now
                 reasons = self.reasons()
-                if any(reason.startswith("IAM ") for reason in reasons):
+                if any(reason.startswith(REFUSED) for reason in reasons):
                     raise NotSeenError(what, reasons)
             time.sleep(0.02)
         return found
 
     def reasons(self) -> list[str]:
-        """What the logs, the announcements and the queues say about what goes wrong."""
-        reasons = []
-        for function, message in self.there.complaints(self.began):
-            refused = re.search(r"not authorized to perform: (\S+)(?: on resource: (\S+))?", message)
-            if refused:
-                on = f" on {refused[2]}" if refused[2] else ""
-                reasons.append(f"IAM refuses {function}: its role may not {refused[1]}{on}.")
-            reasons.append(f"The log of {function}: {message}")
-        reasons += [
+        """What the logs, the queues and the announcements say about what goes wrong."""
+        return self.there.troubles(self.began) + [
             f"{event['detail-type']}: {event['detail']['message']}"
             for event in self.announcements.heard()
             if event["detail-type"] in ("Sweep Refused", "Lockout Failed", "Lockout Rejected")
         ]
-        for output, kind in (("ReportsQueueUrl", "reports"), ("CommandsQueueUrl", "commands")):
-            if count := self.there.queued(output):
-                reasons.append(f"Not lost: in the queue of {kind}, to be tried again: {count}.")
-        reasons += [f"Messages in {queue}: {count}." for queue, count in self.there.dead_letters().items()]
-        return list(dict.fromkeys(reasons))
 
     def check(self, what: str, expected: object, found: object, began: float | None = None, show: bool = True) -> None:
         """Say what was found, how long after `began`; a failed check is said and counted, and the story goes on."""

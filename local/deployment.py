@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from local.server import ACCOUNT, REGION
 type Json = dict[str, Any]
 
 FUNCTIONS: Final = ("route_events", "apply_commands", "sweep_overrides")
+
+REFUSED: Final = "IAM refuses"
+"""How a trouble begins that no patience will end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +208,25 @@ class Deployment:
             for event in page["events"]:
                 yield event["message"].strip()
 
-    def times_routed(self, report: Report, since: datetime) -> int:
-        """How many copies of a report the router has sent on, by its log."""
-        lines = self.log("route_events", since)
-        return sum(report.event_id in line and '"message":"routed"' in line for line in lines)
+    def routed(self, since: datetime) -> Counter[str]:
+        """How many copies of each event, by its ID, the router has sent on, by its log."""
+        lines = (json.loads(line) for line in self.log("route_events", since) if '"message":"routed"' in line)
+        return Counter(line["event_id"] for line in lines)
 
-    def complaints(self, since: datetime) -> list[tuple[str, str]]:
-        """What the functions' logs have said since then that is worse than information: (function, message)."""
-        found = ((function, complaint(line)) for function in FUNCTIONS for line in self.log(function, since))
-        return list(dict.fromkeys((function, message) for function, message in found if message))
+    def troubles(self, since: datetime) -> list[str]:
+        """All that is wrong or waits, as far as logs and queues say it, in sentences; the worst first."""
+        refusals, said = [], []
+        for function in FUNCTIONS:
+            for message in filter(None, map(complaint, self.log(function, since))):
+                said.append(f"The log of {function}: {message}")
+                if refused := re.search(r"not authorized to perform: (\S+)(?: on resource: (\S+))?", message):
+                    on = f" on {refused[2]}" if refused[2] else ""
+                    refusals.append(f"{REFUSED} {function}: its role may not {refused[1]}{on}.")
+        for output, kind in (("ReportsQueueUrl", "reports"), ("CommandsQueueUrl", "commands")):
+            if count := self.queued(output):
+                said.append(f"Not lost: in the queue of {kind}, to be tried again: {count}.")
+        said += [f"Messages in {queue}: {count}." for queue, count in self.dead_letters().items()]
+        return list(dict.fromkeys(refusals + said))
 
     @cached_property
     def log_groups(self) -> dict[str, str]:
