@@ -71,28 +71,51 @@ class Ledger:
         """The user's item; an empty record where there is none."""
         return _load_user(self._get(organization, f"user#{user_id}"))
 
-    def enroll(self, organization: str, user_id: str, device: str, names: Iterable[DeviceName]) -> None:
-        """Put the device in the inventory under ``names``; what the user had under one before is former."""
-        self._set(organization, _device(user_id, device), {"known": True, "retired": False})
+    def enroll(
+        self, organization: str, user_id: str, device: str, names: Iterable[DeviceName], happened: datetime
+    ) -> bool:
+        """Put the device in the inventory under ``names``; False, and nothing changed, if a newer event spoke of it.
+
+        What the user had under one of the names before is former, and so is the device's own former name of that kind.
+        """
+        key = _device(user_id, device)
+        if not self._set_unless_newer(organization, key, {"known": True, "retired": False}, happened):
+            return False
+        kept = self._get(organization, key).get("names", {})
         for name in names:
             for other in self.devices_named(organization, name):
                 if other.user_id == user_id and other.device != device.casefold() and not other.former:
                     self._set(organization, _named(name, user_id, other.device), {"former": True})
+            if kept.get(name.kind, name.value).casefold() != name.value.casefold():
+                before = DeviceName(name.kind, kept[name.kind])
+                self._set(organization, _named(before, user_id, device), {"former": True})
             self._set(organization, _named(name, user_id, device), {"former": False})
-        self._set(organization, _device(user_id, device), {"names": {name.kind: name.value for name in names}})
+            kept[name.kind] = name.value
+        self._set(organization, key, {"names": kept})
+        return True
 
-    def retire(self, organization: str, user_id: str, device: str) -> None:
-        """Mark the device as retired, under its names too; nothing is deleted."""
-        kept = self._get(organization, _device(user_id, device)).get("names", {})
-        self._set(organization, _device(user_id, device), {"retired": True})
+    def retire(self, organization: str, user_id: str, device: str, happened: datetime) -> bool:
+        """Mark the device as retired, under its names too; nothing is deleted. False as for :meth:`enroll`."""
+        key = _device(user_id, device)
+        if not self._set_unless_newer(organization, key, {"retired": True}, happened):
+            return False
+        kept = self._get(organization, key).get("names", {})
         for kind, value in kept.items():
             self._set(organization, _named(DeviceName(kind, value), user_id, device), {"former": True})
+        return True
+
+    def saw(self, organization: str, user_id: str, device: str) -> None:
+        """Put a device in the inventory that somebody else's override tells of; what is known of it stays."""
+        self._set(organization, _device(user_id, device), {"known": True})
 
     def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
-        """The user's devices that are not retired, case-folded; read page by page."""
+        """The user's devices, case-folded; read page by page.
+
+        Those that are retired, too: an inventory loses sight of a device that is taken out of management, but the
+        device may still have its mail.
+        """
         for item in self._query(organization, _device(user_id, "")):
-            if not item.get("retired"):
-                yield item["sk"].split("#", 2)[2]
+            yield item["sk"].split("#", 2)[2]
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
         """All devices that the inventory ever had under ``name``."""
@@ -201,6 +224,22 @@ class Ledger:
             )
         except _ConditionError as error:
             raise TransientError(f"{sk} was changed in the ledger since it was read") from error
+
+    def _set_unless_newer(self, pk: str, sk: str, values: dict[str, Any], happened: datetime) -> bool:
+        """Set attributes of an inventory row, unless an event that happened later than ``happened`` has done so."""
+        values = {**values, "inventoried": instant.write(happened)}
+        try:
+            self._call(
+                "update_item",
+                Key=_key(pk, sk),
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+                ConditionExpression="attribute_not_exists(#inventoried) OR #inventoried <= :inventoried",
+                ExpressionAttributeNames={f"#{name}": name for name in values},
+                ExpressionAttributeValues=_item({f":{name}": value for name, value in values.items()}),
+            )
+        except _ConditionError:
+            return False
+        return True
 
     def _query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import jmespath
+from jmespath.exceptions import JMESPathError
 
 from device_lockout import instant
 
@@ -38,15 +39,26 @@ class Mapping:
     reason: str
     expressions: dict[str, str]
 
-    def detail(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The fields of the contract as this mapping finds them in ``event``; what it does not find is left out."""
-        found = {FIELDS[name]: jmespath.search(text, event) for name, text in self.expressions.items()}
-        if isinstance(found.get("reportedAt"), int | float):
+    def detail(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The fields of the contract as this mapping finds them in ``event``; what it does not find is left out.
+
+        And, in words, the expressions that can't be evaluated on this event: a function of JMESPath that is given what
+        it does not take, say.
+        """
+        found: dict[str, Any] = {}
+        faults = []
+        for name, text in self.expressions.items():
+            try:
+                found[FIELDS[name]] = jmespath.search(text, event)
+            except JMESPathError as error:
+                said = " ".join(str(error).split())
+                faults.append(f"{name} = {text!r} can't be evaluated on this event: {said}")
+        if type(found.get("reportedAt")) in (int, float):
             found["reportedAt"] = _from_epoch(found["reportedAt"])
         for name, limit in CUT.items():
             if isinstance(found.get(name), str):
                 found[name] = found[name][:limit]
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in found.items() if value is not None}, faults
 
     def named(self, field: str) -> str | None:
         """How the configuration calls the expression behind a field of the contract, with its text; None if none."""
@@ -61,5 +73,5 @@ def _from_epoch(number: float) -> str | float:
     seconds = number / 1000 if number > 100_000_000_000 else number
     try:
         return instant.write(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds))
-    except OverflowError:
+    except (OverflowError, ValueError):
         return number

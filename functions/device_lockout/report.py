@@ -82,9 +82,9 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
     if mapped is not None and mapped.mapping is not None and isinstance(event.get("event"), dict):
         event, mapping = event["event"], mapped.mapping
         kind: Kind | None = Kind(_SCHEMAS_OF_ACTIONS[mapping.action], mapping.action, mapping.reason)
-        detail: object = mapping.detail(event)
         source: Source | None = mapped
-        faults: list[str] = []
+        detail: object
+        detail, faults = mapping.detail(event)
     else:
         mapping = None
         kind, detail = KINDS.get(_text(event.get("detail-type"))), event.get("detail")
@@ -167,7 +167,7 @@ def _target(fields: dict[str, Any], organization: str, kind: Kind | None) -> Tar
 def _parse(body: str) -> dict[str, Any]:
     try:
         event = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
 
@@ -251,7 +251,8 @@ def _time(value: object) -> datetime | None:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """``value`` if it is a text, else none; halves of surrogate pairs, which no store takes, become question marks."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _shown(value: object) -> str:

@@ -97,9 +97,7 @@ def _dispatch(command: Command, parties: Parties, now: datetime) -> Outcome:
         case Enroll():
             return _enroll(command, parties, now)
         case Retire():
-            user_id = fan_out.user_id(command, parties)
-            parties.ledger.retire(command.target.organization, user_id, command.target.device)
-            return Outcome("retired", reference=command.cause.reference)
+            return _retire(command, parties)
         case _:
             return _on_device(command, parties, now)
 
@@ -108,9 +106,23 @@ def _enroll(command: Enroll, parties: Parties, now: datetime) -> Outcome:
     """Write the device's item, and only then look at the user's: a lock of the user misses no device."""
     user_id = fan_out.user_id(command, parties)
     target = replace(command.target, user=user_id, resolved=True)
-    parties.ledger.enroll(target.organization, user_id, target.device, target.names)
+    if not parties.ledger.enroll(target.organization, user_id, target.device, target.names, command.cause.happened):
+        return _inventory_knows_better(command)
     outcome = _on_device(Reassert(command.cause, target), parties, now)
     return replace(outcome, result="enrolled") if outcome.result == "skipped" else outcome
+
+
+def _retire(command: Retire, parties: Parties) -> Outcome:
+    """The inventory only: a lock of the device, or of its user, holds on."""
+    target = command.target
+    user_id = fan_out.user_id(command, parties)
+    if not parties.ledger.retire(target.organization, user_id, target.device, command.cause.happened):
+        return _inventory_knows_better(command)
+    return Outcome("retired", reference=command.cause.reference)
+
+
+def _inventory_knows_better(command: Enroll | Retire) -> Outcome:
+    return Outcome("superseded", because="the inventory heard later news of it", reference=command.cause.reference)
 
 
 def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outcome:
