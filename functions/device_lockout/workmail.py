@@ -1,11 +1,12 @@
 """The gateway to Amazon WorkMail: four override operations and the look-up of a user, errors told apart by effect.
 
-IAM: ``workmail:DescribeUser``, ``GetMobileDeviceAccessOverride``, ``PutMobileDeviceAccessOverride``,
+IAM: ``workmail:DescribeUser``, ``ListUsers``, ``GetMobileDeviceAccessOverride``, ``PutMobileDeviceAccessOverride``,
 ``DeleteMobileDeviceAccessOverride`` for the writer; ``ListMobileDeviceAccessOverrides`` for the sweep.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 100
 """The most that one List answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
+
+_IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
 
 _REFUSED = {"EntityStateException", "OrganizationStateException", "OrganizationNotFoundException"}
 _IMPOSSIBLE = {"InvalidParameterException", "UnsupportedOperationException"}
@@ -75,13 +79,28 @@ class WorkMail:
         self._client = client
 
     def user(self, organization: str, name: str) -> User:
-        """The user that ``name`` means, be it e-mail address, user name or ID; UnknownUserError."""
+        """The user that ``name`` means: e-mail address, user name, ID or Identity Center's ID; UnknownUserError."""
+        doing = f"look up user {name} in {organization}"
+        try:
+            answer = _asked(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), doing)
+        except UnknownUserError:
+            if not _IDENTITY_CENTER_ID.fullmatch(name):
+                raise
+            return self._user_of_identity_center(organization, name, doing)
+        return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))
+
+    def _user_of_identity_center(self, organization: str, identity: str, doing: str) -> User:
+        """The user whom WorkMail knows under an ID of IAM Identity Center; it has that at the latest after a log-in."""
         answer = _asked(
-            lambda: self._client.describe_user(OrganizationId=organization, UserId=name),
-            f"look up user {name} in {organization}",
+            lambda: self._client.list_users(
+                OrganizationId=organization, Filters={"IdentityProviderUserIdPrefix": identity}
+            ),
+            doing,
         )
-        names = (name, answer["UserId"], answer.get("Name", ""), answer.get("Email", ""))
-        return User(answer["UserId"], frozenset(known.casefold() for known in names if known))
+        for row in answer.get("Users", []):
+            if row.get("IdentityProviderUserId") == identity:
+                return _user(row["Id"], identity, row.get("Name"), row.get("Email"))
+        raise UnknownUserError(f"{doing}: WorkMail knows neither a user of that name nor one with that identity")
 
     def get(self, organization: str, user_id: str, device: str) -> Sight:
         """What stands for one device."""
@@ -191,6 +210,10 @@ def _told_apart(error: ClientError, doing: str) -> LockoutError:
     if code in _IMPOSSIBLE:
         return RejectedError(said)
     return TransientError(said)
+
+
+def _user(user_id: str, *names: str | None) -> User:
+    return User(user_id, frozenset(known.casefold() for known in (user_id, *names) if known))
 
 
 def _date(answer: Any) -> datetime:
