@@ -70,8 +70,8 @@ class Mapping:
 
 def _from_epoch(number: float) -> str | float:
     """Seconds or milliseconds since 1970, as several senders count, in the contract's form."""
-    seconds = number / 1000 if number > 100_000_000_000 else number
     try:
+        seconds = number / 1000 if number > 100_000_000_000 else number
         return instant.write(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds))
     except (OverflowError, ValueError):
         return number

@@ -5,7 +5,7 @@ A report is judged whole: every fault that it has is named at once, and a report
 
 import difflib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -33,6 +33,8 @@ from device_lockout.record import Claim, Scope
 from device_lockout.settings import Act, Settings, Source
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
+MOST_FAULTS = 30
+"""That one rejection names: more than the contract has fields, and short enough for queue, ledger and bus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,12 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
     fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
     reported = _time(fields.get("reportedAt")) or _time(event.get("time")) or received
     cause = Cause(
-        event_id=_text(event.get("id")) or message_id,
+        event_id=_event_id(event) or message_id,
         source=_text(event.get("source")),
         detail_type=_text(event.get("detail-type")),
         happened=min(reported, received),
         received=received,
-        reference=_text(fields.get("reference"))[:64],
+        reference=_text(fields.get("reference"), 64),
     )
     organization = _organization(fields.get("organizationId"), settings, faults)
     if cause.happened < received - settings.limits.max_event_age:
@@ -112,6 +114,8 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         )
     target = _target(fields, organization, kind)
     if faults or kind is None or source is None:
+        if len(faults) > MOST_FAULTS:
+            faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
         return Reject(cause, target, "; ".join(faults))
     match kind.action:
         case "release" | "release-user":
@@ -139,7 +143,7 @@ def _lock(cause: Cause, target: Target, kind: Kind, fields: dict[str, Any], reas
         at=cause.happened,
         until=until,
         reference=cause.reference,
-        note=_text(fields.get("note")),
+        note=_text(fields.get("note"), 500),
     )
     return Lock(cause, target, claim, force)
 
@@ -156,20 +160,27 @@ def _organization(named: object, settings: Settings, faults: list[str]) -> str:
 
 def _target(fields: dict[str, Any], organization: str, kind: Kind | None) -> Target:
     """What a report is about; where it names a device by its ID too, its other names are for the inventory only."""
-    device = _text(fields.get("deviceId"))[:32]
-    serial, asset = _text(fields.get("serialNumber"))[:64], _text(fields.get("assetTag"))[:64]
+    device = _text(fields.get("deviceId"), 64)
+    serial, asset = _text(fields.get("serialNumber"), 64), _text(fields.get("assetTag"), 64)
     names: tuple[DeviceName, ...] = ()
     if not device or (kind is not None and kind.action == "enroll"):
         names = (DeviceName("serial", serial),) * bool(serial) + (DeviceName("asset", asset),) * bool(asset)
-    return Target(organization, _text(fields.get("userId"))[:256], device, names)
+    return Target(organization, _text(fields.get("userId")), device, names)
 
 
 def _parse(body: str) -> dict[str, Any]:
+    """The event in ``body``; halves of surrogate pairs, which JSON can spell and no store takes, are question marks."""
     try:
-        event = json.loads(body)
+        event = json.loads(json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
+
+
+def _event_id(event: dict[str, Any]) -> str:
+    """The event's ID, none where it can't be one; never a part of it, by which two events would be taken for one."""
+    name = event.get("id")
+    return name if isinstance(name, str) and len(name) <= 256 else ""
 
 
 def _envelope_faults(
@@ -179,11 +190,15 @@ def _envelope_faults(
     if not event:
         yield "the message is not a JSON object: expected an event as EventBridge delivers it"
         return
-    if not _text(event.get("id")):
+    if not _event_id(event):
         yield f"id is {_shown(event.get('id'))}: expected the event's ID"
     if source is None:
-        known = ", ".join(known.name for known in settings.sources if known.mapping is None)
-        yield f"source is {_shown(event.get('source'))}: expected one that the configuration names ({known})"
+        known = {known.name: known for known in settings.sources if known.mapping is None}
+        said = event.get("source")
+        yield (
+            f"source is {_shown(said)}: expected one that the configuration names ({', '.join(known)})"
+            f"{_meant(_text(said), known)}"
+        )
     name = event.get("detail-type")
     if kind is None:
         yield f"detail-type is {_shown(name)}: expected one of {', '.join(KINDS)}{_meant(_text(name), KINDS)}"
@@ -214,12 +229,13 @@ def _schema_faults(schema: str, detail: object, mapping: Mapping | None) -> Iter
                     yield f"{_found(name, None, mapping)}: expected {properties[name]['description']}"
         elif fault.rule == "anyOf":
             missing = [name for name in ("userId", "deviceId") if name not in fault.value]
-            found = "; ".join(_found(name, None, mapping) for name in missing)
+            found = " and ".join(_found(name, None, mapping) for name in missing)
             yield f"no device is named ({found}): expected userId with deviceId, or serialNumber, or assetTag"
         elif fault.rule == "additionalProperties":
             for name in fault.value:
                 if name not in properties:
-                    yield f"detail.{name} is unknown: expected only {', '.join(properties)}{_meant(name, properties)}"
+                    known = ", ".join(properties)
+                    yield f"detail.{_text(name, 64)} is unknown: expected only {known}{_meant(name, properties)}"
         else:
             yield f"detail is {_shown(detail)}: expected an object"
 
@@ -250,9 +266,10 @@ def _time(value: object) -> datetime | None:
         return None
 
 
-def _text(value: object) -> str:
-    """``value`` if it is a text, else none; halves of surrogate pairs, which no store takes, become question marks."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+def _text(value: object, limit: int = 256) -> str:
+    """``value`` if it is a text, else none; one over the limit is cut and ends in …, so that it names nothing else."""
+    text = value if isinstance(value, str) else ""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _shown(value: object) -> str:
@@ -261,6 +278,6 @@ def _shown(value: object) -> str:
     return "missing" if value is None else text if len(text) <= 100 else f"{text[:99]}…"
 
 
-def _meant(name: str, known: dict[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name[:64], known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
