@@ -1,0 +1,566 @@
+"""What came in: every fault of a bad event is named at once, with where it is, what is there and what was expected."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout import instant, report, settings
+from device_lockout.command import Lock, Reject, Release, Target, claim_id, command_id, dump, group_id, load
+from device_lockout.record import Claim
+from device_lockout.tag import HOLD
+from tests.functions.fakes import CONFIGURED, DAY, DEVICE, ORGANIZATION, SETTINGS, at
+
+RECEIVED = at(60)
+DETAIL = {"userId": "bob@example.com", "deviceId": DEVICE, "reportedAt": "2026-11-22T07:30:00.125Z"}
+
+
+def event(what="Device Lost", source="helpdesk", detail=None, **changes):
+    """A good event, but for ``changes``; a change to None leaves a field out."""
+    whole = {
+        "version": "0",
+        "id": "7bf73129-1428-4cd3-a780-95db273d1602",
+        "detail-type": what,
+        "source": source,
+        "account": "000000000000",
+        "time": "2026-11-22T07:30:05Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": DETAIL if detail is None else detail,
+        **{name.replace("_", "-"): value for name, value in changes.items()},
+    }
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def detail(**changes):
+    return {name: value for name, value in {**DETAIL, **changes}.items() if value is not None}
+
+
+def read(whole, known=SETTINGS, received=RECEIVED):
+    text = whole if isinstance(whole, str) else json.dumps(whole)
+    command = report.read(text, "message-1", received, known)
+    assert load(dump(command)) == command, "it survives the queue"
+    assert group_id(command)
+    assert command_id(command)
+    return command
+
+
+# Good events.
+
+
+def test_a_lost_report_asks_for_a_lock_of_the_device_for_as_long_as_its_reason_says():
+    command = read(event(detail=detail(reference="INC-1", note="left in a taxi")))
+    when = at(0.125)
+    assert command.cause.happened == when
+    assert command.cause.received == RECEIVED
+    assert command.target == Target(ORGANIZATION, "bob@example.com", DEVICE)
+    assert command.claim == Claim(
+        claim_id(command.cause.event_id), "device", "lost", when, at(30 * DAY + 1), "INC-1", "left in a taxi"
+    )
+
+
+@pytest.mark.parametrize(("what", "until"), [("Device Stolen", HOLD), ("Device Compromised", at(7 * DAY + 1))])
+def test_each_reason_lasts_as_long_as_configured(what, until):
+    assert read(event(what)).claim.until == until
+
+
+def test_a_recovery_asks_for_a_release_of_the_device():
+    command = read(event("Device Recovered"))
+    assert isinstance(command, Release)
+    assert command.scope == "device"
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "scope", "reason"),
+    [
+        ("User Compromised", Lock, "user", "compromised"),
+        ("User Offboarded", Lock, "user", "offboarded"),
+        ("User Restored", Release, "user", None),
+    ],
+)
+def test_events_of_users_ask_for_all_their_devices(what, kind, scope, reason):
+    command = read(event(what, detail={"userId": "bob"}))
+    assert isinstance(command, kind)
+    assert command.target == Target(ORGANIZATION, "bob")
+    assert (command.claim.scope if kind is Lock else command.scope) == scope
+    assert reason is None or command.claim.why == reason
+
+
+@pytest.mark.parametrize("name", ["main", ORGANIZATION, None])
+def test_the_organization_goes_by_id_or_alias_and_may_be_left_out_where_there_is_one(name):
+    assert read(event(detail=detail(organizationId=name))).target.organization == ORGANIZATION
+
+
+def test_the_time_is_the_producers_then_the_envelopes_then_the_queues():
+    def happened(**changes):
+        return read(event(**changes)).cause.happened
+
+    assert happened() == at(0.125)
+    assert happened(detail=detail(reportedAt=None)) == at(5)
+    assert happened(detail=detail(reportedAt=None), time=None) == RECEIVED
+    assert happened(detail=detail(reportedAt="2026-11-22T08:30:00.5+01:00")) == at(0.5)
+
+
+@pytest.mark.parametrize("year", ["2026-11-22T07:31:00.001Z", "2030-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_nobody_speaks_from_the_future(year):
+    assert read(event("Device Recovered", detail=detail(reportedAt=year))).cause.happened == RECEIVED
+    assert read(event("Device Recovered", detail=detail(reportedAt=None), time=year)).cause.happened == RECEIVED
+
+
+def test_a_locks_own_end_is_rounded_up_so_that_it_is_never_shorter_than_asked():
+    command = read(event(detail=detail(expiresAt="2026-11-23T07:30:00.001Z")))
+    assert command.claim.until == at(DAY + 1)
+
+
+def test_an_end_after_the_event_but_past_by_now_is_for_the_protocol_to_judge():
+    assert read(event(detail=detail(expiresAt="2026-11-22T07:30:01Z"))).claim.until == at(1)
+
+
+@pytest.mark.parametrize("expires", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z"])
+def test_the_end_of_time_is_until_released(expires):
+    assert read(event("Device Stolen", detail=detail(expiresAt=expires))).claim.until == HOLD
+
+
+def test_the_oldest_event_that_counts_is_a_month_old():
+    old = instant.write(RECEIVED - timedelta(days=30))
+    assert isinstance(read(event(detail=detail(reportedAt=old))), Lock)
+
+
+# Bad events: (what is wrong, the event, what each of its faults says).
+
+EXPECTED_DEVICE = "the ActiveSync device ID, 1 to 32 letters and digits without hyphens"
+EXPECTED_USER = "an e-mail address, user name or WorkMail user ID"
+EXPECTED_TIME = "when it happened, RFC 3339 with offset"
+NOT_AN_OBJECT = [["not a JSON object", "as EventBridge delivers it"]]
+
+BAD = [
+    ("no JSON", "lost my phone", NOT_AN_OBJECT),
+    ("nothing", "", NOT_AN_OBJECT),
+    ("half an event", '{"id": "1", "detail": {', NOT_AN_OBJECT),
+    ("an array", "[1, 2]", NOT_AN_OBJECT),
+    ("a text", '"lost"', NOT_AN_OBJECT),
+    ("null", "null", NOT_AN_OBJECT),
+    ("an empty object", "{}", NOT_AN_OBJECT),
+    ("JSON in ten thousand brackets", "[" * 100_000, NOT_AN_OBJECT),
+    ("no ID", event(id=None), [["id is missing"]]),
+    ("an ID that is a number", event(id=7), [["id is 7"]]),
+    ("an unknown source", event(source="helpdesc"), [['source is "helpdesc"', "helpdesk, mdm, siem"]]),
+    ("no source", event(source=None), [["source is missing"]]),
+    ("our own source", event(source="device-lockout"), [['source is "device-lockout"']]),
+    ("a source of another case", event(source="HelpDesk"), [['source is "HelpDesk"']]),
+    (
+        "a misspelt detail-type",
+        event("Device Lots"),
+        [['detail-type is "Device Lots"', "Device Lost, Device Stolen", "did you mean Device Lost?"]],
+    ),
+    (
+        "a detail-type of another case",
+        event("device lost"),
+        [['detail-type is "device lost"', "did you mean Device Lost?"]],
+    ),
+    ("a detail-type that is nothing like ours", event("Tea Ready"), [['detail-type is "Tea Ready"']]),
+    ("no detail-type", event(detail_type=None), [["detail-type is missing"]]),
+    ("a detail-type that is a list", event(detail_type=["Device Lost"]), [['detail-type is ["Device Lost"]']]),
+    (
+        "a release by a source that may only lock",
+        event("Device Recovered", source="siem"),
+        [["siem", "Device Recovered", "release", "lock only"]],
+    ),
+    (
+        "a user's release by a source that may only lock",
+        event("User Restored", "siem", {"userId": "bob"}),
+        [["lock only"]],
+    ),
+    ("no detail", event(detail_=None, detail={}), [["no device is named", "userId", "deviceId"]]),
+    ("a detail that is a text", {**event(), "detail": "bob"}, [['detail is "bob"', "expected an object"]]),
+    ("a detail that is a list", {**event(), "detail": [1]}, [["detail is [1]", "expected an object"]]),
+    ("no user", event(detail=detail(userId=None)), [["no device is named", "detail.userId is missing"]]),
+    ("no device", event(detail=detail(deviceId=None)), [["no device is named", "detail.deviceId is missing"]]),
+    (
+        "a user with a space",
+        event(detail=detail(userId="Bob Smith")),
+        [['detail.userId is "Bob Smith"', EXPECTED_USER]],
+    ),
+    ("a user with a line feed", event(detail=detail(userId="bob\n")), [['detail.userId is "bob\\n"', EXPECTED_USER]]),
+    ("an empty user", event(detail=detail(userId="")), [['detail.userId is ""', EXPECTED_USER]]),
+    ("a user of 257 characters", event(detail=detail(userId="a" * 257)), [["detail.userId is", EXPECTED_USER]]),
+    ("a user that is a number", event(detail=detail(userId=7)), [["detail.userId is 7", EXPECTED_USER]]),
+    (
+        "a user's letters of another script",
+        event(detail=detail(userId="b\u043eb")),
+        [["detail.userId is", EXPECTED_USER]],
+    ),
+    (
+        "a device ID with hyphens",
+        event(detail=detail(deviceId="3f2504e0-4f89-11d3-9a0c")),
+        [['detail.deviceId is "3f2504e0-4f89-11d3-9a0c"', EXPECTED_DEVICE]],
+    ),
+    (
+        "a device ID of 33 characters",
+        event(detail=detail(deviceId="a" * 33)),
+        [["detail.deviceId is", EXPECTED_DEVICE]],
+    ),
+    ("an empty device ID", event(detail=detail(deviceId="")), [['detail.deviceId is ""', EXPECTED_DEVICE]]),
+    ("a device ID with a line feed", event(detail=detail(deviceId="abc\n")), [["detail.deviceId is", EXPECTED_DEVICE]]),
+    ("a device ID that is null", {**event(), "detail": {**DETAIL, "deviceId": None}}, [["detail.deviceId is missing"]]),
+    (
+        "digits of another script",
+        event(detail=detail(deviceId="\u0663\u0664")),
+        [["detail.deviceId is", EXPECTED_DEVICE]],
+    ),
+    (
+        "an unknown field",
+        event(detail=detail(deviceID="abc")),
+        [["detail.deviceID is unknown", "did you mean deviceId?", "userId, deviceId"]],
+    ),
+    (
+        "an end in a recovery",
+        event("Device Recovered", detail=detail(expiresAt="2026-12-01T00:00:00Z")),
+        [["detail.expiresAt is unknown"]],
+    ),
+    ("another version", event(detail=detail(schemaVersion="2")), [['detail.schemaVersion is "2"', '"1"']]),
+    ("a version that is a number", event(detail=detail(schemaVersion=1)), [["detail.schemaVersion is 1", '"1"']]),
+    (
+        "an unknown organization",
+        event(detail=detail(organizationId="mian")),
+        [['detail.organizationId is "mian"', f"{ORGANIZATION} (main)"]],
+    ),
+    (
+        "an organization of another ID",
+        event(detail=detail(organizationId=f"m-{'0' * 32}")),
+        [["detail.organizationId", "(main)"]],
+    ),
+    (
+        "a time without an offset",
+        event(detail=detail(reportedAt="2026-11-22T07:30:00")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    ("a day for a time", event(detail=detail(reportedAt="2026-11-22")), [["detail.reportedAt is", EXPECTED_TIME]]),
+    (
+        "a time with a space",
+        event(detail=detail(reportedAt="2026-11-22 07:30:00Z")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time that there is not",
+        event(detail=detail(reportedAt="2026-02-30T07:30:00Z")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time of ISO 8601 only",
+        event(detail=detail(reportedAt="20261122T073000Z")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time by weeks",
+        event(detail=detail(reportedAt="2026-W47-7T07:30:00Z")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time without seconds",
+        event(detail=detail(reportedAt="2026-11-22T07:30Z")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time before all time",
+        event(detail=detail(reportedAt="0001-01-01T00:00:00+23:59")),
+        [["detail.reportedAt is", EXPECTED_TIME]],
+    ),
+    (
+        "a time in seconds since 1970",
+        event(detail=detail(reportedAt=1795332600)),
+        [["detail.reportedAt is 1795332600", EXPECTED_TIME]],
+    ),
+    (
+        "words for a time",
+        event(detail=detail(reportedAt="yesterday")),
+        [['detail.reportedAt is "yesterday"', EXPECTED_TIME]],
+    ),
+    (
+        "an end that is no time",
+        event(detail=detail(expiresAt="never")),
+        [['detail.expiresAt is "never"', "when the lock ends"]],
+    ),
+    (
+        "an end before the event",
+        event(detail=detail(expiresAt="2026-11-22T07:29:00Z")),
+        [['detail.expiresAt is "2026-11-22T07:29:00Z"', "after the event itself, 2026-11-22T07:30:00Z"]],
+    ),
+    (
+        "an end too far",
+        event(detail=detail(expiresAt="2027-11-23T00:00:00Z")),
+        [['detail.expiresAt is "2027-11-23T00:00:00Z"', "at the latest 2027-11-22T07:30:00Z", "reason lost"]],
+    ),
+    (
+        "an event too old",
+        event(detail=detail(reportedAt="2026-10-23T07:30:59.999Z")),
+        [["2026-10-23T07:30:59.999Z", "no more than 30 days"]],
+    ),
+    (
+        "an envelope too old",
+        event(detail=detail(reportedAt=None), time="2020-01-01T00:00:00Z"),
+        [["2020-01-01", "30 days"]],
+    ),
+    (
+        "a reference too long",
+        event(detail=detail(reference="x" * 65)),
+        [["detail.reference is", "a ticket number of 1 to 64"]],
+    ),
+    ("an empty note", event(detail=detail(note="")), [['detail.note is ""', "free text of 1 to 500 characters"]]),
+    ("a note too long", event(detail=detail(note="x" * 501)), [["detail.note is", "free text of 1 to 500 characters"]]),
+    (
+        "everything at once",
+        event(
+            "Device Lost",
+            source="helpdesc",
+            id=None,
+            detail={
+                "userId": "",
+                "deviceId": "a-b",
+                "organizationId": "nowhere",
+                "schemaVersion": 2,
+                "reportedAt": "now",
+                "expiresAt": 5,
+                "reference": [],
+                "note": {},
+                "colour": "black",
+                "device": "x",
+            },
+        ),
+        [
+            ["id is missing"],
+            ['source is "helpdesc"', "did you mean helpdesk?"],
+            ['detail.userId is ""'],
+            ['detail.deviceId is "a-b"'],
+            ['detail.organizationId is "nowhere"'],
+            ["detail.schemaVersion is 2"],
+            ['detail.reportedAt is "now"'],
+            ["detail.expiresAt is 5"],
+            ["detail.reference is []"],
+            ["detail.note is {}"],
+            ["detail.colour is unknown"],
+            ["detail.device is unknown", "did you mean deviceId?"],
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("whole", "faults"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_a_bad_event_is_rejected_with_every_fault_named(whole, faults):
+    command = read(whole)
+    assert isinstance(command, Reject)
+    said = command.because.split("; ")
+    for parts in faults:
+        assert any(all(part in fault for part in parts) for fault in said), f"{parts} in none of {said}"
+    assert len(said) == len(faults), said
+
+
+def test_where_there_are_several_organizations_the_event_must_say_which():
+    two = replace(SETTINGS, organizations=(*SETTINGS.organizations, settings.Organization(f"m-{'1' * 32}", "spare")))
+    command = read(event(), two)
+    assert isinstance(command, Reject)
+    assert "detail.organizationId is missing" in command.because
+    assert "(main)" in command.because
+    assert "(spare)" in command.because
+
+
+def test_a_rejection_says_what_is_known_of_the_report():
+    command = read(event(detail=detail(deviceId="a-b", reference="INC-1")))
+    assert command.cause.event_id == "7bf73129-1428-4cd3-a780-95db273d1602"
+    assert (command.target.user, command.target.device, command.cause.reference) == ("bob@example.com", "a-b", "INC-1")
+
+
+def test_a_rejection_never_names_another_device_than_the_report():
+    assert read(event(detail=detail(deviceId="a" * 33))).target.device in ("", "a" * 33)
+
+
+def test_a_message_that_is_no_event_goes_by_the_queues_own_id():
+    command = read("lost my phone")
+    assert command.cause.event_id == "message-1"
+    assert command.cause.happened == RECEIVED
+
+
+def test_however_much_is_wrong_the_rejection_is_short_enough_for_every_store():
+    huge = event(detail=detail(**{f"field {number} {'x' * 100}": number for number in range(1000)}))
+    assert len(dump(read(huge))) < 20_000
+    assert len(dump(read(event(source="x" * 200_000, what="y" * 200_000, id="z" * 200_000)))) < 20_000
+
+
+def test_a_long_value_is_shown_in_part():
+    because = read(event(detail=detail(userId="a" * 5000))).because
+    assert "…" in because
+    assert len(because) < 500
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\ud83d"])
+@pytest.mark.parametrize("field", ["userId", "deviceId", "note", "reference", "colour", "organizationId"])
+def test_half_a_character_reaches_no_store(half, field):
+    for whole in (
+        event(detail=detail(**{field: half})),
+        event(detail=detail(**{f"x{half}": 1})),
+        event(id=half),
+        event(half, half),
+    ):
+        command = read(whole)
+        for text in (dump(command), str(command)):
+            text.encode()
+            json.dumps(json.loads(text) if text.startswith("{") else text, ensure_ascii=False).encode()
+
+
+def test_a_note_in_any_alphabet_is_taken():
+    assert read(event(detail=detail(note="失くした \U0001f62d"))).claim.note == "失くした \U0001f62d"
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 50_000])
+def test_a_deep_event_is_rejected_like_any_other(depth):
+    for field in ("userId", "colour"):
+        text = json.dumps(event(detail=detail(**{field: "HERE"}))).replace('"HERE"', "[" * depth + "]" * depth)
+        assert isinstance(read(text), Reject)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999", "1" * 5000, "0.1", "true"])
+def test_odd_numbers_are_faults_and_no_more(number):
+    for field in ("userId", "reportedAt", "expiresAt", "note"):
+        text = json.dumps(event(detail=detail(**{field: "HERE"}))).replace('"HERE"', number)
+        assert isinstance(read(text), Reject)
+
+
+# Anything at all.
+
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=40),
+    st.sampled_from(
+        ["Device Lost", "helpdesk", "bob", DEVICE, "main", "2026-11-22T07:30:00Z", "9999-12-31T23:59:59.9Z"]
+    ),
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+FIELDS = [
+    "userId",
+    "deviceId",
+    "serialNumber",
+    "assetTag",
+    "organizationId",
+    "reportedAt",
+    "expiresAt",
+    "reference",
+    "note",
+    "schemaVersion",
+    "colour",
+]
+details = st.dictionaries(st.sampled_from(FIELDS), leaves, max_size=6) | anything
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.just("id") | anything,
+        "source": st.sampled_from(["helpdesk", "siem"]) | anything,
+        "detail-type": st.sampled_from(list(report.KINDS)) | anything,
+        "time": st.just("2026-11-22T07:30:00Z") | anything,
+        "detail": details,
+        "mappedSource": st.sampled_from(["okta", "helpdesk"]) | anything,
+        "event": anything,
+    },
+)
+
+
+@given(events | anything)
+def test_any_json_is_read_without_an_exception(whole):
+    read(json.dumps(whole))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_without_an_exception(text):
+    read(text)
+
+
+# Other people's events.
+
+OKTA = {
+    "name": "okta",
+    "may": ["lock"],
+    "mapping": {
+        "action": "lock-user",
+        "reason": "compromised",
+        "expressions": {
+            "user": "detail.target[0].alternateId",
+            "reference": "detail.uuid",
+            "time": "detail.published",
+            "note": "join(' ', detail.words)",
+        },
+    },
+}
+MAPPED = settings.parse({**CONFIGURED, "sources": [*CONFIGURED["sources"], OKTA]})
+
+
+def theirs(**changes):
+    found = {
+        "target": [{"alternateId": "bob"}],
+        "uuid": "u-1",
+        "published": "2026-11-22T07:30:00Z",
+        "words": ["a", "b"],
+    }
+    whole = {
+        "id": "okta-1",
+        "source": "aws.partner/okta.com",
+        "detail-type": "SystemLog",
+        "detail": {**found, **changes},
+    }
+    return {"mappedSource": "okta", "event": whole}
+
+
+def test_a_mapped_event_is_read_into_a_command():
+    command = read(theirs(), MAPPED)
+    assert isinstance(command, Lock)
+    assert command.target == Target(ORGANIZATION, "bob")
+    assert (command.claim.why, command.claim.reference, command.claim.note) == ("compromised", "u-1", "a b")
+    assert command.cause.happened == at(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"target": []}, ["user = 'detail.target[0].alternateId'", "found nothing"]),
+        ({"target": [{"alternateId": "Bob Smith"}]}, ["user = 'detail.target[0].alternateId'", '"Bob Smith"']),
+        ({"published": "yesterday"}, ["time = 'detail.published'", '"yesterday"']),
+        ({"words": 7}, ["note = \"join(' ', detail.words)\"", "can't be evaluated"]),
+        ({"published": "2020-01-01T00:00:00Z"}, ["30 days"]),
+    ],
+)
+def test_a_mapped_event_that_does_not_fit_is_rejected_by_the_expressions_name(change, says):
+    command = read(theirs(**change), MAPPED)
+    assert isinstance(command, Reject)
+    for part in says:
+        assert part in command.because
+
+
+@given(details)
+def test_a_mapped_event_of_any_content_is_read_without_an_exception(found):
+    read({"mappedSource": "okta", "event": {"id": "okta-1", "detail": found}}, MAPPED)
+
+
+@pytest.mark.parametrize("published", ["NaN", "1e400", "1795332600", "1795332600000", "9" * 400, "-5", "true"])
+def test_a_mapped_time_may_be_a_number(published):
+    text = json.dumps(theirs(published="HERE")).replace('"HERE"', published)
+    command = read(text, MAPPED)
+    if published.startswith("17953326"):
+        assert command.cause.happened == at(0)
+
+
+def test_a_mapped_source_can_not_be_claimed_by_an_event_of_the_contract():
+    command = read(event(source="okta"), MAPPED)
+    assert isinstance(command, Reject)
+    assert 'source is "okta"' in command.because
+
+
+def test_an_unknown_mapped_source_is_rejected():
+    assert isinstance(read({"mappedSource": "nobody", "event": event()}, MAPPED), Reject)
