@@ -26,6 +26,7 @@ def start(function: str, count: int) -> None:
     code = lambda_svc._execution_record_for_config(record, config)["code_zip"]
     workers = [lambda_runtime.acquire_worker(name, config, code)[0] for _ in range(count)]
     try:
+        lambda_runtime.ensure_spawned(workers[0])  # alone: it leaves bytecode for the others
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda_runtime.ensure_spawned, workers))
     finally:

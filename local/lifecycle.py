@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".local"
 SERVER_PYTHON = STATE / "ministack" / "bin" / "python"
 
+REACHED_BY = ("server.json", "server.inputs", "ca.pem", "certificate.pem", "root.json", "operator.json", "env")
+"""Files of a state directory that mean nothing without their server."""
+
 
 class ServerError(Exception):
     """The local server did not start or did not stop; the message says what its log says."""
@@ -97,9 +100,9 @@ def start(state: Path, python: Path = SERVER_PYTHON, patience: float = 30) -> Se
 
 
 def stop(state: Path, grace: float = 2) -> bool:
-    """Stop the server with its workers and remove its temporary directory; False if none was running.
+    """Stop the server with its workers, remove its temporary directory and what says how to reach it.
 
-    SIGTERM, then after `grace` seconds SIGKILL to every process of its session.
+    False if none was running. SIGTERM, then after `grace` seconds SIGKILL to every process of its session.
     """
     running = is_running(state)
     if running:
@@ -110,7 +113,8 @@ def stop(state: Path, grace: float = 2) -> bool:
             time.sleep(0.02)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-    (state / "server.json").unlink(missing_ok=True)
+    for name in REACHED_BY:
+        (state / name).unlink(missing_ok=True)
     for temporary in state.glob("tmp-*"):
         shutil.rmtree(temporary, ignore_errors=True)
     return running

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 ENVIRONMENTS = 2
-"""Execution environments that are started of each function: a second event often comes before the first is done."""
+"""Execution environments that are started of a mapped function: often a second event comes during the first."""
 
 
 class NotReadyError(Exception):
@@ -43,16 +43,17 @@ def inactive(aws: Connection, stack: str) -> Iterator[str]:
 
 
 def warm(aws: Connection, stack: str) -> None:
-    """Initialize every function's first environments, and run what the stack's schedules run, once.
+    """Initialize the first environments of each mapped function, and run what the stack's schedules run, once.
 
     Raises NotReadyError with the function's own error if one fails at that.
     """
-    for function in physical_names(aws, stack, "AWS::Lambda::Function"):
+    functions: LambdaClient = aws.client("lambda")
+    for uuid in physical_names(aws, stack, "AWS::Lambda::EventSourceMapping"):
+        function = functions.get_event_source_mapping(UUID=uuid)["FunctionArn"]
         query = urlencode({"function": function, "count": ENVIRONMENTS})
         status, text = aws.control("POST", f"/_local/environments?{query}")
         if status != 200:
             raise NotReadyError(f"function {function} does not start: {text}")
-    functions: LambdaClient = aws.client("lambda")
     scheduler: EventBridgeSchedulerClient = aws.client("scheduler")
     for schedule in physical_names(aws, stack, "AWS::Scheduler::Schedule"):
         target = scheduler.get_schedule(Name=schedule)["Target"]

@@ -94,6 +94,7 @@ def set_environment(state: Path, temporary: Path, port: int) -> None:
         MINISTACK_ACCOUNT_ID=ACCOUNT,
         AWS_ACCESS_KEY_ID=root["access_key_id"],
         AWS_SECRET_ACCESS_KEY=root["secret_access_key"],
+        AWS_ENDPOINT_URL=f"https://127.0.0.1:{port}",
         AWS_CA_BUNDLE=ca,
         REQUESTS_CA_BUNDLE=ca,
         SSL_CERT_FILE=ca,

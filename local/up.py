@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_ssm import SSMClient
 
-INPUTS = ("app.py", "cdk.json", "config", "functions", "infra", "requirements/dev.txt")
+STACK_INPUTS = ("app.py", "cdk.json", "config", "functions", "infra", "requirements/dev.txt")
 """Everything that the synthesized stack depends on."""
+
+SERVER_INPUTS = (
+    *("local/environments.py", "local/front.py", "local/repairs.py", "local/server.py", "local/workmail"),
+    "requirements/local.txt",
+)
+"""Everything that the server is made of."""
 
 DEPLOYED_INPUTS = "/local/deployed-inputs"
 """SSM parameter, on the server itself: the digest of the inputs of what is deployed there."""
@@ -62,14 +68,17 @@ def up(state: Path) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
 
     server = lifecycle.find(state)
+    ingredients = digest(SERVER_INPUTS)
+    if server is not None and not same(state / "server.inputs", ingredients):
+        say("the local AWS itself has changed: starting it anew, empty")
+        server = None
     if server is None:
         lifecycle.stop(state)
-        (state / "env").unlink(missing_ok=True)
-        (state / "operator.json").unlink(missing_ok=True)
         server = lifecycle.start(state)
+        (state / "server.inputs").write_text(ingredients)
         say(f"local AWS at {server.endpoint}, its log is {state / 'server.log'}")
     aws = operator(server)
-    inputs = digest_of_inputs()
+    inputs = digest(STACK_INPUTS)
     if deployed_inputs(aws) == inputs and (state / "env").exists():
         say("the stack is deployed as the working tree says")
         readiness.check(aws, stack_name(state))
@@ -99,16 +108,21 @@ def operator(server: Server) -> Connection:
     return Connection.to(server, json.loads(file.read_text()))
 
 
-def digest_of_inputs() -> str:
-    """One digest of everything that the stack is made of."""
-    digest = hashlib.sha256()
-    for name in INPUTS:
+def digest(names: Iterable[str]) -> str:
+    """One digest of these files and directories of the working tree."""
+    whole = hashlib.sha256()
+    for name in names:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()
+                whole.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
+                whole.update(file.read_bytes())
+    return whole.hexdigest()
+
+
+def same(file: Path, text: str) -> bool:
+    """True if there is such a file, and it says just this."""
+    return file.exists() and file.read_text() == text
 
 
 def deployed_inputs(aws: Connection) -> str | None:

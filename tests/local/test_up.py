@@ -8,7 +8,6 @@ import pytest
 
 from local import lifecycle, up
 from local.connection import Connection
-from local.down import down
 from tests.local.observing import processes_of
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.slow]
@@ -23,6 +22,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def test_up_and_up_again_and_down(
     state: Path, machines_temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(up, "STACK_INPUTS", ("app.py",))
     up.up(state)
     server, environment = lifecycle.find(state), (state / "env").read_text()
     assert server is not None
@@ -30,14 +30,19 @@ def test_up_and_up_again_and_down(
     with monkeypatch.context() as patched:
         patched.delattr(up, "synthesize")  # nothing changed: not even synthesized
         up.up(state)
-    with monkeypatch.context() as patched:
-        patched.setattr(up, "digest_of_inputs", lambda: "something changed, but nothing that is in the template")
-        up.up(state)
+    monkeypatch.setattr(up, "synthesize", lambda output: output)  # as it was
+    monkeypatch.setattr(up, "STACK_INPUTS", ("README.md",))  # something changed, though nothing in the template
+    up.up(state)
     assert lifecycle.find(state) == server
     assert (state / "env").read_text() == environment
-
     assert_any_client_works(state / "env")
-    assert down(state)
+
+    (state / "server.inputs").write_text("of another version")
+    up.up(state)
+    assert lifecycle.find(state) != server
+    assert_any_client_works(state / "env")
+
+    assert lifecycle.stop(state)
     assert processes_of(state) == []
     assert not [*state.glob("tmp-*")]
     assert not (state / "env").exists()
