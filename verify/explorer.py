@@ -1,0 +1,113 @@
+"""Breadth-first search through all histories of a scenario, to its end or to the first violation, which is shortest."""
+
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from time import perf_counter
+
+from verify.scenarios import Scenario
+from verify.world import Move, State, Switches, ViolationError, World
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to: ``complete`` unless it was cut at a number of states or by a violation.
+
+    ``at_rest``: states without anything under way, each checked after two sweeps; ``blind``: states in whose past a
+    person's edit fell between our read and our write, where what that person wrote can't be held against us.
+    ``history``: the steps that lead to the violation, in words.
+    """
+
+    scenario: str
+    states: int
+    transitions: int
+    depth: int
+    at_rest: int
+    blind: int
+    seconds: float
+    complete: bool
+    violation: str | None = None
+    history: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The states found, each by its number, and the move that each was first found by."""
+
+    numbers: dict[State, int]
+    parents: array[int]
+    moves: list[Move]
+
+    def path(self, number: int) -> list[Move]:
+        moves = []
+        while number:
+            moves.append(self.moves[number])
+            number = self.parents[number]
+        return moves[::-1]
+
+
+def explore(scenario: Scenario, switches: Switches | None = None, most_states: int | None = None) -> Found:
+    """Search ``scenario`` until every state is known, a violation is found, or ``most_states`` have been seen."""
+    began = perf_counter()
+    world = World(scenario, switches)
+    start = world.initial()
+    seen = _Seen({start: 0}, array("l", [0]), [()])
+    frontier = deque([(start, 0, 0)])
+    transitions = depth = at_rest = blind = 0
+
+    def found(violation: str | None = None, history: tuple[str, ...] = ()) -> Found:
+        complete = violation is None and not frontier
+        return Found(
+            scenario.name,
+            len(seen.numbers),
+            transitions,
+            depth,
+            at_rest,
+            blind,
+            perf_counter() - began,
+            complete,
+            violation,
+            history,
+        )
+
+    while frontier and (most_states is None or len(seen.numbers) < most_states):
+        state, number, depth = frontier.popleft()
+        blind += state.blind
+        checking = False
+        try:
+            if world.at_rest(state):
+                at_rest += 1
+                checking = True
+                world.check_at_rest(state)
+            checking = False
+            for move, after in world.successors(state):
+                transitions += 1
+                if after not in seen.numbers:
+                    seen.numbers[after] = len(seen.moves)
+                    frontier.append((after, len(seen.moves), depth + 1))
+                    seen.parents.append(number)
+                    seen.moves.append(move)
+        except ViolationError as violation:
+            moves = seen.path(number) if checking else [*seen.path(number), world.trying]
+            return found(str(violation), retell(world, moves))
+    return found()
+
+
+def retell(world: World, moves: list[Move]) -> tuple[str, ...]:
+    """A history in words: what was there before, and then each move with all that it did."""
+    told = []
+    if world.scenario.before:
+        told.append(f"before: {', '.join(world.scenario.before)}")
+    state = world.initial()
+    stands = ", ".join(world.row(row) for row in state.rows)
+    told.append(f"it is {world.second[0]} s, {stands} stands")
+    world.lines = []
+    try:
+        for move in moves:
+            state = next(after for tried, after in world.successors(state) if tried == move)
+            told.append("; ".join(world.lines))
+    except ViolationError:
+        told.append("; ".join(world.lines))
+    finally:
+        world.lines = None
+    return tuple(told)

@@ -1,0 +1,190 @@
+"""Parties that answer from a recorded list: what lets the real code stop at any of its calls and go on from there."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from device_lockout.command import Command, DeviceName, NamedDevice
+from device_lockout.errors import LockoutError
+from device_lockout.override import ListedOverride, Override
+from device_lockout.record import DeviceRecord, UserRecord
+from device_lockout.workmail import Sight, User
+
+
+class AskedError(BaseException):
+    """The code made a call that it has no answer to yet: this is where its process stands."""
+
+    def __init__(self, call: tuple[Any, ...]) -> None:
+        super().__init__(call[0])
+        self.call = call
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that is an error."""
+
+    error: type[LockoutError]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A recorded outcome, without what differs from one delivery to the next."""
+
+    detail_type: str
+    id: str
+    result: str
+
+
+class Tape:
+    """Answers to give in turn; after the last one the next call stops the code."""
+
+    def __init__(self, answers: tuple[Any, ...], fixed: dict[str, Any]) -> None:
+        self._answers = iter(answers)
+        self._fixed = fixed
+
+    def ask(self, call: str, *arguments: Any) -> Any:
+        """The answer to ``call``; AskedError if there is none yet."""
+        if call in self._fixed:
+            return self._fixed[call]
+        for answer in self._answers:
+            if isinstance(answer, Failure):
+                raise answer.error(answer.text)
+            return answer
+        raise AskedError((call, *arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class TapeWorkMail:
+    """WorkMail, answering from a tape."""
+
+    tape: Tape
+
+    def user(self, organization: str, name: str) -> User:
+        user: User = self.tape.ask("look up", name)
+        return user
+
+    def get(self, organization: str, user_id: str, device: str) -> Sight:
+        sight: Sight = self.tape.ask("get", (user_id, device.casefold()))
+        return sight
+
+    def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
+        self.tape.ask("put", (user_id, device.casefold()), override)
+
+    def delete(self, organization: str, user_id: str, device: str) -> None:
+        self.tape.ask("delete", (user_id, device.casefold()), None)
+
+    def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
+        more = True
+        page = 0
+        while more:
+            rows, date, more = self.tape.ask("page", page)
+            yield list(rows), date
+            page += 1
+
+
+@dataclass(frozen=True, slots=True)
+class TapeLedger:
+    """The ledger, answering from a tape."""
+
+    tape: Tape
+
+    def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord:
+        record: DeviceRecord = self.tape.ask("open", (user_id, device.casefold()))
+        return record
+
+    def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:
+        self.tape.ask("save", (user_id, device.casefold()), record)
+
+    def user(self, organization: str, user_id: str) -> UserRecord:
+        record: UserRecord = self.tape.ask("user", user_id)
+        return record
+
+    def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
+        self.tape.ask("save user", user_id, record)
+
+    def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
+        devices: tuple[str, ...] = self.tape.ask("devices of", user_id)
+        return iter(devices)
+
+    def enroll(
+        self, organization: str, user_id: str, device: str, names: Iterable[DeviceName], happened: datetime
+    ) -> bool:
+        """The item's attributes and the names are written one by one; only the first of these writes matters here."""
+        assert not list(names), "the search enrols devices without names"
+        return bool(self.tape.ask("enroll", (user_id, device.casefold()), happened)[1])
+
+    def retire(self, organization: str, user_id: str, device: str, happened: datetime) -> bool:
+        return bool(self.tape.ask("retire", (user_id, device.casefold()), happened)[1])
+
+    def saw(self, organization: str, user_id: str, device: str) -> None:
+        self.tape.ask("saw", (user_id, device.casefold()))
+
+    def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
+        found: tuple[NamedDevice, ...] = self.tape.ask("devices named", name)
+        return list(found)
+
+    def remember_name(self, organization: str, name: str, user_id: str) -> None:
+        self.tape.ask("remember", user_id)
+
+    def user_named(self, organization: str, name: str) -> str | None:
+        user_id: str | None = self.tape.ask("recall", name)
+        return user_id
+
+    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
+        """What is told of a command is kept without what differs from one delivery to the next."""
+        if "result" not in told["detail"]:
+            return told
+        first: Told = self.tape.ask("outcome", Told(told["detailType"], outcome_id, told["detail"]["result"]))
+        return {"detailType": first.detail_type, "detail": {"id": first.id, "result": first.result}}
+
+    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
+        """Users' items and devices' items are two queries, as in :meth:`device_lockout.ledger.Ledger.records`."""
+        users: dict[str, UserRecord] = dict(self.tape.ask("records", "user"))
+        merged = (
+            (key, replace(record, user=users.get(key[0], UserRecord())))
+            for key, record in self.tape.ask("records", "device")
+        )
+        return {key: record for key, record in merged if record.claims or record.user.claims or record.failed}
+
+    def last_sweep(self, organization: str) -> datetime | None:
+        completed: datetime | None = self.tape.ask("last sweep")
+        return completed
+
+    def save_sweep(self, organization: str, completed: datetime) -> None:
+        self.tape.ask("save sweep")
+
+    def told(self, event_id: str, outcome_id: str) -> bool:
+        """What a sweep tells people once is nothing to the protocol."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class TapeQueue:
+    """The queue, answering from a tape: the sweep's commands in one call, those of a user's command one by one."""
+
+    tape: Tape
+    together: bool
+
+    def send(self, commands: Iterable[Command]) -> int:
+        sent = 0
+        for batch in [tuple(commands)] if self.together else ((command,) for command in commands):
+            if batch:
+                self.tape.ask("send", batch)
+            sent += len(batch)
+        return sent
+
+    def waiting(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class TapeBus:
+    """The bus, answering from a tape."""
+
+    tape: Tape
+
+    def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
+        if "result" in detail:
+            self.tape.ask("announce", Told(detail_type, detail["id"], detail["result"]))

@@ -1,0 +1,1251 @@
+"""The world around the code as one value, and everything that may happen to it next.
+
+A state holds what stands in WorkMail, the ledger's items, the queue with its FIFO groups, the processes between two of
+their calls, writes that may yet land, and what is owed by the invariants. Values are kept as small numbers, so that a
+state is a tuple of numbers: quick to compare, to hash and to keep.
+
+Three reductions, none of which hides a history, since what they join nobody else can tell apart:
+calls outside a scenario's ``pauses`` run together with the call before them (a crash between them is still tried);
+an event arrives only while its group has no process; versions start anew when no process holds one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import apply_commands
+
+from device_lockout import command_queue, settings, steps, sweep, tag
+from device_lockout.command import Cause, Command, Expire, Target, command_id
+from device_lockout.decision import DESCRIPTION_LOST
+from device_lockout.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.override import ListedOverride, Override
+from device_lockout.parties import Parties
+from device_lockout.record import Claim, DeviceRecord, Scope, UserRecord
+from device_lockout.tag import HandWritten, Tag
+from device_lockout.workmail import Sight, User
+from verify.scenarios import ORGANIZATION, OWNER, START, Act, Scenario, at, second_of, settings_of, user_name
+from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
+
+TOUCHED, FORGOTTEN = 1, 2
+"""Marks on a process or a pending write: a person changed the row since our Get; the ledger was lost meanwhile."""
+
+
+class Group(NamedTuple):
+    """A message group: commands waiting, head first; the process that has the head, 0 for none; its marks;
+
+    ``held`` while the head is not to be seen before what is pending has settled.
+    """
+
+    queue: tuple[int, ...] = ()
+    node: int = 0
+    marks: int = 0
+    held: bool = False
+
+
+class Late(NamedTuple):
+    """A write that was never answered and may yet land, with the group of its process and the process's marks."""
+
+    group: int
+    call: tuple[Any, ...]
+    marks: int
+
+
+class State(NamedTuple):
+    """Everything at one moment; the second half is what the invariants need to know of the past.
+
+    ``first``: how each event's command was first decided; ``sure``: events that the ledger certainly knows;
+    ``owed``: what is to stand on each device when no lock does; ``edits``: (device, claim, until) that a person set and the
+    ledger took over.
+    """
+
+    clock: int
+    rows: tuple[int, ...]
+    items: tuple[int, ...]
+    users: tuple[int, ...]
+    groups: tuple[Group, ...]
+    late: tuple[Late, ...]
+    frozen: tuple[Group, ...]
+    sweeps: tuple[int, ...]
+    pending: int
+    acts: int
+    faults: int
+    runs: int
+    swept: bool
+    news: tuple[int, ...]
+    disabled: int
+    removed: int
+    names: int
+    buried: tuple[int, ...]
+    sent: tuple[int, ...]
+    outcomes: tuple[int, ...]
+    first: tuple[int, ...]
+    announced: int
+    sure: int
+    meddled: bool
+    lost: bool
+    blind: bool
+    owed: tuple[int, ...]
+    edits: tuple[tuple[int, str, int], ...]
+
+
+Move = tuple[Any, ...]
+
+
+class ViolationError(Exception):
+    """An invariant does not hold; the message says which, in words."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A process between two calls: the code, started on ``start``, after ``answers``.
+
+    ``call`` is what it asks next, None when it ended, and then ``error`` is None or what it raised.
+    ``changed``: it has changed something, so that a crash matters; ``saved``: its ledger write went through;
+    ``looked``: the devices whose override it has read; ``unsure``: a page of its listing failed.
+    """
+
+    number: int
+    start: "Start"
+    answers: tuple[Any, ...]
+    call: tuple[Any, ...] | None = None
+    error: Exception | None = None
+    changed: bool = False
+    saved: bool = False
+    looked: frozenset[int] = frozenset()
+    unsure: bool = False
+    next: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a process was started with: a command's number, or a sweep's run ID; and the second when it was."""
+
+    command: int
+    run: str
+    clock: int
+
+
+@dataclass(slots=True)
+class Switches:
+    """What ``breaks`` changes about the world: guards of the queue and the ledger, and a wrapper around the parties."""
+
+    off: set[str] = field(default_factory=set)
+    wrap: Callable[[Parties], Parties] = lambda parties: parties
+
+
+class World:
+    """One scenario: its values, its processes, and the successors of each state."""
+
+    def __init__(self, scenario: Scenario, switches: Switches | None = None) -> None:
+        self.scenario = scenario
+        self.switches = switches or Switches()
+        self.values: list[Any] = [None]
+        self._numbers: dict[Any, int] = {None: 0}
+        self.nodes: list[Node] = [Node(0, Start(0, "", 0), ())]
+        self._roots: dict[tuple[int, str, int], int] = {}
+        self.trying: Move = ()
+        self.lines: list[str] | None = None
+        self.any_row = self.number("whatever a person put there unseen")
+        self.lost_row = self.number(Override("ALLOW", DESCRIPTION_LOST))
+
+        self.users = sorted({user_name(user) for user, _ in scenario.devices})
+        self.keys = [(user_name(user), device.casefold()) for user, device in scenario.devices]
+        self._device = {key: index for index, key in enumerate(self.keys)}
+        self._user = {user: index for index, user in enumerate(self.users)}
+        self.events = scenario.events
+        self._by_id: dict[str, int] = {}
+        self._by_claim: dict[str, int] = {}
+        for index, event in enumerate(self.events):
+            self._by_id.setdefault(command_id(event.command), index)
+            if event.claim is not None:
+                self._by_claim.setdefault(event.claim.id, index)
+        self._original = {
+            name: next(index for index, event in enumerate(self.events) if event.name == name)
+            for name in {event.copy_of for event in self.events if event.copy_of} | set(scenario.before)
+        }
+        self.edited_to = frozenset(at(act.until) for act in scenario.acts if act.kind == "edit")
+        self._groups: dict[str, int] = {}
+        self._group_of_number: dict[int, int] = {}
+        self._event_of_number: dict[int, int] = {}
+        self._copies: dict[int, int] = {}
+        self._event_commands = [self.number(event.command) for event in self.events]
+        self._devices_in: dict[int, list[int]] = {}
+        self._users_in: dict[int, list[int]] = {}
+        for index, (user, device) in enumerate(self.keys):
+            named = Expire(_CAUSE, Target(ORGANIZATION, user, device, resolved=True), Override("DENY"))
+            self._devices_in.setdefault(self._group_of(named), []).append(index)
+        for event in self.events:
+            where = self._group_of(event.command)
+            if event.device < 0 and self._user[user_name(event.user)] not in self._users_in.setdefault(where, []):
+                self._users_in[where].append(self._user[user_name(event.user)])
+        self._users_lock = any(event.device < 0 for event in self.events)
+        self._removes = any(act.kind == "remove" for act in scenario.acts)
+        self._settings = settings_of(scenario)
+        with patch.object(settings, "load", lambda: self._settings):
+            self._settles = {
+                error: apply_commands.delay_after(error(""), 1) >= self._settings.limits.settle
+                for error in (UnansweredError, TransientError)
+            }
+        self._fixed: dict[str, Any] = {} if self._removes else {"remember": None}
+        self._readings: dict[int, tag.Reading | None] = {}
+        self._sights: dict[tuple[int, int], int] = {}
+        self._claims: dict[Any, Any] = {}
+        self._settled: dict[State, State] = {}
+        self._renewed: dict[int, int] = {}
+        self._nothing = (0,) * len(self.events)
+
+    # Values and processes
+
+    def number(self, value: Any) -> int:
+        """The number that stands for ``value`` in states."""
+        known = self._numbers.get(value)
+        if known is None:
+            known = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return known
+
+    def _group_of(self, command: Command) -> int:
+        return self._groups.setdefault(_queue_name("group_id", command), len(self._groups))
+
+    def _group(self, command: int) -> int:
+        """The group of the command with that number."""
+        known = self._group_of_number.get(command)
+        if known is None:
+            known = self._group_of_number[command] = self._group_of(self.values[command])
+        return known
+
+    def _copy_of(self, command: int) -> int:
+        """What the queue tells copies by: the group and the deduplication ID."""
+        known = self._copies.get(command)
+        if known is None:
+            sent: Command = self.values[command]
+            known = self.number((_queue_name("group_id", sent), _queue_name("command_id", sent)))
+            self._copies[command] = known
+        return known
+
+    def _event(self, command: int) -> int:
+        """The event whose command has that number; -1 for a command that we made."""
+        known = self._event_of_number.get(command)
+        if known is None:
+            known = self._event_of_number[command] = self._by_id.get(command_id(self.values[command]), -1)
+        return known
+
+    def _start(self, command: int, run: str, clock: int) -> Node:
+        known = self._roots.get((command, run, clock))
+        if known is None:
+            node = self._run(Start(command, run, self.second[clock]), ())
+            known = self._roots[command, run, clock] = node.number
+        return self.nodes[known]
+
+    def follow(self, node: Node, answer: int) -> Node:
+        """The process after ``answer``."""
+        known = node.next.get(answer)
+        if known is None:
+            value = self.values[answer]
+            after = self._run(node.start, (*node.answers, value))
+            call = node.call
+            assert call is not None, "a process that ended has no next call"
+            failed = isinstance(value, Failure)
+            after.changed = node.changed or call[0] in _CHANGING
+            after.saved = node.saved or (call[0] == "save" and not failed)
+            after.looked = node.looked | {call[1]} if call[0] == "get" else node.looked
+            after.unsure = node.unsure or (failed and call[0] == "page")
+            known = node.next[answer] = after.number
+        return self.nodes[known]
+
+    def _run(self, start: Start, answers: tuple[Any, ...]) -> Node:
+        """Run the real code with these answers, to its next call or to its end."""
+        node = Node(len(self.nodes), start, answers)
+        self.nodes.append(node)
+        tape = Tape(answers, self._fixed)
+        try:
+            if start.run:
+                self._sweep(start, tape)
+            else:
+                parties = Parties(
+                    TapeWorkMail(tape),
+                    TapeLedger(tape),
+                    TapeQueue(tape, together=False),
+                    TapeBus(tape),
+                    self._settings.rules,
+                    self._settings.limits.clock_skew,
+                )
+                steps.carry_out(self.values[start.command], self.switches.wrap(parties), at(start.clock))
+        except AskedError as asked:
+            node.call = self._compiled(asked.call)
+        except Exception as error:  # noqa: BLE001 (whatever the code raises ends its process)
+            node.error = error.with_traceback(None)
+        return node
+
+    def _sweep(self, start: Start, tape: Tape) -> None:
+        now = at(start.clock)
+        run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
+        parties = sweep.Parties(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape, together=True), TapeBus(tape))
+        sweep.run(run, parties, self._settings)
+
+    def _compiled(self, call: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A call with numbers in place of values."""
+        match call:
+            case ("put" | "delete" as kind, key, override):
+                return kind, self._device[key], self.number(override)
+            case ("save", key, record):
+                read = record.version
+                return "save", self._device[key], self.number(replace(record, version=read + 1, user=_NO_USER)), read
+            case ("save user", user, record):
+                return (
+                    "save user",
+                    self._user[user],
+                    self.number(replace(record, version=record.version + 1)),
+                    record.version,
+                )
+            case ("open" | "get" | "saw" as kind, key):
+                return kind, self._device[key]
+            case ("enroll" | "retire" as kind, key, happened):
+                return kind, self._device[key], int((happened - START).total_seconds())
+            case ("user" | "devices of" as kind, user):
+                return kind, self._user[user]
+            case ("send", commands):
+                return "send", tuple(self.number(command) for command in commands)
+            case ("outcome" | "announce" as kind, told):
+                return kind, self._by_id.get(told.id, -1), self.number(told)
+            case _:
+                return call
+
+    # The beginning
+
+    def initial(self) -> State:
+        """The state before anything happened, or after what the scenario says had happened before."""
+        scenario = self.scenario
+        rows = tuple(self.number(row) for row in scenario.rows)
+        state = State(
+            clock=0,
+            rows=rows,
+            items=(0,) * len(self.keys),
+            users=(0,) * len(self.users),
+            groups=(Group(),) * len(self._groups),
+            late=(),
+            frozen=(),
+            sweeps=(),
+            pending=(1 << len(self.events)) - 1,
+            acts=(1 << len(scenario.acts)) - 1,
+            faults=0,
+            runs=0,
+            swept=True,
+            news=(0,) * len(self.keys),
+            disabled=0,
+            removed=0,
+            names=0,
+            buried=(),
+            sent=(),
+            outcomes=(0,) * len(self.events),
+            first=(0,) * len(self.events),
+            announced=0,
+            sure=0,
+            meddled=False,
+            lost=False,
+            blind=False,
+            owed=rows,
+            edits=(),
+        )
+        for name in scenario.before:
+            state = self.drain(self._arrive(state, self._original[name]))
+        return state._replace(faults=scenario.faults, runs=scenario.runs, sent=())
+
+    @property
+    def second(self) -> tuple[int, ...]:
+        return self.scenario.instants
+
+    # What may happen next
+
+    def successors(self, state: State) -> Iterator[tuple[Move, State]]:
+        """Every move from ``state`` and the state after it; ViolationError, while ``trying`` says which move it was."""
+        yield from self._arrivals(state)
+        yield from self._work(state)
+        yield from self._faults(state)
+        yield from self._people(state)
+        if state.runs:
+            yield self._try("sweep"), self._start_sweep(state)
+        if state.clock + 1 < len(self.second):
+            self._try("tick")
+            self._say(lambda: f"it is {self.second[state.clock + 1]} s")
+            yield self.trying, _but(state, _CLOCK, state.clock + 1)
+
+    def _try(self, *move: Any) -> Move:
+        self.trying = move
+        if self.lines is not None:
+            self.lines.clear()
+        return move
+
+    def _say(self, line: Callable[[], str]) -> None:
+        if self.lines is not None:
+            self.lines.append(line())
+
+    def _arrivals(self, state: State) -> Iterator[tuple[Move, State]]:
+        for index, event in enumerate(self.events):
+            if not state.pending >> index & 1 or event.at > self.second[state.clock]:
+                continue
+            if event.copy_of and state.pending >> self._original[event.copy_of] & 1:
+                continue
+            if event.at + self.scenario.max_event_age < self.second[state.clock]:
+                continue
+            if state.groups[self._group(self._event_commands[index])].node:
+                continue
+            move = self._try("arrive", index)
+            self._say(lambda event=event: f"{event.name} arrives")  # type: ignore[misc]
+            yield move, self._arrive(state, index)
+
+    def _arrive(self, state: State, index: int) -> State:
+        state = _but(state, _PENDING, state.pending & ~(1 << index))
+        return self._enqueue(state, self._event_commands[index])
+
+    def _enqueue(self, state: State, command: int) -> State:
+        where = self._group(command)
+        groups = state.groups + (Group(),) * (where + 1 - len(state.groups))
+        queue, node, marks, held = groups[where]
+        return _but(state, _GROUPS, _put(groups, where, Group((*queue, command), node, marks, held)))
+
+    def _work(self, state: State) -> Iterator[tuple[Move, State]]:
+        """What goes on by itself: deliveries, processes, sweeps, and writes that land late."""
+        for where, group in enumerate(state.groups):
+            if group.node:
+                yield from self._advance(state, where, self._try("step", where), "answered")
+            elif group.queue and not group.held and not self._overtaken(state, where):
+                move = self._try("deliver", where)
+                self._say(lambda group=group: f"{self.name(group.queue[0])} is delivered")  # type: ignore[misc]
+                node = self._start(group.queue[0], "", state.clock)
+                state_then = _with_group(state, where, group._replace(node=node.number, marks=0))
+                if node.call is not None and node.call[0] in self.scenario.pauses:
+                    yield move, state_then
+                else:
+                    yield from self._advance(state_then, where, move, "answered")
+        for index in range(len(state.frozen)):
+            yield from self._thaw(state, index)
+        for index in range(len(state.sweeps)):
+            yield self._try("sweep goes on", index), self._go_on(state, index, None)
+        for index, late in enumerate(state.late):
+            move = self._try("land", index)
+            yield move, self._land(state, index, late)
+
+    def _overtaken(self, state: State, where: int) -> bool:
+        """Whether a frozen process of this group woke up and saved: the version keeps all others from beginning."""
+        return "single-writer" not in self.switches.off and any(
+            self.nodes[frozen.node].saved for frozen in state.frozen if frozen.queue == (where,)
+        )
+
+    def _advance(self, state: State, where: int, move: Move, how: str) -> Iterator[tuple[Move, State]]:
+        """A group's process makes its call, ``how`` answered, and goes on to the next call to pause before."""
+        group = state.groups[where]
+        node = self.nodes[group.node]
+        made = 0
+        while True:
+            state, answer = self._perform(state, node, group.marks, where, how)
+            how = "answered"
+            node = self.follow(node, answer)
+            made += 1
+            if node.call is None:
+                if state.faults and node.error is None and node.changed:
+                    yield (*move, "dies", made), self._dies(state, where, "the process dies before it says it is done")
+                    self._unsay()
+                    self.trying = move
+                yield move, self._ends(state, where, node)
+                return
+            if node.call[0] in self.scenario.pauses:
+                yield move, _with_group(state, where, group._replace(node=node.number))
+                return
+            if state.faults and node.changed:
+                yield (*move, "dies", made), self._dies(state, where, f"the process dies before it can {_verb(node)}")
+                self._unsay()
+                self.trying = move
+
+    def _unsay(self) -> None:
+        if self.lines is not None:
+            self.lines.pop()
+
+    def _dies(self, state: State, where: int, said: str) -> State:
+        """The process is gone; its message comes back when all that it sent has settled."""
+        self._say(lambda: said)
+        return self._comes_back(state._replace(faults=state.faults - 1), where, settles=True)
+
+    def _comes_back(self, state: State, where: int, *, settles: bool) -> State:
+        """The head of the group will be delivered again, after what is pending has settled or before."""
+        pending = any(late.group == where for late in state.late)
+        held = pending and settles and "wait-for-late-writes" not in self.switches.off
+        return _with_group(state, where, state.groups[where]._replace(node=0, marks=0, held=held))
+
+    def _ends(self, state: State, where: int, node: Node) -> State:
+        """The code returned, and its message is deleted, or it raised, and the message comes back."""
+        error = node.error
+        if isinstance(error, UnansweredError | TransientError):
+            self._say(lambda: f"the delivery fails: {error}")
+            return self._comes_back(state, where, settles=self._settles[type(error)])
+        if error is not None:
+            raise ViolationError(f"the code raised {error!r}")
+        group = state.groups[where]
+        command, *rest = group.queue
+        self._say(lambda: f"{self.name(command)} is done")
+        event = self._event(command)
+        if event >= 0 and not group.marks & FORGOTTEN:
+            state = state._replace(sure=state.sure | 1 << event)
+        state = _with_group(state, where, Group(tuple(rest)))
+        return self._renumbered(state, where)
+
+    def _renumbered(self, state: State, where: int) -> State:
+        """Versions start anew where no process holds one: what a version is does not matter, only whether it changed."""
+        if state.frozen or any(late.call[0] == "save" for late in state.late):
+            return state
+        items, users = state.items, state.users
+        for device in self._devices_in.get(where, ()):
+            items = _put(items, device, self._first_version(items[device]))
+        for user in self._users_in.get(where, ()):
+            users = _put(users, user, self._first_version(users[user]))
+        return state if items == state.items and users == state.users else state._replace(items=items, users=users)
+
+    def _first_version(self, item: int) -> int:
+        known = self._renewed.get(item)
+        if known is None:
+            record = self.values[item]
+            known = self.number(replace(record, version=1)) if item and record.version > 1 else item
+            self._renewed[item] = known
+        return known
+
+    def _thaw(self, state: State, index: int) -> Iterator[tuple[Move, State]]:
+        """A frozen process makes one call; its message is no longer its own to delete."""
+        frozen = state.frozen[index]
+        node = self.nodes[frozen.node]
+        move = self._try("thaw", index)
+        self._say(lambda: f"the frozen process of {self.name(node.start.command)} goes on")
+        state, answer = self._perform(state, node, frozen.marks, frozen.queue[0], "answered")
+        node = self.follow(node, answer)
+        ended = node.call is None
+        if node.error is not None and not isinstance(node.error, LockoutError):
+            raise ViolationError(f"the code raised {node.error!r}")
+        after = () if ended else (frozen._replace(node=node.number),)
+        yield move, state._replace(frozen=(*state.frozen[:index], *after, *state.frozen[index + 1 :]))
+
+    def _land(self, state: State, index: int, late: Late) -> State:
+        """A write without an answer takes effect after all."""
+        state = state._replace(late=(*state.late[:index], *state.late[index + 1 :]))
+        self._say(lambda: f"late, {self._told(late.call)}")
+        if late.call[0] == "save":
+            state, _ = self._save(state, late.call)
+        else:
+            state = self._write(state, late.call[1], late.call[2], late.marks)
+        if not any(other.group == late.group for other in state.late):
+            state = _with_group(state, late.group, state.groups[late.group]._replace(held=False))
+        return state
+
+    def _faults(self, state: State) -> Iterator[tuple[Move, State]]:
+        if not state.faults:
+            return
+        for where, group in enumerate(state.groups):
+            if not group.node:
+                if self.scenario.buries and group.queue and not group.held:
+                    yield self._try("bury", where), self._bury(state, where)
+                continue
+            node = self.nodes[group.node]
+            assert node.call is not None, "a process that ended is gone"
+            if node.changed:
+                move = self._try("die", where)
+                yield move, self._dies(state, where, f"the process dies before it can {_verb(node)}")
+            if node.call[0] in ("put", "delete"):
+                for how in ("lost after it was done", "lost, and nothing was done", "lost, and done late"):
+                    spent = state._replace(faults=state.faults - 1)
+                    yield from self._advance(spent, where, self._try("answer lost", where, how), how)
+            if node.call[0] == "save" and self.scenario.freezes:
+                spent = state._replace(faults=state.faults - 1)
+                yield from self._advance(spent, where, self._try("sent twice", where), "sent twice")
+            if self.scenario.freezes and not state.frozen and (not node.saved or "single-writer" in self.switches.off):
+                move = self._try("freeze", where)
+                self._say(lambda group=group: f"the process of {self.name(group.queue[0])} stands still")  # type: ignore[misc]
+                frozen = Group((where,), group.node, group.marks)
+                later = state._replace(faults=state.faults - 1, frozen=(*state.frozen, frozen))
+                yield move, _with_group(later, where, Group(group.queue))
+        for index, number in enumerate(state.sweeps):
+            call = self.nodes[number].call
+            if call is not None and call[0] == "page":
+                failure = self.number(Failure(TransientError, "a page that can't be had"))
+                move = self._try("page fails", index)
+                yield move, self._go_on(state._replace(faults=state.faults - 1), index, failure)
+
+    def _bury(self, state: State, where: int) -> State:
+        group = state.groups[where]
+        self._say(lambda: f"{self.name(group.queue[0])} goes to the dead-letter queue")
+        event = self._event(group.queue[0])
+        state = state._replace(
+            faults=state.faults - 1,
+            buried=(*state.buried, group.queue[0]),
+            first=_put(state.first, event, 0) if event >= 0 else state.first,
+        )
+        return _with_group(state, where, group._replace(queue=group.queue[1:]))
+
+    def _people(self, state: State) -> Iterator[tuple[Move, State]]:
+        for index, act in enumerate(self.scenario.acts):
+            if state.acts >> index & 1 and act.after <= self.second[state.clock]:
+                move = self._try("act", index)
+                after = self._act(state._replace(acts=state.acts & ~(1 << index)), act)
+                if after is not None:
+                    yield move, after
+        for index, command in enumerate(state.buried):
+            move = self._try("redrive", index)
+            self._say(lambda command=command: f"{self.name(command)} is redriven")  # type: ignore[misc]
+            rest = (*state.buried[:index], *state.buried[index + 1 :])
+            if not state.groups[self._group(command)].node:
+                yield move, self._enqueue(state._replace(buried=rest), command)
+
+    def _act(self, state: State, act: Act) -> State | None:
+        """The state after a person's act; None where there is nothing to act on."""
+        if act.kind in ("lose", "reap"):
+            return self._lose(state) if act.kind == "lose" else self._reap(state, act.device)
+        if act.kind in ("disable", "enable", "remove"):
+            bit = 1 << self._user[self.keys[act.device][0]]
+            self._say(lambda: f"somebody will {act.kind} user {self.keys[act.device][0]}")
+            if act.kind == "remove":
+                return state._replace(removed=state.removed | bit, disabled=state.disabled | bit, meddled=True)
+            changed = state.disabled | bit if act.kind == "disable" else state.disabled & ~bit
+            return None if changed == state.disabled else state._replace(disabled=changed, meddled=True)
+        device = act.device
+        stands: Override | None = self.values[state.rows[device]]
+        reading = self.reading(state.rows[device])
+        owed = state.owed
+        match act.kind:
+            case "put":
+                row = self.number(act.override)
+                owed = _put(owed, device, row)
+            case "delete":
+                row = 0
+                owed = _put(owed, device, 0)
+            case "flip":
+                if stands is None or not isinstance(reading, Tag):
+                    return None
+                row = self.number(replace(stands, effect="ALLOW"))
+            case _:
+                if stands is None or not isinstance(reading, Tag):
+                    return None
+                edited = tag.write(replace(reading, until=at(act.until)))
+                row = self.number(replace(stands, description=edited))
+        if row == state.rows[device]:
+            return None
+        self._say(lambda: f"a person makes it {self.row(row)} on {self.keys[device][1]}")
+        return self._touch(state._replace(rows=_put(state.rows, device, row), owed=owed, meddled=True), device, TOUCHED)
+
+    def _touch(self, state: State, device: int, mark: int) -> State:
+        """Mark every process and pending write that looked before this happened."""
+
+        def marked(group: Group) -> Group:
+            looked = group.node and (mark == FORGOTTEN or device in self.nodes[group.node].looked)
+            return group._replace(marks=group.marks | mark) if looked else group
+
+        return state._replace(
+            groups=tuple(marked(group) for group in state.groups),
+            frozen=tuple(marked(group) for group in state.frozen),
+            late=tuple(
+                late._replace(marks=late.marks | mark) if mark == FORGOTTEN or late.call[1] == device else late
+                for late in state.late
+            ),
+        )
+
+    def _lose(self, state: State) -> State:
+        """The ledger is empty from now on. Certain is only what the standing tags say."""
+        self._say(lambda: "the ledger is lost")
+        readings = [self.reading(row) for row in state.rows]
+        shown = {self._by_claim[tag.id] for tag in readings if isinstance(tag, Tag) and tag.id in self._by_claim}
+        state = self._touch(state, 0, FORGOTTEN)
+        return state._replace(
+            items=(0,) * len(state.items),
+            users=(0,) * len(state.users),
+            news=(0,) * len(self.keys),
+            names=0,
+            swept=False,
+            outcomes=(0,) * len(state.outcomes),
+            sure=sum(1 << index for index in shown),
+            lost=True,
+        )
+
+    def _reap(self, state: State, device: int) -> State | None:
+        """What a time to live would do to a device on which nothing is live, if there were one."""
+        item = state.items[device]
+        if "no-ttl" not in self.switches.off or not item or self.values[item].live(self.now(state)):
+            return None
+        self._say(lambda: f"the item of {self.keys[device][1]} outlives its time to live")
+        return state._replace(items=_put(state.items, device, 0))
+
+    # Sweeps
+
+    def _start_sweep(self, state: State, run: str = "") -> State:
+        run = run or f"run-{self.scenario.runs - state.runs + 1}"
+        self._say(lambda: f"sweep {run} starts")
+        node = self._start(0, run, state.clock)
+        state = state._replace(runs=max(state.runs - 1, 0), sweeps=(*state.sweeps, node.number))
+        if node.call is not None and node.call[0] in self.scenario.pauses:
+            return state
+        return self._go_on(state, len(state.sweeps) - 1, None)
+
+    def _go_on(self, state: State, index: int, answer: int | None) -> State:
+        """A sweep makes its call and goes on to the next one to pause before."""
+        node = self.nodes[state.sweeps[index]]
+        while True:
+            if answer is None:
+                state, answer = self._perform(state, node, 0, -1, "answered")
+            elif self.lines is not None:
+                self._say(lambda: "a page can't be had")
+            node = self.follow(node, answer)
+            answer = None
+            if node.error is not None:
+                raise ViolationError(f"the sweep raised {node.error!r}")
+            if node.call is None or node.call[0] in self.scenario.pauses:
+                after = () if node.call is None else (node.number,)
+                return state._replace(sweeps=(*state.sweeps[:index], *after, *state.sweeps[index + 1 :]))
+
+    # Calls
+
+    def _perform(self, state: State, node: Node, marks: int, where: int, how: str) -> tuple[State, int]:
+        """Make the process's call: the state after it, and the number of the answer."""
+        call = node.call
+        assert call is not None, "a process that ended makes no call"
+        if call[0] not in _QUIET:
+            self._say(lambda: f"{self._told(call)}{'' if how == 'answered' else f': the answer is {how}'}")
+        if how == "lost, and done late" or how == "lost, and nothing was done":
+            if how == "lost, and done late":
+                state = state._replace(late=(*state.late, Late(where, call, marks)))
+            return state, self._unanswered
+        match call[0]:
+            case "get":
+                return state, self._sight(state, call[1])
+            case "open":
+                return self._open(state, call[1])
+            case "user":
+                return state, state.users[call[1]] or self.number(_NO_USER)
+            case "save":
+                if how == "sent twice":
+                    state = state._replace(late=(*state.late, Late(where, call, marks)))
+                return self._save(state, call)
+            case "put" | "delete":
+                if call[0] == "put" and state.disabled >> self._user[self.keys[call[1]][0]] & 1:
+                    return state, self._refusal(state, call[1])
+                state = self._write(state, call[1], call[2], marks)
+                return state, 0 if how == "answered" else self._unanswered
+            case "outcome":
+                return self._record_outcome(state, call[1], call[2])
+            case "announce":
+                return self._announce(state, call[1], call[2]), 0
+            case "send":
+                return self._send(state, node, call[1]), 0
+            case "page":
+                return state, self._page(state, call[1])
+            case "records":
+                return state, self._records(state, call[1])
+            case "last sweep":
+                return state, self.number(self.now(state)) if state.swept else 0
+            case "save sweep":
+                return state._replace(swept=True), 0
+            case _:
+                return self._perform_for_user(state, call)
+
+    def _perform_for_user(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
+        match call[0]:
+            case "save user":
+                _, user, record, read = call
+                stands = state.users[user]
+                if (self.values[stands].version if stands else 0) != read and "version" not in self.switches.off:
+                    return state, self.number(Failure(TransientError, "the user was changed in the ledger"))
+                return state._replace(users=_put(state.users, user, record)), 0
+            case "devices of":
+                known = [
+                    device
+                    for index, (user, device) in enumerate(self.keys)
+                    if self._user[user] == call[1] and state.items[index]
+                ]
+                return state, self.number(tuple(known))
+            case "saw":
+                return self._in_inventory(state, call[1], known=True), 0
+            case "enroll" | "retire":
+                kind, device, happened = call
+                if happened < state.news[device]:
+                    return state, self.number((kind, False))
+                state = state._replace(news=_put(state.news, device, happened))
+                return self._in_inventory(state, device, known=kind == "enroll"), self.number((kind, True))
+            case "look up":
+                user = call[1].partition("@")[0]
+                if user not in self._user or state.removed >> self._user[user] & 1:
+                    return state, self.number(Failure(UnknownUserError, f"WorkMail knows no user {call[1]}"))
+                return state, self.number(User(user, frozenset({call[1], user})))
+            case "remember":
+                return state._replace(names=state.names | 1 << self._user[call[1]]), 0
+            case "recall":
+                user = call[1].partition("@")[0]
+                return state, self.number(user) if state.names >> self._user[user] & 1 else 0
+        raise AssertionError(f"the world has no answer to {call}")
+
+    def _in_inventory(self, state: State, device: int, *, known: bool) -> State:
+        """The state with an item of the device, which is marked as known for certain, or stays as it is."""
+        item: DeviceRecord = self.values[state.items[device]] or DeviceRecord()
+        changed = self.number(replace(item, known=item.known or known))
+        return _but(state, _ITEMS, _put(state.items, device, changed))
+
+    @property
+    def _unanswered(self) -> int:
+        return self.number(Failure(UnansweredError, "WorkMail did not answer"))
+
+    def _refusal(self, state: State, device: int) -> int:
+        gone = state.removed >> self._user[self.keys[device][0]] & 1
+        return self.number(Failure(UnknownUserError if gone else RefusedError, "the user is disabled or deleted"))
+
+    def now(self, state: State) -> datetime:
+        return at(self.second[state.clock])
+
+    def _sight(self, state: State, device: int) -> int:
+        key = state.rows[device], state.clock
+        known = self._sights.get(key)
+        if known is None:
+            date = self.now(state) + timedelta(seconds=self.scenario.skew)
+            known = self._sights[key] = self.number(Sight(self.values[state.rows[device]], date))
+        return known
+
+    def _open(self, state: State, device: int) -> tuple[State, int]:
+        item = state.items[device]
+        if item:
+            return state, item
+        item = self.number(DeviceRecord())
+        return state._replace(items=_put(state.items, device, item)), item
+
+    def _save(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
+        _, device, saved, read = call
+        item = state.items[device]
+        if (self.values[item].version if item else 0) != read and "version" not in self.switches.off:
+            return state, self.number(Failure(TransientError, "the device was changed in the ledger"))
+        record: DeviceRecord = self.values[saved]
+        edits = {(where, claim): until for where, claim, until in state.edits}
+        for claim in record.claims:
+            index = self._by_claim.get(claim.id)
+            known = self.events[index].claim if index is not None else None
+            edited = known is not None and known.until != claim.until
+            if claim.until in self.edited_to and (edited or (device, claim.id) in edits):
+                edits[device, claim.id] = self.number(claim.until)
+        first = state.first
+        if record.last is not None:
+            event = self._by_id.get(record.last.command, -1)
+            if event >= 0 and not first[event]:
+                first = _put(first, event, self.number(record.last.outcome.result))
+        return state._replace(
+            items=_put(state.items, device, saved),
+            edits=tuple(sorted((*key, until) for key, until in edits.items())),
+            first=first,
+        ), 0
+
+    def _page(self, state: State, page: int) -> int:
+        size = self.scenario.page_size
+        stands = [index for index, row in enumerate(state.rows) if row]
+        rows = tuple(
+            ListedOverride(*self.keys[index], self.values[state.rows[index]])
+            for index in stands
+            if index // size == page
+        )
+        date = self.now(state) + timedelta(seconds=self.scenario.skew)
+        return self.number((rows, date, (page + 1) * size < len(self.keys)))
+
+    def _records(self, state: State, kind: str) -> int:
+        if kind == "user":
+            found = zip(self.users, state.users, strict=True)
+            return self.number(tuple((user, self.values[item]) for user, item in found if item))
+        devices = zip(self.keys, state.items, strict=True)
+        return self.number(tuple((key, self.values[item]) for key, item in devices if item))
+
+    def _send(self, state: State, node: Node, commands: tuple[int, ...]) -> State:
+        for number in commands:
+            command: Command = self.values[number]
+            if node.unsure and isinstance(command, Expire):
+                raise ViolationError("a sweep whose listing failed asks to let a device back in")
+            copy = self._copy_of(number)
+            if copy in state.sent and self.scenario.deduplicates:
+                self._say(lambda number=number: f"the queue drops {self.name(number)}, a copy")  # type: ignore[misc]
+                continue
+            state = self._enqueue(state, number)._replace(sent=tuple(sorted({*state.sent, copy})))
+        return state
+
+    # Outcomes
+
+    def _record_outcome(self, state: State, event: int, told: int) -> tuple[State, int]:
+        if event < 0:
+            return state, told
+        recorded = state.outcomes[event]
+        if recorded and "first-outcome" not in self.switches.off:
+            return state, recorded
+        if recorded and recorded != told:
+            raise ViolationError(f"{self.events[event].name} has two outcomes: {self._results(recorded, told)}")
+        self._truthful(state, event, self.values[told].result)
+        return state._replace(outcomes=_put(state.outcomes, event, told)), told
+
+    def _results(self, *told: int) -> str:
+        return " and ".join(self.values[number].result for number in told)
+
+    def _truthful(self, state: State, event: int, result: str) -> None:
+        """The outcome is the one that was first decided, and says what stands.
+
+        The latter not where a person, or a user's lock or release, may have changed it since the decision.
+        """
+        first: str | None = self.values[state.first[event]]
+        if first is not None and not state.lost and result not in (first, "failed"):
+            name = self.events[event].name
+            raise ViolationError(f"{name} was decided as {first}, the outcome that is recorded says {result}")
+        device = self.events[event].device
+        if state.meddled or state.lost or self._users_lock:
+            return
+        stands: Override | None = self.values[state.rows[device]]
+        denied = stands is not None and stands.effect == "DENY"
+        over = result == "already-locked" and not self.live(state, device, state.sure, ~0, {})
+        if result in _SAYS_DENIED and not denied and not over:
+            raise ViolationError(f"the outcome says {result}, and what stands is {self.row(state.rows[device])}")
+        if result == "released" and denied and isinstance(self.reading(state.rows[device]), Tag):
+            raise ViolationError(f"the outcome says released, and what stands is {self.row(state.rows[device])}")
+
+    def _announce(self, state: State, event: int, told: int) -> State:
+        if event < 0:
+            return state
+        if state.outcomes[event] != told:
+            raise ViolationError(f"announced is {self.values[told].result}, which is not what was recorded")
+        return state._replace(announced=state.announced | 1 << event)
+
+    # WorkMail, and what the invariants say of every change to it
+
+    def reading(self, row: int) -> tag.Reading | None:
+        """What a row's description says to us; None where nothing stands."""
+        if row not in self._readings:
+            stands = self.values[row]
+            self._readings[row] = stands.read(OWNER) if isinstance(stands, Override) else None
+        return self._readings[row]
+
+    def _write(self, state: State, device: int, new: int, marks: int) -> State:
+        """Our own write takes effect: put ``new``, or delete where it is 0."""
+        old = state.rows[device]
+        ours = isinstance(self.reading(new), Tag)
+        self._never_lets_in(state, device, new, marks)
+        if ours:
+            self._is_recorded(state, device, new, marks)
+        if marks & TOUCHED:
+            return state._replace(
+                rows=_put(state.rows, device, new), owed=_put(state.owed, device, self.any_row), blind=True
+            )
+        owed = self._owed_after(state, device, old, new, marks)
+        self._honours_edit(state, device, old, marks)
+        return state._replace(rows=_put(state.rows, device, new), owed=_put(state.owed, device, owed))
+
+    def _never_lets_in(self, state: State, device: int, new: int, marks: int) -> None:
+        stands: Override | None = self.values[new]
+        if stands is not None and stands.effect == "DENY":
+            return
+        if self.scenario.guarded:
+            raise ViolationError(f"{self.keys[device][1]} is let back in, against a guard")
+        item = state.items[device]
+        live = self.values[item].live(self.now(state)) if item and not marks & FORGOTTEN else ()
+        if live:
+            raise ViolationError(
+                f"{self.keys[device][1]} is let back in while {self._claim(live[0].id)} is live in the ledger"
+            )
+
+    def _is_recorded(self, state: State, device: int, new: int, marks: int) -> None:
+        shown = self.reading(new)
+        assert isinstance(shown, Tag), "only our own tags are to be recorded"
+        if marks & FORGOTTEN:
+            return
+        item, user = state.items[device], state.users[self._user[self.keys[device][0]]]
+        claims = (*(self.values[item].claims if item else ()), *(self.values[user].claims if user else ()))
+        if shown.id not in {claim.id for claim in claims}:
+            raise ViolationError(f"{self._claim(shown.id)} is put on {self.keys[device][1]}, unknown to the ledger")
+
+    def _owed_after(self, state: State, device: int, old: int, new: int, marks: int) -> int:
+        """What is owed to the row after our change; ViolationError if it was not ours to change."""
+        owed = state.owed[device]
+        reading = self.reading(old)
+        stands: Override | None = self.values[old]
+        over = isinstance(reading, HandWritten) and reading.until <= self.now(state)
+        where = self.keys[device][1]
+        if isinstance(self.reading(new), Tag):
+            if stands is None or isinstance(reading, Tag):
+                return owed if stands is not None else 0
+            if stands.effect == "DENY":
+                if not over:
+                    raise ViolationError(f"{self.row(old)} on {where} is not ours, and is overwritten")
+                return 0
+            item = state.items[device]
+            if not marks & FORGOTTEN and (not item or self.values[item].prior != stands):
+                raise ViolationError(f"{self.row(old)} on {where} is covered before the ledger has it")
+            return old
+        if stands is None:
+            return owed
+        if not isinstance(reading, Tag) and not over:
+            raise ViolationError(f"{self.row(old)} on {where} is not ours, and becomes {self.row(new)}")
+        if over and not isinstance(reading, Tag):
+            return new
+        if owed == self.any_row or (state.lost and new == self.lost_row):
+            return new
+        if new not in (owed, self.due(state, device)):
+            raise ViolationError(f"{self.row(new)} comes back on {where}, owed is {self.row(self.due(state, device))}")
+        return new
+
+    def due(self, state: State, device: int) -> int:
+        """What is to stand when no lock does: what is owed, unless it has run out by its own words."""
+        reading = self.reading(state.owed[device])
+        return 0 if isinstance(reading, HandWritten) and reading.until <= self.now(state) else state.owed[device]
+
+    def _honours_edit(self, state: State, device: int, old: int, marks: int) -> None:
+        shown = self.reading(old)
+        if not isinstance(shown, Tag) or marks & FORGOTTEN:
+            return
+        item = state.items[device]
+        known = self.values[item].claim(shown.id) if item else None
+        if known is not None and known.until != shown.until:
+            said = f"until {second_of(shown.until)} that a person set for {self._claim(shown.id)}"
+            raise ViolationError(f"{said} is overwritten before it is honoured")
+
+    # At rest
+
+    def at_rest(self, state: State) -> bool:
+        """Whether nothing is going on and nothing is on its way."""
+        return not (state.late or state.sweeps or state.frozen) and not any(
+            group.node or group.queue for group in state.groups
+        )
+
+    def check_at_rest(self, state: State) -> None:
+        """Hold a state at rest against the invariants, as it is and after at most two sweeps."""
+        for index, event in enumerate(self.events):
+            known = state.sure >> index & 1
+            if known and not event.copy_of and not state.lost:
+                if not state.outcomes[index]:
+                    raise ViolationError(f"{event.name} has no recorded outcome")
+                if not state.announced >> index & 1:
+                    raise ViolationError(f"the outcome of {event.name} was never announced")
+        if not state.meddled and not state.lost and not state.buried:
+            for device in range(len(self.keys)):
+                self._check_locked(state, state, device, self._untils(state, device), swept=False)
+        settled = self.settle(state)
+        for device in range(len(self.keys)):
+            untils = self._untils(state, device)
+            self._check_locked(state, settled, device, untils, swept=True)
+            self._check_unlocked(state, settled, device, untils)
+
+    def settle(self, state: State) -> State:
+        """The state after two undisturbed sweeps; ViolationError if a third one still finds something to do."""
+        key = state._replace(
+            pending=0,
+            acts=0,
+            faults=0,
+            runs=0,
+            outcomes=self._nothing,
+            first=self._nothing,
+            announced=0,
+            sure=0,
+            meddled=True,
+            blind=False,
+            buried=(),
+            edits=(),
+        )
+        known = self._settled.get(key)
+        if known is None:
+            known = key
+            for number in range(3 if state.lost else 2):
+                known = self._whole_sweep(known, f"settle-{number + 1}")
+            if not self.scenario.guarded and not known.disabled:
+                again = self._start_sweep(known, "settle-4")
+                again = self.drain_sweeps(again)
+                if any(group.queue for group in again.groups):
+                    raise ViolationError("after two sweeps a third one still finds something to do")
+            self._settled[key] = known
+        return known
+
+    def _whole_sweep(self, state: State, run: str) -> State:
+        return self.drain(self.drain_sweeps(self._start_sweep(state, run)))
+
+    def drain_sweeps(self, state: State) -> State:
+        """Run the sweeps under way to their ends."""
+        while state.sweeps:
+            state = self._go_on(state, 0, None)
+        return state
+
+    def drain(self, state: State) -> State:
+        """Let everything that goes on by itself go on to its end, without faults."""
+        while True:
+            for _, after in self._work(state):
+                state = after
+                break
+            else:
+                return state
+
+    def _untils(self, state: State, device: int) -> dict[str, datetime]:
+        """The ``until`` of each claim that a person changed: as the ledger took it over, or as it stands now."""
+        untils = {claim: self.values[number] for where, claim, number in state.edits if where == device}
+        shown = self.reading(state.rows[device])
+        if isinstance(shown, Tag) and shown.until in self.edited_to:
+            untils[shown.id] = shown.until
+        return untils
+
+    def live(
+        self, state: State, device: int, locks: int, releases: int, untils: dict[str, datetime]
+    ) -> tuple[Claim, ...]:
+        """The claims on a device that live now, going by the events themselves; the one to be shown first.
+
+        ``locks`` and ``releases`` say which events count. A user's lock counts for the devices that the ledger knows.
+        """
+        arrived = ((1 << len(self.events)) - 1) & ~state.pending
+        known = bool(state.items[device])
+        key = device, state.clock, arrived & locks, arrived & releases, known, tuple(sorted(untils.items()))
+        if key not in self._claims:
+            self._claims[key] = self._live(device, self.now(state), arrived & locks, arrived & releases, known, untils)
+        found: tuple[Claim, ...] = self._claims[key]
+        return found
+
+    def _live(
+        self, device: int, now: datetime, locks: int, releases: int, known: bool, untils: dict[str, datetime]
+    ) -> tuple[Claim, ...]:
+        user = self._user[self.keys[device][0]]
+        claims: list[Claim] = []
+        released: dict[Scope, datetime] = {}
+        for index, event in enumerate(self.events):
+            about_it = event.device == device if event.device >= 0 else event.user == user
+            if about_it and event.releases and releases >> index & 1:
+                released[event.releases] = max(released.get(event.releases, START), at(event.at))
+            claim = event.claim
+            if about_it and claim and not event.copy_of and locks >> index & 1 and (event.device >= 0 or known):
+                claims.append(replace(claim, until=untils.get(claim.id, claim.until)))
+        live = [claim for claim in claims if claim.until > now and claim.at >= released.get(claim.scope, claim.at)]
+        return tuple(sorted(live, key=lambda claim: (claim.until, claim.at, claim.id), reverse=True))
+
+    def _check_locked(
+        self, before: State, state: State, device: int, untils: dict[str, datetime], *, swept: bool
+    ) -> None:
+        """What certainly is locked is denied, with the tag that is wanted, or by somebody else."""
+        must = self.live(before, device, before.sure, ~0, untils)
+        if not must or before.disabled:
+            return
+        row = state.rows[device]
+        stands: Override | None = self.values[row]
+        where = f"{'after two sweeps' if swept else 'before any sweep'} {self._claim(must[0].id)} on {self.keys[device][1]} is live"
+        if stands is None or stands.effect != "DENY":
+            raise ViolationError(f"{where}, and what stands is {self.row(row)}")
+        shown = self.reading(row)
+        if not isinstance(shown, Tag):
+            owed = self.due(state, device) if swept else state.owed[device]
+            if owed not in (row, self.any_row):
+                raise ViolationError(f"{where}, and {self.row(row)} is none that a person put there")
+            return
+        may = self.live(before, device, ~0, before.sure, untils)
+        exact = (shown.id, shown.until) == (must[0].id, must[0].until)
+        if not exact and (may == must or shown.until < must[0].until):
+            raise ViolationError(f"{where}, and what stands is {self.row(row)}")
+
+    def _check_unlocked(self, before: State, state: State, device: int, untils: dict[str, datetime]) -> None:
+        """Where certainly nothing is locked, what is owed stands, to the byte."""
+        if self.scenario.guarded or before.disabled or self.live(before, device, ~0, before.sure, untils):
+            return
+        row, due = state.rows[device], self.due(before, device)
+        if isinstance(self.reading(row), Tag):
+            raise ViolationError(
+                f"after two sweeps {self.row(row)} stands on {self.keys[device][1]}, and nothing is live"
+            )
+        if row != due and due != self.any_row and not (before.lost and row == self.lost_row):
+            raise ViolationError(
+                f"after two sweeps {self.row(row)} stands on {self.keys[device][1]}, owed is {self.row(due)}"
+            )
+
+    # In words
+
+    def name(self, command: int) -> str:
+        """A command as histories call it."""
+        value: Command = self.values[command]
+        event = self._by_id.get(command_id(value))
+        kind = type(value).__name__
+        sent = f"{kind}({value.cause.event_id}, {value.target.device})"
+        return self.events[event].name if event is not None else sent
+
+    def _claim(self, claim: str) -> str:
+        event = self._by_claim.get(claim)
+        return self.events[event].name if event is not None else f"lock {claim}"
+
+    def row(self, row: int) -> str:
+        """An override as histories show it."""
+        stands = self.values[row]
+        if not isinstance(stands, Override):
+            return "nothing" if stands is None else str(stands)
+        shown = self.reading(row)
+        if isinstance(shown, Tag):
+            return f"{stands.effect} [{self._claim(shown.id)} until {second_of(shown.until)} was={shown.was}]"
+        return f"{stands.effect} {stands.description!r}"
+
+    def _told(self, call: tuple[Any, ...]) -> str:
+        """A call in words."""
+        match call:
+            case ("get", device):
+                return f"reads what stands on {self.keys[device][1]}"
+            case ("put", device, row):
+                return f"puts {self.row(row)} on {self.keys[device][1]}"
+            case ("delete", device, _):
+                return f"deletes what stands on {self.keys[device][1]}"
+            case ("save", device, record, read):
+                saved: DeviceRecord = self.values[record]
+                claims = ", ".join(f"{self._claim(claim.id)} until {second_of(claim.until)}" for claim in saved.claims)
+                prior = f", prior {self.row(self.number(saved.prior))}" if saved.prior else ""
+                return f"saves version {read + 1} of {self.keys[device][1]}: {claims or 'no claims'}{prior}"
+            case ("open", device):
+                return f"opens the item of {self.keys[device][1]}"
+            case ("send", commands):
+                return f"sends {', '.join(self.name(command) for command in commands) or 'nothing'}"
+            case ("outcome" | "announce" as kind, _, told):
+                return f"{'records' if kind == 'outcome' else 'announces'} {self.values[told].result}"
+            case ("user" | "save user" | "devices of" as kind, user, *_):
+                doing = {"user": "reads the item", "save user": "writes the item", "devices of": "lists the devices"}
+                return f"{doing[kind]} of user {self.users[user]}"
+            case ("enroll" | "retire" as kind, device, _):
+                return f"{kind}s {self.keys[device][1]} in the inventory"
+            case _:
+                return " ".join(str(part) for part in call)
+
+
+def _queue_name(kind: str, command: Command) -> str:
+    """The group or deduplication ID as the queue's gateway takes it (``breaks`` replaces them there)."""
+    name: str = getattr(command_queue, kind)(command)
+    return name
+
+
+def _put(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
+    return (*values[:index], value, *values[index + 1 :])
+
+
+def _with_group(state: State, where: int, group: Group) -> State:
+    return _but(state, _GROUPS, _put(state.groups, where, group))
+
+
+def _but(state: State, index: int, value: Any) -> State:
+    """``state`` but for one field; quicker than ``_replace``, which matters here."""
+    return State._make((*state[:index], value, *state[index + 1 :]))
+
+
+def _verb(node: Node) -> str:
+    assert node.call is not None, "a process that ended makes no call"
+    return str(node.call[0])
+
+
+_GROUPS, _CLOCK, _PENDING, _ITEMS, _ROWS = (
+    State._fields.index(name) for name in ("groups", "clock", "pending", "items", "rows")
+)
+_NO_USER = UserRecord()
+_CAUSE = Cause("", "", "", START, START)
+_CHANGING = frozenset(
+    {
+        "open",
+        "save",
+        "put",
+        "delete",
+        "save user",
+        "enroll",
+        "retire",
+        "saw",
+        "remember",
+        "send",
+        "outcome",
+        "announce",
+    }
+)
+_QUIET = frozenset({"look up", "remember", "recall", "last sweep", "save sweep"})
+_SAYS_DENIED = frozenset({"locked", "extended", "already-locked", "already-denied", "still-locked", "renewed"})
