@@ -74,6 +74,8 @@ def start(state: Path, python: Path = SERVER_PYTHON, patience: float = 30) -> Se
     """
     if is_running(state):
         raise ServerError(f"a server of {state} runs already")
+    if not python.exists():
+        raise ServerError(f"there is no {python}: `make install` makes it")
     certificate.make(state)
     make_root_credentials(state / "root.json")
     log = state / "server.log"
