@@ -13,8 +13,8 @@ from device_lockout import bus, command_queue, ledger, settings, sweep, workmail
 
 LIST_ATTEMPTS = 5
 """Of one page, with botocore's own backoff; the sweep has the time, and a failed page fails the run."""
-TIME_TO_FINISH = timedelta(seconds=60)
-"""Kept back for planning and enqueueing when the list is whole."""
+TIME_TO_FINISH = timedelta(seconds=120)
+"""Kept back when a page is asked for: its attempts may take a minute, planning and enqueueing the other."""
 
 logger = Logger()
 metrics = Metrics()
@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         pause=lambda: time.sleep(1),
     )
     report = sweep.run(this, parties(), settings.load())
-    for item in (*report.plan.removals, *report.plan.reasserts):
+    for item in (*report.plan.removals, *report.plan.reasserts, *report.plan.left):
         logger.info("planned", run=this.id, item=sweep.row(item))
     guard = report.refused.guard if report.refused else None
     logger.info(

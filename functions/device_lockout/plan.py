@@ -5,9 +5,9 @@ The writer decides again on a fresh read: a plan can ask for too much, never do 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from device_lockout.override import ListedOverride, Override
@@ -26,17 +26,19 @@ Key = tuple[str, str]
 class Item:
     """One row of a plan: what is to happen to a device's override, and why, in words.
 
-    ``over`` is when the reason to act arose; ``stands`` is the override as listed; ``failed`` says that WorkMail
-    refused the last try; ``tampered`` that somebody undid a lock that is wanted.
+    ``over`` is when the reason to act arose; ``stands`` is the override as listed, ``ours`` if its tag is ours;
+    ``failed`` is when WorkMail refused the last try, None if it did not; ``tampered`` says that somebody undid a lock
+    that is wanted.
     """
 
-    action: Literal["expire", "reassert"]
+    action: Literal["expire", "reassert", "leave"]
     user_id: str
     device: str
     stands: Override | None
     over: datetime
     because: str
-    failed: bool = False
+    ours: bool = False
+    failed: datetime | None = None
     tampered: bool = False
 
 
@@ -44,7 +46,7 @@ class Item:
 class Refusal:
     """A guard's word that nothing may be let back in, and why."""
 
-    guard: Literal["first-run", "gap", "list", "clock", "time", "max-removals", "max-removals-percent"]
+    guard: Literal["first-run", "gap", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"]
     because: str
 
 
@@ -52,23 +54,38 @@ class Refusal:
 class Plan:
     """What a sweep would do, and what it saw: a count for each kind of override.
 
-    Oldest first; what WorkMail refused the last time comes last, so that it never keeps others from their turn.
+    Oldest first; what WorkMail refused the last time comes last, the longest untried of it first, so that it keeps
+    nobody from a turn. ``left`` is what a person should look at; ``repeated`` a row that was listed twice.
     """
 
     removals: tuple[Item, ...]
     reasserts: tuple[Item, ...]
     seen: Mapping[str, int]
+    left: tuple[Item, ...] = ()
+    repeated: Item | None = None
 
     def refusal(self, max_removals: int, max_removals_percent: int) -> Refusal | None:
-        """Why so many may not be let back in at once, or None."""
-        removals, ours = len(self.removals), self.seen["ours"]
-        if removals > max_removals:
-            because = f"{removals} overrides would be let go: expected at most {max_removals} in one plan"
+        """Why so many may not be let back in at once, or None.
+
+        What WorkMail refused the last time does not count: it may stay for good, and would keep all others in.
+        """
+        if self.repeated is not None:
+            because = f"WorkMail listed device {self.repeated.device} of {self.repeated.user_id} twice"
+            return Refusal("list", because)
+        removals = [item for item in self.removals if not item.failed]
+        if len(removals) > max_removals:
+            because = f"{len(removals)} overrides would be let go: expected at most {max_removals} in one plan"
             return Refusal("max-removals", because)
-        if removals >= PERCENT_COUNTS_FROM and removals * 100 > max_removals_percent * max(ours, 1):
-            because = f"{removals} overrides would be let go, of {ours} that are ours"
+        ended, ours = sum(item.ours for item in removals), self.seen["ours"]
+        if ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
+            because = f"{ended} overrides would be let go, of {ours} that are ours"
             return Refusal("max-removals-percent", f"{because}: expected at most {max_removals_percent} percent")
         return None
+
+    def turn(self, max_removals: int) -> tuple[Item, ...]:
+        """The removals of one run: of what WorkMail refused the last time, no more than the cap has room for."""
+        fresh = sum(not item.failed for item in self.removals)
+        return self.removals[: max(fresh, max_removals)]
 
 
 def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord], now: datetime, owner: str) -> Plan:
@@ -76,53 +93,74 @@ def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord],
 
     ``listing`` is read once, as it comes; ``records`` are the devices that the ledger wants something for.
     """
-    removals: list[Item] = []
-    reasserts: list[Item] = []
+    items: dict[str, list[Item]] = {"expire": [], "reassert": [], "leave": []}
     seen = Counter({"ours": 0, "hand-written": 0, "broken": 0, "foreign": 0})
-    listed_keys: set[Key] = set()
+    noted: set[Key] = set()
+    repeated: Item | None = None
     for listed in listing:
         key = (listed.user_id, listed.device)
         reading = listed.override.read(owner)
-        seen[_kind(reading)] += 1
-        if key in records:
-            listed_keys.add(key)
+        kind = _kind(reading)
+        seen[kind] += 1
+        if key not in records and kind == "foreign":
+            continue
         item = _judge(listed, reading, records.get(key, DeviceRecord()), now, owner)
+        if key in noted:
+            repeated = repeated or Item("leave", *key, listed.override, now, "it was listed twice")
+            continue
+        noted.add(key)
         if item is not None:
-            (removals if item.action == "expire" else reasserts).append(item)
-    for key in records.keys() - listed_keys:
+            items[item.action].append(item)
+    for key in records.keys() - noted:
         item = _missing(key, records[key], now, owner)
         if item is not None:
-            reasserts.append(item)
-    return Plan(_in_order(removals), _in_order(reasserts), seen)
+            items["reassert"].append(item)
+    removals, reasserts, left = (_in_order(items[action]) for action in ("expire", "reassert", "leave"))
+    return Plan(removals, reasserts, seen, left, repeated)
 
 
 def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
-    """What happens to one override that stands; None to leave it alone."""
-    stands, failed = listed.override, record.failed
+    """What happens to one override that stands; None where it is as it should be."""
+    stands, ours = listed.override, isinstance(reading, Tag)
 
-    def item(action: Literal["expire", "reassert"], over: datetime, because: str, tampered: bool = False) -> Item:
-        return Item(action, listed.user_id, listed.device, stands, over, because, failed, tampered)
+    def item(
+        action: Literal["expire", "reassert", "leave"], over: datetime, because: str, tampered: bool = False
+    ) -> Item:
+        return Item(action, listed.user_id, listed.device, stands, over, because, ours, _failed(record), tampered)
 
     if isinstance(reading, HandWritten) and reading.until <= now:
         return item("expire", reading.until, f"a person asked for its removal after {write_time(reading.until)}")
     adopted = record.adopt(reading) if isinstance(reading, Tag) else record
     wanted = adopted.wanted(now)
-    if wanted is None:
-        if not isinstance(reading, Tag):
-            return None
+    if isinstance(reading, Tag):
+        if wanted is not None:
+            return _shown(item, reading, stands, record, wanted, owner)
         if reading.until <= now:
             return item("expire", reading.until, f"its time was over at {write_time(reading.until)}")
         return item("expire", reading.at, "the lock that it shows was released")
-    if isinstance(reading, Tag):
-        if record.claim(reading.id) is None:
-            return item("reassert", reading.at, "the ledger does not know this lock of ours")
-        if stands.effect == "DENY" and reading == tag_of(wanted, owner, reading.was):
-            return None
-        because = f"it does not show the lock ({wanted.why}) that is wanted"
-        return item("reassert", wanted.at, because, tampered=stands.effect == "ALLOW")
-    if stands.effect == "ALLOW":
+    if wanted is not None and stands.effect == "ALLOW":
         because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
         return item("reassert", wanted.at, because, tampered=record.stood(owner))
+    if isinstance(reading, Broken):
+        return item("leave", now, f"its tag can't be read: {reading.fault}")
+    if wanted is not None:
+        return item("leave", wanted.at, f"a lock ({wanted.why}) is wanted, and a DENY that is not ours stands")
+    return None
+
+
+def _shown(
+    item: Callable[..., Item], reading: Tag, stands: Override, record: DeviceRecord, wanted: Claim, owner: str
+) -> Item | None:
+    """What happens to an override of ours while a lock is wanted."""
+    known = record.claim(reading.id)
+    if known is None:
+        return item("reassert", reading.at, "the ledger does not know this lock of ours")
+    if stands.effect != "DENY" or reading != tag_of(wanted, owner, reading.was):
+        because = f"it does not show the lock ({wanted.why}) that is wanted"
+        return item("reassert", wanted.at, because, tampered=stands.effect == "ALLOW")
+    if known.until != reading.until:
+        because = f"a person changed its end from {write_time(known.until)} to {write_time(reading.until)}"
+        return item("reassert", wanted.at, because)
     return None
 
 
@@ -132,7 +170,13 @@ def _missing(key: Key, record: DeviceRecord, now: datetime, owner: str) -> Item 
     if wanted is None:
         return None
     because = f"a lock ({wanted.why}) until {write_time(wanted.until)} is wanted and nothing stands"
-    return Item("reassert", *key, None, wanted.at, because, record.failed, tampered=record.stood(owner))
+    tampered = record.stood(owner)
+    return Item("reassert", *key, None, wanted.at, because, failed=_failed(record), tampered=tampered)
+
+
+def _failed(record: DeviceRecord) -> datetime | None:
+    """When WorkMail refused to write for the device, if that is how the last try ended."""
+    return record.last.decided_at if record.last is not None and record.failed else None
 
 
 def _kind(reading: Reading) -> str:
@@ -148,7 +192,8 @@ def _kind(reading: Reading) -> str:
 
 
 def _in_order(items: list[Item]) -> tuple[Item, ...]:
-    return tuple(sorted(items, key=lambda item: (item.failed, item.over, item.user_id, item.device)))
+    never = datetime.min.replace(tzinfo=UTC)
+    return tuple(sorted(items, key=lambda item: (item.failed or never, item.over, item.user_id, item.device)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +208,10 @@ class Due:
     device: str
     claim: Claim
     because: str
+
+    @property
+    def key(self) -> Key:
+        return self.user_id, self.device
 
 
 def warnings(records: Mapping[Key, DeviceRecord], reasons: Mapping[str, Reason], now: datetime) -> Iterator[Due]:

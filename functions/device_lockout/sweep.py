@@ -4,19 +4,18 @@ Guards stop removals only, never the putting back of a lock: whoever is unsure l
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Any, Protocol
 
 from device_lockout import instant
 from device_lockout.command import Cause, Command, Expire, Reassert, Target
-from device_lockout.errors import LockoutError
+from device_lockout.errors import LockoutError, RefusedError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import ListedOverride
 from device_lockout.parties import BusParty, QueueParty
-from device_lockout.plan import Due, Item, Plan, Refusal, plan, warnings
+from device_lockout.plan import Due, Item, Key, Plan, Refusal, plan, warnings
 from device_lockout.record import DeviceRecord
 from device_lockout.settings import Settings
 from device_lockout.tag import write_time
@@ -90,24 +89,27 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
     listing = _listing(this, parties.workmail, settings.limits.clock_skew, failure)
     planned = plan(listing, records, this.now, settings.owner)
 
-    completed = not failure
+    completed = not failure and planned.repeated is None
     refused = failure[0] if failure else planned.refusal(policy.max_removals, policy.max_removals_percent)
-    refused = refused or _gap(last, this.now, policy.every * policy.report_only_after_missed)
+    if policy.mode == "apply":
+        refused = refused or _gap(last, this.now, policy.every * policy.report_only_after_missed)
     # Where the list is not whole, what it lacks may well stand.
     reasserts = planned.reasserts if completed else tuple(item for item in planned.reasserts if item.stands)
     enqueued = 0
     if policy.mode == "apply":
         if policy.on_tampering == "alert":
-            _alert([item for item in reasserts if item.tampered], this, parties)
+            _alert(_still_so([item for item in reasserts if item.tampered], records, this, parties), this, parties)
             reasserts = tuple(item for item in reasserts if not item.tampered)
-        enqueued = parties.queue.send([_command(item, this) for item in reasserts[: policy.max_reasserts]])
-        if refused is None:
-            enqueued += _enqueue_in_portions(planned.removals, this, parties.queue, policy.portion)
-    _warn(warnings(records, settings.reasons, this.now), this, parties)
-    if completed:
-        parties.ledger.save_sweep(this.organization, this.now)
+        due = reasserts[: policy.max_reasserts] + (planned.turn(policy.max_removals) if refused is None else ())
+        enqueued = _enqueue_in_portions(due, this, parties.queue, policy.portion)
     report = Report(planned, refused, completed, enqueued)
-    parties.bus.announce("Sweep Completed" if refused is None else "Sweep Refused", _told(report, this, policy.mode))
+    _announce(report, last, this, parties, policy.mode)
+    # Whatever comes from here on may fail: what only a report may precede, a removal after a gap, was reported.
+    if policy.mode == "apply":
+        if completed:
+            parties.ledger.save_sweep(this.organization, this.now)
+        undone = {(item.user_id, item.device) for item in planned.reasserts}
+        _warn((due for due in warnings(records, settings.reasons, this.now) if due.key not in undone), this, parties)
     return report
 
 
@@ -116,6 +118,7 @@ def _listing(
 ) -> Iterator[ListedOverride]:
     """Everything that stands, page by page. What is wrong with the list ends up in ``failure``, and ends the list."""
     pages = workmail.pages(this.organization)
+    first_rows: set[tuple[str, str]] = set()
     while True:
         if not this.enough_time():
             failure.append(Refusal("time", "the run's time ended before the list did"))
@@ -123,6 +126,9 @@ def _listing(
         try:
             rows, date = next(pages)
         except StopIteration:
+            return
+        except RefusedError as error:
+            failure.append(Refusal("organization", str(error)))
             return
         except LockoutError as error:
             failure.append(Refusal("list", str(error)))
@@ -132,6 +138,12 @@ def _listing(
             because = f"our clock says {instant.write(ours)}, WorkMail's {instant.write(date)}"
             failure.append(Refusal("clock", because))
             return
+        if rows:
+            first = (rows[0].user_id, rows[0].device)
+            if first in first_rows:
+                failure.append(Refusal("list", f"WorkMail listed the page from device {first[1]} of {first[0]} twice"))
+                return
+            first_rows.add(first)
         yield from rows
 
 
@@ -145,17 +157,17 @@ def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | 
 
 
 def _enqueue_in_portions(items: Sequence[Item], this: Run, queue: QueueParty, portion: int) -> int:
-    """Enqueue removals so that no more than a portion waits at a time: a fresh lock never waits behind a sweep.
+    """Enqueue so that no more than a portion waits at a time: a fresh lock never waits behind a sweep.
 
-    What the run's time does not suffice for is left to the next run.
+    What the run's time does not suffice for is left to the next run; the first portion always goes.
     """
-    enqueued = 0
-    for batch in batched(items, portion, strict=False):
-        while enqueued and queue.waiting():
-            if not this.enough_time():
-                return enqueued
+    enqueued = queue.send([_command(item, this) for item in items[:portion]])
+    while enqueued < len(items) and this.enough_time():
+        room = portion - queue.waiting()
+        if room <= 0:
             this.pause()
-        enqueued += queue.send([_command(item, this) for item in batch])
+            continue
+        enqueued += queue.send([_command(item, this) for item in items[enqueued : enqueued + room]])
     return enqueued
 
 
@@ -169,7 +181,18 @@ def _command(item: Item, this: Run) -> Command:
     return Reassert(cause, target)
 
 
-def _alert(items: Sequence[Item], this: Run, parties: Parties) -> None:
+def _still_so(
+    items: Sequence[Item], records: Mapping[Key, DeviceRecord], this: Run, parties: Parties
+) -> Iterator[Item]:
+    """Those of ``items`` whose lock is wanted as it was when the list began: one that ended since was not undone."""
+    if items:
+        by_now = parties.ledger.records(this.organization)
+        for item in items:
+            if by_now.get((item.user_id, item.device)) == records.get((item.user_id, item.device)):
+                yield item
+
+
+def _alert(items: Iterable[Item], this: Run, parties: Parties) -> None:
     """Tell of locks that somebody undid, once for each state that they were found in."""
     for item in items:
         found = "" if item.stands is None else f"{item.stands.effect} {item.stands.description}"
@@ -185,8 +208,10 @@ def _alert(items: Sequence[Item], this: Run, parties: Parties) -> None:
 
 
 def _warn(due: Iterator[Due], this: Run, parties: Parties) -> None:
-    """Tell of locks that end soon or are held for long, once for each warning period."""
+    """Tell of locks that end soon or are held for long, once for each warning period, while there is time."""
     for warning in due:
+        if not this.enough_time():
+            return
         message = f"Device {warning.device} of {warning.user_id} {warning.because}."
         _tell_once(warning.id, "Expiry Due Soon", warning.user_id, warning.device, message, this, parties)
 
@@ -211,22 +236,38 @@ def _tell_once(
     parties.ledger.record_outcome(event_id, event_id, {"detailType": detail_type, "detail": detail}, this.now)
 
 
-def _told(report: Report, this: Run, mode: str) -> dict[str, Any]:
-    """The detail of the event that announces a run: counts, and the first rows of the plan."""
-    rows = [*report.plan.removals, *report.plan.reasserts]
+def _announce(report: Report, last: datetime | None, this: Run, parties: Parties, mode: str) -> None:
+    """Tell how the run went. A run that can't be completed pages people once, until one is completed again."""
     refused = report.refused
+    page = refused is not None and (refused.guard != "first-run" or report.plan.seen["ours"] > 0)
+    once = ""
+    if refused is not None and not report.completed:
+        since = instant.write(last) if last else "ever"
+        once = hashlib.sha256(f"{this.organization} {refused.guard} since {since}".encode()).hexdigest()
+        page = not parties.ledger.told(once, once)
+    kind = "Sweep Completed" if refused is None else "Sweep Refused"
+    told = _told(report, this, mode, page)
+    parties.bus.announce(kind, told)
+    if once and page and mode == "apply":
+        parties.ledger.record_outcome(once, once, {"detailType": kind, "detail": told}, this.now)
+
+
+def _told(report: Report, this: Run, mode: str, page: bool) -> dict[str, Any]:
+    """The detail of the event that announces a run: counts, and the first rows of the plan."""
+    rows = [*report.plan.removals, *report.plan.reasserts, *report.plan.left]
     return {
         "id": hashlib.sha256(f"{this.id} {this.organization}".encode()).hexdigest(),
         "runId": this.id,
         "organizationId": this.organization,
         "mode": mode,
         "completed": report.completed,
-        "guard": refused.guard if refused else None,
-        "page": refused is not None and refused.guard != "first-run",
-        "message": _message(report, this),
+        "guard": report.refused.guard if report.refused else None,
+        "page": page,
+        "message": _message(report, this, mode),
         "seen": dict(report.plan.seen),
         "removals": len(report.plan.removals),
         "reasserts": len(report.plan.reasserts),
+        "left": len(report.plan.left),
         "enqueued": report.enqueued,
         "first": [row(item) for item in rows[:SHOWN_ROWS]],
         "times": {"started": instant.write(this.now), "done": instant.write(this.clock())},
@@ -244,10 +285,15 @@ def row(item: Item) -> dict[str, str]:
     }
 
 
-def _message(report: Report, this: Run) -> str:
+def _message(report: Report, this: Run, mode: str) -> str:
     if report.refused is not None:
         return f"The sweep of {this.organization} let nothing back in: {report.refused.because}."
+    seen, asked = sum(report.plan.seen.values()), len(report.plan.removals) + len(report.plan.reasserts)
+    if mode == "report":
+        rest = "; it only reports"
+    else:
+        rest = f"; {asked - report.enqueued} of them not in this run" if report.enqueued < asked else ""
     return (
-        f"The sweep of {this.organization} saw {sum(report.plan.seen.values())} overrides:"
-        f" {len(report.plan.removals)} to expire, {len(report.plan.reasserts)} to put back."
+        f"The sweep of {this.organization} saw {seen} overrides:"
+        f" {len(report.plan.removals)} to expire, {len(report.plan.reasserts)} to put back{rest}."
     )
