@@ -151,15 +151,7 @@ class WorkMail:
                 ),
                 f"list the overrides of {organization}",
             )
-            yield (
-                [
-                    ListedOverride(
-                        row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description"))
-                    )
-                    for row in answer.get("Overrides", [])
-                ],
-                _date(answer),
-            )
+            yield [_listed(row) for row in answer.get("Overrides", [])], _date(answer)
             token = answer.get("NextToken")
             if not token:
                 return
@@ -167,6 +159,13 @@ class WorkMail:
                 raise TransientError(f"list the overrides of {organization}: WorkMail repeated a page token")
             seen.add(token)
             more = {"NextToken": token}
+
+
+def _listed(row: Any) -> ListedOverride:
+    """One row of a listing; TransientError for one that no version of WorkMail that we know could have written."""
+    if not {"UserId", "DeviceId", "Effect"} <= row.keys() or row["Effect"] not in ("ALLOW", "DENY"):
+        raise TransientError(f"WorkMail listed {row!r}: expected UserId, DeviceId, and Effect ALLOW or DENY")
+    return ListedOverride(row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description")))
 
 
 class _NothingStandsError(LockoutError):
@@ -217,6 +216,8 @@ def _user(user_id: str, *names: str | None) -> User:
 
 
 def _date(answer: Any) -> datetime:
-    """The answer's HTTP ``Date``; the oldest time there is, where it is missing, so that clocks can't seem to agree."""
-    text = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(text).astimezone(UTC) if text else datetime.min.replace(tzinfo=UTC)
+    """The answer's HTTP ``Date``; the oldest time there is, where it can't be read, so that clocks can't seem to agree."""
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)
