@@ -27,7 +27,7 @@ from device_lockout.command import (
     command_id,
 )
 from device_lockout.decision import Decision, Delete, Put, decide, must_be_recorded
-from device_lockout.errors import RefusedError, RejectedError, UnknownUserError
+from device_lockout.errors import RejectedError, UnknownUserError
 from device_lockout.outcome import DETAIL_TYPES, SOURCE, Outcome
 from device_lockout.override import Override
 from device_lockout.parties import Parties
@@ -151,7 +151,7 @@ def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outco
                 parties.workmail.put(organization, user_id, device, override)
             case Delete():
                 parties.workmail.delete(organization, user_id, device)
-    except (RefusedError, UnknownUserError) as error:
+    except RejectedError as error:
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, parties, user_id, record, saved, str(error), now)
     return decision.outcome
