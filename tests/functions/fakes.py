@@ -233,7 +233,7 @@ class FakeLedger:
             self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
             self.retired.discard(key)
             for name in names:
-                had = self.inventory.setdefault(name, {})
+                had = self.inventory.setdefault(replace(name, value=name.value.casefold()), {})
                 had.update({other: True for other in had if other[0] == user_id})
                 had[key] = False
             return True
@@ -261,7 +261,9 @@ class FakeLedger:
         self.wire.pass_on("ledger.saw", call)
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
-        had = self.wire.pass_on("ledger.devices_named", lambda: self.inventory.get(name, {}))
+        had = self.wire.pass_on(
+            "ledger.devices_named", lambda: self.inventory.get(replace(name, value=name.value.casefold()), {})
+        )
         return [NamedDevice(user_id, device, former) for (user_id, device), former in sorted(had.items())]
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
@@ -365,16 +367,17 @@ class World:
 
     def deliver(self, command: Command, now: datetime) -> Outcome:
         """``command`` delivered until it succeeds, each time a minute later, and whatever it sent on as well."""
+        outcome, now = self._through(command, now)
+        while self.queue.sent:
+            _, now = self._through(self.queue.sent.pop(0), now)
+        return outcome
+
+    def _through(self, command: Command, now: datetime) -> tuple[Outcome, datetime]:
         while True:
             try:
-                outcome = self.carry_out(command, now)
+                return self.carry_out(command, now), now
             except (Killed, TransientError, UnansweredError):
                 now += timedelta(minutes=1)
-            else:
-                break
-        while self.queue.sent:
-            self.deliver(self.queue.sent.pop(0), now)
-        return outcome
 
     def plan(self, now: datetime) -> sweep.Report:
         """One run of the sweep; what it asks for is left in the queue."""

@@ -1,0 +1,382 @@
+"""Commands that name a user, a serial number or an asset tag, and the inventory that they are looked up in."""
+
+import json
+import random
+import threading
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pytest
+
+from device_lockout import report, settings
+from device_lockout.command import DeviceName as Name
+from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.errors import TransientError, UnansweredError
+from device_lockout.override import Override
+from device_lockout.record import Claim, Scope
+from device_lockout.tag import HOLD
+from tests.functions.fakes import (
+    BOB,
+    CONFIGURED,
+    ORGANIZATION,
+    START,
+    Call,
+    Killed,
+    Wire,
+    World,
+    at,
+    cause,
+    killed_after,
+    killed_before,
+)
+
+USER = Target(ORGANIZATION, "bob@example.com")
+
+
+def device(number: int) -> str:
+    return f"android{number:04}"
+
+
+def lock(event_id: str, when: datetime, target: Target = USER, why: str = "compromised", force: bool = False) -> Lock:
+    scope: Scope = "device" if target.device or target.names else "user"
+    return Lock(cause(event_id, when), target, Claim(claim_id(event_id), scope, why, when, HOLD), force)
+
+
+def restored(event_id: str, when: datetime) -> Release:
+    return Release(cause(event_id, when), USER, "user")
+
+
+def enrolled(number: int, when: datetime = START, *names: Name, user: str = "bob") -> Enroll:
+    return Enroll(cause(f"enrolled-{number}-{when}", when), Target(ORGANIZATION, user, device(number), names))
+
+
+def retired(number: int, when: datetime) -> Retire:
+    return Retire(cause(f"retired-{number}", when), Target(ORGANIZATION, "bob", device(number)))
+
+
+def denied(world: World) -> set[str]:
+    return {name for (_, name), override in world.workmail.overrides.items() if override.effect == "DENY"}
+
+
+def results(world: World, event_id: str) -> list[str]:
+    return sorted(told["result"] for told in world.told(event_id))
+
+
+# A user
+
+
+def test_a_user_with_a_thousand_devices_three_of_them_lost_is_locked_and_restored() -> None:
+    world = World()
+    allowed = Override("ALLOW", "as it was")
+    for number in range(1000):
+        world.deliver(enrolled(number), at(0))
+        if number % 10 == 0:
+            world.workmail.overrides[BOB, device(number)] = allowed
+    before = dict(world.workmail.overrides)
+    lost = {device(number) for number in (10, 500, 999)}
+    for name in sorted(lost):
+        world.deliver(lock(f"lost-{name}", at(5), Target(ORGANIZATION, "bob", name), "lost"), at(6))
+
+    world.deliver(lock("compromised", at(10)), at(11))
+    assert denied(world) == {device(number) for number in range(1000)}
+    told = world.told("compromised")
+    assert len(told) == 1 + 1000
+    (summary,) = (each for each in told if not each["deviceId"])
+    assert (summary["result"], summary["devices"], summary["page"]) == ("locked", 1000, False)
+
+    world.deliver(restored("restored", at(20)), at(21))
+    assert denied(world) == lost
+    assert {key: each for key, each in world.workmail.overrides.items() if key[1] not in lost} == {
+        key: each for key, each in before.items() if key[1] not in lost
+    }
+    assert results(world, "restored").count("still-locked") == 3
+    assert results(world, "restored").count("released") == 997 + 1
+    assert world.sweep(at(30)).plan.removals == ()
+
+
+def test_the_lock_of_a_user_without_known_devices_pages_and_holds_for_devices_to_come() -> None:
+    world = World()
+    world.deliver(lock("compromised", at(10)), at(11))
+    (told,) = world.told("compromised")
+    assert (told["result"], told["page"]) == ("rejected", True)
+    assert "no device of this user is known" in told["message"]
+    world.deliver(enrolled(1, at(20)), at(21))
+    assert denied(world) == {device(1)}
+
+
+def test_a_device_enrolled_after_the_user_was_restored_is_left_open() -> None:
+    world = World()
+    world.deliver(lock("compromised", at(10)), at(11))
+    world.deliver(restored("restored", at(20)), at(21))
+    world.deliver(enrolled(1, at(30)), at(31))
+    assert denied(world) == set()
+
+
+def test_a_release_that_overtakes_its_lock_leaves_every_device_open() -> None:
+    world = World()
+    world.deliver(enrolled(1), at(0))
+    world.deliver(restored("restored", at(20)), at(21))
+    world.deliver(lock("compromised", at(10)), at(22))
+    assert denied(world) == set()
+    assert results(world, "compromised") == ["superseded"]
+
+
+def test_a_users_lock_covers_a_retired_device_too_as_the_sweep_would() -> None:
+    world = World()
+    world.deliver(enrolled(1), at(0))
+    world.deliver(retired(1, at(1)), at(1))
+    world.deliver(lock("compromised", at(10)), at(11))
+    assert denied(world) == {device(1)}
+    assert world.sweep(at(20)).plan.reasserts == ()
+    world.deliver(restored("restored", at(30)), at(31))
+    assert denied(world) == set()
+
+
+def test_a_copy_of_a_users_lock_goes_on_where_the_first_was_cut_off() -> None:
+    world = World()
+    for number in range(25):
+        world.deliver(enrolled(number), at(0))
+    world.wire.faults[len(world.wire.calls) + 5] = killed_before
+    world.deliver(lock("compromised", at(10)), at(11))
+    assert len(denied(world)) == 25
+
+
+def test_a_user_who_is_exempt_is_locked_only_by_force() -> None:
+    world = World(known=settings.parse({**CONFIGURED, "exempt_users": ["BOB"]}))
+    world.deliver(enrolled(1), at(0))
+    for target in (USER, Target(ORGANIZATION, "bob@example.com", device(1)), Target(ORGANIZATION, BOB, device(1))):
+        event = f"refused-{target.user}-{target.device}"
+        world.deliver(lock(event, at(10), target), at(11))
+        (told,) = world.told(event)
+        assert (told["result"], told["page"]) == ("rejected", True)
+        assert "is exempt" in told["message"]
+    assert denied(world) == set()
+    world.deliver(lock("forced", at(12), force=True), at(13))
+    assert denied(world) == {device(1)}
+
+
+class Turns(Wire):
+    """A wire on which several callers take turns, call by call, as the dice say."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__()
+        self.dice = dice
+        self.racing: dict[int, threading.Semaphore] = {}
+        self.arrived = threading.Semaphore(0)
+
+    def pass_on(self, name: str, call: Call) -> Any:
+        gate = self.racing.get(threading.get_ident())
+        if gate is not None:
+            self.arrived.release()
+            gate.acquire()
+        return super().pass_on(name, call)
+
+    def race(self, *runners: Any) -> list[Any]:
+        """Run all, one call of one of them at a time; those whose delivery failed are returned, to be repeated."""
+        failed: list[Any] = []
+        alive: dict[int, threading.Semaphore] = {}
+
+        def run(runner: Any) -> None:
+            me = threading.get_ident()
+            gate = self.racing[me] = alive[me] = threading.Semaphore(0)
+            self.arrived.release()
+            gate.acquire()
+            try:
+                runner()
+            except (Killed, TransientError, UnansweredError):
+                failed.append(runner)
+            del self.racing[me], alive[me]
+            self.arrived.release()
+
+        threads = [threading.Thread(target=run, args=(runner,)) for runner in runners]
+        for thread in threads:
+            thread.start()
+            self.arrived.acquire()
+        while alive:
+            self.dice.choice(list(alive.values())).release()
+            self.arrived.acquire()
+        for thread in threads:
+            thread.join()
+        return failed
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["undisturbed", "killed"])
+def test_a_device_enrolled_while_its_user_is_locked_is_never_left_open(crashes: bool) -> None:
+    both_orders = set()
+    for seed in range(1000):
+        dice = random.Random(seed)
+        world = World()
+        turns = world.wire = world.workmail.wire = world.ledger.wire = world.queue.wire = world.bus.wire = Turns(dice)
+        if crashes:
+            turns.faults[dice.randrange(12)] = dice.choice([killed_before, killed_after])
+        asked = [lock("compromised", at(10)), enrolled(1, at(10))]
+        again = turns.race(*(partial(world.carry_out, command, at(11)) for command in asked))
+        for runner in again:
+            runner()
+        both_orders.add(turns.calls.index("ledger.save_user") < turns.calls.index("ledger.enroll"))
+        while world.queue.sent:
+            world.deliver(world.queue.sent.pop(0), at(12))
+        assert denied(world) == {device(1)}, seed
+    assert both_orders == {True, False}
+
+
+# A name
+
+
+def asset_report(world: World, event_id: str, when: datetime, kind: str = "Device Lost", **detail: str) -> Any:
+    event = {
+        "id": event_id,
+        "source": "helpdesk",
+        "detail-type": kind,
+        "time": when.isoformat(),
+        "detail": {"assetTag": "PHONE-17", **detail},
+    }
+    return report.read(json.dumps(event), event_id, when, world.settings)
+
+
+def test_a_report_by_asset_tag_is_rejected_and_told_until_the_device_is_enrolled() -> None:
+    world = World()
+    world.deliver(asset_report(world, "first", at(10)), at(11))
+    (told,) = world.told("first")
+    assert (told["result"], told["page"]) == ("rejected", True)
+    assert "no device with asset PHONE-17 is in the inventory" in told["message"]
+    assert ("Lockout Rejected", told) in world.bus.announced
+
+    world.deliver(enrolled(1, at(20), Name("asset", "phone-17")), at(21))
+    world.deliver(asset_report(world, "again", at(30)), at(31))
+    assert denied(world) == {device(1)}
+    (told,) = world.told("again")
+    assert (told["result"], told["verified"], told["deviceId"]) == ("locked", True, device(1))
+
+
+def test_a_release_by_name_goes_to_every_device_that_ever_had_it_a_lock_to_the_one_that_has() -> None:
+    world = World()
+    tag = Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(0), tag), at(0))
+    world.deliver(asset_report(world, "lost", at(10)), at(11))
+    world.deliver(enrolled(2, at(20), tag), at(21))
+    world.deliver(asset_report(world, "lost too", at(30)), at(31))
+    assert denied(world) == {device(1), device(2)}
+    world.deliver(asset_report(world, "found", at(40), "Device Recovered"), at(41))
+    assert denied(world) == set()
+
+
+def test_a_name_of_two_devices_is_rejected_unless_the_user_tells_which() -> None:
+    world = World()
+    carla = "ca51a000-0000-4000-8000-000000000000"
+    world.workmail.names |= {"carla": carla, carla: carla}
+    tag = Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(0), tag), at(0))
+    world.deliver(enrolled(2, at(0), tag, user="carla"), at(0))
+    world.deliver(asset_report(world, "which", at(10)), at(11))
+    (told,) = world.told("which")
+    assert "names 2 devices" in told["message"]
+    assert told["page"]
+    assert denied(world) == set()
+    world.deliver(asset_report(world, "hers", at(20), userId="carla"), at(21))
+    assert denied(world) == {device(2)}
+
+
+def test_a_device_of_two_users_is_locked_for_both() -> None:
+    world = World()
+    carla = "ca51a000-0000-4000-8000-000000000000"
+    world.workmail.names |= {"carla": carla, carla: carla}
+    tag = Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(0), tag), at(0))
+    world.deliver(enrolled(1, at(0), tag, user="carla"), at(0))
+    world.deliver(asset_report(world, "lost", at(10)), at(11))
+    assert set(world.workmail.overrides) == {(BOB, device(1)), (carla, device(1))}
+
+
+def test_old_news_of_the_inventory_does_not_undo_newer() -> None:
+    world = World()
+    tag = Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(10), tag), at(11))
+    world.deliver(retired(1, at(5)), at(12))
+    assert results(world, "retired-1") == ["superseded"]
+    world.deliver(asset_report(world, "lost", at(20)), at(21))
+    assert denied(world) == {device(1)}
+
+
+def test_a_retired_device_no_longer_answers_to_its_names_and_keeps_its_lock() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), Name("asset", "PHONE-17")), at(0))
+    world.deliver(asset_report(world, "lost", at(10)), at(11))
+    world.deliver(retired(1, at(20)), at(21))
+    assert denied(world) == {device(1)}
+    world.deliver(asset_report(world, "again", at(30)), at(31))
+    assert results(world, "again") == ["rejected"]
+
+
+def test_the_sweep_adds_devices_that_others_made_overrides_for_and_the_users_lock_finds_them() -> None:
+    world = World()
+    world.workmail.overrides[BOB, device(1)] = Override("ALLOW", "the boss's phone")
+    world.sweep(at(10))
+    assert world.ledger.devices[BOB, device(1)].known
+    world.deliver(lock("compromised", at(20)), at(21))
+    assert denied(world) == {device(1)}
+    (told,) = (each for each in world.told("compromised") if each["deviceId"])
+    assert told["verified"]
+
+
+def test_a_run_adds_a_bounded_number_of_devices_and_other_runs_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from device_lockout import sweep
+
+    monkeypatch.setattr(sweep, "INVENTORIED", 10)
+    world = World()
+    for number in range(25):
+        world.workmail.overrides[BOB, device(number)] = Override("ALLOW")
+    world.sweep(at(10))
+    assert len(world.ledger.devices) == 10
+    for run in range(20):
+        world.sweep(at(20 + run))
+    assert len(world.ledger.devices) == 25
+
+
+# Mapped sources
+
+
+def mapped(expressions: dict[str, str], event: dict[str, Any], action: str = "lock-user") -> Any:
+    source = {
+        "name": "other",
+        "may": ["lock"],
+        "mapping": {"action": action, "reason": "compromised", "expressions": expressions},
+    }
+    known = settings.parse({**CONFIGURED, "sources": [source]})
+    body = json.dumps({"mappedSource": "other", "event": {"id": "e", "source": "x", "detail-type": "y", **event}})
+    return report.read(body, "message", at(0), known)
+
+
+def test_a_mapped_event_becomes_the_command_that_its_source_asks_for() -> None:
+    command = mapped({"user": "detail.who", "time": "detail.at"}, {"detail": {"who": "bob", "at": 1795332540000}})
+    assert isinstance(command, Lock)
+    assert (command.target, command.claim.scope, command.claim.why) == (
+        Target(ORGANIZATION, "bob"),
+        "user",
+        "compromised",
+    )
+    assert command.cause.happened == at(-60)
+
+
+@pytest.mark.parametrize(
+    ("expression", "detail", "expected"),
+    [
+        ("detail.who", {}, "user = 'detail.who' found nothing: expected an e-mail address"),
+        ("detail.who", {"who": 7}, "user = 'detail.who' found 7: expected an e-mail address"),
+        ("detail.who", {"who": ["bob"]}, "user = 'detail.who' found [\"bob\"]: expected an e-mail address"),
+        ("detail.who", {"who": "b b"}, "user = 'detail.who' found \"b b\": expected an e-mail address"),
+        ("join('', detail.who)", {"who": [1]}, "user = \"join('', detail.who)\" can't be evaluated on this event: "),
+    ],
+)
+def test_what_a_mapping_does_not_find_is_a_rejection_that_names_the_expression(
+    expression: str, detail: dict[str, Any], expected: str
+) -> None:
+    command = mapped({"user": expression}, {"detail": detail})
+    assert expected in command.because
+
+
+def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
+    known = settings.parse(CONFIGURED)
+    body = json.dumps({"mappedSource": "helpdesk", "event": {"detail": {"userId": "bob"}}})
+    assert "source is missing" in getattr(report.read(body, "message", at(0), known), "because", "")
