@@ -192,12 +192,15 @@ class Ledger:
         return records
 
     def last_sweep(self, organization: str) -> datetime | None:
-        """When the organization's last sweep completed; None before the first."""
+        """When the organization's last sweep completed; None before the first that this very table saw.
+
+        A table restored from a backup has another name, so that the first sweep with it is one after a loss.
+        """
         item = self._get(organization, "sweep")
-        return instant.read(item["completed"]) if item else None
+        return instant.read(item["completed"]) if item.get("table") == self._table else None
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
-        self._put(organization, "sweep", {"completed": instant.write(completed)})
+        self._put(organization, "sweep", {"completed": instant.write(completed), "table": self._table})
 
     def _get(self, pk: str, sk: str) -> dict[str, Any]:
         answer = self._call("get_item", Key=_key(pk, sk), ConsistentRead=True)
