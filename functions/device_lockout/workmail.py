@@ -216,7 +216,7 @@ def _user(user_id: str, *names: str | None) -> User:
 
 
 def _date(answer: Any) -> datetime:
-    """The answer's HTTP ``Date``; the oldest time there is, where it can't be read, so that clocks can't seem to agree."""
+    """The answer's HTTP ``Date``; the oldest time there is, where it can't be read: clocks can't seem to agree then."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
     except (KeyError, ValueError):
