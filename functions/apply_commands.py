@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQS
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from device_lockout import bus, command, command_queue, ledger, settings, steps, workmail
-from device_lockout.errors import LockoutError, TransientError, UnansweredError
+from device_lockout.errors import LockoutError, NotTriedError, UnansweredError
 from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
@@ -50,7 +50,7 @@ def apply(record: SQSRecord, lambda_context: LambdaContext) -> None:
     if lambda_context.get_remaining_time_in_millis() < MOST_CALLS_TO_WORKMAIL * _milliseconds(
         settings.load().limits.workmail_timeout
     ):
-        raise TransientError("too little time is left to carry out another command")
+        raise NotTriedError("too little time is left to carry out another command")
     asked = command.load(record.body)
     outcome = steps.carry_out(asked, parties(), datetime.now(UTC))
     logger.info(
@@ -93,11 +93,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 def delay_after(error: BaseException | None, receives: int) -> timedelta:
     """When a command that failed for the ``receives``-th time comes back; all of its device's group waits with it.
 
-    An unanswered write may take effect until it has settled. Everything else doubles its delay from two seconds,
-    spread so that an outage does not end in a stampede.
+    An unanswered write may take effect until it has settled. What was not tried comes back at once: another device of
+    its batch was slow. Everything else doubles its delay from two seconds, spread so that an outage does not end in a
+    stampede.
     """
     if isinstance(error, UnansweredError):
         return settings.load().limits.settle
+    if isinstance(error, NotTriedError):
+        return timedelta(0)
     longest = min(LONGEST_DELAY.total_seconds(), 2.0**receives)
     return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311 (spread, not secrecy)
 

@@ -6,6 +6,7 @@ LockoutError
 │   ├── UnknownUserError   WorkMail knows no such user (any more)
 │   └── RefusedError       WorkMail will not change this override in the state its user or organization is in
 ├── TransientError         it did not happen: the same request may succeed later
+│   └── NotTriedError      it was not even begun: the same request may succeed at once
 └── UnansweredError        nobody knows whether it happened: wait until it can no longer take effect, then read again
 """
 
@@ -32,6 +33,10 @@ class RefusedError(RejectedError):
 
 class TransientError(LockoutError):
     """The call had no effect and may be repeated: throttled, unavailable, denied, or overtaken in the ledger."""
+
+
+class NotTriedError(TransientError):
+    """There was no time left to begin: whoever was slow, it was not this request."""
 
 
 class UnansweredError(LockoutError):
