@@ -151,6 +151,12 @@ def retire(name: str, happened: int, device: int = 0, *, device_id: str = "DEV1"
     )
 
 
+def by_mail(event: Event) -> Event:
+    """``event`` with its user named by mail address."""
+    target = replace(event.command.target, user=f"{event.command.target.user}@example.com")
+    return replace(event, command=replace(event.command, target=target))
+
+
 def copy(event: Event) -> Event:
     """A second copy of ``event``, which comes long after the first one."""
     return replace(event, name=f"{event.name} again", copy_of=event.name)
@@ -309,6 +315,15 @@ SMALL = (
         runs=1,
     ),
     Scenario(
+        "loss and tampering",
+        "the ledger is lost, swept up from the tags, and then a person deletes the lock",
+        (L1_30,),
+        (Act("lose"), Act("delete", after=11)),
+        before=("L1(30)",),
+        instants=(10, 11),
+        runs=1,
+    ),
+    Scenario(
         "end of life",
         "what a time to live would do: a copy of a report after its lock was released",
         (L1, R3, copy(L1)),
@@ -387,8 +402,6 @@ SMALL = (
         "a user locked and restored, with a phone that is lost as well",
         (enroll("E0", 0), lock_user("U1(hold)", 1, None), release_user("RU3", 3), lock("L2(15)", 2, 15)),
         before=("E0",),
-        instants=(10, 16),
-        runs=1,
         pauses=USER_CALLS,
     ),
     Scenario(
@@ -434,6 +447,13 @@ SMALL = (
         (L1_30,),
         (Act("disable"), Act("enable", after=11)),
         instants=(10, 11),
+        runs=1,
+    ),
+    Scenario(
+        "deleted",
+        "a user is deleted between a lock and its release, both by mail address",
+        (by_mail(L1), by_mail(R3)),
+        (Act("remove"),),
         runs=1,
     ),
 )

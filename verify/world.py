@@ -34,7 +34,7 @@ TOUCHED, FORGOTTEN = 1, 2
 
 
 class Group(NamedTuple):
-    """A message group: commands waiting, head first; the process that has the head, 0 for none; its marks;
+    """A message group: commands waiting, head first; the process that has the head, 0 for none, and its marks.
 
     ``held`` while the head is not to be seen before what is pending has settled.
     """
@@ -57,8 +57,8 @@ class State(NamedTuple):
     """Everything at one moment; the second half is what the invariants need to know of the past.
 
     ``first``: how each event's command was first decided; ``sure``: events that the ledger certainly knows;
-    ``owed``: what is to stand on each device when no lock does; ``edits``: (device, claim, until) that a person set and the
-    ledger took over.
+    ``owed``: what is to stand on each device when no lock does; ``edits``: (device, claim, until) that a person set and
+    the ledger took over.
     """
 
     clock: int
@@ -493,7 +493,7 @@ class World:
         return self._renumbered(state, where)
 
     def _renumbered(self, state: State, where: int) -> State:
-        """Versions start anew where no process holds one: what a version is does not matter, only whether it changed."""
+        """Versions start anew where no process holds one: all that matters of them is whether they changed."""
         if state.frozen or any(late.call[0] == "save" for late in state.late):
             return state
         items, users = state.items, state.users
@@ -628,8 +628,18 @@ class World:
                 row = self.number(replace(stands, description=edited))
         if row == state.rows[device]:
             return None
+        state = self._unless_adopted(state, device, row)
         self._say(lambda: f"a person makes it {self.row(row)} on {self.keys[device][1]}")
         return self._touch(state._replace(rows=_put(state.rows, device, row), owed=owed, meddled=True), device, TOUCHED)
+
+    def _unless_adopted(self, state: State, device: int, row: int) -> State:
+        """After a loss of the ledger a lock that only its tag knew of is gone with the tag."""
+        shown, item = self.reading(state.rows[device]), state.items[device]
+        if not state.lost or not isinstance(shown, Tag) or isinstance(self.reading(row), Tag):
+            return state
+        if shown.id in self._by_claim and (not item or self.values[item].claim(shown.id) is None):
+            return state._replace(sure=state.sure & ~(1 << self._by_claim[shown.id]))
+        return state
 
     def _touch(self, state: State, device: int, mark: int) -> State:
         """Mark every process and pending write that looked before this happened."""
@@ -707,10 +717,27 @@ class World:
         assert call is not None, "a process that ended makes no call"
         if call[0] not in _QUIET:
             self._say(lambda: f"{self._told(call)}{'' if how == 'answered' else f': the answer is {how}'}")
-        if how == "lost, and done late" or how == "lost, and nothing was done":
+        if how in ("lost, and done late", "lost, and nothing was done"):
             if how == "lost, and done late":
                 state = state._replace(late=(*state.late, Late(where, call, marks)))
             return state, self._unanswered
+        match call[0]:
+            case "get" | "open" | "user" | "save" | "put" | "delete":
+                return self._perform_on_device(state, call, marks, where, how)
+            case "outcome":
+                return self._record_outcome(state, call[1], call[2])
+            case "announce":
+                return self._announce(state, call[1], call[2]), 0
+            case "send":
+                return self._send(state, node, call[1]), 0
+            case "page" | "records" | "last sweep" | "save sweep":
+                return self._perform_for_sweep(state, call)
+            case _:
+                return self._perform_for_user(state, call)
+
+    def _perform_on_device(
+        self, state: State, call: tuple[Any, ...], marks: int, where: int, how: str
+    ) -> tuple[State, int]:
         match call[0]:
             case "get":
                 return state, self._sight(state, call[1])
@@ -722,27 +749,22 @@ class World:
                 if how == "sent twice":
                     state = state._replace(late=(*state.late, Late(where, call, marks)))
                 return self._save(state, call)
-            case "put" | "delete":
+            case _:
                 if call[0] == "put" and state.disabled >> self._user[self.keys[call[1]][0]] & 1:
                     return state, self._refusal(state, call[1])
                 state = self._write(state, call[1], call[2], marks)
                 return state, 0 if how == "answered" else self._unanswered
-            case "outcome":
-                return self._record_outcome(state, call[1], call[2])
-            case "announce":
-                return self._announce(state, call[1], call[2]), 0
-            case "send":
-                return self._send(state, node, call[1]), 0
+
+    def _perform_for_sweep(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
+        match call[0]:
             case "page":
                 return state, self._page(state, call[1])
             case "records":
                 return state, self._records(state, call[1])
             case "last sweep":
                 return state, self.number(self.now(state)) if state.swept else 0
-            case "save sweep":
-                return state._replace(swept=True), 0
             case _:
-                return self._perform_for_user(state, call)
+                return state._replace(swept=True), 0
 
     def _perform_for_user(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
         match call[0]:
@@ -887,7 +909,7 @@ class World:
         The latter not where a person, or a user's lock or release, may have changed it since the decision.
         """
         first: str | None = self.values[state.first[event]]
-        if first is not None and not state.lost and result not in (first, "failed"):
+        if first is not None and not state.lost and result not in (first, "failed") and not state.removed:
             name = self.events[event].name
             raise ViolationError(f"{name} was decided as {first}, the outcome that is recorded says {result}")
         device = self.events[event].device
@@ -914,7 +936,7 @@ class World:
         """What a row's description says to us; None where nothing stands."""
         if row not in self._readings:
             stands = self.values[row]
-            self._readings[row] = stands.read(OWNER) if isinstance(stands, Override) else None
+            self._readings[row] = tag.read(stands.description, OWNER) if isinstance(stands, Override) else None
         return self._readings[row]
 
     def _write(self, state: State, device: int, new: int, marks: int) -> State:
@@ -950,10 +972,14 @@ class World:
         assert isinstance(shown, Tag), "only our own tags are to be recorded"
         if marks & FORGOTTEN:
             return
+        if shown.id not in self._recorded(state, device):
+            raise ViolationError(f"{self._claim(shown.id)} is put on {self.keys[device][1]}, unknown to the ledger")
+
+    def _recorded(self, state: State, device: int) -> set[str]:
+        """The claims that the ledger has for a device."""
         item, user = state.items[device], state.users[self._user[self.keys[device][0]]]
         claims = (*(self.values[item].claims if item else ()), *(self.values[user].claims if user else ()))
-        if shown.id not in {claim.id for claim in claims}:
-            raise ViolationError(f"{self._claim(shown.id)} is put on {self.keys[device][1]}, unknown to the ledger")
+        return {claim.id for claim in claims}
 
     def _owed_after(self, state: State, device: int, old: int, new: int, marks: int) -> int:
         """What is owed to the row after our change; ViolationError if it was not ours to change."""
@@ -1025,6 +1051,7 @@ class World:
             untils = self._untils(state, device)
             self._check_locked(state, settled, device, untils, swept=True)
             self._check_unlocked(state, settled, device, untils)
+            self._check_known(settled, device)
 
     def settle(self, state: State) -> State:
         """The state after two undisturbed sweeps; ViolationError if a third one still finds something to do."""
@@ -1121,7 +1148,8 @@ class World:
             return
         row = state.rows[device]
         stands: Override | None = self.values[row]
-        where = f"{'after two sweeps' if swept else 'before any sweep'} {self._claim(must[0].id)} on {self.keys[device][1]} is live"
+        when = "after two sweeps" if swept else "before any sweep"
+        where = f"{when} {self._claim(must[0].id)} on {self.keys[device][1]} is live"
         if stands is None or stands.effect != "DENY":
             raise ViolationError(f"{where}, and what stands is {self.row(row)}")
         shown = self.reading(row)
@@ -1137,9 +1165,9 @@ class World:
 
     def _check_unlocked(self, before: State, state: State, device: int, untils: dict[str, datetime]) -> None:
         """Where certainly nothing is locked, what is owed stands, to the byte."""
-        if self.scenario.guarded or before.disabled or self.live(before, device, ~0, before.sure, untils):
-            return
         row, due = state.rows[device], self.due(before, device)
+        if self.scenario.guarded or (before.disabled and due) or self.live(before, device, ~0, before.sure, untils):
+            return
         if isinstance(self.reading(row), Tag):
             raise ViolationError(
                 f"after two sweeps {self.row(row)} stands on {self.keys[device][1]}, and nothing is live"
@@ -1148,6 +1176,12 @@ class World:
             raise ViolationError(
                 f"after two sweeps {self.row(row)} stands on {self.keys[device][1]}, owed is {self.row(due)}"
             )
+
+    def _check_known(self, state: State, device: int) -> None:
+        """What stands of ours is in the ledger, be it from its tag."""
+        shown = self.reading(state.rows[device])
+        if isinstance(shown, Tag) and not self.scenario.guarded and shown.id not in self._recorded(state, device):
+            raise ViolationError(f"after two sweeps the ledger knows nothing of {self.row(state.rows[device])}")
 
     # In words
 

@@ -1,0 +1,576 @@
+"""Guards switched off one at a time, from outside, to show that the search notices.
+
+Each function here replaces something in the real modules, wraps the parties, or takes a guard from the queue or the
+ledger; its docstring says which rule it switches off; ``scenarios`` are those in which it shows soonest.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import apply_commands
+
+from device_lockout import command_queue, decision, plan, steps, sweep
+from device_lockout.command import Command, DeviceCommand, Expire, Lock
+from device_lockout.decision import Decision, Delete, Put
+from device_lockout.errors import UnansweredError
+from device_lockout.outcome import SOURCE
+from device_lockout.override import Override
+from device_lockout.parties import Parties
+from device_lockout.record import Claim, DeviceRecord, Released, UserRecord, later
+from device_lockout.tag import Broken, HandWritten, Tag
+from verify.world import Switches
+
+Break = Callable[["Off"], None]
+
+
+@dataclass(slots=True)
+class Off:
+    """What a break switches off, until the end of the ``with`` statement of :func:`switched_off`."""
+
+    switches: Switches = field(default_factory=Switches)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def replace(self, where: Any, name: str, value: Any) -> Any:
+        """Put ``value`` in the place of ``where``'s ``name``; what was there."""
+        real = getattr(where, name)
+        self.stack.enter_context(patch.object(where, name, value))
+        return real
+
+    def around(self, where: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Put what ``make`` makes of ``where``'s ``name`` in its place."""
+        self.replace(where, name, make(getattr(where, name)))
+
+    def guard(self, name: str) -> None:
+        """Take a guard from the queue or the ledger."""
+        self.switches.off.add(name)
+
+    def parties(self, wrap: Callable[[Parties], Parties]) -> None:
+        """Let ``wrap`` stand between the steps and the parties."""
+        self.switches.wrap = wrap
+
+
+@contextmanager
+def switched_off(name: str) -> Iterator[Switches]:
+    """Everything with one guard switched off."""
+    off = Off()
+    with off.stack:
+        BREAKS[name].apply(off)
+        yield off.switches
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A guard by name, how it is switched off, and the scenarios in which that shows."""
+
+    name: str
+    apply: Break
+    scenarios: tuple[str, ...]
+
+    @property
+    def rule(self) -> str:
+        """The rule that is switched off, in one line."""
+        return (self.apply.__doc__ or "").strip().splitlines()[0]
+
+
+BREAKS: dict[str, Guard] = {}
+
+
+def guard(name: str, *scenarios: str) -> Callable[[Break], Break]:
+    """Enter a break under ``name``."""
+
+    def entered(apply: Break) -> Break:
+        BREAKS[name] = Guard(name, apply, scenarios)
+        return apply
+
+    return entered
+
+
+@dataclass(slots=True)
+class Between:
+    """A party with some of its methods replaced."""
+
+    party: Any
+    instead: dict[str, Callable[..., Any]]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.instead.get(name) or getattr(self.party, name)
+
+
+# What is wanted
+
+
+@guard("adopt", "edit", "longer edit")
+def adopt(off: Off) -> None:
+    """What our own tag says is taken over into the ledger."""
+    off.replace(DeviceRecord, "adopt", lambda self, _: self)
+
+
+@guard("tie", "tie")
+def tie(off: Off) -> None:
+    """Of a lock and a release at the same instant the lock wins."""
+
+    def stands(self: DeviceRecord, claim: Claim) -> bool:
+        released = self.released_at(claim.scope)
+        return released is None or claim.at > released
+
+    off.replace(DeviceRecord, "stands", stands)
+
+
+@guard("newest-release", "three")
+def newest_release(off: Off) -> None:
+    """The time of a release never goes back."""
+    off.replace(Released, "with_release", lambda self, scope, at: replace(self, **{scope: at}))
+
+
+@guard("set-of-claims", "shorter")
+def set_of_claims(off: Off) -> None:
+    """Locks are a set of claims, not one slot for the last that came."""
+    off.replace(DeviceRecord, "with_claim", lambda self, claim: replace(self, claims=(claim,)))
+
+
+@guard("older-lock-counts", "shorter")
+def older_lock_counts(off: Off) -> None:
+    """Only a newer release supersedes a lock; a newer lock does not."""
+
+    def around(real: Any) -> Any:
+        def recorded(command: DeviceCommand, before: DeviceRecord, *rest: Any) -> DeviceRecord:
+            newer = isinstance(command, Lock) and any(claim.at > command.claim.at for claim in before.claims)
+            after: DeviceRecord = before if newer else real(command, before, *rest)
+            return after
+
+        return recorded
+
+    off.around(decision, "_record", around)
+
+
+@guard("scopes", "recovered", "user")
+def scopes(off: Off) -> None:
+    """A release ends only locks of its own scope."""
+
+    def released_at(self: DeviceRecord, _: str) -> Any:
+        return later(later(self.released.device, self.released.user), self.user.released)
+
+    off.replace(DeviceRecord, "released_at", released_at)
+
+
+# What is written
+
+
+@guard("prior-first", "prior")
+def prior_first(off: Off) -> None:
+    """The ALLOW that a lock covers is in the ledger before it is covered."""
+
+    def wrap(parties: Parties) -> Parties:
+        kept: dict[str, Any] = {}
+
+        def save(organization: str, user_id: str, device: str, saved: DeviceRecord) -> None:
+            kept["saved"] = organization, user_id, device, replace(saved, version=saved.version + 1)
+            parties.ledger.save_device(organization, user_id, device, replace(saved, prior=None))
+
+        def put(*call: Any) -> None:
+            parties.workmail.put(*call)
+            parties.ledger.save_device(*kept["saved"])
+
+        return replace(
+            parties,
+            ledger=Between(parties.ledger, {"save_device": save}),
+            workmail=Between(parties.workmail, {"put": put}),
+        )
+
+    off.parties(wrap)
+
+
+@guard("was-from-tag", "loss")
+def was_from_tag(off: Off) -> None:
+    """What stood before a lock is what its tag says, whatever the ledger remembers."""
+    _reading_as(off, lambda reading, known: replace(reading, was="allow" if known.prior else "none"))
+
+
+def _reading_as(off: Off, read: Callable[[Tag, DeviceRecord], Tag]) -> None:
+    def around(real: Any) -> Any:
+        def write(command: Any, stands: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
+            return real(command, stands, read(reading, known) if isinstance(reading, Tag) else reading, known, *rest)
+
+        return write
+
+    off.around(decision, "_write", around)
+
+
+@guard("prior-verbatim", "prior")
+def prior_verbatim(off: Off) -> None:
+    """The ALLOW that comes back is the very one that was covered, description and all."""
+    off.replace(decision, "_give_back", lambda ours, *_: Delete() if ours.was == "none" else Put(Override("ALLOW")))
+
+
+@guard("hand-written-check", "hand-written")
+def hand_written_check(off: Off) -> None:
+    """Where a hand-written DENY runs out and a lock is live, ours takes its place."""
+
+    def around(real: Any) -> Any:
+        def write(command: Any, stands: Any, reading: Any, known: Any, wanted: Any, now: Any, owner: str) -> Any:
+            over = isinstance(command, Expire) and isinstance(reading, HandWritten) and reading.until <= now
+            if over and stands == command.planned:
+                return Delete(), known.prior
+            return real(command, stands, reading, known, wanted, now, owner)
+
+        return write
+
+    off.around(decision, "_write", around)
+
+
+@guard("foreign-deny", "denied")
+def foreign_deny(off: Off) -> None:
+    """A DENY that is not ours is left alone."""
+
+    def around(real: Any) -> Any:
+        def write(command: Any, stands: Any, reading: Any, known: Any, wanted: Any, *rest: Any) -> Any:
+            as_if = Override("ALLOW") if stands is not None and not isinstance(reading, Tag) else stands
+            return real(command, as_if, reading, known, wanted, *rest)
+
+        return write
+
+    off.around(decision, "_write", around)
+
+
+@guard("broken-tag", "broken")
+def broken_tag(off: Off) -> None:
+    """What carries our marker and can't be read is not ours to remove."""
+
+    def around(real: Any) -> Any:
+        def read(self: Override, owner: str) -> Any:
+            reading = real(self, owner)
+            return HandWritten(_LONG_AGO) if isinstance(reading, Broken) else reading
+
+        return read
+
+    off.around(Override, "read", around)
+
+
+# When it is decided
+
+
+@guard("stored-outcome", "order")
+def stored_outcome(off: Off) -> None:
+    """A redelivered command keeps the outcome that was decided first."""
+
+    def around(real: Any) -> Any:
+        def decide(command: Any, stands: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
+            decided: Decision = real(command, stands, replace(known, last=None), now, rules)
+            return decided
+
+        return decide
+
+    off.around(steps, "decide", around)
+
+
+@guard("decided-at", "shorter")
+def decided_at(off: Off) -> None:
+    """A redelivered command decides at the time at which it was decided first."""
+
+    def around(real: Any) -> Any:
+        def decide(command: Any, stands: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
+            last = replace(known.last, decided_at=now) if known.last else None
+            decided: Decision = real(command, stands, replace(known, last=last), now, rules)
+            return decided
+
+        return decide
+
+    off.around(steps, "decide", around)
+
+
+@guard("first-outcome", "order")
+def first_outcome(off: Off) -> None:
+    """The outcome that was recorded first is the one that is announced again."""
+    off.guard("first-outcome")
+
+
+@guard("expire-without-release-time", "expiry")
+def expire_without_release_time(off: Off) -> None:
+    """An expiry is no release: it ends nothing but what is over."""
+
+    def around(real: Any) -> Any:
+        def recorded(command: DeviceCommand, before: DeviceRecord, now: Any) -> DeviceRecord:
+            if isinstance(command, Expire):
+                return replace(before, released=before.released.with_release("device", now))
+            after: DeviceRecord = real(command, before, now)
+            return after
+
+        return recorded
+
+    off.around(decision, "_record", around)
+
+
+@guard("reassert", "tampered")
+def reassert(off: Off) -> None:
+    """What somebody undid is put back by the sweep."""
+
+    def around(real: Any) -> Any:
+        def planned(*arguments: Any) -> Any:
+            return replace(real(*arguments), reasserts=())
+
+        return planned
+
+    off.around(sweep, "plan", around)
+
+
+@guard("fresh-read", "expiry", "tampered")
+def fresh_read(off: Off) -> None:
+    """An expiry decides on what stands now, not on what the sweep saw."""
+
+    def around(real: Any) -> Any:
+        def decide(command: Any, stands: Any, *rest: Any) -> Decision:
+            decided: Decision = real(command, command.planned if isinstance(command, Expire) else stands, *rest)
+            return decided
+
+        return decide
+
+    off.around(steps, "decide", around)
+
+
+# In which order
+
+
+@guard("ledger-first", "order")
+def ledger_first(off: Off) -> None:
+    """The ledger knows of a lock before WorkMail has it."""
+
+    def wrap(parties: Parties) -> Parties:
+        waiting: list[Any] = []
+
+        def write(name: str) -> Callable[..., None]:
+            def written(*call: Any) -> None:
+                getattr(parties.workmail, name)(*call)
+                parties.ledger.save_device(*waiting.pop())
+
+            return written
+
+        def outcome(*call: Any) -> Any:
+            if waiting:
+                parties.ledger.save_device(*waiting.pop())
+            return parties.ledger.record_outcome(*call)
+
+        return replace(
+            parties,
+            ledger=Between(
+                parties.ledger, {"save_device": lambda *call: waiting.append(call), "record_outcome": outcome}
+            ),
+            workmail=Between(parties.workmail, {"put": write("put"), "delete": write("delete")}),
+        )
+
+    off.parties(wrap)
+
+
+@guard("fail-on-unanswered", "order")
+def fail_on_unanswered(off: Off) -> None:
+    """A write that got no answer fails the delivery."""
+
+    def wrap(parties: Parties) -> Parties:
+        def write(name: str) -> Callable[..., None]:
+            def written(*call: Any) -> None:
+                try:
+                    getattr(parties.workmail, name)(*call)
+                except UnansweredError:
+                    return
+
+            return written
+
+        return replace(parties, workmail=Between(parties.workmail, {"put": write("put"), "delete": write("delete")}))
+
+    off.parties(wrap)
+
+
+@guard("wait-for-late-writes", "order")
+def wait_for_late_writes(off: Off) -> None:
+    """After a write without an answer a device's group waits until nothing can land any more."""
+    off.guard("wait-for-late-writes")
+    off.replace(apply_commands, "delay_after", lambda *_: timedelta(seconds=2))
+
+
+@guard("no-ttl", "end of life")
+def no_ttl(off: Off) -> None:
+    """The items of devices and users do not expire."""
+    off.guard("no-ttl")
+
+
+@guard("forget-late", "age")
+def forget_late(off: Off) -> None:
+    """A claim outlives its end until no copy of its event can come any more."""
+    off.around(decision, "_kept", lambda real: lambda claims, known, _: real(claims, known, _IN_LONG))
+
+
+@guard("version", "frozen")
+def version(off: Off) -> None:
+    """A ledger write is conditional on the version that was read."""
+    off.guard("version")
+
+
+@guard("single-writer", "frozen")
+def single_writer(off: Off) -> None:
+    """No second process begins on a device while one is between its ledger write and its write to WorkMail."""
+    off.guard("single-writer")
+
+
+@guard("write-then-read", "enrolment")
+def write_then_read(off: Off) -> None:
+    """A user's lock is in the ledger before the user's devices are listed."""
+
+    def wrap(parties: Parties) -> Parties:
+        listed: dict[str, list[str]] = {}
+
+        def save(organization: str, user_id: str, saved: UserRecord) -> None:
+            listed[user_id] = list(parties.ledger.devices_of(organization, user_id))
+            parties.ledger.save_user(organization, user_id, saved)
+
+        def devices_of(organization: str, user_id: str) -> Any:
+            return listed[user_id] if user_id in listed else parties.ledger.devices_of(organization, user_id)
+
+        return replace(parties, ledger=Between(parties.ledger, {"save_user": save, "devices_of": devices_of}))
+
+    off.parties(wrap)
+
+
+@guard("item-first", "unknown device", "enrolment")
+def item_first(off: Off) -> None:
+    """A device's item is there before the user's item is read."""
+
+    def wrap(parties: Parties) -> Parties:
+        read: dict[str, UserRecord] = {}
+
+        def first(name: str) -> Callable[..., Any]:
+            def then(organization: str, user_id: str, *rest: Any) -> Any:
+                if user_id not in read:
+                    read[user_id] = parties.ledger.user(organization, user_id)
+                return getattr(parties.ledger, name)(organization, user_id, *rest)
+
+            return then
+
+        instead = {
+            "open_device": first("open_device"),
+            "enroll": first("enroll"),
+            "user": lambda organization, user_id: read.get(user_id) or parties.ledger.user(organization, user_id),
+        }
+        return replace(parties, ledger=Between(parties.ledger, instead))
+
+    off.parties(wrap)
+
+
+@guard("device-group-only", "user")
+def device_group_only(off: Off) -> None:
+    """Only a command in its device's own group touches WorkMail."""
+
+    def around(real: Any) -> Any:
+        def carry_out(command: Command, parties: Parties, now: Any) -> Any:
+            def send(commands: Any) -> int:
+                return len([real(each, parties, now) for each in commands])
+
+            return real(command, replace(parties, queue=Between(parties.queue, {"send": send})), now)
+
+        return carry_out
+
+    off.around(steps, "carry_out", around)
+
+
+@guard("dedup", "tampered", "expiry")
+def dedup(off: Off) -> None:
+    """The deduplication ID of a sweep's command has the run in it."""
+
+    def around(real: Any) -> Any:
+        def without_run(command: Command) -> str:
+            if command.cause.source == SOURCE:
+                command = replace(command, cause=replace(command.cause, event_id=""))
+            name: str = real(command)
+            return name
+
+        return without_run
+
+    off.around(command_queue, "command_id", around)
+
+
+@guard("own-copy", "user's edit")
+def own_copy(off: Off) -> None:
+    """A device's own copy of a user's claim, whose end a person changed there, wins."""
+
+    def all_claims(self: DeviceRecord) -> tuple[Claim, ...]:
+        users = {claim.id for claim in self.user.claims}
+        return tuple(claim for claim in self.claims if claim.id not in users) + self.user.claims
+
+    off.replace(DeviceRecord, "all_claims", all_claims)
+
+
+@guard("names", "deleted")
+def names(off: Off) -> None:
+    """The names of reported users are kept, so that a release finds a user who was deleted since."""
+    off.parties(lambda parties: replace(parties, ledger=Between(parties.ledger, {"user_named": lambda *_: None})))
+
+
+# Guards of the sweep
+
+
+@guard("unknown-ours", "loss and tampering")
+def unknown_ours(off: Off) -> None:
+    """A lock of ours that the ledger does not know gets its record back from its tag."""
+
+    def around(real: Any) -> Any:
+        def judge(listed: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
+            forgotten = isinstance(reading, Tag) and known.claim(reading.id) is None
+            return None if forgotten else real(listed, reading, known, *rest)
+
+        return judge
+
+    off.around(plan, "_judge", around)
+
+
+@guard("cap", "capped")
+def cap(off: Off) -> None:
+    """A plan that would let too many back in lets none in."""
+    off.replace(plan.Plan, "refusal", lambda *_: None)
+
+
+@guard("guards-stop-removals-only", "capped")
+def guards_stop_removals_only(off: Off) -> None:
+    """A guard that refuses removals does not keep a lock from being put back."""
+
+    def around(real: Any) -> Any:
+        def planned(*arguments: Any) -> Any:
+            found = real(*arguments)
+            return replace(found, reasserts=()) if found.removals else found
+
+        return planned
+
+    off.around(sweep, "plan", around)
+
+
+@guard("clock", "clock")
+def clock(off: Off) -> None:
+    """Nothing is let back in while our clock and WorkMail's disagree."""
+
+    def around(real: Any) -> Any:
+        def run(this: Any, parties: Any, settings: Any) -> Any:
+            return real(this, parties, replace(settings, limits=replace(settings.limits, clock_skew=timedelta.max)))
+
+        return run
+
+    off.around(sweep, "run", around)
+    off.parties(lambda parties: replace(parties, clock_skew=timedelta.max))
+
+
+@guard("whole-list", "pages")
+def whole_list(off: Off) -> None:
+    """A listing of which a page failed is no ground to let anything back in."""
+
+    def around(real: Any) -> Any:
+        def listing(this: Any, workmail: Any, skew: Any, failure: Any) -> Any:
+            del failure
+            return real(this, workmail, skew, [])
+
+        return listing
+
+    off.around(sweep, "_listing", around)
+
+
+_IN_LONG = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
