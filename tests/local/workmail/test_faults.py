@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from local.workmail.asgi import application
 from tests.local.workmail.asking import (
     ANA,
     DELETE,
@@ -10,6 +11,7 @@ from tests.local.workmail.asking import (
     LIST,
     ORGANIZATION,
     PUT,
+    SIGNED,
     Clock,
     answer,
     ask,
@@ -79,6 +81,31 @@ def test_a_probability_is_thrown_with_dice_that_repeat_themselves(kind, code):
     assert sequence(1) == first
     assert sequence(2) != first
     assert sequence(1, another={"kind": "latency", "ms": 0, "probability": 0.5}) == first
+
+
+def test_each_fault_has_dice_of_its_own():
+    def sequence(name):
+        return codes(emulator(faults={name: {"kind": "throttle", "probability": 0.5}}), LIST, 50)
+
+    assert sequence("a") == sequence("a")
+    assert sequence("a") != sequence("b")
+
+
+@pytest.mark.parametrize("change", ["nothing", "the same", "others"])
+def test_a_change_of_something_else_leaves_dice_and_bucket_alone(change):
+    def sequence(*, changes):
+        to = emulator(
+            faults={"dice": {"kind": "error", "probability": 0.5}, "throttle": {"per_second": 1, "burst": 30}}
+        )
+        found = codes(to, LIST, 40)
+        if changes == "the same":
+            to.change_settings({"faults": to.settings.as_json()["faults"]})
+        if changes == "others":
+            to.change_settings({"quirks": {"page_tokens": "skip"}, "faults": {"error": {"count": 0}}})
+        return found + codes(to, LIST, 40)
+
+    assert sequence(changes=change) == sequence(changes="nothing")
+    assert sequence(changes=change)[:40] != sequence(changes=change)[40:]
 
 
 def test_setting_the_seed_starts_the_dice_anew():
@@ -192,6 +219,29 @@ def test_an_answer_that_never_comes_ends_when_the_client_gives_up(effect, rows):
         await held
         call = next(to.calls.since(0))
         assert (call.status, call.effect) == (None, effect)
+
+    asyncio.run(story())
+
+
+def test_a_held_call_of_a_client_that_is_gone_does_not_stay():
+    async def story():
+        app = application(with_fault(kind="no_answer"))
+        incoming = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b""}
+        headers = {b"x-amz-target": f"WorkMailService.{LIST}".encode(), b"authorization": SIGNED.encode()}
+        outgoing = []
+
+        async def receive():
+            if not incoming:
+                await asyncio.Event().wait()
+            return incoming.pop(0)
+
+        async def send(message):
+            outgoing.append(message["type"])
+
+        async with asyncio.timeout(5):
+            await app({**scope, "headers": list(headers.items())}, receive, send)
+        assert outgoing == ["http.response.start", "http.response.body"]
 
     asyncio.run(story())
 

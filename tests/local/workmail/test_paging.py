@@ -106,11 +106,11 @@ def test_a_token_belongs_to_its_listing():
     assert refusal(to, "ListUsers", NextToken=token).code == "InvalidParameterException"
 
 
-def test_any_changed_character_spoils_a_token():
+def test_any_change_spoils_a_token():
     to = full()
     token = ask(to, LIST, MaxResults=3)["NextToken"]
-    for index in range(len(token)):
-        changed = token[:index] + ("A" if token[index] != "A" else "B") + token[index + 1 :]
+    replaced = [token[:i] + ("A" if token[i] != "A" else "B") + token[i + 1 :] for i in range(len(token))]
+    for changed in (*replaced, f"{token} ", f"!{token}", f"{token[:8]}\n{token[8:]}", token[:-1], token[4:]):
         with pytest.raises(RefusedError, match="InvalidParameterException"):
             ask(to, LIST, NextToken=changed)
 

@@ -202,6 +202,7 @@ def test_overrides_outlive_their_user(outlive, left):
     put(to)
     put(to, "A2")
     ask(to, PUT, UserId="bob", DeviceId="A1", Effect="DENY")
+    set_user(to, Name="bob", State="DISABLED")
     set_user(to, Name="ana", State="DELETED")
     assert [row["UserId"] for row in listed(to)].count(ANA) == left
     assert len(listed(to)) == left + 1
