@@ -23,7 +23,7 @@ from device_lockout.decision import DESCRIPTION_LOST
 from device_lockout.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.override import ListedOverride, Override
 from device_lockout.parties import Parties
-from device_lockout.record import Claim, DeviceRecord, Scope, UserRecord
+from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.tag import HandWritten, Tag
 from device_lockout.workmail import Sight, User
 from verify.scenarios import ORGANIZATION, OWNER, START, Act, Scenario, at, second_of, settings_of, user_name
@@ -181,6 +181,15 @@ class World:
             where = self._group_of(event.command)
             if event.device < 0 and self._user[user_name(event.user)] not in self._users_in.setdefault(where, []):
                 self._users_in[where].append(self._user[user_name(event.user)])
+        self._about = [
+            [
+                (index, event)
+                for index, event in enumerate(self.events)
+                if event.device == device or (event.device < 0 and user_name(event.user) == user)
+            ]
+            for device, (user, _) in enumerate(self.keys)
+        ]
+        self._of_devices = sum(1 << index for index, event in enumerate(self.events) if event.device >= 0)
         self._users_lock = any(event.device < 0 for event in self.events)
         self._removes = any(act.kind == "remove" for act in scenario.acts)
         self._settings = settings_of(scenario)
@@ -192,7 +201,7 @@ class World:
         self._fixed: dict[str, Any] = {} if self._removes else {"remember": None}
         self._readings: dict[int, tag.Reading | None] = {}
         self._sights: dict[tuple[int, int], int] = {}
-        self._claims: dict[Any, Any] = {}
+        self._claims: dict[Any, tuple[Claim, ...]] = {}
         self._settled: dict[State, State] = {}
         self._renewed: dict[int, int] = {}
         self._nothing = (0,) * len(self.events)
@@ -917,7 +926,7 @@ class World:
             return
         stands: Override | None = self.values[state.rows[device]]
         denied = stands is not None and stands.effect == "DENY"
-        over = result == "already-locked" and not self.live(state, device, state.sure, ~0, {})
+        over = result == "already-locked" and not self.must(state, device, {})
         if result in _SAYS_DENIED and not denied and not over:
             raise ViolationError(f"the outcome says {result}, and what stands is {self.row(state.rows[device])}")
         if result == "released" and denied and isinstance(self.reading(state.rows[device]), Tag):
@@ -991,10 +1000,10 @@ class World:
         if isinstance(self.reading(new), Tag):
             if stands is None or isinstance(reading, Tag):
                 return owed if stands is not None else 0
-            if stands.effect == "DENY":
-                if not over:
-                    raise ViolationError(f"{self.row(old)} on {where} is not ours, and is overwritten")
+            if over and self._was(new) == "none":
                 return 0
+            if stands.effect == "DENY":
+                raise ViolationError(f"{self.row(old)} on {where} is not ours, and is overwritten")
             item = state.items[device]
             if not marks & FORGOTTEN and (not item or self.values[item].prior != stands):
                 raise ViolationError(f"{self.row(old)} on {where} is covered before the ledger has it")
@@ -1010,6 +1019,10 @@ class World:
         if new not in (owed, self.due(state, device)):
             raise ViolationError(f"{self.row(new)} comes back on {where}, owed is {self.row(self.due(state, device))}")
         return new
+
+    def _was(self, row: int) -> str:
+        shown = self.reading(row)
+        return shown.was if isinstance(shown, Tag) else ""
 
     def due(self, state: State, device: int) -> int:
         """What is to stand when no lock does: what is owed, unless it has run out by its own words."""
@@ -1108,42 +1121,56 @@ class World:
             untils[shown.id] = shown.until
         return untils
 
-    def live(
-        self, state: State, device: int, locks: int, releases: int, untils: dict[str, datetime]
-    ) -> tuple[Claim, ...]:
-        """The claims on a device that live now, going by the events themselves; the one to be shown first.
+    def must(self, state: State, device: int, untils: dict[str, datetime], *, swept: bool = True) -> tuple[Claim, ...]:
+        """The claims that certainly live on a device, going by the events themselves; the one to be shown first.
 
-        ``locks`` and ``releases`` say which events count. A user's lock counts for the devices that the ledger knows.
+        A user's lock holds for the devices that the ledger knows; for one that it only heard of from elsewhere (a
+        retirement, a listing) from the next sweep on.
         """
-        arrived = ((1 << len(self.events)) - 1) & ~state.pending
-        known = bool(state.items[device])
-        key = device, state.clock, arrived & locks, arrived & releases, known, tuple(sorted(untils.items()))
-        if key not in self._claims:
-            self._claims[key] = self._live(device, self.now(state), arrived & locks, arrived & releases, known, untils)
-        found: tuple[Claim, ...] = self._claims[key]
-        return found
+        item: DeviceRecord | None = self.values[state.items[device]]
+        known = item is not None and (swept or item.known or item.last is not None)
+        return self._live(state, device, state.sure if known else state.sure & self._of_devices, ~0, untils)
+
+    def may(self, state: State, device: int, untils: dict[str, datetime]) -> tuple[Claim, ...]:
+        """The claims that possibly live on a device: all but those certainly released or over."""
+        return self._live(state, device, ~0, state.sure, untils)
 
     def _live(
-        self, device: int, now: datetime, locks: int, releases: int, known: bool, untils: dict[str, datetime]
+        self, state: State, device: int, locks: int, releases: int, untils: dict[str, datetime]
     ) -> tuple[Claim, ...]:
-        user = self._user[self.keys[device][0]]
-        claims: list[Claim] = []
-        released: dict[Scope, datetime] = {}
-        for index, event in enumerate(self.events):
-            about_it = event.device == device if event.device >= 0 else event.user == user
-            if about_it and event.releases and releases >> index & 1:
-                released[event.releases] = max(released.get(event.releases, START), at(event.at))
-            claim = event.claim
-            if about_it and claim and not event.copy_of and locks >> index & 1 and (event.device >= 0 or known):
-                claims.append(replace(claim, until=untils.get(claim.id, claim.until)))
-        live = [claim for claim in claims if claim.until > now and claim.at >= released.get(claim.scope, claim.at)]
-        return tuple(sorted(live, key=lambda claim: (claim.until, claim.at, claim.id), reverse=True))
+        """The live claims, if ``locks`` and ``releases`` say which events count.
+
+        After a loss of the ledger a user's lock may have become the device's own, which the user's release does not
+        end, and the device's does.
+        """
+        arrived = ((1 << len(self.events)) - 1) & ~state.pending
+        locks, releases, possibly = arrived & locks, arrived & releases, locks == ~0
+        key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(untils.items()))
+        known = self._claims.get(key)
+        if known is None:
+            scoped = not state.lost or possibly
+            ends = [event for index, event in self._about[device] if event.releases and releases >> index & 1]
+            claims = [
+                replace(event.claim, until=untils.get(event.claim.id, event.claim.until))
+                for index, event in self._about[device]
+                if event.claim is not None and not event.copy_of and locks >> index & 1
+            ]
+            known = self._claims[key] = tuple(
+                claim
+                for claim in sorted(claims, key=lambda claim: (claim.until, claim.at, claim.id), reverse=True)
+                if claim.until > self.now(state)
+                and (
+                    (state.lost and possibly and claim.scope == "user")
+                    or all(at(event.at) <= claim.at or (scoped and event.releases != claim.scope) for event in ends)
+                )
+            )
+        return known
 
     def _check_locked(
         self, before: State, state: State, device: int, untils: dict[str, datetime], *, swept: bool
     ) -> None:
         """What certainly is locked is denied, with the tag that is wanted, or by somebody else."""
-        must = self.live(before, device, before.sure, ~0, untils)
+        must = self.must(before, device, untils, swept=swept)
         if not must or before.disabled:
             return
         row = state.rows[device]
@@ -1158,7 +1185,7 @@ class World:
             if owed not in (row, self.any_row):
                 raise ViolationError(f"{where}, and {self.row(row)} is none that a person put there")
             return
-        may = self.live(before, device, ~0, before.sure, untils)
+        may = self.may(before, device, untils)
         exact = (shown.id, shown.until) == (must[0].id, must[0].until)
         if not exact and (may == must or shown.until < must[0].until):
             raise ViolationError(f"{where}, and what stands is {self.row(row)}")
@@ -1166,7 +1193,7 @@ class World:
     def _check_unlocked(self, before: State, state: State, device: int, untils: dict[str, datetime]) -> None:
         """Where certainly nothing is locked, what is owed stands, to the byte."""
         row, due = state.rows[device], self.due(before, device)
-        if self.scenario.guarded or (before.disabled and due) or self.live(before, device, ~0, before.sure, untils):
+        if self.scenario.guarded or (before.disabled and due) or self.may(before, device, untils):
             return
         if isinstance(self.reading(row), Tag):
             raise ViolationError(
