@@ -235,6 +235,9 @@ class FakeLedger:
             for name in names:
                 had = self.inventory.setdefault(replace(name, value=name.value.casefold()), {})
                 had.update({other: True for other in had if other[0] == user_id})
+                for another, devices in self.inventory.items():
+                    if another.kind == name.kind and key in devices:
+                        devices[key] = True
                 had[key] = False
             return True
 

@@ -1,0 +1,472 @@
+"""The gateway to the ledger: exact requests, every failure; and the tests' fake ledger, held to the real one's ways."""
+
+# ruff: noqa: ARG002, N803 (a fake client takes the client's arguments)
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import boto3
+import pytest
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.stub import ANY, Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout.command import DeviceName, NamedDevice
+from device_lockout.errors import TransientError
+from device_lockout.ledger import Ledger
+from device_lockout.outcome import DETAIL_TYPES, Outcome
+from device_lockout.override import Override
+from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.tag import HOLD
+from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, START, FakeLedger, Wire, at
+
+TABLE = "ledger"
+CARLA = "ca51a000-0000-4000-8000-000000000000"
+KEY = {"pk": {"S": ORGANIZATION}, "sk": {"S": f"device#{BOB}#{DEVICE}"}}
+serialize, deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
+
+FULL = DeviceRecord(
+    claims=(Claim("aaaaaaaa", "device", "lost", at(0.125), HOLD, "INC-1", "a taxi"),),
+    released=Released(device=at(-1), user=at(-2)),
+    prior=Override("ALLOW", None),
+    last=Last(
+        "c" * 64,
+        Outcome(
+            "locked",
+            "because",
+            "lost",
+            HOLD,
+            "INC-1",
+            Override("ALLOW"),
+            Override("DENY", "x"),
+            page=True,
+            verified=False,
+        ),
+        at(10),
+    ),
+    known=True,
+    version=3,
+)
+
+
+@pytest.fixture(scope="module")
+def client():
+    return boto3.client(
+        "dynamodb", region_name="eu-west-1", aws_access_key_id="nobody", aws_secret_access_key="nothing"
+    )
+
+
+@pytest.fixture
+def stubber(client):
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def ledger(client):
+    return Ledger(client, TABLE)
+
+
+# Exact requests.
+
+
+def test_a_device_is_opened_by_making_its_item_if_it_is_missing(ledger, stubber):
+    stubber.add_response(
+        "update_item",
+        {"Attributes": {**KEY, "version": {"N": "0"}}},
+        {
+            "TableName": TABLE,
+            "Key": KEY,
+            "UpdateExpression": "SET #version = if_not_exists(#version, :new)",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": {":new": {"N": "0"}},
+            "ReturnValues": "ALL_NEW",
+        },
+    )
+    assert ledger.open_device(ORGANIZATION, BOB, DEVICE.upper()) == DeviceRecord()
+
+
+def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
+    stubber.add_response(
+        "update_item",
+        {},
+        {
+            "TableName": TABLE,
+            "Key": KEY,
+            "UpdateExpression": ANY,
+            "ConditionExpression": "#version = :read",
+            "ExpressionAttributeNames": {
+                f"#{name}": name for name in ("claims", "released", "prior", "last", "known", "version")
+            },
+            "ExpressionAttributeValues": {
+                ":claims": serialize(
+                    [
+                        {
+                            "id": "aaaaaaaa",
+                            "scope": "device",
+                            "why": "lost",
+                            "at": "2026-11-22T07:30:00.125Z",
+                            "until": "hold",
+                            "reference": "INC-1",
+                            "note": "a taxi",
+                        }
+                    ]
+                ),
+                ":released": serialize({"device": "2026-11-22T07:29:59.000Z", "user": "2026-11-22T07:29:58.000Z"}),
+                ":prior": serialize({"effect": "ALLOW", "description": None}),
+                ":last": serialize(
+                    {
+                        "command": "c" * 64,
+                        "decidedAt": "2026-11-22T07:30:10.000Z",
+                        "outcome": {
+                            "result": "locked",
+                            "because": "because",
+                            "why": "lost",
+                            "until": "hold",
+                            "reference": "INC-1",
+                            "before": {"effect": "ALLOW", "description": None},
+                            "after": {"effect": "DENY", "description": "x"},
+                            "page": True,
+                            "verified": False,
+                        },
+                    }
+                ),
+                ":known": {"BOOL": True},
+                ":version": {"N": "4"},
+                ":read": {"N": "3"},
+            },
+        },
+    )
+    ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL)
+
+
+def test_a_device_that_changed_since_it_was_read_is_not_saved(ledger, stubber):
+    stubber.add_client_error("update_item", "ConditionalCheckFailedException", "no", http_status_code=400)
+    with pytest.raises(TransientError, match="was changed in the ledger since it was read"):
+        ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL)
+
+
+def test_reads_are_consistent(ledger, stubber):
+    stubber.add_response(
+        "get_item",
+        {},
+        {"TableName": TABLE, "Key": {"pk": {"S": ORGANIZATION}, "sk": {"S": f"user#{BOB}"}}, "ConsistentRead": True},
+    )
+    assert ledger.user(ORGANIZATION, BOB) == UserRecord()
+
+
+def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubber):
+    told = {"detailType": "Device Locked", "detail": {"result": "locked", "until": None}}
+    stubber.add_client_error(
+        "put_item",
+        "ConditionalCheckFailedException",
+        http_status_code=400,
+        modeled_fields={"Item": {"told": serialize(told)}},
+        expected_params={
+            "TableName": TABLE,
+            "Item": {
+                "pk": {"S": "event#e1"},
+                "sk": {"S": "o1"},
+                "told": serialize({"detailType": "Lockout Failed", "detail": {}}),
+                "expires": {"N": str(int((START + timedelta(days=400)).timestamp()))},
+            },
+            "ConditionExpression": "attribute_not_exists(pk)",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        },
+    )
+    assert ledger.record_outcome("e1", "o1", {"detailType": "Lockout Failed", "detail": {}}, START) == told
+
+
+def test_records_are_read_page_by_page(ledger, stubber):
+    def query(prefix, start=None):
+        return {
+            "TableName": TABLE,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":pk": {"S": ORGANIZATION}, ":prefix": {"S": prefix}},
+            "ConsistentRead": True,
+            **({"ExclusiveStartKey": start} if start else {}),
+        }
+
+    claim = serialize(
+        [
+            {
+                "id": "a",
+                "scope": "device",
+                "why": "lost",
+                "at": "2026-11-22T07:30:00.000Z",
+                "until": "hold",
+                "reference": "",
+                "note": "",
+            }
+        ]
+    )
+    item = {**KEY, "version": {"N": "1"}, "claims": claim}
+    stubber.add_response("query", {"Items": []}, query("user#"))
+    stubber.add_response("query", {"Items": [item], "LastEvaluatedKey": KEY}, query("device#"))
+    other = {**item, "sk": {"S": f"device#{CARLA}#x"}}
+    stubber.add_response("query", {"Items": [other]}, query("device#", KEY))
+    assert set(ledger.records(ORGANIZATION)) == {(BOB, DEVICE), (CARLA, "x")}
+
+
+EVERYTHING = {
+    "open_device": lambda ledger: ledger.open_device(ORGANIZATION, BOB, DEVICE),
+    "save_device": lambda ledger: ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL),
+    "user": lambda ledger: ledger.user(ORGANIZATION, BOB),
+    "save_user": lambda ledger: ledger.save_user(ORGANIZATION, BOB, UserRecord()),
+    "enroll": lambda ledger: ledger.enroll(ORGANIZATION, BOB, DEVICE, (), START),
+    "retire": lambda ledger: ledger.retire(ORGANIZATION, BOB, DEVICE, START),
+    "saw": lambda ledger: ledger.saw(ORGANIZATION, BOB, DEVICE),
+    "devices_of": lambda ledger: list(ledger.devices_of(ORGANIZATION, BOB)),
+    "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
+    "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
+    "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
+    "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {}, START),
+    "told": lambda ledger: ledger.told("e1", "o1"),
+    "records": lambda ledger: ledger.records(ORGANIZATION),
+    "last_sweep": lambda ledger: ledger.last_sweep(ORGANIZATION),
+    "save_sweep": lambda ledger: ledger.save_sweep(ORGANIZATION, START),
+}
+FAILURES = [
+    ClientError({"Error": {"Code": code, "Message": "no, because"}}, "Operation")
+    for code in (
+        "ProvisionedThroughputExceededException",
+        "AccessDeniedException",
+        "InternalServerError",
+        "ValidationException",
+    )
+] + [ReadTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: re.sub(r"\W+", " ", str(error))[:60])
+@pytest.mark.parametrize("method", EVERYTHING)
+def test_whatever_fails_may_be_tried_again_and_says_what_it_was(client, ledger, method, error):
+    def fail(**_):
+        raise error
+
+    client.meta.events.register_first("before-call.dynamodb", fail)
+    try:
+        with pytest.raises(TransientError, match="ledger: ") as caught:
+            EVERYTHING[method](ledger)
+    finally:
+        client.meta.events.unregister("before-call.dynamodb", fail)
+    assert str(error) in str(caught.value)
+
+
+# The fake and the real ledger behave alike.
+
+
+class Table:
+    """A DynamoDB client over a dict, for the few expressions that the ledger uses; a page of a query holds one item."""
+
+    def __init__(self):
+        self.items = {}
+
+    def get_item(self, TableName, Key, ConsistentRead):
+        item = self.items.get(self._key(Key))
+        return {"Item": item} if item else {}
+
+    def put_item(self, TableName, Item, ConditionExpression="", **_):
+        key = self._key(Item)
+        self._check(ConditionExpression, self.items.get(key, {}), {"pk": "pk"}, {})
+        self.items[key] = Item
+        return {}
+
+    def update_item(
+        self,
+        TableName,
+        Key,
+        UpdateExpression,
+        ExpressionAttributeNames,
+        ExpressionAttributeValues,
+        ConditionExpression="",
+        **_,
+    ):
+        key = self._key(Key)
+        before = self.items.get(key, {})
+        self._check(ConditionExpression, before, ExpressionAttributeNames, ExpressionAttributeValues)
+        after = {**before, **Key}
+        for change in UpdateExpression.removeprefix("SET ").split(", #"):
+            name, value = change.removeprefix("#").split(" = ")
+            attribute = ExpressionAttributeNames[f"#{name}"]
+            if value.startswith("if_not_exists"):
+                after.setdefault(attribute, ExpressionAttributeValues[value.rstrip(")").split(", ")[1]])
+            else:
+                after[attribute] = ExpressionAttributeValues[value]
+        self.items[key] = after
+        return {"Attributes": after}
+
+    def query(
+        self, TableName, KeyConditionExpression, ExpressionAttributeValues, ConsistentRead, ExclusiveStartKey=None
+    ):
+        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
+        start = self._key(ExclusiveStartKey) if ExclusiveStartKey else ("", "")
+        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix) and key > start)
+        last = {"LastEvaluatedKey": {"pk": {"S": keys[0][0]}, "sk": {"S": keys[0][1]}}} if keys else {}
+        return {"Items": [self.items[key] for key in keys[:1]], **last}
+
+    def _key(self, item):
+        return item["pk"]["S"], item["sk"]["S"]
+
+    def _check(self, condition, item, names, values):
+        for alternative in condition.split(" OR "):
+            missing = re.fullmatch(r"attribute_not_exists\(#?(\w+)\)", alternative)
+            compared = re.fullmatch(r"#(\w+) (<?=) (:\w+)", alternative)
+            if not condition or (missing and missing[1] not in item):
+                return
+            if compared and names[f"#{compared[1]}"] in item:
+                one, other = deserialize(item[compared[1]]), deserialize(values[compared[3]])
+                if one == other or (compared[2] == "<=" and one < other):
+                    return
+        raise ClientError(
+            {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}, "Item": item}, "UpdateItem"
+        )
+
+
+def a_real_one():
+    return Ledger(Table(), TABLE)
+
+
+def a_fake():
+    return FakeLedger(Wire(), swept=None)
+
+
+@pytest.fixture(params=[a_real_one, a_fake], ids=["the real ledger", "the fake ledger"])
+def either(request):
+    return request.param()
+
+
+instants = st.integers(-(10**9), 10**9).map(lambda milliseconds: START + timedelta(milliseconds=milliseconds))
+wholes = instants.map(lambda instant: instant.replace(microsecond=0)) | st.just(HOLD)
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+claims = st.builds(Claim, texts, st.sampled_from(["device", "user"]), texts, instants, wholes, texts, texts)
+maybe_overrides = st.none() | st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
+outcomes = st.builds(
+    Outcome,
+    st.sampled_from(sorted(DETAIL_TYPES)),
+    texts,
+    texts,
+    st.none() | wholes,
+    texts,
+    maybe_overrides,
+    maybe_overrides,
+    st.booleans(),
+    st.none() | st.booleans(),
+)
+records = st.builds(
+    DeviceRecord,
+    claims=st.lists(claims, max_size=3).map(tuple),
+    released=st.builds(Released, st.none() | instants, st.none() | instants),
+    prior=maybe_overrides,
+    last=st.none() | st.builds(Last, texts, outcomes, instants),
+    known=st.booleans(),
+)
+user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), st.none() | instants)
+
+
+@pytest.mark.parametrize("make", [a_real_one, a_fake])
+@given(record=records, user=user_records)
+def test_what_is_saved_is_read_back_to_the_millisecond(make, record, user):
+    ledger = make()
+    assert ledger.open_device(ORGANIZATION, BOB, DEVICE) == DeviceRecord()
+    ledger.save_device(ORGANIZATION, BOB, DEVICE.upper(), record)
+    assert ledger.open_device(ORGANIZATION, BOB, DEVICE) == replace(record, version=1)
+    ledger.save_user(ORGANIZATION, BOB, user)
+    assert ledger.user(ORGANIZATION, BOB) == replace(user, version=1)
+    whole = replace(record, version=1, user=replace(user, version=1))
+    wanted = {(BOB, DEVICE): whole} if record.claims or user.claims or record.failed else {}
+    assert ledger.records(ORGANIZATION) == wanted
+    assert list(ledger.devices_of(ORGANIZATION, BOB)) == [DEVICE]
+
+
+def test_a_second_writer_is_refused(either):
+    for _ in range(2):
+        either.open_device(ORGANIZATION, BOB, DEVICE)
+    either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
+    with pytest.raises(TransientError, match="changed in the ledger"):
+        either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
+    either.save_user(ORGANIZATION, BOB, UserRecord())
+    with pytest.raises(TransientError, match="changed in the ledger"):
+        either.save_user(ORGANIZATION, BOB, UserRecord())
+
+
+FULL_AT_0 = replace(FULL, version=0)
+
+
+def test_opening_a_device_again_changes_nothing(either):
+    either.open_device(ORGANIZATION, BOB, DEVICE)
+    either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
+    assert either.open_device(ORGANIZATION, BOB, DEVICE.upper()) == replace(FULL, version=1)
+
+
+def test_names_of_users_are_kept_in_any_case(either):
+    assert either.user_named(ORGANIZATION, "bob") is None
+    either.remember_name(ORGANIZATION, "Bob@Example.com", BOB)
+    assert either.user_named(ORGANIZATION, "bob@example.COM") == BOB
+
+
+def test_the_first_outcome_recorded_is_the_one_that_counts(either):
+    first, second = {"detail": {"result": "locked"}}, {"detail": {"result": "failed"}}
+    assert not either.told("e1", "o1")
+    assert either.record_outcome("e1", "o1", first, START) == first
+    assert either.record_outcome("e1", "o1", second, START) == first
+    assert either.record_outcome("e1", "o2", second, START) == second
+    assert either.told("e1", "o1")
+    assert not either.told("e1", "o3")
+
+
+def test_a_completed_sweep_is_remembered(either):
+    assert either.last_sweep(ORGANIZATION) is None
+    either.save_sweep(ORGANIZATION, at(7))
+    assert either.last_sweep(ORGANIZATION) == at(7)
+
+
+def test_a_restored_table_knows_of_no_sweep():
+    table = Table()
+    Ledger(table, TABLE).save_sweep(ORGANIZATION, at(7))
+    assert Ledger(table, "ledger-restored").last_sweep(ORGANIZATION) is None
+
+
+def test_devices_answer_to_their_names_and_to_former_ones_as_such(either):
+    serial, other = DeviceName("serial", "C02-1"), DeviceName("serial", "C02-11")
+    assert either.enroll(ORGANIZATION, BOB, DEVICE.upper(), [serial, DeviceName("asset", "7")], at(0))
+    assert either.enroll(ORGANIZATION, BOB, "new", [serial], at(1))
+    assert either.enroll(ORGANIZATION, CARLA, DEVICE, [serial], at(2))
+    assert either.enroll(ORGANIZATION, CARLA, "third", [other], at(2))
+    assert set(either.devices_named(ORGANIZATION, serial)) == {
+        NamedDevice(BOB, DEVICE, former=True),
+        NamedDevice(BOB, "new", former=False),
+        NamedDevice(CARLA, DEVICE, former=False),
+    }
+    assert set(either.devices_named(ORGANIZATION, other)) == {NamedDevice(CARLA, "third", former=False)}
+    assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "c02-1"))) == set(
+        either.devices_named(ORGANIZATION, serial)
+    )
+    assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "C02"))) == set()
+    assert either.retire(ORGANIZATION, BOB, "NEW", at(3))
+    assert NamedDevice(BOB, "new", former=True) in either.devices_named(ORGANIZATION, serial)
+    assert set(either.devices_of(ORGANIZATION, BOB)) == {DEVICE, "new"}
+    assert not either.enroll(ORGANIZATION, BOB, "new", [serial], at(2)), "old news"
+    assert NamedDevice(BOB, "new", former=True) in either.devices_named(ORGANIZATION, serial)
+    assert not either.retire(ORGANIZATION, CARLA, DEVICE, at(1)), "old news"
+
+
+def test_a_device_enrolled_under_another_name_has_the_first_no_longer(either):
+    one, other, asset = DeviceName("serial", "one"), DeviceName("serial", "other"), DeviceName("asset", "7")
+    either.enroll(ORGANIZATION, BOB, DEVICE, [one, asset], at(0))
+    either.enroll(ORGANIZATION, BOB, DEVICE, [other], at(1))
+    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(BOB, DEVICE, former=True)]
+    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(BOB, DEVICE, former=False)]
+    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(BOB, DEVICE, former=False)]
+
+
+def test_an_enrolled_or_seen_device_is_known_and_keeps_what_is_wanted_of_it(either):
+    either.open_device(ORGANIZATION, BOB, DEVICE)
+    either.save_device(ORGANIZATION, BOB, DEVICE, replace(FULL_AT_0, known=False))
+    either.enroll(ORGANIZATION, BOB, DEVICE, [], at(0))
+    assert either.open_device(ORGANIZATION, BOB, DEVICE) == replace(FULL, version=1)
+    either.saw(ORGANIZATION, BOB, "seen")
+    assert either.open_device(ORGANIZATION, BOB, "seen").known
