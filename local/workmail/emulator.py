@@ -42,7 +42,7 @@ class Emulator:
 
     `publish` is for the launcher to set: it gets CloudTrail-shaped events of writes, and what is posted to
     `/_emulator/events`, which may name another bus in the extra member `bus`; it must not block. None is no bus.
-    `workmail` may be called directly, past protocol, faults and record.
+    `workmail` may be called directly, past protocol, faults and record; a reset replaces it.
     """
 
     def __init__(
