@@ -34,7 +34,7 @@ test: install ## every test
 	@$(RUN) -m pytest
 
 unit: .venv/installed ## the tests that need no server, in seconds
-	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra)
+	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
 
 check: .venv/installed ## lint, format and types; changes nothing
 	@$(RUN) -m ruff check

@@ -1,0 +1,25 @@
+"""One deployment as its configuration says it is, and as its functions understand that."""
+
+import json
+from dataclasses import dataclass
+from typing import Self
+
+from device_lockout import settings
+from device_lockout.settings import Settings
+from infra import configuration
+from infra.configuration import Configuration
+from lockout import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The configuration of `config/NAME.toml`, and the settings that its functions run with."""
+
+    configuration: Configuration
+    settings: Settings
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """ConfigurationError with every mistake if the file can't be used."""
+        read = configuration.load(name, ROOT / "config")
+        return cls(read, settings.parse(json.loads(json.dumps(read.settings()))))

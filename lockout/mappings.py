@@ -1,0 +1,80 @@
+"""What each source would make of an event: the functions' own reading, and EventBridge's patterns, without either."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from device_lockout import instant, report
+from device_lockout.command import Command, Enroll, Lock, Reject, Release, Retire
+from device_lockout.tag import write_time
+from infra import event_pattern
+from lockout.deployment import Deployment
+
+
+def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
+    """Print a line for each source; 0 if the event asks for something that is not rejected, else 1."""
+    event = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(event, dict):
+        raise TypeError(f"{file}: expected an event, a JSON object as EventBridge delivers it")
+    accepted = False
+    for source, said, command in read(event, deployment, now):
+        print(f"{source}: {said}")
+        accepted = accepted or (command is not None and not isinstance(command, Reject))
+    return 0 if accepted else 1
+
+
+def read(event: dict[str, Any], deployment: Deployment, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
+    """Each source with what it makes of the event, in words and as a command; None if it never sees the event.
+
+    The event is read as if it came in at its own `time`, so that an old sample is not too old.
+    """
+    received = _time(event) or now
+    mapped = [(source, source.mapping) for source in deployment.configuration.sources if source.mapping is not None]
+    found = event_pattern.matching([mapping.pattern for _, mapping in mapped], event)
+    for (source, mapping), matches in zip(mapped, found, strict=True):
+        where = f"{source.name} (bus {mapping.bus or deployment.configuration.bus})"
+        if matches is False:
+            yield where, "does not get it, its pattern does not match", None
+            continue
+        body = json.dumps({"mappedSource": source.name, "event": event})
+        command = report.read(body, "tried", received, deployment.settings)
+        unsure = "" if matches else "if its pattern matches (`make up` installs what can tell): "
+        yield where, unsure + describe(command), command
+    ours = deployment.settings.source(str(event.get("source")))
+    if not any(found) or (ours is not None and ours.mapping is None):
+        command = report.read(json.dumps(event), "tried", received, deployment.settings)
+        yield f"the contract (bus {deployment.configuration.bus})", describe(command), command
+
+
+def describe(command: Command) -> str:
+    """What a command would do, in one line."""
+    target, cause = command.target, command.cause
+    what = f"device {target.device}" if target.device else " and ".join(f"{n.kind} {n.value}" for n in target.names)
+    whom = f"{what} of {target.user}" if what and target.user else what or f"all devices of {target.user}"
+    happened = f"happened {instant.write(cause.happened)}"
+    reference = f", reference {cause.reference}" if cause.reference else ""
+    rest = f"in {target.organization}, {happened}{reference}"
+    match command:
+        case Lock(claim=claim, force=force):
+            until = "until released" if write_time(claim.until) == "hold" else f"until {write_time(claim.until)}"
+            return f"locks {whom} ({claim.why}) {until}{', even if exempt' if force else ''}, {rest}"
+        case Release(scope=scope):
+            return f"ends the {scope}'s locks of {whom}, {rest}"
+        case Enroll():
+            names = "".join(f", {name.kind} {name.value}" for name in target.names)
+            return f"enrols device {target.device} of {target.user}{names}, in {target.organization}, {happened}"
+        case Retire():
+            return f"retires {whom}, {rest}"
+        case Reject(because=because):
+            return f"rejected: {because}"
+        case _:
+            raise TypeError(f"no report becomes a {type(command).__name__}")
+
+
+def _time(event: dict[str, Any]) -> datetime | None:
+    try:
+        return instant.read(str(event.get("time")))
+    except ValueError:
+        return None

@@ -1,0 +1,132 @@
+"""Other people's events on the local buses: each ready-made mapping, from its sample event to the override."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra import configuration
+from local.deployment import Deployment
+from local.lifecycle import ROOT
+from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
+
+SOURCES = {source.name: source for source in configuration.load("local", ROOT / "config").sources}
+TIME = re.compile(r"2026-11-22T\d\d:\d\d:\d\d")
+EPOCH = re.compile(r"\b17\d{11}\b")
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A sample event as if it happened just now, with an ID of its own."""
+    text = (ROOT / "samples" / f"{name}.json").read_text(encoding="utf-8")
+    later = datetime.now(UTC) - max(datetime.fromisoformat(f"{time}Z") for time in TIME.findall(text))
+    milliseconds = int(later / timedelta(milliseconds=1))
+    text = TIME.sub(lambda it: (datetime.fromisoformat(f"{it[0]}Z") + later).strftime("%Y-%m-%dT%H:%M:%S"), text)
+    text = EPOCH.sub(lambda it: str(int(it[0]) + milliseconds), text)
+    event: dict[str, Any] = json.loads(text)
+    del event["id"]
+    return event
+
+
+def put(there: Deployment, name: str) -> None:
+    """Put a source's sample on the bus where it comes to."""
+    mapping = SOURCES[name].mapping
+    assert mapping is not None
+    event = sample(name) | {"bus": mapping.bus or there.outputs["EventBusName"]}
+    status, said = there.aws.control("POST", "/_emulator/events", json.dumps(event).encode())
+    assert status == 200, said
+
+
+@contextmanager
+def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
+    """An enrolled device; afterwards the user is restored, for the tests that come."""
+    device = new_device()
+    assert result(there, there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)) == "enrolled"
+    yield device
+    there.publish("User Restored", userId=user)
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "why"),
+    [
+        ("okta-suspicious-activity", "bob", "compromised"),
+        ("auth0-leaked-password", "dave", "compromised"),
+        ("identity-center-user-deleted", "ana", "offboarded"),
+        ("directory-user-disabled", "eve", "offboarded"),
+    ],
+)
+def test_an_event_that_names_a_user_locks_the_users_devices(
+    deployment: Deployment, name: str, user: str, why: str
+) -> None:
+    if name.startswith("identity-center"):
+        identity = sample(name)["detail"]["requestParameters"]["userId"]
+        seed = {"users": [{"Name": user, "IdentityProviderUserId": identity}]}
+        status, said = deployment.aws.control("POST", "/_emulator/seed", json.dumps(seed).encode())
+        assert status == 200, said
+    with a_device_of(deployment, user) as device:
+        put(deployment, name)
+        assert denied(deployment, user, device).why == why
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "names", "why"),
+    [
+        ("security-hub-own-finding", "bob", {"serialNumber": "DNQXK3P9N736"}, "compromised"),
+        ("workspace-one-compromised", "ana", {"serialNumber": "DNQXK3P9N737"}, "compromised"),
+    ],
+)
+def test_an_event_that_names_a_serial_number_locks_the_device_that_the_inventory_knows_by_it(
+    deployment: Deployment, name: str, user: str, names: dict[str, str], why: str
+) -> None:
+    with a_device_of(deployment, user, **names) as device:
+        put(deployment, name)
+        assert denied(deployment, user, device).why == why
+        deployment.publish("Device Recovered", userId=user, deviceId=device)
+
+
+def test_the_button_in_security_hub_locks_the_device_that_the_finding_names(deployment: Deployment) -> None:
+    put(deployment, "security-hub-lock-button")
+    assert denied(deployment, "ana", "ApplDNQXK3P9N735").why == "compromised"
+    deployment.publish("Device Recovered", userId="ana", deviceId="ApplDNQXK3P9N735")
+
+
+def test_jamfs_smart_group_locks_and_releases(deployment: Deployment) -> None:
+    with a_device_of(deployment, "bob", assetTag="jamf-456") as device:
+        put(deployment, "jamf-lost-mode-on")
+        assert denied(deployment, "bob", device).why == "lost"
+        put(deployment, "jamf-lost-mode-off")
+        seen(deployment, "a release", lambda: deployment.override("bob", device) is None)
+
+
+def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
+    with a_device_of(deployment, "carla") as device:
+        put(deployment, "okta-user-deactivated")
+        assert denied(deployment, "carla", device).why == "offboarded"
+        put(deployment, "okta-user-unsuspended")
+        seen(deployment, "a release", lambda: deployment.override("carla", device) is None)
+
+
+def test_a_report_by_asset_tag_locks_once_the_inventory_knows_it(deployment: Deployment) -> None:
+    tag = new_device()
+    first = deployment.publish("Device Lost", assetTag=tag)
+    (outcome,) = seen(deployment, "a rejection", lambda: deployment.outcomes(first.event_id))
+    assert outcome["detail"]["result"] == "rejected"
+    assert outcome["detail"]["page"]
+    with a_device_of(deployment, "bob", assetTag=tag) as device:
+        again = deployment.publish("Device Lost", assetTag=tag)
+        assert denied(deployment, "bob", device).why == "lost"
+        assert result(deployment, again) == "locked"
+        deployment.publish("Device Recovered", userId="bob", deviceId=device)
+
+
+def test_a_device_enrolled_while_its_user_is_locked_is_locked(deployment: Deployment) -> None:
+    with a_device_of(deployment, "dave") as known:
+        deployment.publish("User Compromised", userId="dave")
+        denied(deployment, "dave", known)
+        late = new_device()
+        deployment.publish("Device Enrolled", "mdm", userId="dave", deviceId=late)
+        denied(deployment, "dave", late)
+    seen(deployment, "a release", lambda: not any(tag_on(deployment, "dave", each) for each in (known, late)))

@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockout import inventory
+from lockout.__main__ import main
+from lockout.deployment import Deployment
+from tests.functions.fakes import at
+
+HEADER = "userId,deviceId,serialNumber,assetTag\n"
+GOOD = HEADER + "ana@example.com,ApplDNQX1,S1,A1\nbob,ApplDNQX2,,\n"
+
+
+class Bus:
+    """Takes what `put_events` is given, but for devices that it is told to refuse."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.calls: list[list[dict[str, Any]]] = []
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        self.calls.append(Entries)
+        refused = [json.loads(entry["Detail"])["deviceId"] in self.refused for entry in Entries]
+        return {
+            "FailedEntryCount": sum(refused),
+            "Entries": [{"ErrorCode": "ThrottlingException"} if no else {"EventId": "e"} for no in refused],
+        }
+
+    @property
+    def details(self) -> list[dict[str, str]]:
+        return [json.loads(entry["Detail"]) for call in self.calls for entry in call]
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    return Deployment.load("local")
+
+
+def run(text: str, bus: Bus | None, deployment: Deployment, directory: Path, **more: bool) -> int:
+    file = directory / "devices.csv"
+    file.write_text(text, encoding="utf-8")
+    return inventory.import_file(file, "inventory", deployment, bus, at(0), **more)  # type: ignore[arg-type]
+
+
+def test_each_line_becomes_one_event_of_the_contract(deployment: Deployment, tmp_path: Path) -> None:
+    bus = Bus()
+    assert run(GOOD, bus, deployment, tmp_path) == 0
+    ((first, second),) = bus.calls
+    assert first | {"Detail": ""} == {
+        "EventBusName": "device-security",
+        "Source": "inventory",
+        "DetailType": "Device Enrolled",
+        "Detail": "",
+    }
+    assert json.loads(first["Detail"]) == {
+        "userId": "ana@example.com",
+        "deviceId": "ApplDNQX1",
+        "serialNumber": "S1",
+        "assetTag": "A1",
+        "reportedAt": "2026-11-22T07:30:00.000Z",
+    }
+    assert json.loads(second["Detail"]).keys() == {"userId", "deviceId", "reportedAt"}
+
+
+def test_lines_go_in_batches_of_ten(deployment: Deployment, tmp_path: Path) -> None:
+    bus = Bus()
+    text = HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(25))
+    assert run(text, bus, deployment, tmp_path) == 0
+    assert [len(call) for call in bus.calls] == [10, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bob,bad-id,,", 'detail.deviceId is "bad-id": expected the ActiveSync device ID'),
+        (",ApplX,,", "detail.userId is missing: expected an e-mail address"),
+        ("bob,ApplX", "2 values: expected 4"),
+        ("bob,ApplX,,,", "5 values: expected 4"),
+        ("bob,ApplX,S 1,", 'detail.serialNumber is "S 1": expected the manufacturer'),
+        ("ANA@example.com,appldnqx1,,", "device appldnqx1 of ANA@example.com is in line 2 already"),
+        ("carla,ApplX,s1,", "serialNumber s1 names another device in line 2"),
+        ("carla,ApplX,,a1", "assetTag a1 names another device in line 2"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_is_sent(
+    line: str, expected: str, deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus = Bus()
+    assert run(f"{GOOD}{line}\n", bus, deployment, tmp_path) == 1
+    assert f"devices.csv:4: {expected}" in capsys.readouterr().err
+    assert bus.calls == []
+
+
+def test_all_wrong_lines_are_named_and_the_rest_is_sent_if_asked(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus = Bus()
+    assert run(GOOD + "bob,-,,\nbob\ncarla,ApplY,,\n", bus, deployment, tmp_path, valid_lines=True) == 1
+    said = capsys.readouterr()
+    assert [line.split(":")[1] for line in said.err.splitlines()] == ["4", "5"]
+    assert [detail["deviceId"] for detail in bus.details] == ["ApplDNQX1", "ApplDNQX2", "ApplY"]
+    assert "3 of 5 lines were sent" in said.out
+
+
+def test_a_device_of_two_users_is_no_contradiction(deployment: Deployment, tmp_path: Path) -> None:
+    assert run(GOOD + "carla,ApplDNQX1,S1,A1\n", Bus(), deployment, tmp_path) == 0
+
+
+def test_a_line_that_the_bus_does_not_take_is_named(
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(GOOD, Bus("ApplDNQX2"), deployment, tmp_path) == 1
+    assert "devices.csv:3: the bus did not take it: ThrottlingException" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", ["", "userId,device", "userId,deviceId,serial", "userId,deviceId,userId"])
+def test_a_file_without_the_right_columns_is_refused(
+    header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text(f"{header}\n")
+    assert main(["inventory", "import", str(file), "--check"]) == 1
+    assert "devices.csv:1: columns" in capsys.readouterr().err
+
+
+def test_a_source_without_the_right_to_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text(GOOD)
+    assert main(["inventory", "import", str(file), "--check", "--source", "siem"]) == 1
+    assert "siem may not enrol devices" in capsys.readouterr().err
+
+
+def test_checking_sends_nothing_and_needs_no_aws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text("\N{BOM}" + GOOD, encoding="utf-8")
+    assert main(["inventory", "import", str(file), "--check"]) == 0
+    assert capsys.readouterr().out == "2 lines are good, 0 are not; nothing was sent\n"

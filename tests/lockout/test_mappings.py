@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lockout.__main__ import main
+from lockout.deployment import Deployment
+from lockout.mappings import describe, read
+from tests.functions.fakes import ORGANIZATION, at
+
+SAMPLES = Path(__file__).parent.parent.parent / "samples"
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    return Deployment.load("local")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("security-hub-lock-button", "locks device ApplDNQXK3P9N735 of ana@example.com (compromised) until 2026-11-29"),
+        ("security-hub-own-finding", "locks serial DNQXK3P9N736 (compromised) until 2026-11-29"),
+        ("okta-suspicious-activity", "locks all devices of bob@example.com (compromised) until 2026-11-29"),
+        ("okta-user-deactivated", "locks all devices of carla@example.com (offboarded) until 2027-02-20"),
+        ("okta-user-unsuspended", "ends the user's locks of all devices of carla@example.com"),
+        ("auth0-leaked-password", "locks all devices of dave@example.com (compromised)"),
+        ("identity-center-user-deleted", "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (off"),
+        ("directory-user-disabled", "locks all devices of eve (offboarded)"),
+        ("workspace-one-compromised", "locks serial DNQXK3P9N737 (compromised)"),
+        ("jamf-lost-mode-on", "locks asset jamf-456 (lost)"),
+        ("jamf-lost-mode-off", "ends the device's locks of asset jamf-456"),
+    ],
+)
+def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: str, deployment: Deployment) -> None:
+    event = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    said = {source: text for source, text, command in read(event, deployment, at(0)) if command is not None}
+    ((source, text),) = said.items()
+    assert source.startswith(f"{name} (bus ")
+    assert text.startswith(expected), text
+    assert ORGANIZATION in text
+
+
+def test_jamf_events_of_several_devices_are_rejected_rather_than_read_by_half(deployment: Deployment) -> None:
+    event = json.loads((SAMPLES / "jamf-lost-mode-on.json").read_text(encoding="utf-8"))
+    event["detail"]["event"]["groupAddedDevicesIds"] = [456, 457]
+    (said,) = (text for _, text, command in read(event, deployment, at(0)) if command is not None)
+    assert said.startswith("rejected: asset_tag = ")
+    assert "found false" in said
+
+
+def test_an_event_of_the_contract_is_tried_as_such(deployment: Deployment) -> None:
+    event = {
+        "id": "e",
+        "source": "helpdesk",
+        "detail-type": "Device Lost",
+        "detail": {"userId": "bob", "deviceId": "X"},
+    }
+    (command,) = (command for _, _, command in read(event, deployment, at(0)) if command is not None)
+    assert describe(command).startswith("locks device X of bob (lost) until 2026-12-22T07:30:00Z")
+
+
+def test_the_command_says_so_of_each_source_and_whether_any_accepts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["try-mapping", str(SAMPLES / "jamf-lost-mode-on.json")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 11
+    assert sum("does not get it" in line for line in said) == 10
+    nobody = tmp_path / "event.json"
+    nobody.write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
+    assert main(["try-mapping", str(nobody)]) == 1
+    assert "the contract (bus device-security): rejected: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_what_is_no_event_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(text)
+    assert main(["try-mapping", str(file)]) == 1
+    assert capsys.readouterr().err
+    assert main(["try-mapping", str(tmp_path / "missing.json")]) == 1
