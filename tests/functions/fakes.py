@@ -59,6 +59,11 @@ CONFIGURED: dict[str, Any] = {
 SETTINGS = settings.parse(CONFIGURED)
 
 
+def sweeping(**policy: Any) -> settings.Settings:
+    """The settings with another policy of the sweep."""
+    return settings.parse({**CONFIGURED, "sweep": {**CONFIGURED["sweep"], **policy}})
+
+
 def at(seconds: float) -> datetime:
     """``seconds`` after :data:`START`."""
     return START + timedelta(seconds=seconds)
@@ -382,14 +387,15 @@ class World:
             except (Killed, TransientError, UnansweredError):
                 now += timedelta(minutes=1)
 
-    def plan(self, now: datetime) -> sweep.Report:
-        """One run of the sweep; what it asks for is left in the queue."""
+    def plan(self, now: datetime, **run: Any) -> sweep.Report:
+        """One run of the sweep, its ``run`` as given; what it asks for is left in the queue."""
         self.runs += 1
         self.workmail.now = now
-        this = sweep.Run(
+        usual = sweep.Run(
             f"run-{self.runs}", ORGANIZATION, now, clock=lambda: now, enough_time=lambda: True, pause=lambda: None
         )
-        return sweep.run(this, sweep.Parties(self.workmail, self.ledger, self.queue, self.bus), self.settings)
+        parties = sweep.Parties(self.workmail, self.ledger, self.queue, self.bus)
+        return sweep.run(replace(usual, **run), parties, self.settings)
 
     def sweep(self, now: datetime) -> sweep.Report:
         """One run of the sweep, and all that it asked for carried out."""

@@ -1,0 +1,309 @@
+"""The sweep's plan: for each thing that may stand and be wanted, what happens and why, in words."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout.outcome import Outcome
+from device_lockout.override import ListedOverride, Override
+from device_lockout.plan import PERCENT_COUNTS_FROM, Item, Plan, plan, warnings
+from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.tag import HOLD, Tag, write
+from tests.functions.fakes import BOB, DAY, DEVICE, SETTINGS, at
+
+NOW = at(1000)
+
+
+def claim(until, happened=0, claim_id="aaaaaaaa", scope="device", why="lost"):
+    return Claim(claim_id, scope, why, at(happened), HOLD if until is None else at(until))
+
+
+def denial(until, happened=0, claim_id="aaaaaaaa", was="none", owner="local", effect="DENY", why="lost"):
+    shown = Tag(owner, why, HOLD if until is None else at(until), at(happened), claim_id, was)
+    return Override(effect, write(shown))
+
+
+def wanting(*claims, **fields):
+    return DeviceRecord(claims=claims, **fields)
+
+
+def left(effect, description=None, result="locked"):
+    """What the last command left standing, as the record keeps it."""
+    return Last("c" * 64, Outcome(result, after=Override(effect, description)), at(500))
+
+
+OURS = denial(2000).description
+STOOD = left("DENY", OURS)
+
+ROWS = [
+    # what                                        stands                           wanted               what happens
+    ("ours, live", denial(2000), wanting(claim(2000)), None),
+    ("ours, on hold", denial(None), wanting(claim(None)), None),
+    ("ours, over", denial(999), wanting(claim(999)), ("expire", at(999), "its time was over at")),
+    ("ours, over this second", denial(1000), wanting(claim(1000)), ("expire", at(1000), "its time was over at")),
+    ("ours, over a second later", denial(1001), wanting(claim(1001)), None),
+    ("ours, over, unknown to the ledger", denial(999), DeviceRecord(), ("expire", at(999), "its time was over")),
+    (
+        "ours, live, unknown to the ledger",
+        denial(2000),
+        DeviceRecord(),
+        ("reassert", at(0), "the ledger does not know"),
+    ),
+    (
+        "ours, released and still standing",
+        denial(2000),
+        wanting(claim(2000), released=Released(device=at(1))),
+        ("expire", at(0), "was released"),
+    ),
+    ("ours, released at the same time", denial(2000), wanting(claim(2000), released=Released(device=at(0))), None),
+    (
+        "ours, another lock lasts longer",
+        denial(2000),
+        wanting(claim(2000), claim(3000, claim_id="bbbbbbbb")),
+        ("reassert", at(0), "does not show the lock (lost) that is wanted"),
+    ),
+    (
+        "ours, over, another lock lasts",
+        denial(999),
+        wanting(claim(999), claim(3000, claim_id="bbbbbbbb")),
+        ("reassert", at(0), "does not show the lock"),
+    ),
+    (
+        "ours, turned to ALLOW",
+        denial(2000, effect="ALLOW"),
+        wanting(claim(2000)),
+        ("reassert", at(0), "does not show the lock"),
+    ),
+    (
+        "ours, its end extended by a person",
+        denial(3000),
+        wanting(claim(2000)),
+        ("reassert", at(0), "a person changed its end from 2026-11-22T08:03:20Z to 2026-11-22T08:20:00Z"),
+    ),
+    ("ours, cut short by a person", denial(999), wanting(claim(2000)), ("expire", at(999), "its time was over")),
+    ("ours, of a user's lock", denial(2000), DeviceRecord(user=UserRecord((claim(2000, scope="user"),))), None),
+    (
+        "ours, of a user's lock, released",
+        denial(2000),
+        DeviceRecord(user=UserRecord((claim(2000, scope="user"),), at(1))),
+        ("expire", at(0), "was released"),
+    ),
+    ("another owner's, over", denial(999, owner="prod"), DeviceRecord(), None),
+    ("a newer version's", Override("DENY", OURS.replace("lockout/1", "lockout/2")), DeviceRecord(), None),
+    ("a person's DENY", Override("DENY", "quarantine"), DeviceRecord(), None),
+    ("a person's ALLOW", Override("ALLOW", "travel"), DeviceRecord(), None),
+    ("an ALLOW without words", Override("ALLOW"), DeviceRecord(), None),
+    ("broken", Override("DENY", OURS.replace("why=", "wy=")), DeviceRecord(), ("leave", NOW, "its tag can't be read")),
+    (
+        "hand-written, past",
+        Override("ALLOW", "[until=2026-11-21] trip"),
+        DeviceRecord(),
+        ("expire", at(-27000), "a person asked for its removal after 2026-11-22T00:00:00Z"),
+    ),
+    (
+        "hand-written DENY, past, where a lock is wanted",
+        Override("DENY", "[until=2026-11-21]"),
+        wanting(claim(2000)),
+        ("expire", at(-27000), "a person asked"),
+    ),
+    ("hand-written, to come", Override("ALLOW", "[until=2026-11-23]"), DeviceRecord(), None),
+    (
+        "an ALLOW where a lock is wanted",
+        Override("ALLOW", "travel"),
+        wanting(claim(2000)),
+        ("reassert", at(0), "a lock (lost) is wanted and an ALLOW stands"),
+    ),
+    (
+        "a person's DENY where a lock is wanted",
+        Override("DENY", "quarantine"),
+        wanting(claim(2000)),
+        ("leave", at(0), "a DENY that is not ours stands"),
+    ),
+    (
+        "nothing where a lock is wanted",
+        None,
+        wanting(claim(2000)),
+        ("reassert", at(0), "a lock (lost) until 2026-11-22T08:03:20Z is wanted and nothing stands"),
+    ),
+    ("nothing where a lock was wanted", None, wanting(claim(999)), None),
+    ("nothing where a lock was released", None, wanting(claim(None), released=Released(device=at(1))), None),
+]
+
+
+def planned(stands, record):
+    listing = [] if stands is None else [ListedOverride(BOB, DEVICE, stands)]
+    records = {} if record == DeviceRecord() else {(BOB, DEVICE): record}
+    return plan(listing, records, NOW, "local")
+
+
+@pytest.mark.parametrize(("stands", "record", "happens"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_plan_says_what_happens_and_why(stands, record, happens):
+    result = planned(stands, record)
+    items = [*result.removals, *result.reasserts, *result.left]
+    if happens is None:
+        assert items == []
+        return
+    [item] = items
+    assert (item.action, item.over) == happens[:2]
+    assert happens[2] in item.because
+    assert (item.user_id, item.device, item.stands) == (BOB, DEVICE, stands)
+    assert item in {"expire": result.removals, "reassert": result.reasserts, "leave": result.left}[item.action]
+
+
+@pytest.mark.parametrize(
+    ("what", "stands", "last", "tampered"),
+    [
+        ("our lock stood and is gone", None, STOOD, True),
+        ("our lock stood and an ALLOW is there", Override("ALLOW", "mine"), STOOD, True),
+        ("our lock was turned to ALLOW", denial(2000, effect="ALLOW"), None, True),
+        ("a person's DENY stood and is gone", None, left("DENY", "quarantine", "already-denied"), False),
+        ("nothing of ours ever stood", None, None, False),
+        ("WorkMail refused it", None, Last("c" * 64, Outcome("failed", after=None), at(500)), False),
+        ("a longer lock came", denial(1500, claim_id="bbbbbbbb"), STOOD, False),
+    ],
+)
+def test_only_what_stood_can_be_tampered_with(what, stands, last, tampered):
+    record = wanting(claim(2000), claim(1500, claim_id="bbbbbbbb"), last=last)
+    [item] = planned(stands, record).reasserts
+    assert item.tampered == tampered, what
+
+
+def test_what_is_seen_is_counted_by_kind():
+    stands = [row[1] for row in ROWS if row[1] is not None]
+    listing = [ListedOverride(BOB, f"device{number}", override) for number, override in enumerate(stands)]
+    seen = plan(listing, {}, NOW, "local").seen
+    assert seen["ours"] == sum(str(row[0]).startswith("ours") for row in ROWS)
+    assert seen["hand-written"] == sum(str(row[0]).startswith("hand-written") for row in ROWS)
+    assert seen["broken"] == 1
+    assert sum(seen.values()) == len(listing)
+
+
+def test_the_oldest_comes_first_and_what_was_refused_comes_last():
+    listing = [ListedOverride(BOB, f"device{until}", denial(until)) for until in (300, 100, 200, 50)]
+    refused = Last("c" * 64, Outcome("failed"), at(500))
+    records = {(BOB, "device50"): wanting(claim(50), last=refused)}
+    removals = plan(listing, records, NOW, "local").removals
+    assert [item.device for item in removals] == ["device100", "device200", "device300", "device50"]
+
+
+def test_a_device_that_is_listed_twice_makes_the_list_suspect():
+    twice = [ListedOverride(BOB, DEVICE, denial(999))] * 2
+    result = plan(twice, {}, NOW, "local")
+    assert result.refusal(50, 100).guard == "list"
+    assert len(result.removals) == 1
+
+
+# Caps.
+
+
+def removals(count, ours=True, failed=0):
+    item = Item("expire", BOB, DEVICE, None, at(0), "over", ours=ours)
+    return (item,) * (count - failed) + (replace(item, failed=at(1)),) * failed
+
+
+@pytest.mark.parametrize(
+    ("what", "items", "ours", "cap", "percent", "guard"),
+    [
+        ("as many as the cap", removals(50), 1000, 50, 25, None),
+        ("one more than the cap", removals(51), 1000, 50, 25, "max-removals"),
+        ("200 with a cap of 50", removals(200), 200, 50, 100, "max-removals"),
+        ("none allowed", removals(1), 1000, 0, 25, "max-removals"),
+        ("exactly the percentage", removals(25), 100, 50, 25, None),
+        ("one more than the percentage", removals(26), 100, 50, 25, "max-removals-percent"),
+        ("few of few: a percentage says nothing", removals(PERCENT_COUNTS_FROM - 1), 9, 50, 25, None),
+        ("enough for a percentage", removals(PERCENT_COUNTS_FROM), 10, 50, 25, "max-removals-percent"),
+        ("hand-written endings are none of ours", removals(11, ours=False), 0, 50, 25, None),
+        ("hand-written endings count for the cap", removals(51, ours=False), 1000, 50, 25, "max-removals"),
+        ("what WorkMail refused does not count", removals(60, failed=20), 1000, 50, 25, None),
+        ("nothing", (), 0, 0, 0, None),
+    ],
+)
+def test_caps(what, items, ours, cap, percent, guard):
+    refusal = Plan(items, (), {"ours": ours}).refusal(cap, percent)
+    assert (refusal and refusal.guard) == guard, what
+
+
+def test_a_refusal_says_how_many_and_how_many_were_expected():
+    assert Plan(removals(51), (), {"ours": 1000}).refusal(50, 25).because == (
+        "51 overrides would be let go: expected at most 50 in one plan"
+    )
+    because = Plan(removals(26), (), {"ours": 100}).refusal(50, 25).because
+    assert "26 overrides would be let go, of 100 that are ours" in because
+    assert "25 percent" in because
+
+
+def test_what_was_refused_before_has_what_room_the_cap_leaves():
+    assert len(Plan(removals(60, failed=30), (), {"ours": 1000}).turn(50)) == 50
+    assert len(Plan(removals(100, failed=60), (), {"ours": 1000}).turn(50)) == 50
+
+
+# The plan is a function of what there is, and of nothing else.
+
+overrides = st.sampled_from([row[1] for row in ROWS if row[1] is not None])
+records = st.sampled_from([row[2] for row in ROWS])
+organizations = st.dictionaries(st.integers(0, 30), st.tuples(st.none() | overrides, records), max_size=12)
+
+
+@given(organizations, st.randoms())
+def test_the_order_of_the_list_does_not_matter(organization, chance):
+    listing = [ListedOverride(BOB, f"d{n:02}", stands) for n, (stands, _) in organization.items() if stands]
+    wanted = {(BOB, f"d{n:02}"): record for n, (_, record) in organization.items() if record != DeviceRecord()}
+    first = plan(listing, wanted, NOW, "local")
+    chance.shuffle(listing)
+    shuffled = dict(sorted(wanted.items(), key=lambda _: chance.random()))
+    assert plan(iter(listing), shuffled, NOW, "local") == first
+
+
+@given(organizations)
+def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization):
+    listing = [ListedOverride(BOB, f"d{n}", stands) for n, (stands, _) in organization.items() if stands]
+    wanted = {(BOB, f"d{n}"): record for n, (_, record) in organization.items()}
+    for item in plan(listing, wanted, NOW, "local").removals:
+        reading = item.stands.read("local")
+        assert hasattr(reading, "until"), "neither foreign nor broken"
+        record = wanted[item.user_id, item.device]
+        released = isinstance(reading, Tag) and any(record.released_at(scope) for scope in ("device", "user"))
+        assert reading.until <= NOW or released
+
+
+# Warnings.
+
+
+def due(*claims, **fields):
+    return list(warnings({(BOB, DEVICE): wanting(*claims, **fields)}, SETTINGS.reasons, NOW))
+
+
+def test_people_are_warned_ahead_of_an_end():
+    ahead = 3 * DAY
+    assert due(claim(1000 + ahead + 1)) == []
+    [warning] = due(claim(1000 + ahead))
+    assert "is locked (lost) until 2026-11-25T07:46:40Z, and then let back in" in warning.because
+
+
+def test_a_warning_has_one_id_through_its_period_and_another_for_another_end():
+    def warning(until, now):
+        record = {(BOB, DEVICE): wanting(claim(until))}
+        return next(warnings(record, SETTINGS.reasons, now)).id
+
+    assert warning(DAY, NOW) == warning(DAY, NOW + timedelta(hours=1))
+    assert warning(DAY, NOW) != warning(DAY + 1, NOW)
+
+
+def test_a_lock_that_a_longer_one_outlasts_lets_nobody_in_and_needs_no_warning():
+    assert due(claim(2000), claim(None, claim_id="bbbbbbbb", why="stolen")) == []
+
+
+def test_a_released_lock_needs_no_warning():
+    assert due(claim(2000), released=Released(device=at(1))) == []
+
+
+def test_a_lock_on_hold_is_brought_to_mind_once_in_every_period():
+    reasons = {"stolen": replace(SETTINGS.reasons["stolen"], warn_before=timedelta(days=30))}
+    record = {(BOB, DEVICE): wanting(claim(None, why="stolen"))}
+    ids = [[w.id for w in warnings(record, reasons, at(day * DAY))] for day in range(95)]
+    assert ids[:30] == [[]] * 30
+    assert len({one for day in ids for one in day}) == 3
+    assert list(warnings(record, SETTINGS.reasons, at(95 * DAY))) == [], "no period, no warning"

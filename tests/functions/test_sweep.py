@@ -1,0 +1,543 @@
+"""The sweep over fakes: what it lets go, what it leaves, and whatever makes it unsure."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from device_lockout.command import Expire, Lock, Reassert, Target, claim_id
+from device_lockout.errors import RefusedError, TransientError
+from device_lockout.override import Override
+from device_lockout.record import Claim, DeviceRecord
+from device_lockout.tag import HOLD, Tag, write
+from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, FakeQueue, World, at, cause, sweeping, throttled
+
+TARGET = Target(ORGANIZATION, BOB, DEVICE)
+NOW = at(3600)
+
+
+def claim(number, until, happened=0):
+    return Claim(claim_id(f"event-{number}"), "device", "lost", at(happened), HOLD if until is None else at(until))
+
+
+def denial(number, until, was="none", owner="local"):
+    known = claim(number, until)
+    return Override("DENY", write(Tag(owner, "lost", known.until, known.at, known.id, was)))
+
+
+def lock(number=0, until=None, device=DEVICE, happened=0):
+    return Lock(cause(f"event-{number}", at(happened)), replace(TARGET, device=device), claim(number, until, happened))
+
+
+def standing(world, number, until, device, known=True, was="none"):
+    """A lock of ours that stands, in the ledger too if ``known``."""
+    world.workmail.overrides[BOB, device] = denial(number, until, was)
+    if known:
+        prior = Override("ALLOW", f"before {number}") if was == "allow" else None
+        world.ledger.devices[BOB, device] = DeviceRecord(claims=(claim(number, until),), prior=prior, version=1)
+
+
+def told(world, kind):
+    return [detail for detail_type, detail in world.bus.announced if detail_type == kind]
+
+
+# A whole organization.
+
+KINDS = [
+    "ours, live",
+    "ours, live, unknown to the ledger",
+    "ours, over",
+    "ours, over, unknown to the ledger",
+    "ours, over, an ALLOW before it",
+    "another owner's",
+    "broken",
+    "newer version",
+    "a person's ALLOW",
+    "a person's DENY",
+    "hand-written, past",
+    "hand-written, to come",
+    "without a description",
+]
+OVER = {"ours, over", "ours, over, unknown to the ledger", "hand-written, past"}
+
+
+def an_organization(count, known):
+    world = World(known=known)
+    kinds = {}
+    for number, kind in enumerate(itertools.islice(itertools.cycle(KINDS), count)):
+        device = f"device{number:04}"
+        kinds[device] = kind
+        over = denial(number, 100)
+        match kind:
+            case "ours, live" | "ours, live, unknown to the ledger":
+                standing(world, number, None if number % 2 else 10**6, device, known="unknown" not in kind)
+            case "ours, over" | "ours, over, unknown to the ledger":
+                standing(world, number, 100, device, known="unknown" not in kind)
+            case "ours, over, an ALLOW before it":
+                standing(world, number, 100, device, was="allow")
+            case _:
+                world.workmail.overrides[BOB, device] = {
+                    "another owner's": denial(number, 100, owner="prod"),
+                    "broken": replace(over, description=over.description.replace("id=", "id=x")),
+                    "newer version": replace(over, description=over.description.replace("lockout/1", "lockout/2")),
+                    "a person's ALLOW": Override("ALLOW", "travel phone"),
+                    "a person's DENY": Override("DENY", "until further notice"),
+                    "hand-written, past": Override("ALLOW" if number % 2 else "DENY", "[until=2026-11-21] trip"),
+                    "hand-written, to come": Override("DENY", "[until=2026-11-22] trip"),
+                    "without a description": Override("ALLOW"),
+                }[kind]
+    return world, kinds
+
+
+def test_of_a_thousand_mixed_overrides_exactly_the_expired_ones_change():
+    world, kinds = an_organization(1000, sweeping(max_removals=1000))
+    before = dict(world.workmail.overrides)
+    report = world.sweep(NOW)
+    after = world.workmail.overrides
+    for device, kind in kinds.items():
+        key = (BOB, device)
+        if kind in OVER:
+            assert key not in after, device
+        elif kind == "ours, over, an ALLOW before it":
+            assert after[key] == Override("ALLOW", f"before {int(device[6:])}")
+        else:
+            assert after[key] == before[key], f"{device}: {kind}"
+    expired = sum(kind in OVER or kind.startswith("ours, over") for kind in kinds.values())
+    assert (len(report.plan.removals), report.refused) == (expired, None)
+    assert world.workmail.writes == expired, "nothing else was even written with what it was"
+    [completed] = told(world, "Sweep Completed")
+    assert sum(completed["seen"].values()) == 1000
+    world.workmail.writes = 0
+    assert world.sweep(NOW + timedelta(hours=1)).plan.reasserts == ()
+    assert world.workmail.writes == 0
+
+
+def test_pages_make_no_difference():
+    plans = []
+    for size in (1, 7, 100):
+        world, _ = an_organization(60, sweeping())
+        world.workmail.page_size = size
+        plans.append(world.plan(NOW).plan)
+    assert plans[0] == plans[1] == plans[2]
+
+
+def test_report_and_apply_make_the_same_plan_and_report_does_nothing():
+    world, _ = an_organization(130, sweeping(mode="apply"))
+    applied = world.plan(NOW)
+    assert world.queue.sent
+    reporting, _ = an_organization(130, sweeping(mode="report"))
+    before = dict(reporting.workmail.overrides), dict(reporting.ledger.devices)
+    reported = reporting.plan(NOW)
+    assert reported.plan == applied.plan
+    assert repr(reported.plan) == repr(applied.plan)
+    assert (reporting.workmail.overrides, reporting.ledger.devices) == before
+    assert reporting.queue.sent == []
+    assert reported.enqueued == 0
+    changing = ("ledger.save_sweep", "ledger.record_outcome", "ledger.saw", "ledger.open_device", "queue.send")
+    assert [call for call in reporting.wire.calls if call in changing] == []
+
+
+def test_a_removal_is_planned_on_what_was_listed_and_decided_on_what_stands_then():
+    world = World()
+    standing(world, 0, 100, DEVICE)
+    world.plan(NOW)
+    [command] = world.queue.sent
+    assert command == Expire(command.cause, Target(ORGANIZATION, BOB, DEVICE, resolved=True), denial(0, 100))
+    world.stand(denial(0, 9000))
+    assert world.carry_out(command, NOW).result == "skipped"
+    assert world.stands == denial(0, 9000), "a person extended it in between"
+
+
+# What lets nothing back in.
+
+
+def two_hundred(cap, percent=100):
+    world = World(known=sweeping(max_removals=cap, max_removals_percent=percent, portion=30))
+    for number in range(200):
+        standing(world, number, 100, f"device{number:03}")
+    return world
+
+
+def test_two_hundred_with_a_cap_of_fifty_are_all_left_and_people_are_told():
+    world = two_hundred(50)
+    report = world.sweep(NOW)
+    assert len(world.workmail.overrides) == 200
+    assert len(report.plan.removals) == 200, "the plan is whole, for the log"
+    [refused] = told(world, "Sweep Refused")
+    assert (refused["guard"], refused["page"], refused["enqueued"]) == ("max-removals", True, 0)
+    assert "200 overrides would be let go: expected at most 50" in refused["message"]
+    assert len(refused["first"]) == 5
+
+
+def test_with_the_cap_lifted_they_all_go():
+    world = two_hundred(200)
+    world.sweep(NOW)
+    assert world.workmail.overrides == {}
+
+
+def test_over_the_percentage_nothing_goes():
+    world = two_hundred(1000, percent=50)
+    for number in range(200, 300):
+        standing(world, number, None, f"device{number}")
+    assert world.sweep(NOW).refused.guard == "max-removals-percent"
+    assert len(world.workmail.overrides) == 300
+
+
+def one_over_and_one_gone(known=None):
+    """Locks that are over, one that was turned to ALLOW, and one that is missing, each on a page of its own."""
+    world = World(known=known or sweeping())
+    world.workmail.page_size = 1
+    standing(world, 1, 100, "over")
+    standing(world, 2, None, "allowed")
+    world.workmail.overrides[BOB, "allowed"] = Override("ALLOW", "it is fine")
+    standing(world, 3, None, "missing")
+    del world.workmail.overrides[BOB, "missing"]
+    standing(world, 4, 200, "zover")
+    return world
+
+
+def asked_for(world):
+    return {command.target.device: type(command) for command in world.queue.sent}
+
+
+def test_undisturbed_it_lets_go_and_puts_back():
+    world = one_over_and_one_gone()
+    assert world.plan(NOW).refused is None
+    assert asked_for(world) == {"over": Expire, "zover": Expire, "allowed": Reassert, "missing": Reassert}
+    assert world.ledger.swept == NOW
+
+
+@pytest.mark.parametrize("since", [timedelta(hours=5), timedelta(hours=5, seconds=1)])
+def test_after_a_gap_it_only_reports_what_it_would_let_go(since):
+    world = one_over_and_one_gone()
+    world.ledger.swept = NOW - since
+    report = world.plan(NOW)
+    if since == timedelta(hours=5):
+        assert report.refused is None
+        return
+    assert report.refused.guard == "gap"
+    assert asked_for(world) == {"allowed": Reassert, "missing": Reassert}
+    assert told(world, "Sweep Refused")[0]["page"]
+    assert world.plan(NOW + timedelta(hours=1)).refused is None, "the next one may"
+
+
+def test_the_very_first_run_only_reports_and_pages_if_locks_of_ours_stand():
+    world = one_over_and_one_gone()
+    world.ledger.swept = None
+    assert world.plan(NOW).refused.guard == "first-run"
+    assert Expire not in asked_for(world).values()
+    assert told(world, "Sweep Refused")[0]["page"]
+    fresh = World()
+    fresh.ledger.swept = None
+    fresh.plan(NOW)
+    assert not told(fresh, "Sweep Refused")[0]["page"]
+
+
+def pages_that_fail_at(number, error):
+    def fault(world):
+        listed = itertools.count()
+        honest = world.workmail.pages
+
+        def pages(organization):
+            for page in honest(organization):
+                if next(listed) == number:
+                    raise error
+                yield page
+
+        world.workmail.pages = pages
+
+    return fault
+
+
+def repeats_a_page(world):
+    honest = world.workmail.pages
+
+    def pages(organization):
+        first, *rest = honest(organization)
+        yield from (first, *rest[:1], first, *rest[1:])
+
+    world.workmail.pages = pages
+
+
+DISTURBED = {
+    # what                      what is done to the world, how the run goes                   guard, what is still asked
+    "the first page fails": (pages_that_fail_at(0, TransientError("no")), {}, "list", {}),
+    "a later page fails": (pages_that_fail_at(2, TransientError("no")), {}, "list", {"allowed": Reassert}),
+    "the organization is disabled": (pages_that_fail_at(0, RefusedError("no")), {}, "organization", {}),
+    "a page comes twice": (repeats_a_page, {}, "list", {"allowed": Reassert}),
+    "the time is over at once": (None, {"enough_time": lambda: False}, "time", {}),
+    "our clock is ahead": (None, {"clock": lambda: NOW + timedelta(seconds=61)}, "clock", {}),
+    "our clock is behind": (None, {"clock": lambda: NOW - timedelta(seconds=61)}, "clock", {}),
+}
+
+
+@pytest.mark.parametrize("disturbance", DISTURBED)
+def test_unsure_it_lets_nothing_go_and_says_so(disturbance):
+    disturb, run, guard, asked = DISTURBED[disturbance]
+    world = one_over_and_one_gone()
+    if disturb:
+        disturb(world)
+    report = world.plan(NOW, **run)
+    assert (report.refused.guard, report.completed) == (guard, False)
+    assert asked_for(world) == asked, "what the list lacks may well stand; what it shows undone is put back"
+    [refused] = told(world, "Sweep Refused")
+    assert (refused["guard"], refused["completed"], refused["page"]) == (guard, False, True)
+    assert world.ledger.swept == at(0), "it does not count as completed"
+
+
+def test_a_trouble_that_lasts_pages_once_until_a_run_is_completed_again():
+    world = one_over_and_one_gone()
+    honest = world.workmail.pages
+    for hour in range(3):
+        world.workmail.pages = honest
+        pages_that_fail_at(0, TransientError("no"))(world)
+        world.plan(NOW + timedelta(hours=hour))
+    assert [detail["page"] for detail in told(world, "Sweep Refused")] == [True, False, False]
+    world.workmail.pages = honest
+    world.plan(NOW + timedelta(hours=3))
+    pages_that_fail_at(0, TransientError("no"))(world)
+    world.plan(NOW + timedelta(hours=4))
+    assert told(world, "Sweep Refused")[-1]["page"]
+
+
+def test_sixty_seconds_between_the_clocks_are_fine():
+    world = one_over_and_one_gone()
+    assert world.plan(NOW, clock=lambda: NOW + timedelta(seconds=60)).refused is None
+
+
+def test_time_that_runs_out_on_a_later_page_keeps_what_was_seen():
+    world = one_over_and_one_gone()
+    left = iter([True, True, False])
+    report = world.plan(NOW, enough_time=lambda: next(left, False))
+    assert report.refused.guard == "time"
+    assert asked_for(world) == {"allowed": Reassert}
+
+
+def test_an_organization_that_fails_leaves_the_ledger_in_peace():
+    world = one_over_and_one_gone()
+    pages_that_fail_at(0, TransientError("no"))(world)
+    before = dict(world.ledger.devices)
+    world.plan(NOW)
+    assert world.ledger.devices == before
+
+
+def test_the_guards_never_stop_what_is_put_back():
+    world = two_hundred(0)
+    standing(world, 900, None, "missing")
+    del world.workmail.overrides[BOB, "missing"]
+    world.sweep(NOW)
+    assert world.workmail.overrides[BOB, "missing"] == denial(900, None)
+
+
+# Portions.
+
+
+class SlowQueue(FakeQueue):
+    """A queue whose messages wait until ``pause`` lets a second pass, in which ``pace`` are taken up."""
+
+    pace = 3
+    backlog = 0
+    longest = 0
+
+    def send(self, commands):
+        sent = super().send(commands)
+        self.backlog += sent
+        self.longest = max(self.longest, self.backlog)
+        return sent
+
+    def waiting(self):
+        return self.backlog
+
+    def pause(self):
+        self.backlog = max(0, self.backlog - self.pace)
+
+
+def test_no_more_than_a_portion_waits_at_a_time():
+    world = two_hundred(200)
+    world.queue = SlowQueue(world.wire)
+    report = world.plan(NOW, pause=world.queue.pause)
+    assert world.queue.longest == 30
+    assert report.enqueued == 200
+
+
+def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
+    world = two_hundred(200)
+    world.queue = SlowQueue(world.wire)
+    world.queue.pace = 0
+    seconds = iter([True] * 20)
+    report = world.plan(NOW, pause=world.queue.pause, enough_time=lambda: next(seconds, False))
+    assert report.enqueued == 30
+    assert "170 of them not in this run" in told(world, "Sweep Completed")[0]["message"]
+    while world.queue.sent:
+        world.deliver(world.queue.sent.pop(0), NOW)
+    world.queue.pace = 30
+    for hour in range(1, 4):
+        world.queue.backlog = 0
+        world.plan(NOW + timedelta(hours=hour), pause=world.queue.pause)
+        while world.queue.sent:
+            world.deliver(world.queue.sent.pop(0), NOW + timedelta(hours=hour))
+    assert world.workmail.overrides == {}
+
+
+def test_reasserts_have_a_cap_of_their_own_and_go_first():
+    world = World(known=sweeping(max_reasserts=5))
+    for number in range(20):
+        world.ledger.devices[BOB, f"device{number:02}"] = DeviceRecord(claims=(claim(number, None),), version=1)
+    standing(world, 99, 100, "over")
+    world.plan(NOW)
+    kinds = [type(command) for command in world.queue.sent]
+    assert kinds == [Reassert] * 5 + [Expire]
+
+
+def test_commands_that_were_not_taken_fail_the_run_before_it_counts_as_completed():
+    world = one_over_and_one_gone()
+
+    world.plan(NOW)
+    sent = world.wire.calls.index("queue.send")
+    world = one_over_and_one_gone()
+    world.wire.faults[sent] = throttled
+    with pytest.raises(TransientError):
+        world.plan(NOW)
+    assert world.ledger.swept == at(0)
+
+
+# People at the console.
+
+
+def test_a_live_lock_that_somebody_deletes_is_back_after_one_sweep_and_people_are_told():
+    world = World()
+    world.deliver(lock(until=7200), at(10))
+    before = world.stands
+    world.stand(None)
+    world.sweep(NOW)
+    assert world.stands == before
+    [tampering] = told(world, "Tampering Detected")
+    assert tampering["page"]
+    assert "changed or removed by somebody" in tampering["message"]
+
+
+def test_a_live_lock_that_somebody_replaces_by_a_denial_of_their_own_is_left_alone():
+    world = World()
+    world.deliver(lock(until=7200), at(10))
+    world.stand(Override("DENY", "mine now"))
+    world.sweep(NOW)
+    assert world.stands == Override("DENY", "mine now")
+    world.sweep(at(8000))
+    assert world.stands == Override("DENY", "mine now"), "nor is it removed when the lock is over"
+
+
+def test_an_end_that_somebody_changed_is_honoured_and_outlives_a_deletion():
+    world = World()
+    world.deliver(lock(until=7200), at(10))
+    world.stand(replace(world.stands, description=world.stands.description.replace("09:30:00Z", "10:30:00Z")))
+    world.sweep(NOW)
+    world.sweep(at(7300))
+    assert "until=2026-11-22T10:30:00Z" in world.stands.description
+    world.stand(None)
+    world.sweep(at(7400))
+    assert "until=2026-11-22T10:30:00Z" in world.stands.description
+    world.sweep(at(3 * 3600))
+    assert world.stands is None
+
+
+def test_tampering_may_be_left_and_only_told_once():
+    world = World(known=sweeping(on_tampering="alert"))
+    world.deliver(lock(until=None), at(10))
+    world.stand(Override("ALLOW", "mine"))
+    for hour in range(1, 4):
+        world.sweep(at(3600 * hour))
+    assert world.stands == Override("ALLOW", "mine")
+    assert len(told(world, "Tampering Detected")) == 1
+
+
+def test_where_tampering_is_left_a_lock_that_never_stood_is_still_set():
+    world = World(Override("DENY", "quarantine"), known=sweeping(on_tampering="alert"))
+    world.deliver(lock(until=None), at(10))
+    world.stand(None)
+    world.sweep(NOW)
+    assert world.stands == denial(0, None)
+    assert told(world, "Tampering Detected") == []
+
+
+def test_a_hand_written_end_is_carried_out_for_any_override_on_either_effect():
+    for effect in ("ALLOW", "DENY"):
+        world = World(Override(effect, "[until=2026-11-22T08:00:00Z] trip"))
+        world.sweep(at(1799))
+        assert world.stands is not None
+        world.sweep(at(1800))
+        assert world.stands is None
+
+
+def test_a_persons_denial_that_ends_by_its_own_words_gives_way_to_the_lock_and_never_opens_the_device():
+    world = World(Override("DENY", "[until=2026-11-22T08:00:00Z] loaner"))
+    world.deliver(lock(until=None), at(10))
+    assert world.stands.description.startswith("[until=")
+    world.sweep(at(1800))
+    assert world.stands == denial(0, None)
+    assert world.workmail.writes == 1, "one Put, and no Delete before it"
+
+
+# Losses.
+
+
+def test_ten_locks_outlive_the_loss_of_the_ledger_and_end_when_their_tags_say():
+    world = World()
+    for number in range(10):
+        world.deliver(lock(number, until=7200 + 600 * number, device=f"device{number}"), at(10))
+    before = dict(world.workmail.overrides)
+    world.ledger.devices.clear()
+    world.ledger.swept = None
+    for minute in range(61, 120, 10):
+        world.sweep(at(60 * minute))
+        assert world.workmail.overrides == before
+    assert len(world.ledger.devices) == 10
+    for number in range(10):
+        world.sweep(at(7200 + 600 * number))
+        assert len(world.workmail.overrides) == 9 - number
+
+
+def test_two_sweeps_at_once_do_no_harm():
+    world, kinds = an_organization(130, sweeping(max_removals=1000))
+    once, _ = an_organization(130, sweeping(max_removals=1000))
+    once.sweep(NOW)
+    world.plan(NOW)
+    world.plan(NOW)
+    commands = sorted(world.queue.sent, key=lambda command: (command.target.device, command.cause.event_id))
+    world.queue.sent = []
+    for command in commands:
+        world.deliver(command, NOW)
+    assert world.workmail.overrides == once.workmail.overrides
+    assert world.workmail.writes == once.workmail.writes
+    assert Counter(kinds.values())["ours, live"] == 10
+
+
+def test_a_lock_that_arrives_while_the_sweep_lists_is_not_taken_for_an_orphan():
+    world = World()
+    honest = world.workmail.pages
+
+    def pages(organization):
+        world.deliver(lock(until=None), NOW)
+        return honest(organization)
+
+    world.workmail.pages = pages
+    world.sweep(NOW)
+    assert world.stands == denial(0, None)
+    assert world.workmail.writes == 1
+
+
+def test_people_are_warned_once_before_a_device_is_let_back_in():
+    world = World()
+    world.deliver(lock(until=7200), at(10))
+    for minute in (30, 60, 90):
+        world.sweep(at(60 * minute))
+    [warning] = told(world, "Expiry Due Soon")
+    assert warning["page"]
+    assert "until 2026-11-22T09:30:00Z, and then let back in" in warning["message"]
+
+
+def test_overrides_of_others_put_their_devices_in_the_inventory():
+    world = World(Override("ALLOW", "travel"))
+    world.sweep(NOW)
+    assert world.ledger.devices[BOB, DEVICE].known
