@@ -1,0 +1,73 @@
+"""One local AWS for all end-to-end tests, with the stack deployed as `make up` does it."""
+
+import inspect
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from local import lifecycle
+from local.connection import Connection
+from local.deployment import Deployment
+from local.up import stack_name, up
+from tests.local.end_to_end.watching import MEASURED
+
+RUNNING = pytest.StashKey[dict[str, Future[None]]]()
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state directory of the local AWS; `env` is in it."""
+    directory = tmp_path_factory.mktemp("deployed")
+    try:
+        up(directory)
+        yield directory
+    finally:
+        lifecycle.stop(directory)
+
+
+@pytest.fixture(scope="session")
+def deployment(state: Path) -> Deployment:
+    return Deployment.find(Connection.read(state / "env"), stack_name(state))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "overlapping: runs in a thread, at the same time as all others of this mark")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the tests here, those that overlap come first: nothing else may run meanwhile."""
+    here = [index for index, item in enumerate(items) if Path(__file__).parent in item.path.parents]
+    in_order = sorted((items[index] for index in here), key=lambda item: not item.get_closest_marker("overlapping"))
+    for index, item in zip(here, in_order, strict=True):
+        item.add_marker(pytest.mark.local_aws)
+        item.add_marker(pytest.mark.slow)
+        items[index] = item
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Start all overlapping tests with the first of them, each in a thread; each is over when its own thread is."""
+    if not pyfuncitem.get_closest_marker("overlapping"):
+        return None
+    session = pyfuncitem.session
+    if RUNNING not in session.stash:
+        running = session.stash[RUNNING] = {}
+        overlapping = [item for item in session.items if item.get_closest_marker("overlapping")]
+        pool = ThreadPoolExecutor(len(overlapping))
+        for item in overlapping:
+            assert isinstance(item, pytest.Function)
+            names = inspect.signature(item.obj).parameters
+            arguments = {name: pyfuncitem._request.getfixturevalue(name) for name in names}
+            running[item.nodeid] = pool.submit(item.obj, **arguments)
+    session.stash[RUNNING][pyfuncitem.nodeid].result()
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests measured: figures for people, which no test depends on."""
+    if MEASURED:
+        terminalreporter.section("measured")
+        for line in MEASURED:
+            terminalreporter.line(line)

@@ -1,0 +1,72 @@
+"""How the end-to-end tests watch a deployment: conditions with deadlines, and what went wrong where one is missed."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from device_lockout.tag import Tag, read
+from local.deployment import Deployment, Report
+
+type Json = dict[str, Any]
+
+STARTED = datetime.now(UTC)
+USERS = ("ana", "bob", "carla", "dave", "eve")
+MEASURED: list[str] = []
+
+
+def new_device() -> str:
+    return f"E2E{secrets.token_hex(6).upper()}"
+
+
+def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = 60, every: float = 0.2) -> T:
+    """What `look` returns once it is true."""
+    deadline = monotonic() + seconds
+    while not (found := look()):
+        if monotonic() > deadline:
+            troubles = "\n".join(there.troubles(STARTED)[:20])
+            raise AssertionError(f"not within {seconds:.0f} s: {what}\n{troubles}")
+        sleep(every)
+    return found
+
+
+def tag_on(there: Deployment, user: str, device: str) -> Tag | None:
+    """The tag of ours that denies a device, None where none does."""
+    stands = there.override(user, device)
+    if stands is None or stands["Effect"] != "DENY":
+        return None
+    reading = read(stands.get("Description"), owner="local")
+    return reading if isinstance(reading, Tag) else None
+
+
+def denied(there: Deployment, user: str, device: str, seconds: float = 60) -> Tag:
+    """The tag that denies a device, once there is one."""
+    return seen(there, f"{device} is denied", lambda: tag_on(there, user, device), seconds)
+
+
+def result(there: Deployment, report: Report) -> str:
+    """How a report about one device ended, once that is recorded."""
+    (outcome,) = seen(there, f"an outcome of {report}", lambda: there.outcomes(report.event_id))
+    return str(outcome["detail"]["result"])
+
+
+def environment(state: Path) -> dict[str, str]:
+    """This process's environment, with the AWS of `env` in the place of any other."""
+    machine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    lines = (line.partition("=") for line in (state / "env").read_text().splitlines())
+    return machine | {name: value.strip("'") for name, _, value in lines}
+
+
+def all_outcomes(there: Deployment) -> Iterator[Json]:
+    """Every outcome that the ledger has."""
+    pages = there.dynamodb.get_paginator("scan").paginate(
+        TableName=there.outputs["LedgerTableName"],
+        FilterExpression="begins_with(pk, :event)",
+        ExpressionAttributeValues={":event": {"S": "event#"}},
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield item["told"]["M"]["detail"]["M"]
