@@ -1,0 +1,423 @@
+"""The Lambda functions from the event that Lambda hands over to the requests that reach AWS, and what they log.
+
+Nothing of ours is replaced: settings are a file, names of resources are in the environment, and AWS answers from memory
+on the wire of botocore.
+"""
+
+# ruff: noqa: ARG002, N802 (operations have AWS's names, and take what AWS's take)
+
+import importlib
+import itertools
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import botocore.loaders
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+
+from device_lockout import settings
+from device_lockout.command import Lock, Reassert, Reject, Target, claim_id, dump, group_id, load
+from device_lockout.errors import NotTriedError, SettingsError, TransientError, UnansweredError
+from device_lockout.record import Claim
+from device_lockout.tag import HOLD
+from tests.functions.fakes import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
+from tests.functions.test_ledger import Table
+
+HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
+ENVIRONMENT = {
+    "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
+    "COMMANDS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/commands.fifo",
+    "LEDGER_TABLE": "ledger",
+    "LOCKOUT_EVENT_BUS": "device-security",
+}
+NOW = datetime.now(UTC).replace(microsecond=0)
+SERVICES = (f"tests-{number}" for number in itertools.count())
+"""Powertools keeps a logger for each service, and with it the standard output of the test that first made it."""
+LOADER = botocore.loaders.create_loader()
+"""Models of services are read once, and not for every test."""
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+class FakeAWS:
+    """AWS as four services that keep what they are told, spoken to over botocore's wire.
+
+    ``refuse`` maps an operation to the status and code of the error that answers it, or to a function of its input
+    that says so, or says None.
+    """
+
+    def __init__(self):
+        self.calls = []
+        self.refuse = {}
+        self.sent = []
+        self.postponed = {}
+        self.announced = []
+        self.table = Table()
+        self.overrides = {}
+
+    def reply(self, request, **_):
+        operation = request.headers["X-Amz-Target"].decode().split(".")[-1]
+        asked = json.loads(request.body)
+        self.calls.append(operation)
+        refused = self.refuse.get(operation)
+        refused = refused(asked) if callable(refused) else refused
+        if refused:
+            return self._answer(request, refused[0], {"__type": refused[1], "message": f"no {operation} for you"})
+        try:
+            return self._answer(request, 200, getattr(self, operation)(asked))
+        except ClientError as error:
+            return self._answer(
+                request, 400, {"__type": error.response["Error"]["Code"], "Item": error.response.get("Item")}
+            )
+
+    def _answer(self, request, status, body):
+        date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        answer = AWSResponse(request.url, status, {"Date": date, "Content-Type": "application/x-amz-json-1.0"}, None)
+        answer._content = json.dumps(body).encode()
+        return answer
+
+    def SendMessageBatch(self, asked):
+        self.sent += asked["Entries"]
+        return {"Successful": [{"Id": one["Id"], "MessageId": "m", "MD5OfMessageBody": ""} for one in asked["Entries"]]}
+
+    def ChangeMessageVisibility(self, asked):
+        self.postponed[asked["ReceiptHandle"]] = asked["VisibilityTimeout"]
+        return {}
+
+    def GetQueueAttributes(self, asked):
+        return {"Attributes": {asked["AttributeNames"][0]: "0"}}
+
+    def PutEvents(self, asked):
+        self.announced += [json.loads(entry["Detail"]) for entry in asked["Entries"]]
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}
+
+    def GetItem(self, asked):
+        return self.table.get_item(**asked)
+
+    def PutItem(self, asked):
+        return self.table.put_item(**asked)
+
+    def UpdateItem(self, asked):
+        return self.table.update_item(**asked)
+
+    def Query(self, asked):
+        return self.table.query(**asked)
+
+    def DescribeUser(self, asked):
+        return {"UserId": BOB, "Name": "bob"}
+
+    def GetMobileDeviceAccessOverride(self, asked):
+        found = self.overrides.get(asked["DeviceId"].casefold())
+        if found is None:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Get")
+        return found
+
+    def PutMobileDeviceAccessOverride(self, asked):
+        self.overrides[asked["DeviceId"].casefold()] = {
+            key: asked[key] for key in ("UserId", "DeviceId", "Effect", "Description")
+        }
+        return {}
+
+    def ListMobileDeviceAccessOverrides(self, asked):
+        return {"Overrides": list(self.overrides.values())}
+
+
+class Context:
+    """What Lambda tells a function of its invocation."""
+
+    function_name = "tests"
+    function_version = "$LATEST"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:000000000000:function:tests"
+    aws_request_id = "request-1"
+
+    def __init__(self, seconds_left=900.0):
+        self.seconds_left = seconds_left
+
+    def get_remaining_time_in_millis(self):
+        return int(self.seconds_left * 1000)
+
+
+@pytest.fixture
+def aws_in_memory(aws, monkeypatch):  # noqa: ARG001 (what boto3 asks of the environment)
+    fake = FakeAWS()
+    session = boto3.Session()
+    session._session.register_component("data_loader", LOADER)
+    session.events.register("before-send.*", fake.reply)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    return fake
+
+
+@pytest.fixture
+def deployed(aws_in_memory, monkeypatch, tmp_path):  # noqa: ARG001
+    """The functions as in a deployment, each freshly imported: ``deployed("route_events")``."""
+    (tmp_path / "settings.json").write_text(json.dumps(CONFIGURED), encoding="utf-8")
+    monkeypatch.setattr(settings, "__file__", str(tmp_path / "device_lockout" / "settings.py"))
+    settings.load.cache_clear()
+    for name, value in {**ENVIRONMENT, "POWERTOOLS_SERVICE_NAME": next(SERVICES)}.items():
+        monkeypatch.setenv(name, value)
+
+    def load_module(name):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    yield load_module
+    settings.load.cache_clear()
+
+
+def record(number, body, group="", receives=1, sent=NOW):
+    return {
+        "messageId": f"message-{number}",
+        "receiptHandle": f"receipt-{number}",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": str(receives),
+            "SentTimestamp": str(int(sent.timestamp() * 1000)),
+            **({"MessageGroupId": group} if group else {}),
+        },
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "awsRegion": "eu-west-1",
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:queue",
+    }
+
+
+def failed(response):
+    return [item["itemIdentifier"] for item in response["batchItemFailures"]]
+
+
+# The router.
+
+
+def report(number=0, **changes):
+    detail = {"userId": "bob", "deviceId": f"{DEVICE}{number}", **changes}
+    return json.dumps(
+        {
+            "id": f"event-{number}",
+            "source": "helpdesk",
+            "detail-type": "Device Lost",
+            "time": "2099-01-01T00:00:00Z",
+            "detail": detail,
+        }
+    )
+
+
+def test_each_event_of_a_batch_becomes_a_command_a_bad_one_its_rejection(deployed, aws_in_memory):
+    batch = {"Records": [record(0, report(0)), record(1, "lost my phone"), record(2, report(2, userId="Bob Smith"))]}
+    response = deployed("route_events").handler(batch, Context())
+    assert failed(response) == []
+    commands = {(command := load(entry["MessageBody"])).cause.event_id: command for entry in aws_in_memory.sent}
+    assert isinstance(commands["event-0"], Lock)
+    assert isinstance(commands["message-1"], Reject)
+    assert 'detail.userId is "Bob Smith"' in commands["event-2"].because
+
+
+def test_an_event_happened_no_later_than_the_queue_received_it(deployed, aws_in_memory):
+    deployed("route_events").handler({"Records": [record(0, report(0))]}, Context())
+    assert load(aws_in_memory.sent[0]["MessageBody"]).cause.happened == NOW
+
+
+def test_only_the_event_that_could_not_be_sent_on_comes_back_and_the_log_says_why(deployed, aws_in_memory, capsys):
+    def refuse(asked):
+        return (403, "AccessDenied") if f"{DEVICE}1" in asked["Entries"][0]["MessageBody"] else None
+
+    aws_in_memory.refuse["SendMessageBatch"] = refuse
+    batch = {"Records": [record(number, report(number)) for number in range(3)]}
+    assert failed(deployed("route_events").handler(batch, Context())) == ["message-1"]
+    assert len(aws_in_memory.sent) == 2
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [warning] = [line for line in logged if line.get("level") == "WARNING"]
+    assert "AccessDenied" in warning["message"]
+    assert warning["message_id"] == "message-1"
+
+
+def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
+    deployed("route_events").handler({"Records": [record(0, report(0))]}, Context())
+    assert set(aws_in_memory.calls) == {"SendMessageBatch"}
+
+
+# The writer.
+
+
+def lock(number, device=DEVICE):
+    claim = Claim(claim_id(f"event-{number}"), "device", "lost", NOW, HOLD)
+    return Lock(cause(f"event-{number}", NOW), Target(ORGANIZATION, "bob", device), claim)
+
+
+def commands_batch(*commands, receives=1):
+    return {"Records": [record(n, dump(command), group_id(command), receives) for n, command in enumerate(commands)]}
+
+
+def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_memory, capsys):
+    writer = deployed("apply_commands")
+    batch = commands_batch(*(lock(number, f"{DEVICE}{number}") for number in range(10)))
+    assert failed(writer.handler(batch, Context())) == []
+    assert {override["Effect"] for override in aws_in_memory.overrides.values()} == {"DENY"}
+    assert len(aws_in_memory.overrides) == 10
+    assert {detail["result"] for detail in aws_in_memory.announced} == {"locked"}
+    out = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [metrics] = [line for line in out if "_aws" in line]
+    assert len(metrics["ReportToDeny"]) == 10
+    assert sum(metrics["locked"]) == 10
+    said = [line for line in out if line.get("result") == "locked"]
+    assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
+
+
+def test_one_devices_trouble_holds_back_its_own_group_only(deployed, aws_in_memory):
+    aws_in_memory.refuse["GetMobileDeviceAccessOverride"] = lambda asked: (
+        (400, "AccessDeniedException") if asked["DeviceId"] == "sick" else None
+    )
+    sick, behind, well = lock(0, "sick"), lock(1, "sick"), lock(2, "well")
+    response = deployed("apply_commands").handler(commands_batch(sick, behind, well), Context())
+    assert failed(response) == ["message-0", "message-1"]
+    assert set(aws_in_memory.overrides) == {"well"}
+    assert set(aws_in_memory.postponed) == {"receipt-0", "receipt-1"}
+    assert aws_in_memory.postponed["receipt-0"] == aws_in_memory.postponed["receipt-1"] <= 2
+    assert aws_in_memory.calls.count("GetMobileDeviceAccessOverride") == 2, "what is behind was not tried"
+
+
+def test_a_refusal_by_iam_is_logged_in_words_that_name_it(deployed, aws_in_memory, capsys):
+    aws_in_memory.refuse["PutMobileDeviceAccessOverride"] = (403, "AccessDeniedException")
+    assert failed(deployed("apply_commands").handler(commands_batch(lock(0)), Context())) == ["message-0"]
+    assert aws_in_memory.announced == [], "the report waits"
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [warning] = [line for line in logged if line.get("level") == "WARNING"]
+    assert "put DENY on" in warning["message"]
+    assert "AccessDeniedException" in warning["message"]
+    aws_in_memory.refuse.clear()
+    assert failed(deployed("apply_commands").handler(commands_batch(lock(0), receives=2), Context())) == []
+    assert [detail["result"] for detail in aws_in_memory.announced] == ["locked"]
+
+
+def test_an_unanswered_write_comes_back_when_it_has_settled(deployed, aws_in_memory):
+    aws_in_memory.refuse["PutMobileDeviceAccessOverride"] = (500, "InternalFailure")
+    deployed("apply_commands").handler(commands_batch(lock(0)), Context())
+    assert aws_in_memory.postponed == {"receipt-0": 60}
+
+
+def test_what_is_no_command_comes_back_and_does_not_stop_the_others(deployed, aws_in_memory):
+    batch = commands_batch(lock(0), lock(1, "other"))
+    batch["Records"][0]["body"] = '{"command": "dance"}'
+    assert failed(deployed("apply_commands").handler(batch, Context())) == ["message-0"]
+    assert set(aws_in_memory.overrides) == {"other"}
+
+
+@pytest.mark.parametrize("seconds_left", [0.0, 5.0, 12.0])
+def test_a_command_is_not_begun_when_the_time_might_not_suffice(deployed, aws_in_memory, seconds_left):
+    response = deployed("apply_commands").handler(commands_batch(lock(0)), Context(seconds_left))
+    assert failed(response) == ["message-0"]
+    assert aws_in_memory.calls == ["ChangeMessageVisibility"]
+    assert aws_in_memory.postponed == {"receipt-0": 0}, "it comes back at once, to a fresh invocation"
+
+
+def test_a_command_is_begun_when_the_time_suffices_for_its_calls(deployed):
+    assert failed(deployed("apply_commands").handler(commands_batch(lock(0)), Context(12.1))) == []
+
+
+@pytest.mark.usefixtures("aws_in_memory")
+def test_the_delay_doubles_from_two_seconds_to_a_quarter_of_an_hour(deployed):
+    delay_after = deployed("apply_commands").delay_after
+    for receives in range(1, 61):
+        longest = min(2.0**receives, 900)
+        for _ in range(20):
+            assert longest / 2 <= delay_after(TransientError("no"), receives).total_seconds() <= longest
+    assert delay_after(UnansweredError("no"), 1) == delay_after(UnansweredError("no"), 50) == timedelta(seconds=60)
+    spread = {delay_after(KeyError("unforeseen"), 5) for _ in range(20)}
+    assert len(spread) > 10, "spread, so that an outage does not end in a stampede"
+
+
+@pytest.mark.usefixtures("aws_in_memory")
+def test_what_was_not_tried_comes_back_at_once_but_not_for_ever(deployed):
+    delay_after = deployed("apply_commands").delay_after
+    assert delay_after(NotTriedError("no time"), 1) == timedelta(0)
+    assert delay_after(NotTriedError("no time"), 30) > timedelta(seconds=1)
+
+
+def test_all_that_waits_to_be_delivered_fits_in_a_queues_memory(deployed):
+    delay_after = deployed("apply_commands").delay_after
+    longest = sum((delay_after(TransientError("no"), receives) for receives in range(1, 61)), timedelta())
+    assert timedelta(hours=5) < longest < timedelta(days=1), "tried for half a day, kept for fourteen"
+
+
+# The sweep.
+
+
+def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory):
+    writer = deployed("apply_commands")
+    writer.handler(commands_batch(lock(0), lock(1, "other")), Context())
+    sweeper = deployed("sweep_overrides")
+    assert sweeper.handler({"organizationId": ORGANIZATION}, Context()) == {
+        "completed": True,
+        "guard": "first-run",
+        "enqueued": 0,
+    }
+    del aws_in_memory.overrides["other"]
+    aws_in_memory.calls.clear()
+    answer = sweeper.handler({"organizationId": ORGANIZATION}, Context())
+    assert answer == {"completed": True, "guard": None, "enqueued": 1}
+    [command] = [load(entry["MessageBody"]) for entry in aws_in_memory.sent]
+    assert isinstance(command, Reassert)
+    assert command.target.device == "other"
+    assert not {"PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride"} & set(aws_in_memory.calls)
+
+
+def test_a_sweep_without_the_time_to_list_says_so(deployed):
+    answer = deployed("sweep_overrides").handler({"organizationId": ORGANIZATION}, Context(seconds_left=100))
+    assert (answer["completed"], answer["guard"]) == (False, "time")
+
+
+# What is missing.
+
+NEEDED = [
+    ("route_events", "COMMANDS_QUEUE_URL"),
+    ("apply_commands", "COMMANDS_QUEUE_URL"),
+    ("apply_commands", "LEDGER_TABLE"),
+    ("apply_commands", "LOCKOUT_EVENT_BUS"),
+    ("sweep_overrides", "COMMANDS_QUEUE_URL"),
+    ("sweep_overrides", "LEDGER_TABLE"),
+    ("sweep_overrides", "LOCKOUT_EVENT_BUS"),
+]
+EVENTS = {
+    "route_events": {"Records": [record(0, report(0))]},
+    "apply_commands": commands_batch(lock(0)),
+    "sweep_overrides": {"organizationId": ORGANIZATION},
+}
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(("name", "variable"), NEEDED)
+def test_a_missing_variable_of_the_environment_is_named(deployed, monkeypatch, name, variable, value):
+    function = deployed(name)
+    if value is None:
+        monkeypatch.delenv(variable)
+    else:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"environment variable {variable} is not set: expected the value"):
+        function.handler(EVENTS[name], Context())
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_missing_settings_are_named_and_nothing_is_lost(deployed, tmp_path, name, capsys):
+    (tmp_path / "settings.json").unlink()
+    try:
+        response = deployed(name).handler(EVENTS[name], Context())
+    except SettingsError as error:
+        said = str(error)
+    else:
+        assert failed(response) == ["message-0"]
+        said = capsys.readouterr().out
+    assert "settings.json is missing: expected the settings that the build writes" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "{}", json.dumps({**CONFIGURED, "owner": None, "sweep": {}}), json.dumps({**CONFIGURED, "limits": 7})],
+)
+def test_settings_that_can_not_be_read_say_where_they_are(deployed, tmp_path, text):
+    (tmp_path / "settings.json").write_text(text, encoding="utf-8")
+    deployed("apply_commands")
+    with pytest.raises(SettingsError, match=r"settings\.json can't be read .*: build the package again"):
+        settings.load()
