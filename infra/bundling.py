@@ -21,7 +21,7 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = "requirements.txt"
 CACHE = ROOT / ".local" / "asset"
 
-BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "workmail")
+BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs", "workmail")
 """The services whose models are packaged; botocore's other models are most of its size."""
 
 PYTHON = "3.13"

@@ -1,4 +1,4 @@
-"""The gateway to the event bus, where outcomes are announced. IAM: ``events:PutEvents`` on our own bus."""
+"""The gateway to the event bus: outcomes of ours, and what others sent. IAM: ``events:PutEvents`` on our own bus."""
 
 from __future__ import annotations
 
@@ -20,19 +20,27 @@ def client() -> EventBridgeClient:
 
 
 class Bus:
-    """The bus on which we speak of ourselves, under a source that no rule of ours takes as input."""
+    """The bus on which we speak of ourselves, and pass on what came in by a webhook."""
 
     def __init__(self, client: EventBridgeClient, name: str) -> None:
         self._client = client
         self._name = name
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
-        """Put one event on the bus; TransientError unless the bus took it (PutEvents can fail without raising)."""
-        entry = {"EventBusName": self._name, "Source": SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail)}
+        """Tell of ourselves, under a source that no rule of ours takes as input; errors as for :meth:`put`."""
+        self.put(SOURCE, detail_type, detail)
+
+    def put(self, source: str, detail_type: str, detail: dict[str, Any]) -> str:
+        """Put one event on the bus; TransientError unless the bus took it (PutEvents can fail without raising).
+
+        The ID that the bus gave it is answered.
+        """
+        entry = {"EventBusName": self._name, "Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
         try:
             answer = self._client.put_events(Entries=[entry])  # type: ignore[list-item]
         except (ClientError, BotoCoreError) as error:
             raise TransientError(f"announce {detail_type}: {error}") from error
+        result = answer["Entries"][0]
         if answer["FailedEntryCount"]:
-            failure = answer["Entries"][0]
-            raise TransientError(f"announce {detail_type}: {failure.get('ErrorCode')}: {failure.get('ErrorMessage')}")
+            raise TransientError(f"announce {detail_type}: {result.get('ErrorCode')}: {result.get('ErrorMessage')}")
+        return str(result["EventId"])

@@ -7,6 +7,7 @@
 | organization | ``name#NAME`` | the user ID behind a name that a report used |
 | organization | ``serial#NUMBER#USER-ID#DEVICE`` | whose device has, or had, it; ``asset#`` the same |
 | organization | ``sweep`` | when the last sweep completed |
+| ``webhook#SENDER`` | signature | that a signed request was taken; expires |
 | ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
 
 User IDs are WorkMail's; devices and names are case-folded. Reads are strongly consistent; only outcomes expire.
@@ -190,6 +191,27 @@ class Ledger:
             if record.claims or user.claims or record.failed:
                 records[user_id, device] = record
         return records
+
+    def take_webhook(self, sender: str, signature: str, until: datetime) -> bool:
+        """Note that a signed request is taken; False if it was before, unless it was given back.
+
+        After ``until`` the note may go: the request is too old by then.
+        """
+        item = {"taken": True, "expires": int(until.timestamp()) + 1}
+        try:
+            self._call(
+                "put_item",
+                Item={**_key(f"webhook#{sender}", signature), **_item(item)},
+                ConditionExpression="attribute_not_exists(pk) OR taken = :no",
+                ExpressionAttributeValues=_item({":no": False}),
+            )
+        except _ConditionError:
+            return False
+        return True
+
+    def give_webhook_back(self, sender: str, signature: str, until: datetime) -> None:
+        """The request could not be passed on: the sender may send it again as it was."""
+        self._put(f"webhook#{sender}", signature, {"taken": False, "expires": int(until.timestamp()) + 1})
 
     def last_sweep(self, organization: str) -> datetime | None:
         """When the organization's last sweep completed; None before the first that this very table saw.

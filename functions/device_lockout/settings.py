@@ -68,6 +68,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """A sender who can only call a URL: how it shows who it is, and the ARN of the secret for that."""
+
+    name: str
+    authenticate: Literal["hmac", "basic"]
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that the functions take from the deployment's configuration."""
 
@@ -79,6 +88,7 @@ class Settings:
     sweep: Sweep
     limits: Limits
     exempt_users: frozenset[str] = frozenset()
+    webhooks: tuple[Webhook, ...] = ()
 
     @property
     def rules(self) -> Rules:
@@ -133,6 +143,7 @@ def parse(fields: dict[str, Any]) -> Settings:
             max_event_age=timedelta(seconds=fields["limits"]["max_event_age"]),
         ),
         exempt_users=frozenset(user.casefold() for user in fields.get("exempt_users", ())),
+        webhooks=tuple(Webhook(**webhook) for webhook in fields.get("webhooks", ())),
     )
 
 
