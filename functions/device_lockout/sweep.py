@@ -4,6 +4,7 @@ Guards stop removals only, never the putting back of a lock: whoever is unsure l
 """
 
 import hashlib
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,10 +19,13 @@ from device_lockout.parties import BusParty, QueueParty
 from device_lockout.plan import Due, Item, Key, Plan, Refusal, plan, warnings
 from device_lockout.record import DeviceRecord
 from device_lockout.settings import Settings
-from device_lockout.tag import write_time
+from device_lockout.tag import Tag, write_time
 
 SHOWN_ROWS = 5
 """How many rows of the plan an outcome carries; the log has all."""
+
+INVENTORIED = 500
+"""How many devices, seen by somebody else's override, one run adds to the inventory; another run draws others."""
 
 
 class WorkMailParty(Protocol):
@@ -36,6 +40,7 @@ class LedgerParty(Protocol):
     def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]: ...
     def last_sweep(self, organization: str) -> datetime | None: ...
     def save_sweep(self, organization: str, completed: datetime) -> None: ...
+    def saw(self, organization: str, user_id: str, device: str) -> None: ...
     def told(self, event_id: str, outcome_id: str) -> bool: ...
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]: ...
 
@@ -87,7 +92,8 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
     records = parties.ledger.records(this.organization)
     failure: list[Refusal] = []
     listing = _listing(this, parties.workmail, settings.limits.clock_skew, failure)
-    planned = plan(listing, records, this.now, settings.owner)
+    drawn: list[tuple[str, ListedOverride]] = []
+    planned = plan(_drawing(listing, this.id, settings.owner, drawn), records, this.now, settings.owner)
 
     completed = not failure and planned.repeated is None
     refused = failure[0] if failure else planned.refusal(policy.max_removals, policy.max_removals_percent)
@@ -110,6 +116,9 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
             parties.ledger.save_sweep(this.organization, this.now)
         undone = {(item.user_id, item.device) for item in planned.reasserts}
         _warn((due for due in warnings(records, settings.reasons, this.now) if due.key not in undone), this, parties)
+        for _, listed in drawn:
+            if this.enough_time():
+                parties.ledger.saw(this.organization, listed.user_id, listed.device)
     return report
 
 
@@ -145,6 +154,23 @@ def _listing(
                 return
             first_rows.add(first)
         yield from rows
+
+
+def _drawing(
+    listing: Iterator[ListedOverride], run_id: str, owner: str, drawn: list[tuple[str, ListedOverride]]
+) -> Iterator[ListedOverride]:
+    """The listing as it is; of the overrides that are not ours so many are kept in ``drawn``, by lot.
+
+    Ours are in the ledger anyway. The lot falls anew in each run, so that all come to their turn without a run having
+    to remember, or to ask, which had.
+    """
+    for listed in listing:
+        if not isinstance(listed.override.read(owner), Tag):
+            lot = hashlib.sha256(f"{run_id} {listed.user_id} {listed.device}".encode()).hexdigest()
+            if len(drawn) < INVENTORIED or lot < drawn[-1][0]:
+                insort(drawn, (lot, listed), key=lambda one: one[0])
+                del drawn[INVENTORIED:]
+        yield listed
 
 
 def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | None:
