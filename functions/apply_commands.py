@@ -1,30 +1,39 @@
 """Commands to WorkMail: the only function that changes overrides. A device's commands come one at a time, in order."""
 
 import random
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQSRecord
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from device_lockout import bus, command, command_queue, ledger, settings, steps, workmail
+from device_lockout import batch, bus, command, command_queue, ledger, settings, steps, workmail
 from device_lockout.errors import LockoutError, NotTriedError, UnansweredError
+from device_lockout.outcome import Outcome
 from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
 """Between two tries of a command that keeps failing; with the queue's 60 receives it is tried for half a day."""
+
+TIMES_AT_ONCE = 10
+"""How often a command comes back at once that was not tried; then it waits like any other."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds before a throttled call is made again."""
 
 MOST_CALLS_TO_WORKMAIL = 3
 """That one command makes: who is the user, what stands, one write."""
 
 logger = Logger()
 metrics = Metrics()
-processor = SqsFifoPartialProcessor(skip_group_on_error=True)
-processor.raise_on_entire_batch_failure = False
+
+
+@cache
+def clients() -> tuple[Any, Any, Any]:
+    """The clients of WorkMail, the ledger and the bus, which one environment keeps from batch to batch."""
+    return workmail.client(settings.load().limits.workmail_timeout, attempts=1), ledger.client(), bus.client()
 
 
 @cache
@@ -32,27 +41,33 @@ def queue() -> command_queue.CommandQueue:
     return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
 
 
-@cache
-def parties() -> Parties:
+def parties(calls_fit: Callable[[int], bool]) -> Parties:
+    """The outside parties for one batch; ``calls_fit`` says whether time is left for so many calls to WorkMail."""
+    of_workmail, of_ledger, of_bus = clients()
+
+    def pause(tries: int) -> bool:
+        if not calls_fit(1):
+            return False
+        time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.05 * 2**tries)))  # noqa: S311 (spread, not secrecy)
+        return calls_fit(1)
+
     known = settings.load()
     return Parties(
-        workmail=workmail.WorkMail(workmail.client(known.limits.workmail_timeout, attempts=1)),
-        ledger=ledger.Ledger(ledger.client(), settings.environment("LEDGER_TABLE")),
+        workmail=workmail.WorkMail(of_workmail, pause),
+        ledger=ledger.Ledger(of_ledger, settings.environment("LEDGER_TABLE")),
         queue=queue(),
-        bus=bus.Bus(bus.client(), settings.environment("LOCKOUT_EVENT_BUS")),
+        bus=bus.Bus(of_bus, settings.environment("LOCKOUT_EVENT_BUS")),
         rules=known.rules,
         clock_skew=known.limits.clock_skew,
     )
 
 
-def apply(record: SQSRecord, lambda_context: LambdaContext) -> None:
+def apply(message: batch.Message, parties: Parties, calls_fit: Callable[[int], bool]) -> tuple[command.Cause, Outcome]:
     """Carry out one command, unless so little time is left that the function could be killed in the middle of it."""
-    if lambda_context.get_remaining_time_in_millis() < MOST_CALLS_TO_WORKMAIL * _milliseconds(
-        settings.load().limits.workmail_timeout
-    ):
+    if not calls_fit(MOST_CALLS_TO_WORKMAIL):
         raise NotTriedError("too little time is left to carry out another command")
-    asked = command.load(record.body)
-    outcome = steps.carry_out(asked, parties(), datetime.now(UTC))
+    asked = command.load(message.body)
+    outcome = steps.carry_out(asked, parties, datetime.now(UTC))
     logger.info(
         outcome.message(asked.target.device, asked.target.user),
         event_id=asked.cause.event_id,
@@ -61,33 +76,38 @@ def apply(record: SQSRecord, lambda_context: LambdaContext) -> None:
         result=outcome.result,
         organization=asked.target.organization,
     )
-    metrics.add_metric(name=outcome.result, unit=MetricUnit.Count, value=1)
-    if outcome.result == "locked":
-        elapsed = datetime.now(UTC) - asked.cause.received
-        metrics.add_metric(name="ReportToDeny", unit=MetricUnit.Milliseconds, value=_milliseconds(elapsed))
+    return asked.cause, outcome
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Entry point: a batch from ``commands.fifo``; what failed comes back later, in order, without the others."""
-    response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
-    failures = dict(
-        zip((item["itemIdentifier"] for item in response["batchItemFailures"]), processor.exceptions, strict=True)
-    )
+    call = settings.load().limits.workmail_timeout
+
+    def calls_fit(calls: int) -> bool:
+        return bool(context.get_remaining_time_in_millis() > calls * _milliseconds(call))
+
+    outside = parties(calls_fit)
+    applied, failures = batch.side_by_side(batch.read(event), lambda message: apply(message, outside, calls_fit))
+    for cause, outcome in applied:
+        metrics.add_metric(name=outcome.result, unit="Count", value=1)
+        if outcome.result == "locked":
+            elapsed = datetime.now(UTC) - cause.received
+            metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=_milliseconds(elapsed))
     delays: dict[str, timedelta] = {}
-    for record in SQSEvent(event).records:
-        if record.message_id not in failures:
-            continue
-        error = failures[record.message_id][1]
-        receives = int(record.attributes.approximate_receive_count)
-        delay = delays.setdefault(str(record.attributes.message_group_id), delay_after(error, receives))
-        unforeseen = None if isinstance(error, LockoutError) else error
+    for failure in failures:
+        delay = delays.setdefault(failure.message.group, delay_after(failure.error, failure.message.receives))
+        unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
         logger.warning(
-            str(error), message_id=record.message_id, receives=receives, again_in=str(delay), exc_info=unforeseen
+            str(failure.error),
+            message_id=failure.message.id,
+            receives=failure.message.receives,
+            again_in=str(delay),
+            exc_info=unforeseen,
         )
-        queue().postpone(record.receipt_handle, delay)
-    return response
+        queue().postpone(failure.message.receipt, delay)
+    return batch.answer(failures)
 
 
 def delay_after(error: BaseException | None, receives: int) -> timedelta:
@@ -100,9 +120,9 @@ def delay_after(error: BaseException | None, receives: int) -> timedelta:
     if isinstance(error, UnansweredError):
         return settings.load().limits.settle
     if isinstance(error, NotTriedError):
-        return timedelta(0)
+        receives -= TIMES_AT_ONCE
     longest = min(LONGEST_DELAY.total_seconds(), 2.0**receives)
-    return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311 (spread, not secrecy)
+    return timedelta(seconds=random.uniform(longest / 2, longest) if receives > 0 else 0)  # noqa: S311 (as above)
 
 
 def _milliseconds(duration: timedelta) -> float:

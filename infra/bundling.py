@@ -1,9 +1,16 @@
 """The package that every function runs from: one zip of our sources, the pinned dependencies and the settings.
 
-Built by plain pip, without Docker. The same inputs give the same bytes, so that nothing is deployed that did not
-change; what was packaged before is taken from the cache.
+Built by plain pip, without Docker. The same inputs and the same interpreter give the same bytes, so that nothing is
+deployed that did not change; what was packaged before is taken from the cache.
+
+The first start of a function counts, so the package holds what that reads and nothing else: bytecode beside each
+source, since /var/task can't be written to and Python would compile everything again at each start; of the dependencies
+the modules that something may import; of botocore's data the services that we call, without the documentation.
+Nothing is patched: another version is another pin.
 """
 
+import ast
+import gzip
 import hashlib
 import json
 import re
@@ -13,6 +20,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from modulefinder import ModuleFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,9 +33,12 @@ BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs", "workmail")
 """The services whose models are packaged; botocore's other models are most of its size."""
 
 PYTHON = "3.13"
+"""The runtime's version, which must build the package too: bytecode is one version's."""
 
 Entries = dict[str, bytes]
 """Files of the package, by their name in the zip."""
+
+_DATA = "botocore/data/"
 
 _LEFT_OUT = re.compile(
     r"""
@@ -37,6 +48,8 @@ _LEFT_OUT = re.compile(
     | ^bin/                                               # command lines
     | \.dist-info/(?!METADATA$)                           # importlib.metadata and scanners for flaws read METADATA
     | ^botocore/data/(?!(endpoints|partitions|_retry|sdk-default-configuration)\.json$|(SERVICES)/)
+    | ^aws_lambda_powertools/event_handler/               # its Logger asks it for pydantic models only: we have none
+    | ^dateutil/zoneinfo/.*\.gz$                          # time zones by name, which nothing here has
     | ^botocore/data/.*/(examples|paginators|waiters)-    # unused: WorkMail has none, nothing else is paged or awaited
     """.replace("SERVICES", "|".join(BOTOCORE_SERVICES)),
     re.VERBOSE,
@@ -49,13 +62,16 @@ class BundlingError(Exception):
 
 def package(settings: dict[str, Any]) -> Path:
     """The zip for these settings, built unless it is in the cache."""
+    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
+        raise BundlingError(f"this is Python {sys.version.split()[0]}: expected {PYTHON}, as in Lambda")
     own = {**sources(), "settings.json": json.dumps(settings, indent=1, sort_keys=True).encode()}
     requirements = (FUNCTIONS / REQUIREMENTS).read_bytes()
-    recipe = Path(__file__).read_bytes()
+    recipe = Path(__file__).read_bytes() + sys.version.encode()
     archive = CACHE / f"{_digest(recipe, requirements, *_flat(own))}.zip"
     if not archive.exists():
-        entries = dependencies(CACHE / f"dependencies-{_digest(requirements)}")
-        _write(archive, {**entries, **own})
+        others = dependencies(installed())
+        used = {name: others[name] for name in _reachable(own, others)}
+        _write(archive, {**used, **bytecode(used), **own, **bytecode(own)})
     return archive
 
 
@@ -68,17 +84,109 @@ def sources() -> Entries:
     }
 
 
+def installed() -> Path:
+    """Where the dependencies are as pip installs them, once for each list of requirements."""
+    target = CACHE / f"dependencies-{_digest((FUNCTIONS / REQUIREMENTS).read_bytes())}"
+    if not target.exists():
+        _install(target)
+    return target
+
+
 def dependencies(installed: Path) -> Entries:
-    """What we import from others, installed once into `installed`; BundlingError if some of it is not pure Python."""
-    if not installed.exists():
-        _install(installed)
+    """What we may need of what is installed there; BundlingError if some of it is not pure Python."""
     entries = {name: content for name, content in _files(installed) if not _LEFT_OUT.search(name)}
     compiled = [name for name in entries if name.endswith((".so", ".pyd", ".dll", ".dylib"))]
     if compiled:
         raise BundlingError(
             f"{compiled[0]}: expected pure Python only, so that one package fits Lambda's processor and this machine's"
         )
-    return entries
+    data = {name: content for name, content in entries.items() if name.startswith(_DATA)}
+    return {name: content for name, content in entries.items() if name not in data} | _lean(data)
+
+
+def _lean(data: Entries) -> Entries:
+    """Data of botocore for our services alone: the newest version of each, without documentation, uncompressed."""
+    newest: dict[tuple[str, str], str] = {}
+    lean: Entries = {}
+    for name in sorted(data):
+        service, version, file = name.removeprefix(_DATA).split("/") if name.count("/") == 4 else ("", "", name)
+        newest[service, file] = name
+        del version
+    for name in newest.values():
+        content = data[name]
+        document = json.loads(gzip.decompress(content) if name.endswith(".gz") else content)
+        if name == f"{_DATA}endpoints.json":
+            for partition in document["partitions"]:
+                services = partition["services"]
+                partition["services"] = {each: services[each] for each in BOTOCORE_SERVICES if each in services}
+        lean[name.removesuffix(".gz")] = json.dumps(_undocumented(document), separators=(",", ":")).encode()
+    return lean
+
+
+def _undocumented(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {
+            key: _undocumented(value)
+            for key, value in document.items()
+            if key != "documentation" or not isinstance(value, str)
+        }
+    return [_undocumented(each) for each in document] if isinstance(document, list) else document
+
+
+def _reachable(own: Entries, others: Entries) -> list[str]:
+    """Which of the others' files are data, or modules that an import statement reaches from one of our handlers."""
+    with tempfile.TemporaryDirectory() as directory:
+        unpacked = Path(directory).resolve()
+        sources = {name: content for name, content in {**own, **others}.items() if name.endswith(".py")}
+        _unpack({name: _as_run(content) for name, content in sources.items()}, unpacked)
+        finder = ModuleFinder(path=[str(unpacked)])
+        for handler in sorted(unpacked.glob("*.py")):
+            if handler.name in own:
+                finder.load_file(str(handler))
+        files = (getattr(module, "__file__", None) for module in finder.modules.values())
+        found = {Path(file).relative_to(unpacked).as_posix() for file in files if file}
+    return [name for name in others if not name.endswith(".py") or name in found]
+
+
+def _as_run(source: bytes) -> bytes:
+    """`source` without the imports that only type checkers see."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node.body = [ast.Pass()]
+    return ast.unparse(tree).encode()
+
+
+def bytecode(entries: Entries) -> Entries:
+    """The bytecode of every source among the entries, never compared with it: the package is whole or not at all.
+
+    https://docs.python.org/3.13/reference/import.html#cached-bytecode-invalidation
+    Compiled in a process of its own, in order, so that nothing that this process did before can show in it.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        unpacked = Path(directory).resolve()
+        _unpack({name: content for name, content in entries.items() if name.endswith(".py")}, unpacked)
+        compiling = subprocess.run(
+            [
+                *(sys.executable, "-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"),
+                *("-s", unpacked, "-p", "/var/task", unpacked),
+            ],
+            env={"PYTHONHASHSEED": "0"},
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if compiling.returncode:
+            raise BundlingError(f"the package's sources could not be compiled:\n{compiling.stdout}")
+        return {name: content for name, content in _files(unpacked) if name.endswith(".pyc")}
+
+
+def _unpack(entries: Entries, directory: Path) -> None:
+    for name, content in entries.items():
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def _install(target: Path) -> None:

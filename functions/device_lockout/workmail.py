@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -37,6 +38,21 @@ PAGE_SIZE = 100
 
 _IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
+
+_THROTTLED = {
+    "BandwidthLimitExceeded",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+"""What the SDKs take for throttling (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html).
+
+WorkMail's model has none of them, and AWS publishes neither code nor limit."""
 
 _REFUSED = {"EntityStateException", "OrganizationStateException", "OrganizationNotFoundException"}
 _IMPOSSIBLE = {"InvalidParameterException", "UnsupportedOperationException"}
@@ -73,16 +89,21 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 
 
 class WorkMail:
-    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`."""
+    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`.
 
-    def __init__(self, client: WorkMailClient) -> None:
+    A throttled call did not happen: it is made again after ``pause``, which is told how often it was made before, lets
+    some time pass, and says whether there is time to go on. Nothing else is repeated here.
+    """
+
+    def __init__(self, client: WorkMailClient, pause: Callable[[int], bool] = lambda _: False) -> None:
         self._client = client
+        self._pause = pause
 
     def user(self, organization: str, name: str) -> User:
         """The user that ``name`` means: e-mail address, user name, ID or Identity Center's ID; UnknownUserError."""
         doing = f"look up user {name} in {organization}"
         try:
-            answer = _asked(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), doing)
+            answer = self._asked(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), doing)
         except UnknownUserError:
             if not _IDENTITY_CENTER_ID.fullmatch(name):
                 raise
@@ -91,7 +112,7 @@ class WorkMail:
 
     def _user_of_identity_center(self, organization: str, identity: str, doing: str) -> User:
         """The user whom WorkMail knows under an ID of IAM Identity Center; it has that at the latest after a log-in."""
-        answer = _asked(
+        answer = self._asked(
             lambda: self._client.list_users(
                 OrganizationId=organization, Filters={"IdentityProviderUserIdPrefix": identity}
             ),
@@ -105,7 +126,7 @@ class WorkMail:
     def get(self, organization: str, user_id: str, device: str) -> Sight:
         """What stands for one device."""
         try:
-            answer = _asked(
+            answer = self._asked(
                 lambda: self._client.get_mobile_device_access_override(
                     OrganizationId=organization, UserId=user_id, DeviceId=device
                 ),
@@ -118,7 +139,7 @@ class WorkMail:
     def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
         """Write ``override`` over whatever stands; UnansweredError where nobody can say whether it was written."""
         described = {} if override.description is None else {"Description": override.description}
-        _written(
+        self._written(
             lambda: self._client.put_mobile_device_access_override(
                 OrganizationId=organization, UserId=user_id, DeviceId=device, Effect=override.effect, **described
             ),
@@ -127,7 +148,7 @@ class WorkMail:
 
     def delete(self, organization: str, user_id: str, device: str) -> None:
         """Remove the override, if there is one; UnansweredError as for :meth:`put`."""
-        _written(
+        self._written(
             lambda: self._client.delete_mobile_device_access_override(
                 OrganizationId=organization, UserId=user_id, DeviceId=device
             ),
@@ -142,7 +163,7 @@ class WorkMail:
         more: dict[str, Any] = {}
         seen: set[str] = set()
         while True:
-            answer = _asked(
+            answer = self._asked(
                 partial(
                     self._client.list_mobile_device_access_overrides,
                     OrganizationId=organization,
@@ -160,6 +181,37 @@ class WorkMail:
             seen.add(token)
             more = {"NextToken": token}
 
+    def _asked(self, call: Callable[[], Any], doing: str) -> Any:
+        """The answer to a call that changes nothing."""
+        try:
+            return self._unthrottled(call)
+        except ClientError as error:
+            raise _told_apart(error, doing) from error
+        except BotoCoreError as error:
+            raise TransientError(f"{doing}: {error}") from error
+
+    def _written(self, call: Callable[[], Any], doing: str) -> None:
+        """Make a call that changes something, and say whether it did where that is known."""
+        try:
+            self._unthrottled(call)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise UnansweredError(f"{doing}: {error}") from error
+            raise _told_apart(error, doing) from error
+        except BotoCoreError as error:
+            raise UnansweredError(f"{doing}: {error}") from error
+
+    def _unthrottled(self, call: Callable[[], Any]) -> Any:
+        """What ``call`` comes to once WorkMail no longer throttles it, or when there is no time left to wait."""
+        for tries in count():
+            try:
+                return call()
+            except ClientError as error:
+                refused = error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+                if not refused or error.response["Error"]["Code"] not in _THROTTLED or not self._pause(tries):
+                    raise
+        raise AssertionError("unreachable")
+
 
 def _listed(row: Any) -> ListedOverride:
     """One row of a listing; TransientError for one that no version of WorkMail that we know could have written."""
@@ -172,28 +224,6 @@ class _NothingStandsError(LockoutError):
     def __init__(self, date: datetime) -> None:
         super().__init__("no override")
         self.date = date
-
-
-def _asked(call: Callable[[], Any], doing: str) -> Any:
-    """The answer to a call that changes nothing."""
-    try:
-        return call()
-    except ClientError as error:
-        raise _told_apart(error, doing) from error
-    except BotoCoreError as error:
-        raise TransientError(f"{doing}: {error}") from error
-
-
-def _written(call: Callable[[], Any], doing: str) -> None:
-    """Make a call that changes something, and say whether it did where that is known."""
-    try:
-        call()
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-            raise UnansweredError(f"{doing}: {error}") from error
-        raise _told_apart(error, doing) from error
-    except BotoCoreError as error:
-        raise UnansweredError(f"{doing}: {error}") from error
 
 
 def _told_apart(error: ClientError, doing: str) -> LockoutError:

@@ -1,14 +1,17 @@
+import importlib.util
 import json
+import marshal
 import os
 import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from bench import cold_start
 from infra import bundling, configuration
 from infra.bundling import BundlingError
 from tests.infra.conftest import ROOT
@@ -56,7 +59,7 @@ def test_the_package_has_our_sources_and_settings_at_its_root(package: zipfile.Z
 
 
 def test_the_package_is_pure_python_and_has_nothing_that_is_never_used(package: zipfile.ZipFile) -> None:
-    unwanted = re.compile(r"\.(so|pyd|dll|dylib|pyc|pyi)$|__pycache__|(^|/)tests?/|(^|/)bin/|/RECORD$")
+    unwanted = re.compile(r"\.(so|pyd|dll|dylib|pyi|gz)$|(^|/)tests?/|(^|/)bin/|/RECORD$|/event_handler/")
     assert [name for name in package.namelist() if unwanted.search(name)] == []
 
 
@@ -76,39 +79,68 @@ def test_every_file_has_the_same_date_and_mode_and_they_are_sorted(package: zipf
     assert {each.external_attr >> 16 for each in entries} == {0o100644}
 
 
-def test_every_handler_and_client_works_from_the_package_alone(package: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_every_source_has_its_bytecode_of_the_runtime_that_is_never_compared_with_it(package: zipfile.ZipFile) -> None:
+    sources = {PurePosixPath(name) for name in package.namelist() if name.endswith(".py")}
+    compiled = {PurePosixPath(name) for name in package.namelist() if name.endswith(".pyc")}
+    assert compiled == {source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc" for source in sources}
+    for name in map(str, compiled):
+        header = package.read(name)[:8]
+        assert header == importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")  # hash-based, unchecked
+    decision = marshal.loads(package.read("device_lockout/__pycache__/decision.cpython-313.pyc")[16:])
+    assert decision.co_filename == "/var/task/device_lockout/decision.py"
+
+
+def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_documentation(
+    package: zipfile.ZipFile,
+) -> None:
+    models = [name for name in package.namelist() if name.endswith("service-2.json")]
+    assert len(models) == 4
+    assert "botocore/data/dynamodb/2012-08-10/service-2.json" in models
+    model = json.loads(package.read("botocore/data/workmail/2017-10-01/service-2.json"))
+    assert "documentation" not in model["operations"]["PutMobileDeviceAccessOverride"]
+    assert model["shapes"]["PutMobileDeviceAccessOverrideRequest"]["required"]
+    endpoints = json.loads(package.read("botocore/data/endpoints.json"))
+    assert {name for partition in endpoints["partitions"] for name in partition["services"]} <= {
+        "dynamodb",
+        "events",
+        "sqs",
+        "workmail",
+    }
+
+
+@pytest.mark.parametrize("function", cold_start.FUNCTIONS)
+def test_a_function_does_its_work_from_the_package_alone(
+    function: str, package: zipfile.ZipFile, tmp_path: Path
+) -> None:
     package.extractall(tmp_path)
     code = """
-import sys
+import importlib, json, os, sys
 sys.path[:] = [sys.argv[1], *(path for path in sys.path if "site-packages" not in path)]
-import boto3, importlib
-from pathlib import Path
-for path in Path(sys.argv[1]).glob("*.py"):
-    if path.stem not in {"six", "typing_extensions"}:
-        assert callable(importlib.import_module(path.stem).handler)
-session = boto3.Session("id", "secret", region_name="eu-west-1")
-for service in ("workmail", "sqs", "dynamodb", "events"):
-    session.client(service)
-from device_lockout import settings
-assert settings.load().owner == "local"
+class Context:
+    aws_request_id = function_name = invoked_function_arn = "test"
+    memory_limit_in_mb = 512
+    def get_remaining_time_in_millis(self): return 900_000
+answer = importlib.import_module(sys.argv[2]).handler(json.loads(sys.argv[3]), Context())
+assert answer.get("completed") or answer["batchItemFailures"] == [], answer
+theirs = {name: getattr(module, "__cached__", None) for name, module in sys.modules.items()
+          if (getattr(module, "__file__", None) or "").startswith(sys.argv[1])}
+assert len(theirs) > 100 and all(map(os.path.exists, theirs.values())), theirs
 foreign = {m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", None) or "")}
 assert not foreign, foreign
 """
-    environment = {
-        "POWERTOOLS_SERVICE_NAME": "test",
-        "POWERTOOLS_METRICS_NAMESPACE": "test",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    run = subprocess.run(
-        [sys.executable, "-S", "-c", code, str(tmp_path)],
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    first = cold_start.first_event(function, 1)
+    if function != "sweep_overrides":  # two devices, so that threads start as well
+        first["Records"] += cold_start.first_event(function, 2)["Records"]
+    with cold_start.loopback_aws() as url:
+        run = subprocess.run(
+            [sys.executable, "-S", "-c", code, str(tmp_path), function, json.dumps(first)],
+            env={**cold_start.environment(url), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_same_inputs_in_another_place_with_other_dates_and_modes_give_the_same_bytes(elsewhere: Path) -> None:

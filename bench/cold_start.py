@@ -1,0 +1,149 @@
+"""Cold starts of each function: as packaged by us, as `pip install -t` packages it, and a handler that does nothing."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.runtime_api import ColdStart, RuntimeApi, runtime_client
+from device_lockout import command
+from device_lockout.record import Claim
+from infra import bundling, configuration
+
+FUNCTIONS = ("route_events", "apply_commands", "sweep_overrides")
+
+type Figures = dict[str, float]
+
+
+def measure(work: Path, rounds: int) -> Figures:
+    """Medians of `rounds` cold starts of every function in every package, taken in turn."""
+    made = packages(work)
+    runtime = runtime_client(work / "runtime")
+    found: dict[tuple[str, str], list[ColdStart]] = {}
+    with loopback_aws() as url, RuntimeApi() as api:
+        variables = environment(url)
+        for number in range(rounds + 1):
+            for function in FUNCTIONS:
+                for name, package in made.items():
+                    handler = "bare.handler" if name == "bare" else f"{function}.handler"
+                    start = api.cold_start(handler, package, runtime, first_event(function, number), variables)
+                    assert name == "bare" or _succeeded(start.answer), start.answer
+                    if number:  # the first fills the file system's cache
+                        found.setdefault((function, name), []).append(start)
+
+    figures: Figures = {"asset_mb": (work / "asset.zip").stat().st_size / 1e6}
+    for function in FUNCTIONS:
+        seconds = {name: statistics.median(each.seconds for each in found[function, name]) for name in made}
+        cpu = {name: statistics.median(each.cpu_seconds for each in found[function, name]) for name in made}
+        figures[f"cold_start_ratio_{function}"] = seconds["ours"] / seconds["default"]
+        figures[f"cold_start_cpu_ratio_{function}"] = cpu["ours"] / cpu["default"]
+        for name in made:
+            figures[f"cold_start_ms_{function}_{name}"] = seconds[name] * 1000
+            figures[f"cold_start_peak_mb_{function}_{name}"] = statistics.median(
+                each.peak_mb for each in found[function, name]
+            )
+    return figures
+
+
+def packages(work: Path) -> dict[str, Path]:
+    """The three packages, unpacked as Lambda unpacks them."""
+    settings = configuration.load("local", bundling.ROOT / "config").settings()
+    asset = bundling.package(settings)
+    shutil.copy(asset, work / "asset.zip")
+    ours, default, bare = (work / name for name in ("ours", "default", "bare"))
+    with zipfile.ZipFile(asset) as zipped:
+        zipped.extractall(ours)
+    shutil.copytree(bundling.installed(), default)
+    for name, content in bundling.sources().items():
+        (default / name).parent.mkdir(exist_ok=True)
+        (default / name).write_bytes(content)
+    (default / "settings.json").write_text(json.dumps(settings))
+    bare.mkdir()
+    (bare / "bare.py").write_text("def handler(event, context):\n    return None\n")
+    return {"ours": ours, "default": default, "bare": bare}
+
+
+@contextmanager
+def loopback_aws() -> Iterator[str]:
+    """The URL of WorkMail's emulator and the stubs of the other services."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.loopback_aws"], cwd=bundling.ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def environment(url: str) -> Mapping[str, str]:
+    """The variables that a function finds in Lambda, with all of AWS at one URL."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "POWERTOOLS_SERVICE_NAME": "bench",
+        "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
+        "LOCKOUT_EVENT_BUS": "device-security",
+        "COMMANDS_QUEUE_URL": f"{url}/000000000000/commands.fifo",
+        "LEDGER_TABLE": "ledger",
+    }
+
+
+def first_event(function: str, number: int) -> Any:
+    """A function's first event on a bad day: a lost device reported, its lock to be carried out, a sweep's hour."""
+    organization = configuration.load("local", bundling.ROOT / "config").organizations[0].id
+    now = datetime.now(UTC)
+    if function == "sweep_overrides":
+        return {"organizationId": organization}
+    if function == "route_events":
+        detail = {"userId": "bob", "deviceId": f"COLD{number}", "reference": "INC-1234", "note": "left in a taxi"}
+        event = {
+            "version": "0",
+            "id": f"6a7e8feb-b491-4cf7-a9f1-{number:012}",
+            "source": "helpdesk",
+            "detail-type": "Device Lost",
+            "time": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "detail": detail,
+        }
+        return {"Records": [_record(json.dumps(event), now)]}
+    cause = command.Cause(f"event-{number}", "helpdesk", "Device Lost", now, now, "INC-1234")
+    claim = Claim(command.claim_id(cause.event_id), "device", "lost", now, now.replace(year=now.year + 1), "INC-1234")
+    asked = command.Lock(cause, command.Target(organization, "bob", f"COLD{number}"), claim)
+    return {"Records": [_record(command.dump(asked), now, command.group_id(asked))]}
+
+
+def _record(body: str, now: datetime, group: str = "") -> dict[str, Any]:
+    """A message as Lambda hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    sent = str(int(now.timestamp() * 1000))
+    fifo = {"SequenceNumber": "18849496460467696128", "MessageGroupId": group, "MessageDeduplicationId": "1"}
+    return {
+        "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
+        "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": sent,
+            "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+            "ApproximateFirstReceiveTimestamp": sent,
+            **(fifo if group else {}),
+        },
+        "messageAttributes": {},
+        "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:queue",
+        "awsRegion": "eu-west-1",
+    }
+
+
+def _succeeded(answer: Any) -> bool:
+    return bool(answer.get("completed")) or answer.get("batchItemFailures") == []

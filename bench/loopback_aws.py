@@ -1,0 +1,69 @@
+"""The services that a function calls, on one port of the loopback interface: WorkMail's emulator, the others as stubs.
+
+`python -m bench.loopback_aws` prints its URL and runs until it is ended. The stubs answer what an empty ledger, a queue
+and a bus would, and keep nothing: a cold start's figure is the function's, not theirs.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local.workmail.asgi import Receive, Scope, Send, application
+from local.workmail.emulator import Emulator
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIFramework
+
+
+def main() -> None:
+    """Listen on a free port, say which, and serve until the process is ended."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.include_date_header = False
+    config.keep_alive_max_requests = sys.maxsize
+    config.loglevel = "ERROR"
+    asyncio.run(serve(cast("ASGIFramework", _services()), config))
+
+
+def _services() -> Callable[[Scope, Receive, Send], Any]:
+    workmail = application(Emulator())
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
+        operation = headers.get(b"x-amz-target", b"").decode().partition(".")[2]
+        if scope["type"] == "http" and operation in _STUBS:
+            while (await receive()).get("more_body", False):
+                pass
+            body = json.dumps(_STUBS[operation]()).encode()
+            length = (b"content-length", str(len(body)).encode())
+            await send({"type": "http.response.start", "status": 200, "headers": [length]})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await workmail(scope, receive, send)
+
+    return route
+
+
+_STUBS: dict[str, Callable[[], Any]] = {
+    "GetItem": lambda: {"Item": {"completed": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")}}},
+    "UpdateItem": lambda: {"Attributes": {"version": {"N": "0"}}},
+    "PutItem": dict,
+    "Query": lambda: {"Items": [], "Count": 0},
+    "PutEvents": lambda: {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
+    "SendMessageBatch": lambda: {"Successful": [{"Id": "0", "MessageId": "1", "MD5OfMessageBody": ""}], "Failed": []},
+    "GetQueueAttributes": lambda: {"Attributes": {"ApproximateNumberOfMessages": "0"}},
+    "ChangeMessageVisibility": dict,
+}
+
+
+if __name__ == "__main__":
+    main()
