@@ -13,13 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
-MYPY_PATHS = $(wildcard functions infra lockout local app.py)
+MYPY_PATHS = $(wildcard functions infra lockout local verify app.py)
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help up down demo test unit check fix synth lock clean
+.PHONY: help up down demo test unit check fix synth lock clean verify verify-list verify-long
 
 help: ## say what there is to type
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: install ## start the local AWS and watch devices being locked, released and expired
 	@$(RUN) -m local.demo
@@ -44,6 +44,17 @@ check: .venv/installed ## lint, format and types; changes nothing
 fix: .venv/installed ## mend what ruff can mend
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
+
+SEARCH := PYTHONPATH=functions $(RUN) -m verify
+verify: .venv/installed ## search all histories of the protocol's scenarios; BREAK=NAME switches one guard off
+	@$(SEARCH) $(if $(BREAK),--break $(BREAK))
+
+verify-list: .venv/installed ## the names for BREAK=, one a line
+	@$(SEARCH) --list
+
+verify-long: .venv/installed ## 10,000 long random histories, and every pair of override and record
+	@$(SEARCH).histories 10000
+	@$(SEARCH).pairs
 
 CONFIG ?= local
 synth: .venv/installed ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml

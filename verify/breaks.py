@@ -22,7 +22,12 @@ from device_lockout.override import Override
 from device_lockout.parties import Parties
 from device_lockout.record import Claim, DeviceRecord, Released, UserRecord, later
 from device_lockout.tag import Broken, HandWritten, Tag
+from verify.explorer import Found, explore
+from verify.scenarios import SCENARIOS
 from verify.world import Switches
+
+MOST_BROKEN_STATES = 100_000
+"""Without a guard a scenario may grow without end; by then what is wrong has been noticed in another."""
 
 Break = Callable[["Off"], None]
 
@@ -87,6 +92,14 @@ def guard(name: str, *scenarios: str) -> Callable[[Break], Break]:
         return apply
 
     return entered
+
+
+def search(scenario: str, guard: str | None = None) -> Found:
+    """Search a scenario, with a guard switched off if one is named."""
+    if guard is None:
+        return explore(SCENARIOS[scenario])
+    with switched_off(guard) as switches:
+        return explore(SCENARIOS[scenario], switches, MOST_BROKEN_STATES)
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """Breadth-first search through all histories of a scenario, to its end or to the first violation, which is shortest."""
 
+import gc
 from array import array
 from collections import deque
 from dataclasses import dataclass
@@ -49,7 +50,14 @@ class _Seen:
 def explore(scenario: Scenario, switches: Switches | None = None, most_states: int | None = None) -> Found:
     """Search ``scenario`` until every state is known, a violation is found, or ``most_states`` have been seen."""
     began = perf_counter()
-    world = World(scenario, switches)
+    gc.disable()  # nothing here goes in circles, and looking for circles among millions of tuples takes half the time
+    try:
+        return _explore(World(scenario, switches), most_states, began)
+    finally:
+        gc.enable()
+
+
+def _explore(world: World, most_states: int | None, began: float) -> Found:
     start = world.initial()
     seen = _Seen({start: 0}, array("l", [0]), [()])
     frontier = deque([(start, 0, 0)])
@@ -58,7 +66,7 @@ def explore(scenario: Scenario, switches: Switches | None = None, most_states: i
     def found(violation: str | None = None, history: tuple[str, ...] = ()) -> Found:
         complete = violation is None and not frontier
         return Found(
-            scenario.name,
+            world.scenario.name,
             len(seen.numbers),
             transitions,
             depth,

@@ -199,7 +199,7 @@ def settings_of(scenario: Scenario) -> settings.Settings:
     )
 
 
-def _written(second: int, effect: Literal["ALLOW", "DENY"] = "DENY") -> Override:
+def written(second: int, effect: Literal["ALLOW", "DENY"] = "DENY") -> Override:
     """What a person writes by hand, to be removed after ``second``."""
     return Override(effect, f"[until={write_time(at(second))}] travel")
 
@@ -239,7 +239,7 @@ SMALL = (
         "prior that ends",
         "a lock over an ALLOW that a person asked to be removed while the lock stands",
         (L1_15, R7),
-        rows=(_written(12, "ALLOW"),),
+        rows=(written(12, "ALLOW"),),
         instants=(10, 13, 16),
         runs=1,
     ),
@@ -256,7 +256,7 @@ SMALL = (
         "hand-written",
         "a DENY that a person wrote an end to, and a lock that outlasts it",
         (L1,),
-        rows=(_written(12),),
+        rows=(written(12),),
         instants=(10, 13),
         runs=1,
     ),
@@ -508,7 +508,7 @@ LARGE = tuple(
             "denials",
             "people put a DENY with an end, and an ALLOW with one, around a lock",
             (L1_15, R7),
-            (Act("put", override=_written(12)), Act("put", override=_written(13, "ALLOW")), Act("delete")),
+            (Act("put", override=written(12)), Act("put", override=written(13, "ALLOW")), Act("delete")),
             instants=(10, 14, 16),
             runs=1,
         ),
@@ -569,14 +569,8 @@ LARGE = tuple(
         ),
         Scenario(
             "user, device, sweep",
-            "a user locked and restored, with a phone that is lost and found, and a sweep",
-            (
-                enroll("E0", 0),
-                lock_user("U1(hold)", 1, None),
-                release_user("RU3", 3),
-                lock("L2(15)", 2, 15),
-                release("R4", 4),
-            ),
+            "a user locked and restored, with a phone that is lost, and a sweep",
+            (enroll("E0", 0), lock_user("U1(hold)", 1, None), release_user("RU3", 3), lock("L2(15)", 2, 15)),
             before=("E0",),
             instants=(10, 16),
             runs=1,
@@ -639,7 +633,6 @@ LARGE = tuple(
             before=("E0",),
             instants=(10, 16),
             runs=1,
-            faults=2,
             deduplicates=False,
             pauses=USER_CALLS,
         ),
@@ -654,3 +647,5 @@ LARGE = tuple(
         ),
     )
 )
+
+SCENARIOS = {scenario.name: scenario for scenario in (*SMALL, *LARGE)}

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import apply_commands
 
 from device_lockout import command_queue, settings, steps, sweep, tag
-from device_lockout.command import Cause, Command, Expire, Target, command_id
+from device_lockout.command import Cause, Command, Enroll, Expire, Target, command_id
 from device_lockout.decision import DESCRIPTION_LOST
 from device_lockout.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.override import ListedOverride, Override
@@ -188,6 +188,9 @@ class World:
                 if event.device == device or (event.device < 0 and user_name(event.user) == user)
             ]
             for device, (user, _) in enumerate(self.keys)
+        ]
+        self._enrolled = [
+            sum(1 << index for index, event in about if isinstance(event.command, Enroll)) for about in self._about
         ]
         self._of_devices = sum(1 << index for index, event in enumerate(self.events) if event.device >= 0)
         self._users_lock = any(event.device < 0 for event in self.events)
@@ -969,12 +972,19 @@ class World:
             return
         if self.scenario.guarded:
             raise ViolationError(f"{self.keys[device][1]} is let back in, against a guard")
-        item = state.items[device]
-        live = self.values[item].live(self.now(state)) if item and not marks & FORGOTTEN else ()
+        live = () if marks & FORGOTTEN else self._own_live(state, device)
         if live:
             raise ViolationError(
                 f"{self.keys[device][1]} is let back in while {self._claim(live[0].id)} is live in the ledger"
             )
+
+    def _own_live(self, state: State, device: int) -> tuple[Claim, ...]:
+        """The claims that live in the device's own item; its user's may change at any time, and are sent on."""
+        item: DeviceRecord | None = self.values[state.items[device]]
+        user: UserRecord | None = self.values[state.users[self._user[self.keys[device][0]]]]
+        if item is None:
+            return ()
+        return replace(item, user=UserRecord(released=user.released if user else None)).live(self.now(state))
 
     def _is_recorded(self, state: State, device: int, new: int, marks: int) -> None:
         shown = self.reading(new)
@@ -1124,11 +1134,11 @@ class World:
     def must(self, state: State, device: int, untils: dict[str, datetime], *, swept: bool = True) -> tuple[Claim, ...]:
         """The claims that certainly live on a device, going by the events themselves; the one to be shown first.
 
-        A user's lock holds for the devices that the ledger knows; for one that it only heard of from elsewhere (a
-        retirement, a listing) from the next sweep on.
+        A user's lock holds for the devices that the ledger knows; for one of which it only saw a retirement or a row
+        in a listing, from the next sweep on.
         """
         item: DeviceRecord | None = self.values[state.items[device]]
-        known = item is not None and (swept or item.known or item.last is not None)
+        known = item is not None and (swept or item.last is not None or bool(state.sure & self._enrolled[device]))
         return self._live(state, device, state.sure if known else state.sure & self._of_devices, ~0, untils)
 
     def may(self, state: State, device: int, untils: dict[str, datetime]) -> tuple[Claim, ...]:
