@@ -12,6 +12,10 @@ from infra.security_bus import SecurityBus
 TIMEOUT = 10
 """Seconds; senders give up about then."""
 
+CONCURRENCY = 5
+"""Reserved, so that whoever finds the URL can't use up the account's concurrency, on which the other functions live.
+Refused calls take milliseconds: five at a time are hundreds a second."""
+
 
 class Webhooks(Construct):
     """A function with a URL, which lets in whoever shows one of the configured secrets.
@@ -45,6 +49,9 @@ class Webhooks(Construct):
                 May(["secretsmanager:GetSecretValue"], sorted({each.secret for each in configuration.webhooks})),
             ],
         )
+        function = self.receiver.function.node.default_child
+        assert isinstance(function, lambda_.CfnFunction)
+        function.reserved_concurrent_executions = CONCURRENCY
         for webhook in configuration.webhooks:
             bus.reserve(webhook.source, [self.receiver.role.role_arn])
         url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)

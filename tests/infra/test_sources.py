@@ -248,6 +248,8 @@ def test_nobody_else_may_speak_as_the_system_as_a_webhook_or_as_a_source_with_pu
         "webhook.jamf": {"WebhooksReceiveRole.Arn"},
     }
     assert template.one("Lambda::Url")["AuthType"] == "NONE"
+    (receiver,) = (f for f in template.of_type("Lambda::Function").values() if "webhooks" in f["Handler"])
+    assert receiver["ReservedConcurrentExecutions"] == 5
     handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
     assert handlers == {f"{path.stem}.handler" for path in (ROOT / "functions").glob("*.py")}
     allowed = {frozenset(actions): resources for actions, resources in template.statements("WebhooksReceiveRole")}

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from device_lockout.bus import Bus
+from device_lockout.ledger import Ledger
+from device_lockout.secret_store import SecretStore
+from device_lockout.settings import Webhook
+from device_lockout.webhook import Door, RefusedRequestError, Request, sign
 from infra import configuration
 from local.deployment import Deployment
 from local.lifecycle import ROOT
@@ -47,6 +52,8 @@ def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
     assert result(there, there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)) == "enrolled"
     yield device
     there.publish("User Restored", userId=user)
+    retired = there.publish("Device Retired", "mdm", userId=user, deviceId=device)
+    seen(there, "its retirement", lambda: there.outcomes(retired.event_id))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,40 @@ def test_jamfs_smart_group_locks_and_releases(deployment: Deployment) -> None:
         assert denied(deployment, "bob", device).why == "lost"
         put(deployment, "jamf-lost-mode-off")
         seen(deployment, "a release", lambda: deployment.override("bob", device) is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("workspace-one-compromised", {"serialNumber": "DNQXK3P9N737"}),
+        ("jamf-lost-mode-on", {"assetTag": "jamf-456"}),
+    ],
+)
+def test_a_webhook_goes_through_the_functions_door_to_the_bus_and_locks(
+    deployment: Deployment, name: str, names: dict[str, str]
+) -> None:
+    """Everything but the URL itself, which the local stack has not: secret, replay note, bus, mapping, lock."""
+    sent = sample(name)
+    sender, secrets = sent["source"].removeprefix("webhook."), deployment.aws.client("secretsmanager")
+    secret = secrets.create_secret(Name=f"{name}-{new_device()}", SecretString="a key")["ARN"]
+    secrets.put_secret_value(SecretId=secret, SecretString="a new key")
+    door = Door(
+        {sender: Webhook(sender, "hmac", secret)},
+        SecretStore(secrets),
+        Ledger(deployment.dynamodb, deployment.outputs["LedgerTableName"]),
+        Bus(deployment.events, deployment.outputs["EventBusName"]),
+    )
+    body, now = json.dumps(sent["detail"]).encode(), datetime.now(UTC)
+    seconds = int(now.timestamp())
+    with a_device_of(deployment, "ana", **names) as device:
+        for key in ("a key", "a new key"):
+            headers = {"x-lockout-timestamp": str(seconds), "x-lockout-signature": sign(key, seconds, body)}
+            request = Request("POST", sender, headers, body, "203.0.113.7")
+            assert door.let_in(request, now)
+            with pytest.raises(RefusedRequestError, match="taken before"):
+                door.let_in(request, now)
+        denied(deployment, "ana", device)
+        deployment.publish("Device Recovered", userId="ana", deviceId=device)
 
 
 def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
