@@ -1,0 +1,60 @@
+"""What the README says, held against the project: its commands run, its names exist."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from device_lockout import outcome, report, tag
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+TARGETS = sorted(set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", README, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_make_target_that_the_readme_names_is_there(target: str) -> None:
+    tried = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+
+
+def test_every_shell_line_of_the_readme_is_run_by_some_test() -> None:
+    known = ("make ", "set -a; . .local/env; set +a", ".venv/bin/")
+    assert [line for line in BLOCKS if not line.startswith(known)] == []
+
+
+def test_the_commands_of_the_readme_run_and_lock_the_device(state: Path) -> None:
+    sourced = f"set -a; . {state / 'env'}; set +a; "
+    lines = [line for line in BLOCKS if line.startswith(".venv/bin/")]
+    assert lines
+    deadline = time.monotonic() + 60
+    for line in lines:
+        while True:
+            ran = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", sourced + line],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            reading = " get-" in line and "ResourceNotFoundException" in ran.stderr
+            if not (reading and time.monotonic() < deadline):
+                break
+        assert ran.returncode == 0, ran.stderr
+    assert '"DENY"' in ran.stdout
+
+
+def test_the_readme_names_every_detail_type_field_and_outcome() -> None:
+    schemas = [json.loads((report.SCHEMAS / kind.schema).read_text(encoding="utf-8")) for kind in report.KINDS.values()]
+    fields = {field for schema in schemas for field in schema["properties"]}
+    for name in [*report.KINDS, *fields, *outcome.DETAIL_TYPES.values(), "Sweep Completed", "Sweep Refused"]:
+        assert f"`{name}`" in README, name
+
+
+def test_the_example_of_a_tag_is_one() -> None:
+    example = next(line for line in README.splitlines() if line.startswith("[lockout/1 "))
+    assert isinstance(tag.read(example, owner="prod"), tag.Tag)
