@@ -16,7 +16,7 @@ RUN := .venv/bin/python
 MYPY_PATHS = $(wildcard functions infra lockout local verify app.py)
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help up down demo test unit check fix synth lock clean verify verify-list verify-long
+.PHONY: help up down demo test unit check fix synth lock clean verify verify-list verify-long faults
 
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ verify-list: .venv/installed ## the names for BREAK=, one a line
 verify-long: .venv/installed ## 10,000 long random histories, and every pair of override and record
 	@$(SEARCH).histories 10000
 	@$(SEARCH).pairs
+
+faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
+	@$(SEARCH).faults $(ROWS)
 
 CONFIG ?= local
 synth: .venv/installed ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
