@@ -325,3 +325,26 @@ def test_a_ledger_that_is_away_changes_nothing(organization):
         with pytest.raises(TransientError):
             one.carry_out(command)
     assert one.listed() == before
+
+
+def test_the_first_sweep_with_a_restored_table_only_reports(organization, aws, name):
+    one = settled(organization())
+    one.seed(overrides=[one.tag_of_ours(0, -DAY)])
+    items = one.ledger._client.scan(TableName=name, ConsistentRead=True)["Items"]
+    restored = f"{name}-restored"
+    described = aws.client("dynamodb").describe_table(TableName=name)["Table"]
+    aws.client("dynamodb").create_table(
+        TableName=restored,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=described["AttributeDefinitions"],
+        KeySchema=described["KeySchema"],
+    )
+    for item in items:
+        aws.client("dynamodb").put_item(TableName=restored, Item=item)
+    assert one.plan().refused is None, "with the table that it knows it would let go"
+    one.queue.sent.clear()
+    one.ledger = Ledger(aws.client("dynamodb"), restored)
+    report = one.plan()
+    assert report.refused is not None
+    assert report.refused.guard == "first-run"
+    assert not one.queue.sent
