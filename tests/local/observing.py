@@ -3,7 +3,8 @@
 import json
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
@@ -76,15 +77,17 @@ def eventually[T](look: Callable[[], T | None], seconds: float = 10) -> T:
 
 def processes_of(state: Path) -> list[str]:
     """The command lines of all processes that have to do with a state directory."""
+    return [line for _, line in processes() if str(state) in line]
+
+
+def processes() -> Iterator[tuple[int, str]]:
+    """Every process that we may see: its number and its command line."""
     if Path("/proc/self/cmdline").exists():
-        lines = []
         for process in Path("/proc").glob("[0-9]*"):
-            try:
-                lines.append((process / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue
+            with suppress(OSError):
+                yield int(process.name), (process / "cmdline").read_text().replace("\0", " ")
     else:
-        lines = subprocess.run(
-            ["ps", "-axo", "command"], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-    return [line for line in lines if str(state) in line]
+        listed = subprocess.run(["ps", "-axo", "pid=,command="], capture_output=True, text=True, check=True)
+        for line in listed.stdout.splitlines():
+            number, _, command = line.strip().partition(" ")
+            yield int(number), command

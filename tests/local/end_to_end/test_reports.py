@@ -217,3 +217,4 @@ def test_reports_of_a_disabled_and_of_an_unknown_user_page_somebody(deployment: 
         assert outcome["detail"]["page"] is True
         assert user in outcome["detail"]["message"]
         assert not any(call["status"] == 200 for call in deployment.writes(device))
+        deployment.publish("Device Recovered", userId=user, deviceId=device)  # or each sweep would try to lock it again

@@ -14,12 +14,19 @@ from local.deployment import Deployment, Report
 type Json = dict[str, Any]
 
 STARTED = datetime.now(UTC)
-USERS = ("ana", "bob", "carla", "dave", "eve")
 MEASURED: list[str] = []
 
 
 def new_device() -> str:
     return f"E2E{secrets.token_hex(6).upper()}"
+
+
+def new_users(there: Deployment, count: int) -> list[str]:
+    """Users whom no other test reports anything of."""
+    names = [f"user{secrets.token_hex(6)}" for _ in range(count)]
+    users = [{"Name": name, "Email": f"{name}@example.com", "State": "ENABLED"} for name in names]
+    there.control("POST", "seed", {"users": [{"OrganizationId": there.organization, **user} for user in users]})
+    return names
 
 
 def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = 60, every: float = 0.2) -> T:

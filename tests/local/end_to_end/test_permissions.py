@@ -1,0 +1,75 @@
+"""The stack's roles are needed: without a permission, reports wait, and it is said in plain words why."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from local.deployment import Deployment
+from local.lifecycle import ROOT
+from tests.local.end_to_end.watching import denied, new_device, new_users, seen
+
+
+def test_without_permission_for_workmail_a_report_waits_and_the_demonstration_says_why(
+    deployment: Deployment, state: Path
+) -> None:
+    there, began, device = deployment, datetime.now(UTC), new_device()
+    (user,) = new_users(there, 1)
+    with taken_away(there, "ApplyCommandsFunctionName", "workmail:"):
+        there.publish("Device Lost", userId=user, deviceId=device)
+        wrong = "IAM refuses apply_commands: its role may not workmail:DescribeUser"
+        seen(there, "the log says why", lambda: any(trouble.startswith(wrong) for trouble in there.troubles(began)))
+        shown = subprocess.run(
+            [sys.executable, "-m", "local.demo", "--state", state],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.returncode == 1
+        assert wrong in shown.stdout
+        assert "Not lost: in the queue of commands, to be tried again:" in shown.stdout
+        assert "checks failed" in shown.stderr
+        assert there.override(user, device) is None
+    denied(there, user, device)
+    assert there.dead_letters() == {}
+
+
+def test_without_permission_for_the_queue_of_commands_a_report_waits(deployment: Deployment) -> None:
+    there, began, device = deployment, datetime.now(UTC), new_device()
+    (user,) = new_users(there, 1)
+    with taken_away(there, "RouteEventsFunctionName", "sqs:SendMessage"):
+        there.publish("Device Lost", userId=user, deviceId=device)
+        wrong = "IAM refuses route_events: its role may not sqs:SendMessage"
+        seen(there, "the log says why", lambda: any(trouble.startswith(wrong) for trouble in there.troubles(began)))
+        assert there.queued("ReportsQueueUrl") == 1
+        assert there.override(user, device) is None
+    assert there.dead_letters() == {}
+    there.sqs.purge_queue(QueueUrl=there.outputs["ReportsQueueUrl"])  # it would come back after three minutes
+
+
+@contextmanager
+def taken_away(there: Deployment, function: str, action: str) -> Iterator[None]:
+    """A function's role without its statements on actions that begin so."""
+    role = there.functions.get_function_configuration(FunctionName=there.outputs[function])["Role"].rpartition("/")[2]
+    iam = there.aws.client("iam")
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    kept = [
+        statement
+        for statement in whole["Statement"]
+        if not any(each.startswith(action) for each in listed(statement["Action"]))
+    ]
+    assert len(kept) == len(whole["Statement"]) - 1
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps({**whole, "Statement": kept}))
+    try:
+        yield
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(whole))
+
+
+def listed(actions: str | list[str]) -> list[str]:
+    return [actions] if isinstance(actions, str) else actions
