@@ -13,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
-MYPY_PATHS = $(wildcard functions infra lockout local verify app.py)
+MYPY_PATHS = $(wildcard functions infra lockout local bench verify app.py)
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help up down demo test unit check fix synth lock clean verify verify-list verify-long faults
+.PHONY: help bench up down demo test unit check fix synth lock clean verify verify-list verify-long faults
 
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: install ## every test
 
 unit: .venv/installed ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
+
+bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in a quarter of an hour
+	@$(RUN) -m bench
 
 check: .venv/installed ## lint, format and types; changes nothing
 	@$(RUN) -m ruff check

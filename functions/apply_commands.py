@@ -1,7 +1,6 @@
 """Commands to WorkMail: the only function that changes overrides. A device's commands come one at a time, in order."""
 
 import random
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -12,6 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import batch, bus, command, command_queue, ledger, settings, steps, workmail
 from device_lockout.errors import LockoutError, NotTriedError, UnansweredError
 from device_lockout.outcome import Outcome
+from device_lockout.pace import Pace
 from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
@@ -20,14 +20,13 @@ LONGEST_DELAY = timedelta(minutes=15)
 TIMES_AT_ONCE = 10
 """How often a command comes back at once that was not tried; then it waits like any other."""
 
-LONGEST_PAUSE = 1.0
-"""Seconds before a throttled call is made again."""
-
 MOST_CALLS_TO_WORKMAIL = 3
 """That one command makes: who is the user, what stands, one write."""
 
 logger = Logger()
 metrics = Metrics()
+pace = Pace()
+"""Found in one batch, it holds for the next."""
 
 
 @cache
@@ -44,16 +43,9 @@ def queue() -> command_queue.CommandQueue:
 def parties(calls_fit: Callable[[int], bool]) -> Parties:
     """The outside parties for one batch; ``calls_fit`` says whether time is left for so many calls to WorkMail."""
     of_workmail, of_ledger, of_bus = clients()
-
-    def pause(tries: int) -> bool:
-        if not calls_fit(1):
-            return False
-        time.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.05 * 2**tries)))  # noqa: S311 (spread, not secrecy)
-        return calls_fit(1)
-
     known = settings.load()
     return Parties(
-        workmail=workmail.WorkMail(of_workmail, pause),
+        workmail=workmail.WorkMail(of_workmail, pace, lambda: calls_fit(1)),
         ledger=ledger.Ledger(of_ledger, settings.environment("LEDGER_TABLE")),
         queue=queue(),
         bus=bus.Bus(of_bus, settings.environment("LOCKOUT_EVENT_BUS")),
@@ -64,10 +56,9 @@ def parties(calls_fit: Callable[[int], bool]) -> Parties:
 
 def apply(message: batch.Message, parties: Parties, calls_fit: Callable[[int], bool]) -> tuple[command.Cause, Outcome]:
     """Carry out one command, unless so little time is left that the function could be killed in the middle of it."""
-    if not calls_fit(MOST_CALLS_TO_WORKMAIL):
-        raise NotTriedError("too little time is left to carry out another command")
     asked = command.load(message.body)
-    outcome = steps.carry_out(asked, parties, datetime.now(UTC))
+    with pace.command(lambda: calls_fit(MOST_CALLS_TO_WORKMAIL)):
+        outcome = steps.carry_out(asked, parties, datetime.now(UTC))
     logger.info(
         outcome.message(asked.target.device, asked.target.user),
         event_id=asked.cause.event_id,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_workmail import WorkMailClient
+
+    from device_lockout.pace import Pace
 
 PAGE_SIZE = 100
 """The most that one List answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
@@ -91,13 +92,16 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 class WorkMail:
     """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`.
 
-    A throttled call did not happen: it is made again after ``pause``, which is told how often it was made before, lets
-    some time pass, and says whether there is time to go on. Nothing else is repeated here.
+    A throttled call did not happen: it is made again when ``pace`` gives it its turn, while there is ``enough_time``.
+    Nothing else is repeated here.
     """
 
-    def __init__(self, client: WorkMailClient, pause: Callable[[int], bool] = lambda _: False) -> None:
+    def __init__(
+        self, client: WorkMailClient, pace: Pace | None = None, enough_time: Callable[[], bool] = lambda: True
+    ) -> None:
         self._client = client
-        self._pause = pause
+        self._pace = pace
+        self._enough_time = enough_time
 
     def user(self, organization: str, name: str) -> User:
         """The user that ``name`` means: e-mail address, user name, ID or Identity Center's ID; UnknownUserError."""
@@ -202,15 +206,29 @@ class WorkMail:
             raise UnansweredError(f"{doing}: {error}") from error
 
     def _unthrottled(self, call: Callable[[], Any]) -> Any:
-        """What ``call`` comes to once WorkMail no longer throttles it, or when there is no time left to wait."""
-        for tries in count():
+        """What ``call`` comes to in its turn, once WorkMail no longer throttles it or when no time is left to wait."""
+        if self._pace is None:
+            return call()
+        if not self._pace.turn(self._enough_time):
+            raise TransientError("no time was left when the turn to call WorkMail came")
+        while True:
             try:
-                return call()
+                answer = call()
             except ClientError as error:
-                refused = error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
-                if not refused or error.response["Error"]["Code"] not in _THROTTLED or not self._pause(tries):
+                if not _throttled(error):
                     raise
-        raise AssertionError("unreachable")
+                self._pace.throttled()
+                if not self._pace.turn(self._enough_time):
+                    raise
+            else:
+                self._pace.accepted()
+                return answer
+
+
+def _throttled(error: ClientError) -> bool:
+    """Whether WorkMail refused the call for its rate; a 5xx leaves open whether it did."""
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status < 500 and (status == 429 or code in _THROTTLED)
 
 
 def _listed(row: Any) -> ListedOverride:

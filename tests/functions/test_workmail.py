@@ -18,6 +18,7 @@ from device_lockout.errors import (
     UnknownUserError,
 )
 from device_lockout.override import ListedOverride, Override
+from device_lockout.pace import Pace
 from device_lockout.workmail import WorkMail
 from tests.functions.fakes import BOB, DEVICE, ORGANIZATION
 
@@ -286,3 +287,33 @@ def test_a_page_that_fails_fails_the_list(gateway, stubber):
     stubber.add_client_error(LIST, "ThrottlingException", http_status_code=400, expected_params=listing("t1"))
     with pytest.raises(TransientError):
         list(gateway.pages(ORGANIZATION))
+
+
+# Throttling.
+
+
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_a_throttled_call_is_made_again_for_as_long_as_there_is_time(client, stubber, operation):
+    times_left = iter([True, True, True, False])
+    for _ in range(3):
+        stubber.add_client_error(operation, "ThrottlingException", http_status_code=400)
+    with pytest.raises(TransientError, match="ThrottlingException"):
+        (READS | WRITES)[operation](WorkMail(client, Pace(sleep=lambda _: None), lambda: next(times_left)))
+    assert next(times_left, "all asked for") == "all asked for"
+
+
+def test_a_throttled_write_that_gets_through_is_written(client, stubber):
+    stubber.add_client_error("put_mobile_device_access_override", "ThrottlingException", http_status_code=400)
+    stubber.add_response(
+        "put_mobile_device_access_override", {}, {**ONE, "Effect": "DENY", "Description": DENIAL.description}
+    )
+    WorkMail(client, Pace(sleep=lambda _: None)).put(ORGANIZATION, BOB, DEVICE, DENIAL)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("ThrottlingException", 503), ("InternalFailure", 500), ("AccessDeniedException", 400)]
+)
+def test_nothing_but_a_throttled_call_is_made_again(client, stubber, code, status):
+    stubber.add_client_error("put_mobile_device_access_override", code, http_status_code=status)
+    with pytest.raises(LockoutError):
+        WorkMail(client, Pace(sleep=lambda _: None)).put(ORGANIZATION, BOB, DEVICE, DENIAL)

@@ -1,0 +1,57 @@
+"""A bad day: thousands of reports at once, and WorkMail takes only so many requests a second."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from bench.emulator import ORGANIZATION, emulator
+from bench.writers import writers
+from device_lockout.command import Cause, Command, Lock, Target, claim_id
+from device_lockout.record import Claim
+
+USERS = ("ana", "bob", "carla", "dave", "eve")
+
+type Figures = dict[str, float]
+
+
+def locks(count: int, prefix: str = "BURST") -> list[Command]:
+    """So many reported devices, each to be locked."""
+    now = datetime.now(UTC)
+    found: list[Command] = []
+    for number in range(count):
+        cause = Cause(f"{prefix}-{number}", "helpdesk", "Device Lost", now, now)
+        until = (now + timedelta(days=30)).replace(microsecond=0)
+        claim = Claim(claim_id(cause.event_id), "device", "lost", now, until)
+        found.append(Lock(cause, Target(ORGANIZATION, USERS[number % len(USERS)], f"{prefix}{number}"), claim))
+    return found
+
+
+def measure(
+    reports: int, per_second: int, environments: int = 5, side_by_side: bool = True, latency_ms: float = 30
+) -> Figures:
+    """Share of `per_second` that was put to use from the first report to the last lock, and what was lost on the way.
+
+    The share counts requests that WorkMail accepted, less the second's worth that its bucket holds at the beginning.
+    A lock takes three: whose is it, what stands, deny.
+    """
+    with emulator() as workmail, writers(workmail, environments, side_by_side) as (queue, _, calls):
+        workmail.control("PUT", "settings", {"keep_calls": 0})
+        workmail.set_faults(throttle={"per_second": per_second}, latency={"ms": latency_ms})
+        started = time.monotonic()
+        queue.send(locks(reports))
+        while queue.left():
+            time.sleep(0.05)
+        elapsed = max(calls.accepted) - started
+        workmail.set_faults()
+        standing = workmail.standing()
+        denied = sum(device.startswith("burst") and effect == "DENY" for (_, device), effect in standing.items())
+        received = sum(receives * count for receives, count in queue.receives.items())
+        return {
+            "burst_share": (len(calls.accepted) - per_second) / (per_second * elapsed),
+            "burst_lost": reports - denied - len(queue.dead),
+            "burst_dead_lettered": len(queue.dead),
+            "burst_seconds": elapsed,
+            "burst_requests_per_lock": len(calls.accepted) / reports,
+            "burst_throttled_per_accepted": calls.throttled / len(calls.accepted),
+            "burst_receives_per_report": received / reports,
+            "burst_most_receives": max(queue.receives),
+        }

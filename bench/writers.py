@@ -1,0 +1,195 @@
+"""The writer in process: a queue with SQS FIFO's group semantics, and workers that each are one function environment.
+
+A worker does what `apply_commands` does with a batch, with the real gateway to WorkMail; ledger and bus are in memory.
+"""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import apply_commands
+
+from bench.emulator import CALL_TIMEOUT, Emulator
+from device_lockout import batch, command, steps, workmail
+from device_lockout.command import Command
+from device_lockout.decision import Rules
+from device_lockout.pace import Pace
+from device_lockout.parties import Parties
+from tests.functions.fakes import FakeBus, FakeLedger, Wire
+
+BATCH = 10
+WRITER_TIMEOUT = 15.0
+RECEIVES = 60
+
+
+@dataclass
+class Queue:
+    """SQS FIFO as far as the writer can tell: a group is with one worker at a time, in order; receives are counted."""
+
+    dead: list[batch.Message] = field(default_factory=list)
+    receives: Counter[int] = field(default_factory=Counter)
+    _groups: dict[str, deque[batch.Message]] = field(default_factory=dict)
+    _ready: deque[str] = field(default_factory=deque)
+    _known: set[str] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _left: int = 0
+
+    def send(self, commands: Iterable[Command]) -> int:
+        """Enqueue; a copy is dropped."""
+        sent = 0
+        with self._changed:
+            for each in commands:
+                sent += 1
+                identity = command.command_id(each)
+                if identity in self._known:
+                    continue
+                self._known.add(identity)
+                group = command.group_id(each)
+                now = datetime.now(UTC)
+                message = batch.Message(str(uuid.uuid4()), command.dump(each), group, "", 0, now)
+                self._left += 1
+                waiting = self._groups.setdefault(group, deque())
+                waiting.append(message)
+                if len(waiting) == 1:
+                    self._ready.append(group)
+            self._changed.notify_all()
+        return sent
+
+    def waiting(self) -> int:
+        with self._changed:
+            return len(self._ready)
+
+    def left(self) -> int:
+        with self._changed:
+            return self._left
+
+    def receive(self) -> list[batch.Message]:
+        """Up to ten messages, each the first of a group that nobody works on; nothing after a second without."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready, timeout=1)
+            groups = [self._ready.popleft() for _ in range(min(BATCH, len(self._ready)))]
+            taken = []
+            for group in groups:
+                message = self._groups[group][0]
+                self._groups[group][0] = message = replace(message, receives=message.receives + 1)
+                taken.append(message)
+            return taken
+
+    def settle(self, messages: list[batch.Message], delays: dict[str, timedelta]) -> None:
+        """Drop what succeeded; what failed comes back after its delay, or is dead after its last receive."""
+        with self._changed:
+            for message in messages:
+                if message.id in delays and message.receives < RECEIVES:
+                    timer = threading.Timer(delays[message.id].total_seconds(), self._back, [message.group])
+                    timer.daemon = True
+                    timer.start()
+                    continue
+                if message.id in delays:
+                    self.dead.append(message)
+                self.receives[message.receives] += 1
+                self._left -= 1
+                self._groups[message.group].popleft()
+                if self._groups[message.group]:
+                    self._ready.append(message.group)
+            self._changed.notify_all()
+
+    def _back(self, group: str) -> None:
+        with self._changed:
+            self._ready.append(group)
+            self._changed.notify_all()
+
+
+@dataclass
+class Calls:
+    """What WorkMail answered, counted and timed on its way in."""
+
+    accepted: list[float] = field(default_factory=list)
+    throttled: int = 0
+
+    def count(self, http_response: Any, parsed: Any, **_: Any) -> None:
+        if parsed.get("Error", {}).get("Code") == "ThrottlingException":
+            self.throttled += 1
+        elif http_response.status_code < 500:
+            self.accepted.append(time.monotonic())
+
+
+@contextmanager
+def writers(
+    emulator: Emulator, environments: int, side_by_side: bool = True
+) -> Iterator[tuple[Queue, FakeLedger, Calls]]:
+    """So many environments at work on one queue until the context ends."""
+    wire = Wire()
+    queue, ledger, calls = Queue(), FakeLedger(wire), Calls()
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=_work, args=(emulator, queue, ledger, FakeBus(wire), calls, stop, side_by_side))
+        for _ in range(environments)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield queue, ledger, calls
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _work(
+    emulator: Emulator,
+    queue: Queue,
+    ledger: FakeLedger,
+    bus: FakeBus,
+    calls: Calls,
+    stop: threading.Event,
+    side_by_side: bool,
+) -> None:
+    client = emulator.client()
+    client.meta.events.register("after-call.workmail", calls.count)
+    pace = Pace()
+    while not stop.is_set():
+        messages = queue.receive()
+        deadline = time.monotonic() + WRITER_TIMEOUT
+
+        def calls_fit(count: int, deadline: float = deadline) -> bool:
+            return deadline - time.monotonic() > count * CALL_TIMEOUT.total_seconds()
+
+        gateway = workmail.WorkMail(client, pace, partial(calls_fit, 1))
+        rules = Rules("local", timedelta(days=30))
+        parties = Parties(gateway, ledger, queue, bus, rules, clock_skew=timedelta(minutes=1))
+        queue.settle(messages, _carry_out(messages, parties, pace, calls_fit, side_by_side))
+
+
+def _carry_out(
+    messages: list[batch.Message],
+    parties: Parties,
+    pace: Pace,
+    calls_fit: Callable[[int], bool],
+    side_by_side: bool,
+) -> dict[str, timedelta]:
+    """The delays of those that failed, by message."""
+
+    def do(message: batch.Message) -> None:
+        with pace.command(partial(calls_fit, apply_commands.MOST_CALLS_TO_WORKMAIL)):
+            steps.carry_out(command.load(message.body), parties, datetime.now(UTC))
+
+    portions = [messages] if side_by_side else [[message] for message in messages]
+    failures = [failure for portion in portions for failure in batch.side_by_side(portion, do)[1]]
+    return {
+        failure.message.id: apply_commands.delay_after(failure.error, failure.message.receives) for failure in failures
+    }
+
+
+def shuffled[T](items: Iterable[T]) -> list[T]:
+    """The items in an order that is the same in each run."""
+    found = list(items)
+    random.Random(1).shuffle(found)  # noqa: S311 (reproducible, no secret)
+    return found

@@ -1,0 +1,72 @@
+"""How fast WorkMail may be called: it publishes no limit, so this process finds one by trying, and holds it.
+
+The gap between two calls grows by a seventh with each that is throttled, and shrinks by a fiftieth with each that is
+not: it settles where about one call in eight is refused, whatever the limit is and however many processes share it.
+Where nothing is throttled there is no gap.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from device_lockout.errors import NotTriedError
+
+WIDEN, NARROW = 1.15, 0.98
+FIRST_GAP = 0.01
+"""Seconds, after the first throttled call; a gap that has shrunk below a tenth of it is none."""
+
+CALL_LASTS = 0.1
+"""About as many seconds; so many calls as fit between two turns are under way at a time, and more would only wait."""
+
+
+class Pace:
+    """The turns of one process's calls, over all its threads; ``clock`` and ``sleep`` are in seconds."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.gap = 0.0
+        self._clock = clock
+        self._sleep = sleep
+        self._next = 0.0
+        self._begun = 0
+        self._changed = threading.Condition()
+
+    def turn(self, enough_time: Callable[[], bool]) -> bool:
+        """Wait for the next call's turn; False if there is not enough time for the call then."""
+        with self._changed:
+            now = self._clock()
+            at = max(now, self._next)
+            self._next = at + self.gap * random.uniform(0.5, 1.5)  # noqa: S311 (spread, not secrecy)
+        if at > now:
+            self._sleep(at - now)
+        return enough_time()
+
+    def throttled(self) -> None:
+        with self._changed:
+            self.gap = max(FIRST_GAP, self.gap * WIDEN)
+
+    def accepted(self) -> None:
+        with self._changed:
+            self.gap = self.gap * NARROW if self.gap > FIRST_GAP / 10 else 0.0
+
+    @contextmanager
+    def command(self, enough_time: Callable[[], bool]) -> Iterator[None]:
+        """One command under way, no more of them than turns come up for; NotTriedError if its time does not come.
+
+        What has begun is finished first: calls for many commands at a time would come to nothing for most of them.
+        """
+        with self._changed:
+            while self._begun and self._begun * self.gap > CALL_LASTS and enough_time():
+                self._changed.wait(1)
+            if not enough_time():
+                raise NotTriedError("too little time is left to carry out another command")
+            self._begun += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._begun -= 1
+                self._changed.notify_all()

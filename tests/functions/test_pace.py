@@ -1,0 +1,100 @@
+import threading
+
+import pytest
+
+from device_lockout.errors import NotTriedError
+from device_lockout.pace import Pace
+
+
+class Limited:
+    """A service that takes so many calls a second, in a world where time passes only by sleeping."""
+
+    def __init__(self, per_second):
+        self.now = 0.0
+        self.per_second, self.tokens = per_second, 1.0
+        self.taken = self.refused = 0
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.tokens = min(self.per_second, self.tokens + seconds * self.per_second)
+
+    def call(self, pace):
+        self.sleep(0.001)
+        if self.tokens >= 1:
+            self.tokens -= 1
+            self.taken += 1
+            pace.accepted()
+        else:
+            self.refused += 1
+            pace.throttled()
+
+
+@pytest.mark.parametrize("per_second", [10, 100, 500])
+def test_it_finds_the_rate_that_is_accepted_and_holds_it_with_few_refusals(per_second):
+    service = Limited(per_second)
+    pace = Pace(clock=lambda: service.now, sleep=service.sleep)
+    for _ in range(3000):
+        assert pace.turn(lambda: True)
+        service.call(pace)
+    assert service.taken / service.now > 0.95 * per_second
+    assert service.refused < 0.2 * service.taken
+
+
+def test_where_nothing_is_throttled_there_is_no_gap():
+    slept = []
+    pace = Pace(sleep=slept.append)
+    for _ in range(100):
+        pace.turn(lambda: True)
+        pace.accepted()
+    assert slept == []
+
+
+def test_after_a_throttled_time_the_gap_closes_again():
+    pace = Pace(sleep=lambda _: None)
+    for _ in range(40):
+        pace.throttled()
+    assert pace.gap > 1
+    for _ in range(500):
+        pace.accepted()
+    assert pace.gap == 0
+
+
+def test_a_turn_that_comes_too_late_is_none():
+    assert not Pace().turn(lambda: False)
+
+
+def test_as_many_commands_as_turns_come_up_for_are_under_way_at_a_time():
+    pace = Pace()
+    most = threading.Barrier(10, timeout=5)
+
+    def carry_out(wait):
+        with pace.command(lambda: True):
+            wait()
+
+    threads = [threading.Thread(target=carry_out, args=(most.wait,)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not most.broken, "with no gap all ten at once"
+
+    for _ in range(40):
+        pace.throttled()
+    under_way, seen = [], []
+
+    def watched():
+        under_way.append(1)
+        seen.append(len(under_way))
+        under_way.pop()
+
+    threads = [threading.Thread(target=carry_out, args=(watched,)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [1] * 10
+
+
+def test_a_command_whose_time_does_not_come_is_not_tried():
+    with pytest.raises(NotTriedError, match="too little time"), Pace().command(lambda: False):
+        pytest.fail("it began")
