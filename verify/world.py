@@ -189,9 +189,6 @@ class World:
             ]
             for device, (user, _) in enumerate(self.keys)
         ]
-        self._enrolled = [
-            sum(1 << index for index, event in about if isinstance(event.command, Enroll)) for about in self._about
-        ]
         self._of_devices = sum(1 << index for index, event in enumerate(self.events) if event.device >= 0)
         self._users_lock = any(event.device < 0 for event in self.events)
         self._removes = any(act.kind == "remove" for act in scenario.acts)
@@ -1138,8 +1135,17 @@ class World:
         in a listing, from the next sweep on.
         """
         item: DeviceRecord | None = self.values[state.items[device]]
-        known = item is not None and (swept or item.last is not None or bool(state.sure & self._enrolled[device]))
+        known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
         return self._live(state, device, state.sure if known else state.sure & self._of_devices, ~0, untils)
+
+    def _is_enrolled(self, state: State, device: int) -> bool:
+        """Whether an enrolment of the device is done that was not overtaken by later news of it."""
+        return any(
+            isinstance(event.command, Enroll)
+            and state.sure >> index & 1
+            and self.values[state.outcomes[index]].result != "superseded"
+            for index, event in self._about[device]
+        )
 
     def may(self, state: State, device: int, untils: dict[str, datetime]) -> tuple[Claim, ...]:
         """The claims that possibly live on a device: all but those certainly released or over."""
