@@ -9,7 +9,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 settings.register_profile(
     "quick",
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     database=DirectoryBasedExampleDatabase(".local/hypothesis"),
     suppress_health_check=[HealthCheck.too_slow],

@@ -287,6 +287,15 @@ def test_unsure_it_lets_nothing_go_and_says_so(disturbance):
     assert world.ledger.swept == at(0), "it does not count as completed"
 
 
+def test_a_page_of_other_peoples_overrides_that_comes_twice_makes_the_list_suspect_too():
+    world = one_over_and_one_gone()
+    for device in ("a1", "a2"):
+        world.workmail.overrides[BOB, device] = Override("ALLOW", "travel")
+    repeats_a_page(world)
+    assert world.plan(NOW).refused.guard == "list"
+    assert Expire not in asked_for(world).values()
+
+
 def test_a_trouble_that_lasts_pages_once_until_a_run_is_completed_again():
     world = one_over_and_one_gone()
     honest = world.workmail.pages
