@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from time import process_time
 
 from verify.scenarios import Scenario
-from verify.world import Move, State, Switches, ViolationError, World
+from verify.state import Move, State, ViolationError
+from verify.world import Switches, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
             if world.at_rest(state):
                 at_rest += 1
                 checking = True
-                world.check_at_rest(state)
+                world.invariants.check_at_rest(state)
             checking = False
             for move, after in world.successors(state):
                 transitions += 1

@@ -32,7 +32,8 @@ from verify.scenarios import (
     retire,
     written,
 )
-from verify.world import Move, State, ViolationError, World
+from verify.state import Move, State, ViolationError
+from verify.world import World
 
 INSTANTS = (10, 16, 23, 31, 41)
 STEPS = 60
@@ -132,7 +133,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.world is not None and self.state.faults)
     def fail(self, pick: int) -> None:
         """A process dies, an answer is lost, a page fails."""
-        self._happens(("die", "answer lost", "page fails", "dies"), pick)
+        self._happens(("die", "answer lost", "page fails", "page lacks a row", "dies"), pick)
 
     @rule(pick=st.integers(0, 2**20))
     @precondition(lambda self: self.world is not None and self.state.acts)
@@ -156,7 +157,7 @@ class Histories(RuleBasedStateMachine):
         if self.world is not None:
             try:
                 self.state = self.world.drain(self.state._replace(faults=0))
-                self.world.check_at_rest(self.state)
+                self.world.invariants.check_at_rest(self.state)
             except ViolationError:
                 self._retell()
                 raise
@@ -176,7 +177,7 @@ class Histories(RuleBasedStateMachine):
             move, self.state = open_to[pick % len(open_to)]
             self.moves.append(move)
             if world.at_rest(self.state):
-                world.check_at_rest(self.state)
+                world.invariants.check_at_rest(self.state)
         except ViolationError:
             if world.trying and not world.at_rest(self.state):
                 self.moves.append(world.trying)

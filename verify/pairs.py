@@ -25,7 +25,8 @@ from verify.scenarios import (
     at,
     written,
 )
-from verify.world import ViolationError, World
+from verify.state import ViolationError
+from verify.world import World
 
 NOW = 10
 EVERY = 3
