@@ -1,0 +1,102 @@
+"""A user with a thousand devices, some of them from a CSV file, locked and released on the whole chain."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from time import monotonic
+
+from local.deployment import Deployment
+from lockout import inventory
+from lockout.deployment import Deployment as Configured
+from tests.local.end_to_end.watching import MEASURED, seen
+
+DEVICES = 1000
+USER = "thea"
+
+
+def effects(there: Deployment, user_id: str) -> Counter[str]:
+    return Counter(row["Effect"] for row in there.overrides() if row["UserId"] == user_id)
+
+
+def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_that_are_lost(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    there = deployment
+    there.control("POST", "seed", {"users": [{"Name": USER, "Email": f"{USER}@example.com", "State": "ENABLED"}]})
+    user_id = there.workmail.describe_user(OrganizationId=there.organization, UserId=USER)["UserId"]
+    devices = [f"THEA{number:04}" for number in range(DEVICES)]
+    allowed = set(devices[:100])
+    there.control(
+        "POST",
+        "seed",
+        {
+            "overrides": [
+                {"UserId": USER, "DeviceId": name, "Effect": "ALLOW", "Description": "hers"} for name in allowed
+            ]
+        },
+    )
+    imported = devices[-20:]
+    remember(there, user_id, devices[:-20])
+    file = tmp_path / "devices.csv"
+    file.write_text("userId,deviceId\n" + "".join(f"{USER}@example.com,{name}\n" for name in imported))
+    assert inventory.import_file(file, "inventory", Configured.load("local"), there.events, datetime.now(UTC)) == 0
+    seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, seconds=120, every=1)
+
+    lost = {devices[0], devices[500], devices[999]}
+    for name in lost:
+        there.publish("Device Lost", userId=USER, deviceId=name)
+    began = monotonic()
+    compromised = there.publish("User Compromised", "siem", userId=USER)
+    seen(there, "all locked", lambda: effects(there, user_id)["DENY"] == DEVICES, seconds=600, every=1)
+    MEASURED.append(f"a user's {DEVICES} devices locked: {monotonic() - began:.0f} s")
+
+    began = monotonic()
+    there.publish("User Restored", userId=USER)
+    seen(there, "all but three back", lambda: effects(there, user_id)["DENY"] == len(lost), seconds=600, every=1)
+    MEASURED.append(f"a user's {DEVICES} devices released: {monotonic() - began:.0f} s")
+    rows = [row for row in there.overrides() if row["UserId"] == user_id]
+    assert {row["DeviceId"].upper() for row in rows if row["Effect"] == "DENY"} == lost
+    back = {row["DeviceId"].upper() for row in rows if (row["Effect"], row.get("Description")) == ("ALLOW", "hers")}
+    assert back == allowed - lost
+    assert len(rows) == len(allowed | lost)
+    pages = there.dynamodb.get_paginator("query").paginate(
+        TableName=there.outputs["LedgerTableName"],
+        KeyConditionExpression="pk = :event",
+        ExpressionAttributeValues={":event": {"S": f"event#{compromised.event_id}"}},
+    )
+    told = [item["told"]["M"]["detail"]["M"] for page in pages for item in page["Items"]]
+    assert len(told) == DEVICES + 1
+    (summary,) = (each for each in told if not each["deviceId"]["S"])
+    assert (summary["result"]["S"], summary["devices"]["N"]) == ("locked", str(DEVICES))
+
+
+def remember(there: Deployment, user_id: str, devices: list[str]) -> None:
+    """Put devices into the inventory as the sweep does, all at once: a thousand events would say nothing more."""
+    for batch in batched(devices, 25, strict=False):
+        rows = [
+            {
+                "pk": {"S": there.organization},
+                "sk": {"S": f"device#{user_id}#{name.casefold()}"},
+                "known": {"BOOL": True},
+            }
+            for name in batch
+        ]
+        asked = {there.outputs["LedgerTableName"]: [{"PutRequest": {"Item": row}} for row in rows]}
+        assert not there.dynamodb.batch_write_item(RequestItems=asked)["UnprocessedItems"]
+
+
+def known(there: Deployment, user_id: str) -> int:
+    """How many of the user's devices the ledger has in its inventory."""
+    pages = there.dynamodb.get_paginator("query").paginate(
+        TableName=there.outputs["LedgerTableName"],
+        KeyConditionExpression="pk = :organization AND begins_with(sk, :devices)",
+        FilterExpression="known = :yes",
+        ExpressionAttributeValues={
+            ":organization": {"S": there.organization},
+            ":devices": {"S": f"device#{user_id}#"},
+            ":yes": {"BOOL": True},
+        },
+        Select="COUNT",
+    )
+    return sum(page["Count"] for page in pages)
