@@ -37,7 +37,7 @@ unit: .venv/installed ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in a quarter of an hour
-	@$(RUN) -m bench
+	@PYTHONPATH=functions $(RUN) -m bench
 
 check: .venv/installed ## lint, format and types; changes nothing
 	@$(RUN) -m ruff check

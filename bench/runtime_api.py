@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+from bench.memory import peak_mb
+
 PATIENCE_SECONDS = 60
 FUNCTION_TIMEOUT_SECONDS = 900
 
@@ -81,6 +83,7 @@ class RuntimeApi:
             stderr=subprocess.STDOUT,
         )
         answered = invocation.answered.wait(PATIENCE_SECONDS)
+        peak = peak_mb(process.pid)
         process.kill()
         assert process.stdout is not None
         said = process.stdout.read().decode(errors="replace")
@@ -89,7 +92,6 @@ class RuntimeApi:
         process.returncode = os.waitstatus_to_exitcode(status)
         if not answered or invocation.error is not None:
             raise ColdStartError(f"{handler} from {package}: {invocation.error or 'no answer'}\n{said}")
-        peak = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
         return ColdStart(
             invocation.at - started, usage.ru_utime + usage.ru_stime, peak, json.loads(invocation.answer or b"null")
         )

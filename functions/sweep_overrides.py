@@ -1,15 +1,15 @@
 """The schedule's function: list an organization's overrides, plan, enqueue; it never changes WorkMail itself."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from device_lockout import bus, command_queue, ledger, settings, sweep, workmail
+from device_lockout.pace import Pace
 
 LIST_ATTEMPTS = 5
 """Of one page, with botocore's own backoff; the sweep has the time, and a failed page fails the run."""
@@ -21,10 +21,13 @@ metrics = Metrics()
 
 
 @cache
-def parties() -> sweep.Parties:
-    known = settings.load()
+def client() -> Any:
+    return workmail.client(settings.load().limits.workmail_timeout, LIST_ATTEMPTS)
+
+
+def parties(enough_time: Callable[[], bool]) -> sweep.Parties:
     return sweep.Parties(
-        workmail=workmail.WorkMail(workmail.client(known.limits.workmail_timeout, LIST_ATTEMPTS)),
+        workmail=workmail.WorkMail(client(), Pace(), enough_time),
         ledger=ledger.Ledger(ledger.client(), settings.environment("LEDGER_TABLE")),
         queue=command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL")),
         bus=bus.Bus(bus.client(), settings.environment("LOCKOUT_EVENT_BUS")),
@@ -33,7 +36,7 @@ def parties() -> sweep.Parties:
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Entry point: ``event`` names the organization, as the schedule gives it."""
     this = sweep.Run(
         id=context.aws_request_id,
@@ -43,7 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         enough_time=lambda: context.get_remaining_time_in_millis() > TIME_TO_FINISH.total_seconds() * 1000,
         pause=lambda: time.sleep(1),
     )
-    report = sweep.run(this, parties(), settings.load())
+    report = sweep.run(this, parties(this.enough_time), settings.load())
     for item in (*report.plan.removals, *report.plan.reasserts, *report.plan.left):
         logger.info("planned", run=this.id, item=sweep.row(item))
     guard = report.refused.guard if report.refused else None
@@ -55,12 +58,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         seen=report.plan.seen,
     )
     metrics.add_dimension("organization", this.organization)
-    metrics.add_metric(name="SweepCompleted", unit=MetricUnit.Count, value=int(report.completed))
-    metrics.add_metric(name="OverridesSeen", unit=MetricUnit.Count, value=sum(report.plan.seen.values()))
-    metrics.add_metric(name="LocksStanding", unit=MetricUnit.Count, value=report.plan.seen["ours"])
-    metrics.add_metric(name="Enqueued", unit=MetricUnit.Count, value=report.enqueued)
+    metrics.add_metric(name="SweepCompleted", unit="Count", value=int(report.completed))
+    metrics.add_metric(name="OverridesSeen", unit="Count", value=sum(report.plan.seen.values()))
+    metrics.add_metric(name="LocksStanding", unit="Count", value=report.plan.seen["ours"])
+    metrics.add_metric(name="Enqueued", unit="Count", value=report.enqueued)
     if guard:
-        metrics.add_metric(name=f"SweepRefused-{guard}", unit=MetricUnit.Count, value=1)
+        metrics.add_metric(name=f"SweepRefused-{guard}", unit="Count", value=1)
     return {"completed": report.completed, "guard": guard, "enqueued": report.enqueued}
 
 

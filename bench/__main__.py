@@ -1,0 +1,98 @@
+"""`python -m bench`: everything that is measured, as a table and as `.local/bench.json`."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import burst, chain, cold_start, sweeping
+from infra.bundling import ROOT
+
+type Figures = dict[str, float]
+
+TARGETS: dict[str, tuple[str, float]] = {
+    "cold_start_ratio_route_events": ("<=", 0.25),
+    "cold_start_ratio_apply_commands": ("<=", 0.25),
+    "cold_start_ratio_sweep_overrides": ("<=", 0.25),
+    "asset_mb": ("<=", 3),
+    "warm_ratio": ("<=", 1.5),
+    "burst_share": (">=", 0.95),
+    "burst_lost": ("<=", 0),
+    "burst_dead_lettered": ("<=", 0),
+    "fresh_lock_s": ("<=", 5),
+    "sweep_cpu_ratio": ("<=", 1.3),
+    "sweep_peak_mb": ("<=", 150),
+    "removal_ratio_cli": (">=", 20),
+    "synth_s": ("<=", 5),
+}
+"""What is aimed at. Nothing fails where a figure is missed: this machine may be busy."""
+
+
+def main() -> None:
+    """Measure what is asked for, print the table and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", choices=[*PARTS], action="append", help="measure only this; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs")
+    arguments = parser.parse_args()
+    scale = 10 if arguments.quick else 1
+    file = ROOT / ".local" / "bench.json"
+    chosen = arguments.only or [*PARTS]
+    figures: Figures = json.loads(file.read_text()) if arguments.only and file.exists() else {}
+    for name in chosen:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        figures |= PARTS[name](scale)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({name: round(figure, 4) for name, figure in figures.items()}, indent=1) + "\n")
+    print(f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    for name, figure in figures.items():
+        sign, target = TARGETS.get(name, ("", 0.0))
+        missed = (sign == "<=" and figure > target) or (sign == ">=" and figure < target)
+        aim = f"  aim {sign} {target:g}{'  missed' if missed else ''}" if sign else ""
+        print(f"  {name:45} {figure:12.3f}{aim}")
+
+
+def _cold_starts(scale: int) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        return cold_start.measure(Path(work), rounds=max(3, 15 // scale))
+
+
+def _synth(scale: int) -> Figures:
+    """Seconds of `make synth` with its check, dependencies being installed; the median of several."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        seconds = []
+        for _ in range(max(1, 5 // scale)):
+            started = time.monotonic()
+            subprocess.run([sys.executable, "app.py", "--config", "local", "--output", work], cwd=ROOT, check=True)
+            seconds.append(time.monotonic() - started)
+    return {"synth_s": statistics.median(seconds)}
+
+
+def _removals(scale: int) -> Figures:
+    return sweeping.removals(2000 // scale, sequential=200 // scale, by_cli=max(3, 20 // scale))
+
+
+def _fresh_lock(scale: int) -> Figures:
+    return sweeping.fresh_lock(10_000, per_second=100, tries=max(3, 15 // scale))
+
+
+PARTS: dict[str, Callable[[int], Figures]] = {
+    "cold-start": _cold_starts,
+    "synth": _synth,
+    "chain": lambda scale: chain.measure(max(3, 15 // scale), burst=300 // scale),
+    "removals": _removals,
+    "fresh-lock": _fresh_lock,
+    "sweep": lambda scale: sweeping.million(1_000_000 // scale),
+    "burst": lambda scale: burst.measure(10_000 // scale, per_second=100),
+}
+"""What can be measured, each given by how much less work than usual it is to do."""
+
+
+if __name__ == "__main__":
+    main()

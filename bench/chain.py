@@ -1,0 +1,174 @@
+"""The whole chain on the local AWS: how long from a report on the bus to its Put, and how many a second go through.
+
+The reference is the same chain, rule to queue to function to FIFO queue to function, with handlers that log a line.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+import zipfile
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from local import lifecycle
+from local.deployment import Deployment
+from local.up import operator, stack_name, up
+
+LOGS_A_LINE = """
+import json, time
+def handler(event, context):
+    print("LINE", event["Records"][0]["body"][:2000].encode().hex(), time.time())
+    return {"batchItemFailures": []}
+"""
+
+type Figures = dict[str, float]
+
+
+def measure(reports: int, burst: int) -> Figures:
+    """Medians over so many single reports, and the rate of so many at once, on a local AWS of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        state = Path(directory)
+        try:
+            up(state)
+            server = lifecycle.find(state)
+            assert server is not None, "it was just started"
+            there = Deployment.find(operator(server), stack_name(state))
+            empty = _Empty(there)
+            ours, nothing = [], []
+            for number in range(reports + 1):
+                first, second = _ours(there, number), empty.seconds(number)
+                if number:  # the first finds environments cold
+                    ours.append(first)
+                    nothing.append(second)
+            figures = {
+                "warm_ratio": statistics.median(ours) / statistics.median(nothing),
+                "warm_ms": statistics.median(ours) * 1000,
+                "warm_empty_ms": statistics.median(nothing) * 1000,
+            }
+            return figures | _burst(there, burst)
+        finally:
+            lifecycle.stop(state)
+
+
+def _ours(there: Deployment, number: int) -> float:
+    """Seconds from the event to the Put at the emulator, by its own record."""
+    device = f"WARM{number}"
+    sent = time.time()
+    there.publish("Device Lost", userId="bob", deviceId=device)
+    while not (puts := there.calls(operation="PutMobileDeviceAccessOverride", device=device)):
+        time.sleep(0.02)
+        assert time.time() < sent + 60, f"{device} was not locked in a minute"
+    return datetime.fromisoformat(puts[0]["time"]).timestamp() - sent
+
+
+def _burst(there: Deployment, reports: int) -> Figures:
+    started = time.monotonic()
+    for first in range(0, reports, 10):
+        devices = (f"CHAIN{number}" for number in range(first, min(first + 10, reports)))
+        there.publish_all([("Device Lost", "helpdesk", {"userId": "bob", "deviceId": name}) for name in devices])
+    while _denied(there) < reports:
+        time.sleep(0.5)
+        assert time.monotonic() < started + 300, f"{_denied(there)} of {reports} were locked in five minutes"
+    return {
+        "chain_locks_per_s": reports / (time.monotonic() - started),
+        "chain_lost": reports - _denied(there),
+        "chain_dead_lettered": sum(there.dead_letters().values()),
+    }
+
+
+def _denied(there: Deployment) -> int:
+    return sum(row["DeviceId"].startswith("CHAIN") and row["Effect"] == "DENY" for row in there.overrides())
+
+
+class _Empty:
+    """The reference chain's two hops, each timed to the line in its function's log."""
+
+    def __init__(self, there: Deployment) -> None:
+        self._there = there
+        sqs, events = there.aws.client("sqs"), there.aws.client("events")
+        self._sqs, self._events = sqs, events
+        reports = sqs.create_queue(QueueName="empty")["QueueUrl"]
+        self._commands = sqs.create_queue(
+            QueueName="empty.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        )["QueueUrl"]
+        rule = {"Name": "empty", "EventPattern": json.dumps({"source": ["empty"]})}
+        events.put_rule(**rule)
+        events.put_targets(Rule="empty", Targets=[{"Id": "queue", "Arn": _arn(sqs, reports)}])
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": _arn(sqs, reports),
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs.set_queue_attributes(QueueUrl=reports, Attributes={"Policy": policy})
+        self._function("empty-router", _arn(sqs, reports))
+        self._function("empty-writer", _arn(sqs, self._commands))
+
+    def seconds(self, number: int) -> float:
+        """From the event to the first function's line, and from the message to the second's."""
+        total = 0.0
+        for function in ("empty-router", "empty-writer"):
+            sent = time.time()
+            mark = f"mark-{number}-{function}"
+            if function == "empty-router":
+                entry = {"Source": "empty", "DetailType": "Empty", "Detail": json.dumps({"mark": mark})}
+                self._events.put_events(Entries=[entry])
+            else:
+                body = json.dumps({"mark": mark})
+                self._sqs.send_message(QueueUrl=self._commands, MessageBody=body, MessageGroupId="empty")
+            total += self._logged(function, mark) - sent
+        return total
+
+    def _logged(self, function: str, mark: str) -> float:
+        logs = self._there.aws.client("logs")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for event in logs.filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]:
+                for line in event["message"].splitlines():
+                    if line.startswith("LINE") and mark in bytes.fromhex(line.split()[1]).decode(errors="replace"):
+                        return float(line.split()[2])
+            time.sleep(0.05)
+        raise AssertionError(f"{function} logged no {mark}")
+
+    def _function(self, name: str, queue_arn: str) -> None:
+        iam, functions = self._there.aws.client("iam"), self._there.aws.client("lambda")
+        self._there.aws.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}")
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        allowed: dict[str, Any] = {"Effect": "Allow", "Action": ["sqs:*", "logs:*"], "Resource": "*"}
+        iam.put_role_policy(
+            RoleName=name,
+            PolicyName="may",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+        )
+        package = BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("function.py", LOGS_A_LINE)
+        functions.create_function(
+            FunctionName=name,
+            Role=role,
+            Runtime="python3.13",
+            Handler="function.handler",
+            Timeout=10,
+            Code={"ZipFile": package.getvalue()},
+        )
+        functions.create_event_source_mapping(
+            FunctionName=name,
+            EventSourceArn=queue_arn,
+            BatchSize=10,
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+        )
+
+
+def _arn(sqs: Any, url: str) -> str:
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(answer["Attributes"]["QueueArn"])

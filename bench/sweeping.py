@@ -1,0 +1,229 @@
+"""Sweeps: what listing a million overrides costs, how fast stale ones go, and how long a fresh lock waits meanwhile."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bench.burst import USERS, locks
+from bench.emulator import ORGANIZATION, Emulator, emulator
+from bench.memory import peak_mb
+from bench.writers import writers
+from device_lockout import settings, sweep, tag
+from device_lockout.record import Claim, DeviceRecord
+from device_lockout.tag import Tag
+from device_lockout.workmail import WorkMail
+from infra.bundling import ROOT
+from local.workmail.seeding import user_id_of
+from tests.functions.fakes import CONFIGURED, FakeBus, FakeLedger, Wire
+
+OURS_ONE_IN = 100
+OVER_ONE_IN = 1000
+
+type Figures = dict[str, float]
+
+
+def million(overrides: int) -> Figures:
+    """CPU and memory of a sweep against a loop that only lists, each in a process of its own, at the same emulator.
+
+    One override in a hundred is ours and in the ledger, one in a thousand is over; the rest are other people's.
+    """
+    with emulator() as workmail:
+        workmail.seed(_mixed(overrides))
+        bare_cpu, bare_mb, bare_s = _run("bare", workmail, overrides)
+        ours_cpu, ours_mb, ours_s = _run("ours", workmail, overrides)
+    return {
+        "sweep_cpu_ratio": ours_cpu / bare_cpu,
+        "sweep_peak_mb": ours_mb,
+        "sweep_bare_peak_mb": bare_mb,
+        "sweep_cpu_s": ours_cpu,
+        "sweep_bare_cpu_s": bare_cpu,
+        "sweep_s": ours_s,
+        "sweep_bare_s": bare_s,
+    }
+
+
+def removals(count: int, sequential: int, by_cli: int, latency_ms: float = 30) -> Figures:
+    """Removals a second of a sweep with its writers, of a boto3 loop and of a shell loop over the AWS CLI."""
+    with emulator() as workmail:
+        workmail.seed(_over(count))
+        workmail.set_faults(latency={"ms": latency_ms})
+        with writers(workmail, environments=5) as (queue, ledger, _):
+            started = time.monotonic()
+            _sweep(workmail, ledger, queue, cap=count)
+            while queue.left():
+                time.sleep(0.05)
+            ours = count / (time.monotonic() - started)
+            left = len(workmail.standing())
+        assert left == 0, f"{left} of {count} still stand"
+
+        workmail.seed(_over(sequential + by_cli))
+        client = workmail.client()
+        rows = [row for page in WorkMail(client).pages(ORGANIZATION) for row in page[0]]
+        started = time.monotonic()
+        for row in rows[:sequential]:
+            client.delete_mobile_device_access_override(
+                OrganizationId=ORGANIZATION, UserId=row.user_id, DeviceId=row.device
+            )
+        by_boto3 = sequential / (time.monotonic() - started)
+        script = f"""while read user device; do
+          {sys.executable} -m awscli workmail delete-mobile-device-access-override \\
+            --endpoint-url {workmail.url} --organization-id {ORGANIZATION} --user-id $user --device-id $device || exit 1
+        done"""
+        credentials = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+        region = {"AWS_DEFAULT_REGION": "eu-west-1", "PATH": os.environ["PATH"]}
+        lines = "".join(f"{row.user_id} {row.device}\n" for row in rows[sequential:])
+        started = time.monotonic()
+        subprocess.run(["/bin/bash", "-c", script], input=lines, text=True, check=True, env=credentials | region)
+        cli = by_cli / (time.monotonic() - started)
+        assert len(workmail.standing()) == 0
+    return {
+        "removal_ratio_cli": ours / cli,
+        "removal_ratio_boto3": ours / by_boto3,
+        "removals_per_s": ours,
+        "removals_per_s_boto3": by_boto3,
+        "removals_per_s_cli": cli,
+    }
+
+
+def fresh_lock(removals: int, per_second: int, tries: int, latency_ms: float = 30) -> Figures:
+    """Seconds from a report's command to its DENY, the longest of some, while a sweep removes so many overrides."""
+    with emulator() as workmail:
+        workmail.seed(_over(removals))
+        workmail.set_faults(throttle={"per_second": per_second}, latency={"ms": latency_ms})
+        with writers(workmail, environments=5) as (queue, ledger, _):
+            enough = threading.Event()
+            sweeping = threading.Thread(
+                target=_sweep, args=(workmail, ledger, queue), kwargs={"cap": removals, "enough": enough}
+            )
+            sweeping.start()
+            while not queue.waiting():
+                time.sleep(0.05)
+            waits = []
+            for number in range(tries):
+                time.sleep(2)
+                started = time.monotonic()
+                queue.send(locks(1, prefix=f"FRESH{number}N"))
+                while not any(device.startswith(f"fresh{number}n") for _, device in _locked(ledger)):
+                    time.sleep(0.01)
+                waits.append(time.monotonic() - started)
+            assert sweeping.is_alive(), "the sweep was over before the locks were"
+            enough.set()
+            sweeping.join()
+    return {"fresh_lock_s": max(waits), "fresh_lock_median_s": sorted(waits)[len(waits) // 2]}
+
+
+def main() -> None:
+    """One listing in this process, for its parent to measure: `python -m bench.sweeping bare|ours URL COUNT`."""
+    which, workmail, count = sys.argv[1], Emulator(sys.argv[2]), int(sys.argv[3])
+    if which == "bare":
+        client, seen = workmail.client(), 0
+        more: dict[str, str] = {}
+        while True:
+            answer = client.list_mobile_device_access_overrides(OrganizationId=ORGANIZATION, MaxResults=100, **more)
+            seen += len(answer["Overrides"])
+            if not answer.get("NextToken"):
+                break
+            more = {"NextToken": answer["NextToken"]}
+    else:
+        ledger = FakeLedger(Wire())
+        for row in _mixed(count):
+            if row["Effect"] == "DENY":
+                ours = tag.read(row["Description"], "local")
+                assert isinstance(ours, Tag)
+                claim = Claim(ours.id, "device", ours.why, ours.at, ours.until)
+                key = (user_id_of(row["UserId"]), row["DeviceId"].casefold())
+                ledger.devices[key] = DeviceRecord(claims=(claim,), known=True)
+        seen = sum(_sweep(workmail, ledger, None, cap=count).plan.seen.values())
+    assert seen == count, f"{seen} of {count} were listed"
+    print(peak_mb(os.getpid()))
+
+
+def _run(which: str, workmail: Emulator, count: int) -> tuple[float, float, float]:
+    """CPU seconds, peak megabytes and seconds of one listing."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.sweeping", which, workmail.url, str(count)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'functions'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    process.stdout.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, which
+    return usage.ru_utime + usage.ru_stime, float(said), time.monotonic() - started
+
+
+class _NoQueue:
+    """Takes commands and forgets them."""
+
+    def send(self, commands: Any) -> int:
+        return sum(1 for _ in commands)
+
+    def waiting(self) -> int:
+        return 0
+
+
+def _sweep(
+    workmail: Emulator, ledger: FakeLedger, queue: Any, cap: int, enough: threading.Event | None = None
+) -> sweep.Report:
+    """One run with the real gateway and caps that let everything through."""
+    now = datetime.now(UTC)
+    ledger.swept = now
+    known = settings.parse(CONFIGURED)
+    policy = replace(known.sweep, max_removals=cap, max_removals_percent=100)
+    this = sweep.Run(
+        id=f"run-{time.monotonic_ns()}",
+        organization=ORGANIZATION,
+        now=now,
+        clock=lambda: datetime.now(UTC),
+        enough_time=lambda: enough is None or not enough.is_set(),
+        pause=lambda: time.sleep(1),
+    )
+    parties = sweep.Parties(WorkMail(workmail.client()), ledger, queue or _NoQueue(), FakeBus(Wire()))
+    return sweep.run(this, parties, replace(known, sweep=policy))
+
+
+def _locked(ledger: FakeLedger) -> list[tuple[str, str]]:
+    """Devices that the ledger has an outcome for."""
+    return [
+        (told["detail"]["userId"], told["detail"]["deviceId"].casefold())
+        for told in list(ledger.outcomes.values())
+        if told["detail"].get("result") == "locked"
+    ]
+
+
+def _mixed(count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        user = USERS[number % len(USERS)]
+        if number % OURS_ONE_IN:
+            yield {"UserId": user, "DeviceId": f"M{number}", "Effect": "ALLOW", "Description": f"ticket {number}"}
+        else:
+            yield _ours(number, "M", over=number % OVER_ONE_IN == 0)
+
+
+def _over(count: int) -> Iterator[dict[str, Any]]:
+    return (_ours(number, "OVER", over=True) for number in range(count))
+
+
+def _ours(number: int, prefix: str, over: bool) -> dict[str, Any]:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    until = at + timedelta(days=1) if over else datetime(2036, 1, 1, tzinfo=UTC)
+    identity = hashlib.sha256(f"{prefix}{number}".encode()).hexdigest()[:8]
+    described = tag.write(Tag("local", "lost", until, at, identity, "none"), f"INC-{number}")
+    user = USERS[number % len(USERS)]
+    return {"UserId": user, "DeviceId": f"{prefix}{number}", "Effect": "DENY", "Description": described}
+
+
+if __name__ == "__main__":
+    main()
