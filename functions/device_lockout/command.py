@@ -50,7 +50,7 @@ class Target:
 
     ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID.
     Without a ``device``, ``names`` (of one device) are looked up in the inventory; without those too, the command is
-    about the user and all devices of that user.
+    about the user and all devices of that user: with ``after``, only about those that come after it.
     """
 
     organization: str
@@ -58,6 +58,7 @@ class Target:
     device: str = ""
     names: tuple[DeviceName, ...] = ()
     resolved: bool = False
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def command_id(command: Command) -> str:
     target = command.target
     parts = [command.cause.event_id, _KINDS[type(command)], target.organization, target.user, target.device]
     parts += [f"{name.kind} {name.value}" for name in target.names]
+    parts += [f"after {target.after}"] if target.after else []
     return hashlib.sha256(json.dumps([part.casefold() for part in parts]).encode()).hexdigest()
 
 
@@ -186,6 +188,7 @@ def dump(command: Command) -> str:
             "device": command.target.device,
             "names": {name.kind: name.value for name in command.target.names},
             "resolved": command.target.resolved,
+            "after": command.target.after,
         },
     }
     match command:

@@ -7,12 +7,17 @@ item is read, so that of a lock and an enrolment at the same time one always see
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 from device_lockout.command import Command, Lock, NamedDevice, Reassert, Release, Retire, Target
 from device_lockout.decision import decide_for_user
 from device_lockout.errors import RejectedError, UnknownUserError
 from device_lockout.outcome import Outcome
 from device_lockout.parties import Parties
+
+PORTION = 200
+"""How many of a user's devices one delivery sends a command on to, before it hands the rest to another: sending to
+a thousand could take longer than the function has, and a delivery that is cut off begins anew."""
 
 
 def user_id(command: Command, parties: Parties) -> str:
@@ -42,19 +47,28 @@ def to_all_devices(command: Lock | Release, parties: Parties, now: datetime) -> 
     """Write a lock or release of a user's devices to the user's item, then send it on to each known device."""
     organization = command.target.organization
     user = user_id(command, parties)
-    record = parties.ledger.user(organization, user)
-    changed, outcome = decide_for_user(command, record, now, parties.rules)
-    if changed != record:
-        parties.ledger.save_user(organization, user, changed)
-    if isinstance(command, Lock) and outcome.result != "locked":
-        return outcome
-    targets = (
-        Target(organization, user, device, resolved=True) for device in parties.ledger.devices_of(organization, user)
-    )
-    devices = parties.queue.send(
+    outcome = Outcome("skipped", because=f"the devices after {command.target.after}")
+    if not command.target.after:
+        record = parties.ledger.user(organization, user)
+        changed, outcome = decide_for_user(command, record, now, parties.rules)
+        if changed != record:
+            parties.ledger.save_user(organization, user, changed)
+        if isinstance(command, Lock) and outcome.result != "locked":
+            return outcome
+    known = parties.ledger.devices_of(organization, user)
+    following = (device for device in known if device > command.target.after)
+    portion = list(islice(following, PORTION))
+    targets = [Target(organization, user, device, resolved=True) for device in portion]
+    parties.queue.send(
         Reassert(command.cause, target) if isinstance(command, Lock) else Release(command.cause, target, "user")
         for target in targets
     )
+    rest = sum(1 for _ in following)
+    if rest:
+        parties.queue.send([replace(command, target=replace(command.target, after=portion[-1]))])
+    devices = len(portion) + rest
+    if command.target.after:
+        return outcome
     if isinstance(command, Lock) and devices == 0:
         because = "no device of this user is known; the lock holds for devices to come"
         return replace(outcome, result="rejected", because=because, page=True, devices=0)
