@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -38,11 +39,10 @@ GET, PUT, DELETE = (f"{verb}MobileDeviceAccessOverride" for verb in ("Get", "Put
 DESCRIBE, LIST = "DescribeUser", "ListMobileDeviceAccessOverrides"
 WRITES = [PUT, DELETE]
 BALLAST = 120
-"""Locks of ours that stand all the while and are unknown to the ledger: the sweep's percentage is of ours.
-
-Fewer rows than ``FEW`` do without, since the percentage counts from ten removals at a time.
-"""
-FEW = 5
+"""Locks of ours that stand all the while and are unknown to the ledger: more than a page, so that one can fail, and
+enough for what ends at once to stay below the sweep's percentage of ours."""
+RECENT = 100
+"""Calls to WorkMail among which is what is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ MATRIX = (
     Fault(
         "killed",
         "the worker is killed in each kind of call",
-        {"latency": {"ms": 600}},
+        {"latency": {"ms": 700}},
         kills=((DESCRIBE, "LOST"), (GET, "LOSTAGAIN"), (PUT, "FOUND"), (PUT, "EXTENDED"), (DELETE, "SHORT")),
     ),
 )
@@ -125,21 +125,27 @@ class Matrix:
         self.say = say
         self.began = datetime.now(UTC)
         self.patience = 75.0
-        self.standing = BALLAST if len(rows) >= FEW else 0
+        self.standing = 0
         run = uuid.uuid4().hex[:6]
         self.users = {row.name: f"{row.name}-{run}" for row in rows}
         self.ballast = f"ballast{run}"
         self.stories: dict[str, Stories] = {}
         self.kills: list[tuple[str, str, str]] = []
-        self.killed = self.began
+        self.over = threading.Event()
         self.violations: list[str] = []
 
     def run(self, short_life: timedelta, listing: bool = True) -> list[Result]:
-        """Everything, in about four minutes; ``listing``: with faults of calls that have no user, too."""
+        """Everything, in about five minutes; ``listing``: with faults of calls that have no user, too.
+
+        Without those it can run beside others on their deployment, with a few rows.
+        """
+        self.standing = BALLAST if listing else 0
         there = self.there
         announcements = Announcements(there, f"faults-{uuid.uuid4().hex[:8]}")
+        killer = threading.Thread(target=self.kill)
         try:
             self.prepare(short_life)
+            killer.start()
             if listing:
                 self.settings(LISTING["away"][1])
             self.report()
@@ -163,6 +169,7 @@ class Matrix:
                 announced[event["detail"].get("eventId", "")].append(event["detail"])
             return self.judge(meanwhile, announced)
         finally:
+            self.over.set()
             self.switch_off(self.rows)
             if listing:
                 self.settings({"faults": {"listing": None}, "date_header_skew_seconds": None})
@@ -229,7 +236,6 @@ class Matrix:
                 if stories.recorded() == len(stories.reports) or time.monotonic() > deadline:
                     stories.report_what_follows()
                     later.remove(row)
-            self.kill()
             time.sleep(0.2)
         shuffled = [row for row in self.rows if row.delivered == "shuffled"]
         self.wait("what is to come again was done", lambda: all(map(self.done, shuffled)), self.patience)
@@ -249,21 +255,31 @@ class Matrix:
             )
 
     def kill(self) -> None:
-        """Kill the workers while a call that is due for it is on, one that was made since the last time."""
-        for due in list(self.kills):
-            row, operation, device = due
-            stories = self.stories[row]
-            name = stories.device(device)
-            # A look-up of the user tells no device.
-            called = {"user": stories.user} if operation == DESCRIBE else {"device": name}
-            calls = self.there.calls(operation=operation, **called)
-            if any(call["status"] is None and datetime.fromisoformat(call["time"]) > self.killed for call in calls):
-                killed = kill_workers(self.server, self.there.outputs["ApplyCommandsFunctionName"])
-                self.say(f"killed {killed} in {operation} of {name}")
-                self.kills.remove(due)
-                self.killed = datetime.now(UTC)
-                if not killed:
-                    self.violations.append(f"{row}: no worker was found to kill")
+        """Kill the workers while a call that is due for it is on, each call once, until the matrix is over."""
+        killed, since = self.began, 0
+        while self.kills and not self.over.wait(0.05):
+            page = self.there.control("GET", f"calls?since={since}")
+            going_on = [call for call in page["calls"] if call["status"] is None]
+            since = max(0, page["next"] - RECENT)
+            for call in going_on:
+                device = str(call["request"].get("DeviceId", "")).upper()
+                due = next(
+                    (
+                        (row, operation, name)
+                        for row, operation, name in self.kills
+                        if operation == call["operation"]
+                        and (device or call["request"]["UserId"] == self.users[row])
+                        and device in ("", self.stories[row].device(name))  # a look-up of the user tells no device
+                    ),
+                    None,
+                )
+                if due is None or datetime.fromisoformat(call["time"]) <= killed:
+                    continue
+                count = kill_workers(self.server, self.there.outputs["ApplyCommandsFunctionName"])
+                killed = datetime.now(UTC)
+                self.say(f"killed {count} in {due[1]} of {due[2]}")
+                if count:
+                    self.kills.remove(due)
 
     def trouble_the_listing(self) -> None:
         """While the listing fails, what is over must stay: twice over, by the sweep's word and by what stands."""
@@ -294,7 +310,6 @@ class Matrix:
             self.sweep()
             idle = time.monotonic() + 8
             while not self.there.is_idle() and time.monotonic() < idle:
-                self.kill()
                 time.sleep(0.1)
 
     def sweep(self) -> None:
@@ -322,7 +337,6 @@ class Matrix:
 
     def waiting(self) -> list[str]:
         """Rows that are not away and have reports without an outcome."""
-        self.kill()
         return [row.name for row in self.rows if not row.away and not self.done(row)]
 
     def listed(self) -> dict[str, Json]:
