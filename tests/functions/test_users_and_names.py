@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from device_lockout import report, settings
+from device_lockout import fan_out, report, settings
 from device_lockout.command import DeviceName as Name
 from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id
 from device_lockout.errors import TransientError, UnansweredError
@@ -140,6 +140,21 @@ def test_a_copy_of_a_users_lock_goes_on_where_the_first_was_cut_off() -> None:
     world.wire.faults[len(world.wire.calls) + 5] = killed_before
     world.deliver(lock("compromised", at(10)), at(11))
     assert len(denied(world)) == 25
+
+
+def test_no_delivery_sends_on_more_than_a_portion_so_that_each_has_an_end() -> None:
+    world = World()
+    for number in range(2 * fan_out.PORTION + 1):
+        world.deliver(enrolled(number), at(0))
+    asked, portions = [lock("compromised", at(10))], []
+    while asked:
+        summary = world.carry_out(asked.pop(), at(11))
+        asked = [command for command in world.queue.sent if isinstance(command, Lock)]
+        portions.append((summary.result, len(world.queue.sent) - len(asked)))
+        world.queue.sent.clear()
+    assert portions == [("locked", fan_out.PORTION), ("skipped", fan_out.PORTION), ("skipped", 1)]
+    (told,) = world.told("compromised")
+    assert told["devices"] == 2 * fan_out.PORTION + 1
 
 
 def test_a_user_who_is_exempt_is_locked_only_by_force() -> None:
