@@ -157,7 +157,7 @@ class Deployment:
         return [read(item["told"]) for item in items]
 
     def calls(self, **filters: str) -> list[Json]:
-        """The recorded calls of WorkMail that match all filters: `device`, `operation`, `principal` and more."""
+        """The recorded calls of WorkMail that match all filters: `device`, `operation`, `since` (a number) and more."""
         found: list[Json] = []
         since = int(filters.pop("since", 0))
         while True:
