@@ -29,7 +29,7 @@ def new_users(there: Deployment, count: int) -> list[str]:
     return names
 
 
-def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = 60, every: float = 0.2) -> T:
+def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = 120, every: float = 0.2) -> T:
     """What `look` returns once it is true."""
     deadline = monotonic() + seconds
     while not (found := look()):
@@ -49,7 +49,7 @@ def tag_on(there: Deployment, user: str, device: str) -> Tag | None:
     return reading if isinstance(reading, Tag) else None
 
 
-def denied(there: Deployment, user: str, device: str, seconds: float = 60) -> Tag:
+def denied(there: Deployment, user: str, device: str, seconds: float = 120) -> Tag:
     """The tag that denies a device, once there is one."""
     return seen(there, f"{device} is denied", lambda: tag_on(there, user, device), seconds)
 
