@@ -62,6 +62,11 @@ class Fault:
     delivered: Literal["once", "shuffled"] = "once"
     away: bool = False
 
+    @property
+    def early(self) -> bool:
+        """Whether the short lives are reported before the fault is on: they would be over before they got through."""
+        return self.away or bool(self.kills)
+
 
 def _unanswered(effect: str, **more: Any) -> Mapping[str, Json]:
     return {"no_answer": {"operations": WRITES, "effect": effect, "probability": 0.6, **more}}
@@ -159,11 +164,10 @@ class Matrix:
             self.sweep_until_settled(45)
             self.switch_off(self.rows)
             self.say("all faults are off")
-            self.wait("nothing waits any more", there.is_idle, 180)
-            self.sweep()
-            self.wait("nothing waits any more", there.is_idle, 60)
-            self.sweep()
-            self.wait("nothing waits any more", there.is_idle, 60)
+            self.wait("every report has its outcome", lambda: all(map(self.done, self.rows)), 180)
+            for _ in range(2):
+                self.sweep()
+                self.wait("all has ended as it must", lambda: not any(self.unsettled().values()), 60)
             announced: dict[str, list[Json]] = defaultdict(list)
             for event in announcements.heard():
                 announced[event["detail"].get("eventId", "")].append(event["detail"])
@@ -196,12 +200,12 @@ class Matrix:
             },
         )
         self.stories = {
-            row.name: Stories(self.there, self.users[row.name], short_life + timedelta(seconds=10 * row.away))
+            row.name: Stories(self.there, self.users[row.name], short_life + timedelta(seconds=10 * row.early))
             for row in self.rows
         }
         for stories in self.all():
             stories.make_overrides_by_hand()
-        early = [self.stories[row.name] for row in self.rows if row.away]
+        early = [self.stories[row.name] for row in self.rows if row.early]
         for stories in early:
             stories.report_short_lives()
         self.wait("early locks stand", lambda: all(s.recorded() == len(s.reports) for s in early), 30)
@@ -216,7 +220,7 @@ class Matrix:
         """All events, of all rows at once; what follows a loss comes when the loss has its outcome, or at last."""
         for row in self.rows:
             stories = self.stories[row.name]
-            if not row.away:
+            if not row.early:
                 stories.report_short_lives()
             stories.report_losses()
         together = [row for row in self.rows if row.away or row.delivered == "shuffled"]
