@@ -136,3 +136,13 @@ def test_a_persons_edit_of_a_users_lock_holds_for_that_device_alone():
     assert {device for _, device in world.workmail.overrides} == {TABLET}
     world.sweep(at(6000))
     assert world.workmail.overrides == {}
+
+
+def test_a_users_lock_whose_end_a_person_changed_is_still_the_users():
+    world = a_user_with_two_devices()
+    world.deliver(Told("offboarded", "", 0, 5000).command(), at(100))
+    edited = world.workmail.overrides[BOB, PHONE]
+    world.workmail.overrides[BOB, PHONE] = Override("DENY", edited.description.replace("08:53:20Z", "12:00:00Z"))
+    world.sweep(at(1000))
+    world.deliver(USER_RESTORED.command(), at(1100))
+    assert world.workmail.overrides == {}

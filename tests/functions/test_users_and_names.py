@@ -7,12 +7,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import boto3
 import pytest
+from boto3.dynamodb.types import TypeSerializer
+from botocore.stub import Stubber
 
 from device_lockout import fan_out, report, settings
 from device_lockout.command import DeviceName as Name
 from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id
 from device_lockout.errors import TransientError, UnansweredError
+from device_lockout.ledger import Ledger
 from device_lockout.override import Override
 from device_lockout.record import Claim, Scope
 from device_lockout.tag import HOLD
@@ -395,3 +399,16 @@ def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
     known = settings.parse(CONFIGURED)
     body = json.dumps({"mappedSource": "helpdesk", "event": {"detail": {"userId": "bob"}}})
     assert "source is missing" in getattr(report.read(body, "message", at(0), known), "because", "")
+
+
+def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:
+    client = boto3.client("dynamodb", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    told = {"detailType": "Device Locked", "detail": {"id": "1", "devices": 1000, "page": False, "until": None}}
+    with Stubber(client) as stub:
+        stub.add_client_error(
+            "put_item",
+            "ConditionalCheckFailedException",
+            modeled_fields={"Item": {"told": TypeSerializer().serialize(told)}},
+        )
+        kept = Ledger(client, "ledger").record_outcome("event", "1", {}, at(0))
+    assert json.dumps(kept) == json.dumps(told)
