@@ -42,7 +42,16 @@ if TYPE_CHECKING:
 OUTCOMES_KEPT = timedelta(days=400)
 
 _serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+
+
+class _Deserializer(TypeDeserializer):
+    """All our numbers are whole; boto3's Decimal would be no JSON when an outcome that was kept is announced again."""
+
+    def _deserialize_n(self, value: str) -> Any:
+        return int(value)
+
+
+_deserialize = _Deserializer().deserialize
 
 
 def client() -> DynamoDBClient:
