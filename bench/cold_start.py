@@ -1,4 +1,4 @@
-"""Cold starts of each function: as packaged by us, as `pip install -t` packages it, and a handler that does nothing."""
+"""Cold starts of each function: as packaged by us, by `pip install -t`, and without our code."""
 
 import json
 import shutil
@@ -19,6 +19,23 @@ from infra import bundling, configuration
 
 FUNCTIONS = ("route_events", "apply_commands", "sweep_overrides")
 
+BARE = """
+def handler(event, context):
+    return None
+"""
+
+FLOOR = """
+import os, boto3
+from aws_lambda_powertools import Logger, Metrics
+logger, metrics = Logger(), Metrics()
+def handler(event, context):
+    url = os.environ["COMMANDS_QUEUE_URL"]
+    boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+"""
+"""The least that any function of boto3 and Powertools does, from our package, with none of our own code."""
+
+WITHOUT_US = {"bare": BARE, "floor": FLOOR}
+
 type Figures = dict[str, float]
 
 
@@ -32,9 +49,9 @@ def measure(work: Path, rounds: int) -> Figures:
         for number in range(rounds + 1):
             for function in FUNCTIONS:
                 for name, package in made.items():
-                    handler = "bare.handler" if name == "bare" else f"{function}.handler"
+                    handler = f"{name}.handler" if name in WITHOUT_US else f"{function}.handler"
                     start = api.cold_start(handler, package, runtime, first_event(function, number), variables)
-                    assert name == "bare" or _succeeded(start.answer), start.answer
+                    assert name in WITHOUT_US or _succeeded(start.answer), start.answer
                     if number:  # the first fills the file system's cache
                         found.setdefault((function, name), []).append(start)
 
@@ -44,6 +61,8 @@ def measure(work: Path, rounds: int) -> Figures:
         cpu = {name: statistics.median(each.cpu_seconds for each in found[function, name]) for name in made}
         figures[f"cold_start_ratio_{function}"] = seconds["ours"] / seconds["default"]
         figures[f"cold_start_cpu_ratio_{function}"] = cpu["ours"] / cpu["default"]
+        figures[f"cold_start_floor_ratio_{function}"] = seconds["floor"] / seconds["default"]
+        figures[f"cold_start_floor_cpu_ratio_{function}"] = cpu["floor"] / cpu["default"]
         for name in made:
             figures[f"cold_start_ms_{function}_{name}"] = seconds[name] * 1000
             figures[f"cold_start_peak_mb_{function}_{name}"] = statistics.median(
@@ -53,11 +72,11 @@ def measure(work: Path, rounds: int) -> Figures:
 
 
 def packages(work: Path) -> dict[str, Path]:
-    """The three packages, unpacked as Lambda unpacks them."""
+    """The packages, unpacked as Lambda unpacks them."""
     settings = configuration.load("local", bundling.ROOT / "config").settings()
     asset = bundling.package(settings)
     shutil.copy(asset, work / "asset.zip")
-    ours, default, bare = (work / name for name in ("ours", "default", "bare"))
+    ours, default, bare, floor = (work / name for name in ("ours", "default", "bare", "floor"))
     with zipfile.ZipFile(asset) as zipped:
         zipped.extractall(ours)
     shutil.copytree(bundling.installed(), default)
@@ -66,8 +85,10 @@ def packages(work: Path) -> dict[str, Path]:
         (default / name).write_bytes(content)
     (default / "settings.json").write_text(json.dumps(settings))
     bare.mkdir()
-    (bare / "bare.py").write_text("def handler(event, context):\n    return None\n")
-    return {"ours": ours, "default": default, "bare": bare}
+    (bare / "bare.py").write_text(BARE)
+    shutil.copytree(ours, floor)
+    (floor / "floor.py").write_text(FLOOR)
+    return {"ours": ours, "default": default, "bare": bare, "floor": floor}
 
 
 @contextmanager
