@@ -65,7 +65,7 @@ def test_the_package_is_pure_python_and_has_nothing_that_is_never_used(package: 
 
 def test_the_package_has_the_models_of_the_services_that_we_call_and_no_others(package: zipfile.ZipFile) -> None:
     inside = {match[1] for name in package.namelist() if (match := re.match(r"botocore/data/([^/]+)/", name))}
-    assert inside == {"dynamodb", "events", "sqs", "workmail"}
+    assert inside == set(bundling.BOTOCORE_SERVICES) == {"dynamodb", "events", "secretsmanager", "sqs", "workmail"}
 
 
 def test_the_package_stays_small(package: zipfile.ZipFile) -> None:
@@ -94,18 +94,15 @@ def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_docum
     package: zipfile.ZipFile,
 ) -> None:
     models = [name for name in package.namelist() if name.endswith("service-2.json")]
-    assert len(models) == 4
+    assert len(models) == 5
     assert "botocore/data/dynamodb/2012-08-10/service-2.json" in models
     model = json.loads(package.read("botocore/data/workmail/2017-10-01/service-2.json"))
     assert "documentation" not in model["operations"]["PutMobileDeviceAccessOverride"]
     assert model["shapes"]["PutMobileDeviceAccessOverrideRequest"]["required"]
     endpoints = json.loads(package.read("botocore/data/endpoints.json"))
-    assert {name for partition in endpoints["partitions"] for name in partition["services"]} <= {
-        "dynamodb",
-        "events",
-        "sqs",
-        "workmail",
-    }
+    assert {name for partition in endpoints["partitions"] for name in partition["services"]} == set(
+        bundling.BOTOCORE_SERVICES
+    )
 
 
 @pytest.mark.parametrize("function", cold_start.FUNCTIONS)
