@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002, N803 (a fake client takes the client's arguments)
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -416,6 +417,13 @@ def test_the_first_outcome_recorded_is_the_one_that_counts(either):
     assert either.record_outcome("e1", "o2", second, START) == second
     assert either.told("e1", "o1")
     assert not either.told("e1", "o3")
+
+
+def test_what_is_told_again_can_be_announced_again(either):
+    """DynamoDB's numbers come back as Decimal, which JSON does not take."""
+    told = {"detailType": "Device Locked", "detail": {"devices": 7, "page": True, "until": None, "times": {"a": "b"}}}
+    either.record_outcome("e1", "o1", told, START)
+    assert json.dumps(either.record_outcome("e1", "o1", {}, START)) == json.dumps(told)
 
 
 def test_a_completed_sweep_is_remembered(either):
