@@ -76,6 +76,13 @@ class Outcome:
     devices: int | None = None
 
     @property
+    def detail_type(self) -> str:
+        """The event that announces this outcome: no word of a release where something denies the device still."""
+        if self.result in ("released", "nothing-to-release") and self.after is not None and self.after.effect == "DENY":
+            return "Already Denied"
+        return DETAIL_TYPES[self.result]
+
+    @property
     def announced(self) -> bool:
         return self.result in DETAIL_TYPES
 
@@ -90,7 +97,7 @@ class Outcome:
             "already-locked": f"was already locked ({self.why}){until}",
             "already-denied": "is denied by an override that is not ours; it was left as it is",
             "superseded": "was left as it is: a newer report decides",
-            "rejected": "was not touched: the report was rejected",
+            "rejected": "was not changed: the report was rejected",
             "released": "is released",
             "still-locked": f"stays locked ({self.why}){until}",
             "nothing-to-release": "was not locked by us; nothing to release",

@@ -28,7 +28,7 @@ from device_lockout.command import (
 )
 from device_lockout.decision import Decision, Delete, Put, decide, must_be_recorded
 from device_lockout.errors import RejectedError, UnknownUserError
-from device_lockout.outcome import DETAIL_TYPES, SOURCE, Outcome
+from device_lockout.outcome import SOURCE, Outcome
 from device_lockout.override import Override
 from device_lockout.parties import Parties
 from device_lockout.record import DeviceRecord, Last
@@ -59,7 +59,7 @@ def tell(command: Command, outcome: Outcome, now: datetime) -> dict[str, Any]:
     """The event that announces ``outcome``: its detail-type and its detail, whose ID every repetition shares."""
     cause, target = command.cause, command.target
     return {
-        "detailType": DETAIL_TYPES[outcome.result],
+        "detailType": outcome.detail_type,
         "detail": {
             "id": command_id(command),
             "eventId": cause.event_id,

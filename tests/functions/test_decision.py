@@ -693,8 +693,12 @@ def test_a_superseded_report_pages_if_it_came_in_after_the_release():
 
 def test_a_release_says_that_somebody_else_still_denies_the_device():
     outcome = decided(release(30), FOREIGN_DENY, LIVE)[0].outcome
-    assert outcome.result == "released"
+    assert (outcome.result, outcome.detail_type) == ("released", "Already Denied")
     assert "not ours still denies it" in outcome.because
+
+
+def test_a_release_that_lets_the_device_in_is_announced_as_one():
+    assert decided(release(30), OURS_LIVE, LIVE)[0].outcome.detail_type == "Device Released"
 
 
 def test_a_foreign_denial_that_goes_is_taken_over_and_no_tampering_whatever_came_between():
