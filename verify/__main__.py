@@ -43,7 +43,8 @@ def main() -> int:
     failed = sorted((one for one in found if one.violation), key=lambda one: len(one.history))
     print(
         f"{sum(one.states for one in found):,} states, {sum(one.transitions for one in found):,} transitions,"
-        f" violations in {len(failed)} of {len(found)} scenarios, {perf_counter() - began:.0f} s"
+        f" violations in {len(failed)} of {len(found)} scenarios,"
+        f" {sum(one.seconds for one in found):.0f} s of processor time, {perf_counter() - began:.0f} s"
     )
     cut = [one.scenario for one in found if not one.complete and not one.violation]
     if cut:

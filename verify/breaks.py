@@ -133,6 +133,20 @@ def tie(off: Off) -> None:
     off.replace(DeviceRecord, "stands", stands)
 
 
+@guard("milliseconds", "milliseconds")
+def milliseconds(off: Off) -> None:
+    """Events within one second keep their order."""
+
+    def around(real: Any) -> Any:
+        def with_claim(self: DeviceRecord, claim: Claim) -> DeviceRecord:
+            record: DeviceRecord = real(self, replace(claim, at=claim.at.replace(microsecond=0)))
+            return record
+
+        return with_claim
+
+    off.around(DeviceRecord, "with_claim", around)
+
+
 @guard("newest-release", "three")
 def newest_release(off: Off) -> None:
     """The time of a release never goes back."""

@@ -292,7 +292,8 @@ class Invariants:
     def _check_unlocked(self, before: State, state: State, device: int, untils: dict[str, datetime]) -> None:
         """Where certainly nothing is locked, what is owed stands, to the byte."""
         row, due = state.rows[device], self.due(before, device)
-        if self._world.scenario.guarded or (before.disabled and due) or self.may(before, device, untils):
+        unwritable = before.disabled and (due or not self._world.scenario.readable)
+        if self._world.scenario.guarded or unwritable or self.may(before, device, untils):
             return
         if isinstance(self._reading(row), Tag):
             raise ViolationError(

@@ -41,7 +41,7 @@ class Event:
 
     name: str
     command: Command
-    at: int
+    at: float
     device: int = -1
     user: int = 0
     copy_of: str = ""
@@ -80,7 +80,8 @@ class Scenario:
     ``guarded``: nothing may be let back in (a cap of none, or WorkMail's clock off by ``skew`` seconds).
     ``freezes``: a process may stop before its ledger write for so long that its message is delivered again.
     ``buries``: a command may go to the dead-letter queue and be redriven later. ``deduplicates``: the queue drops what
-    processes send twice. ``small`` ones are the test suite's and those that broken guards are tried on first.
+    processes send twice. ``readable``: WorkMail still answers for the overrides of a user who was deleted.
+    ``small`` ones are the test suite's and those that broken guards are tried on first.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Scenario:
     freezes: bool = False
     buries: bool = False
     deduplicates: bool = True
+    readable: bool = True
     pauses: frozenset[str] = DEVICE_CALLS
     small: bool = True
 
@@ -111,7 +113,7 @@ def user_name(user: int) -> str:
 
 
 def lock(
-    name: str, happened: int, until: int | None, device: int = 0, *, device_id: str = "DEV1", user: int = 0
+    name: str, happened: float, until: int | None, device: int = 0, *, device_id: str = "DEV1", user: int = 0
 ) -> Event:
     """A device reported lost at second ``happened``, to be locked until ``until`` (None: until released)."""
     cause = _cause(name, "Device Lost", happened)
@@ -119,32 +121,32 @@ def lock(
     return Event(name, Lock(cause, _target(user, device_id), claim), happened, device, user)
 
 
-def release(name: str, happened: int, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+def release(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """A device reported recovered at second ``happened``."""
     command = Release(_cause(name, "Device Recovered", happened), _target(user, device_id), "device")
     return Event(name, command, happened, device, user)
 
 
-def lock_user(name: str, happened: int, until: int | None, user: int = 0) -> Event:
+def lock_user(name: str, happened: float, until: int | None, user: int = 0) -> Event:
     """A user reported compromised."""
     claim = Claim(claim_id(name), "user", "compromised", at(happened), HOLD if until is None else at(until))
     return Event(name, Lock(_cause(name, "User Compromised", happened), _target(user, ""), claim), happened, -1, user)
 
 
-def release_user(name: str, happened: int, user: int = 0) -> Event:
+def release_user(name: str, happened: float, user: int = 0) -> Event:
     """A user restored."""
     command = Release(_cause(name, "User Restored", happened), _target(user, ""), "user")
     return Event(name, command, happened, -1, user)
 
 
-def enroll(name: str, happened: int, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+def enroll(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """A device enrolled."""
     return Event(
         name, Enroll(_cause(name, "Device Enrolled", happened), _target(user, device_id)), happened, device, user
     )
 
 
-def retire(name: str, happened: int, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+def retire(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """A device retired."""
     return Event(
         name, Retire(_cause(name, "Device Retired", happened), _target(user, device_id)), happened, device, user
@@ -162,7 +164,7 @@ def copy(event: Event) -> Event:
     return replace(event, name=f"{event.name} again", copy_of=event.name)
 
 
-def _cause(name: str, detail_type: str, happened: int) -> Cause:
+def _cause(name: str, detail_type: str, happened: float) -> Cause:
     return Cause(name, "helpdesk", detail_type, at(happened), at(happened))
 
 
@@ -226,6 +228,13 @@ SMALL = (
         instants=(10, 16),
     ),
     Scenario("tie", "lost and recovered in the same instant", (L5, R5)),
+    Scenario(
+        "milliseconds",
+        "recovered and lost within one second; the tag shows whole seconds",
+        (release("R5.2", 5.2), lock("L5.5(15)", 5.5, 15), release("R5.7", 5.7)),
+        instants=(10, 16),
+        runs=1,
+    ),
     Scenario("three", "two releases and a lock between them", (R5, R3, lock("L4(hold)", 4, None))),
     Scenario(
         "shorter",
@@ -456,6 +465,15 @@ SMALL = (
         (Act("remove"),),
         runs=1,
     ),
+    Scenario(
+        "deleted, unreadable",
+        "the same where WorkMail answers nothing about a deleted user, but lists the override",
+        (by_mail(L1_15), by_mail(R3)),
+        (Act("remove"),),
+        instants=(10, 16),
+        runs=1,
+        readable=False,
+    ),
 )
 
 LARGE = tuple(
@@ -549,6 +567,15 @@ LARGE = tuple(
             buries=True,
             faults=2,
             runs=1,
+        ),
+        Scenario(
+            "buried, user",
+            "commands of a user's lock and release go to the dead-letter queue and come back",
+            (enroll("E0", 0), lock_user("U1(30)", 1, 30), release_user("RU3", 3), lock_user("U5(15)", 5, 15)),
+            before=("E0",),
+            buries=True,
+            faults=2,
+            pauses=USER_CALLS,
         ),
         Scenario(
             "two devices",

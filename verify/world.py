@@ -666,6 +666,8 @@ class World:
     ) -> tuple[State, int]:
         match call[0]:
             case "get":
+                if state.removed >> self.user_of[call[1]] & 1 and not self.scenario.readable:
+                    return state, self._refusal(state, call[1])
                 return state, self._sight(state, call[1])
             case "open":
                 return self._open(state, call[1])
@@ -676,7 +678,8 @@ class World:
                     state = state._replace(late=(*state.late, Late(where, call, marks)))
                 return self._save(state, call)
             case _:
-                if call[0] == "put" and state.disabled >> self.user_of[call[1]] & 1:
+                refused = state.disabled if call[0] == "put" or not self.scenario.readable else 0
+                if refused >> self.user_of[call[1]] & 1:
                     return state, self._refusal(state, call[1])
                 state = self.invariants.written(state, call[1], call[2], marks)
                 return state, 0 if how == "answered" else self._unanswered
