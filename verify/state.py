@@ -76,7 +76,8 @@ class ViolationError(Exception):
 class Node:
     """A process between two calls: the code, started on ``start``, after ``answers``.
 
-    ``call`` is what it asks next, None when it ended, and then ``error`` is None or what it raised.
+    ``asked`` names its calls so far, ``call`` is what it asks next, None when it ended; then ``error`` is None or what
+    it raised.
     ``changed``: it has changed something, so that a crash matters; ``saved``: its ledger write went through;
     ``looked``: the devices whose override it has read; ``unsure``: a page of its listing failed.
     """
@@ -84,6 +85,7 @@ class Node:
     number: int
     start: "Start"
     answers: tuple[Any, ...]
+    asked: tuple[str, ...] = ()
     call: tuple[Any, ...] | None = None
     error: Exception | None = None
     changed: bool = False

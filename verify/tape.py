@@ -43,11 +43,13 @@ class Tape:
     def __init__(self, answers: tuple[Any, ...], fixed: dict[str, Any]) -> None:
         self._answers = iter(answers)
         self._fixed = fixed
+        self.asked: list[str] = []
 
     def ask(self, call: str, *arguments: Any) -> Any:
         """The answer to ``call``; AskedError if there is none yet."""
         if call in self._fixed:
             return self._fixed[call]
+        self.asked.append(call)
         for answer in self._answers:
             if isinstance(answer, Failure):
                 raise answer.error(answer.text)

@@ -170,6 +170,7 @@ class World:
             call = node.call
             assert call is not None, "a process that ended has no next call"
             failed = isinstance(value, Failure)
+            assert after.asked[: len(node.asked)] == node.asked, "the code does not do the same when it is run again"
             after.changed = node.changed or call[0] in _CHANGING
             after.saved = node.saved or (call[0] == "save" and not failed)
             after.looked = node.looked | {call[1]} if call[0] == "get" else node.looked
@@ -199,6 +200,7 @@ class World:
             node.call = self._compiled(asked.call)
         except Exception as error:  # noqa: BLE001 (whatever the code raises ends its process)
             node.error = error.with_traceback(None)
+        node.asked = tuple(tape.asked)
         return node
 
     def _sweep(self, start: Start, tape: Tape) -> None:
@@ -948,7 +950,7 @@ class World:
                 return f"{'records' if kind == 'outcome' else 'announces'} {self.values[told].result}"
             case ("user" | "save user" | "devices of" as kind, user, *_):
                 doing = {"user": "reads the item", "save user": "writes the item", "devices of": "lists the devices"}
-                return f"{doing[kind]} of user {self.users[user]}"
+                return f"{doing[kind]} of {self.users[user]}"
             case ("enroll" | "retire" as kind, device, _):
                 return f"{kind}s {self.keys[device][1]} in the inventory"
             case _:
