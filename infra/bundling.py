@@ -71,7 +71,7 @@ def package(settings: dict[str, Any]) -> Path:
     if not archive.exists():
         others = dependencies(installed())
         used = {name: others[name] for name in _reachable(own, others)}
-        _write(archive, {**used, **bytecode(used), **own, **bytecode(own)})
+        _write(archive, {**used, **_bytecode_once(used), **own, **bytecode(own)})
     return archive
 
 
@@ -150,6 +150,8 @@ def _reachable(own: Entries, others: Entries) -> list[str]:
 
 def _as_run(source: bytes) -> bytes:
     """`source` without the imports that only type checkers see."""
+    if b"TYPE_CHECKING" not in source:
+        return source
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
@@ -180,6 +182,15 @@ def bytecode(entries: Entries) -> Entries:
         if compiling.returncode:
             raise BundlingError(f"the package's sources could not be compiled:\n{compiling.stdout}")
         return {name: content for name, content in _files(unpacked) if name.endswith(".pyc")}
+
+
+def _bytecode_once(entries: Entries) -> Entries:
+    """The same from the cache: what others wrote is the same from one build to the next."""
+    archive = CACHE / f"bytecode-{_digest(sys.version.encode(), *_flat(entries))}.zip"
+    if not archive.exists():
+        _write(archive, bytecode(entries))
+    with zipfile.ZipFile(archive) as zipped:
+        return {name: zipped.read(name) for name in zipped.namelist()}
 
 
 def _unpack(entries: Entries, directory: Path) -> None:
