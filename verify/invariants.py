@@ -215,11 +215,16 @@ class Invariants:
         """The claims that certainly live on a device, going by the events themselves; the one to be shown first.
 
         A user's lock holds for the devices that the ledger knows; for one of which it only saw a retirement or a row
-        in a listing, from the next sweep on.
+        in a listing, from the next sweep on; after a loss of the ledger, for those on which its tag was found.
         """
         item: DeviceRecord | None = self._values[state.items[device]]
         known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
-        return self._live(state, device, state.sure if known else state.sure & self._of_devices, ~0, untils)
+        live = self._live(state, device, state.sure if known else state.sure & self._of_devices, ~0, untils)
+        if not state.lost:
+            return live
+        shown = self._reading(state.rows[device])
+        remembered = self._recorded(state, device) | ({shown.id} if isinstance(shown, Tag) else set())
+        return tuple(claim for claim in live if claim.scope == "device" or claim.id in remembered)
 
     def _is_enrolled(self, state: State, device: int) -> bool:
         """Whether an enrolment of the device is done that was not overtaken by later news of it."""

@@ -1,6 +1,6 @@
 """What the search is made over: small sets of events, acts of people, faults and sweeps, all interleavings of each."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -40,8 +40,8 @@ class Event:
     """
 
     name: str
-    command: Command
-    at: float
+    command: Command = field(repr=False)
+    at: float = field(repr=False)
     device: int = -1
     user: int = 0
     copy_of: str = ""
@@ -70,7 +70,7 @@ class Act:
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Scenario:
     """A small set of events, acts and faults, of which all interleavings are tried.
 
@@ -105,6 +105,11 @@ class Scenario:
     readable: bool = True
     pauses: frozenset[str] = DEVICE_CALLS
     small: bool = True
+
+    def __repr__(self) -> str:
+        events = ", ".join(event.name for event in self.events)
+        acts = ", ".join(act.kind for act in self.acts)
+        return f"{self.name}: {self.about} ({len(self.devices)} devices; {events}; {acts})"
 
 
 def user_name(user: int) -> str:
