@@ -10,10 +10,9 @@ from typing import Any
 from local.deployment import Deployment
 from lockout import inventory
 from lockout.deployment import Deployment as Configured
-from tests.local.end_to_end.watching import MEASURED, seen
+from tests.local.end_to_end.watching import MEASURED, new_users, seen
 
 DEVICES = 1000
-USER = "thea"
 
 
 def effects(there: Deployment, user_id: str) -> Counter[str]:
@@ -24,31 +23,24 @@ def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_tha
     deployment: Deployment, tmp_path: Path
 ) -> None:
     there = deployment
-    there.control("POST", "seed", {"users": [{"Name": USER, "Email": f"{USER}@example.com", "State": "ENABLED"}]})
-    user_id = there.workmail.describe_user(OrganizationId=there.organization, UserId=USER)["UserId"]
+    (user,) = new_users(there, 1)
+    user_id = there.workmail.describe_user(OrganizationId=there.organization, UserId=user)["UserId"]
     devices = [f"THEA{number:04}" for number in range(DEVICES)]
     allowed = set(devices[:100])
-    there.control(
-        "POST",
-        "seed",
-        {
-            "overrides": [
-                {"UserId": USER, "DeviceId": name, "Effect": "ALLOW", "Description": "hers"} for name in allowed
-            ]
-        },
-    )
+    hers = {"OrganizationId": there.organization, "UserId": user, "Effect": "ALLOW", "Description": "hers"}
+    there.control("POST", "seed", {"overrides": [{**hers, "DeviceId": name} for name in allowed]})
     imported = devices[-20:]
     remember(there, user_id, devices[:-20])
     file = tmp_path / "devices.csv"
-    file.write_text("userId,deviceId\n" + "".join(f"{USER}@example.com,{name}\n" for name in imported))
+    file.write_text("userId,deviceId\n" + "".join(f"{user}@example.com,{name}\n" for name in imported))
     assert inventory.import_file(file, "inventory", Configured.load("local"), there.events, datetime.now(UTC)) == 0
     seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, seconds=120, every=1)
 
     lost = {devices[0], devices[500], devices[999]}
     for name in lost:
-        there.publish("Device Lost", userId=USER, deviceId=name)
+        there.publish("Device Lost", userId=user, deviceId=name)
     began = monotonic()
-    compromised = there.publish("User Compromised", "siem", userId=USER)
+    compromised = there.publish("User Compromised", "siem", userId=user)
     seen(there, "all locked", lambda: effects(there, user_id)["DENY"] == DEVICES, seconds=600, every=1)
     MEASURED.append(f"a user's {DEVICES} devices locked: {monotonic() - began:.0f} s")
 
@@ -58,7 +50,7 @@ def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_tha
     assert (summary["result"]["S"], summary["devices"]["N"]) == ("locked", str(DEVICES))
 
     began = monotonic()
-    there.publish("User Restored", userId=USER)
+    there.publish("User Restored", userId=user)
     seen(there, "all but three back", lambda: effects(there, user_id)["DENY"] == len(lost), seconds=600, every=1)
     MEASURED.append(f"a user's {DEVICES} devices released: {monotonic() - began:.0f} s")
     rows = [row for row in there.overrides() if row["UserId"] == user_id]

@@ -15,21 +15,21 @@ from device_lockout.secret_store import SecretStore
 from device_lockout.settings import Webhook
 from device_lockout.webhook import Door, RefusedRequestError, Request, sign
 from infra import configuration
-from local.deployment import Deployment
+from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
 from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
 
 SOURCES = {source.name: source for source in configuration.load("local", ROOT / "config").sources}
-TIME = re.compile(r"2026-11-22T\d\d:\d\d:\d\d")
+TIME = re.compile(r"2026-11-22T[0-9:.]+Z")
 EPOCH = re.compile(r"\b17\d{11}\b")
 
 
 def sample(name: str) -> dict[str, Any]:
     """A sample event as if it happened just now, with an ID of its own."""
     text = (ROOT / "samples" / f"{name}.json").read_text(encoding="utf-8")
-    later = datetime.now(UTC) - max(datetime.fromisoformat(f"{time}Z") for time in TIME.findall(text))
+    later = datetime.now(UTC) - min(map(datetime.fromisoformat, TIME.findall(text)))
     milliseconds = int(later / timedelta(milliseconds=1))
-    text = TIME.sub(lambda it: (datetime.fromisoformat(f"{it[0]}Z") + later).strftime("%Y-%m-%dT%H:%M:%S"), text)
+    text = TIME.sub(lambda it: rfc3339(datetime.fromisoformat(it[0]) + later), text)
     text = EPOCH.sub(lambda it: str(int(it[0]) + milliseconds), text)
     event: dict[str, Any] = json.loads(text)
     del event["id"]
@@ -41,8 +41,7 @@ def put(there: Deployment, name: str) -> None:
     mapping = SOURCES[name].mapping
     assert mapping is not None
     event = sample(name) | {"bus": mapping.bus or there.outputs["EventBusName"]}
-    status, said = there.aws.control("POST", "/_emulator/events", json.dumps(event).encode())
-    assert status == 200, said
+    there.control("POST", "events", event)
 
 
 @contextmanager
@@ -70,9 +69,8 @@ def test_an_event_that_names_a_user_locks_the_users_devices(
 ) -> None:
     if name.startswith("identity-center"):
         identity = sample(name)["detail"]["requestParameters"]["userId"]
-        seed = {"users": [{"Name": user, "IdentityProviderUserId": identity}]}
-        status, said = deployment.aws.control("POST", "/_emulator/seed", json.dumps(seed).encode())
-        assert status == 200, said
+        known = {"OrganizationId": deployment.organization, "Name": user, "IdentityProviderUserId": identity}
+        deployment.control("POST", "seed", {"users": [known]})
     with a_device_of(deployment, user) as device:
         put(deployment, name)
         assert denied(deployment, user, device).why == why

@@ -67,8 +67,8 @@ def environment(state: Path) -> dict[str, str]:
     return machine | {name: value.strip("'") for name, _, value in lines}
 
 
-def all_outcomes(there: Deployment) -> Iterator[Json]:
-    """Every outcome that the ledger has."""
+def all_outcomes(there: Deployment) -> Iterator[tuple[str, str | None]]:
+    """Every outcome that the ledger has: the event's ID, and how it ended."""
     pages = there.dynamodb.get_paginator("scan").paginate(
         TableName=there.outputs["LedgerTableName"],
         FilterExpression="begins_with(pk, :event)",
@@ -76,4 +76,5 @@ def all_outcomes(there: Deployment) -> Iterator[Json]:
     )
     for page in pages:
         for item in page["Items"]:
-            yield item["told"]["M"]["detail"]["M"]
+            detail = item["told"]["M"]["detail"]["M"]
+            yield item["pk"]["S"].removeprefix("event#"), detail["result"]["S"] if "result" in detail else None
