@@ -55,7 +55,8 @@ verify: .venv/installed ## search all histories of the protocol's scenarios; BRE
 verify-list: .venv/installed ## the names for BREAK=, one a line
 	@$(SEARCH) --list
 
-verify-long: .venv/installed ## 10,000 long random histories, and every pair of override and record
+verify-long: .venv/installed ## one fault more in every scenario, 10,000 long random histories, every pair of override and record
+	@$(SEARCH) --deep
 	@$(SEARCH).histories 10000
 	@$(SEARCH).pairs
 

@@ -426,7 +426,13 @@ def no_ttl(off: Off) -> None:
 @guard("forget-late", "age")
 def forget_late(off: Off) -> None:
     """A claim outlives its end until no copy of its event can come any more."""
-    off.around(decision, "_kept", lambda real: lambda claims, known, _: real(claims, known, _IN_LONG))
+    off.around(decision, "_kept", lambda real: lambda *known: real(*known[:3], _IN_LONG, known[4]))
+
+
+@guard("forget-the-outlasted", "full item")
+def forget_the_outlasted(off: Off) -> None:
+    """An item that is full forgets only what another claim outlasts, not simply the oldest."""
+    off.replace(Claim, "outlasts", lambda self, other: self.at > other.at)
 
 
 @guard("version", "frozen")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from device_lockout import settings
 from device_lockout.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.decision import MOST_CLAIMS
 from device_lockout.override import Override
 from device_lockout.record import Claim, Scope
 from device_lockout.tag import HOLD, write_time
@@ -81,6 +82,7 @@ class Scenario:
     ``freezes``: a process may stop before its ledger write for so long that its message is delivered again.
     ``buries``: a command may go to the dead-letter queue and be redriven later. ``deduplicates``: the queue drops what
     processes send twice. ``readable``: WorkMail still answers for the overrides of a user who was deleted.
+    ``most_claims``: how many an item keeps before it forgets those that another outlasts.
     ``small`` ones are the test suite's and those that broken guards are tried on first.
     """
 
@@ -98,6 +100,7 @@ class Scenario:
     skew: int = 0
     max_removals: int = 50
     max_event_age: int = 30 * 86400
+    most_claims: int = MOST_CLAIMS
     page_size: int = 100
     freezes: bool = False
     buries: bool = False
@@ -352,6 +355,15 @@ SMALL = (
         max_event_age=20,
     ),
     Scenario(
+        "full item",
+        "an item has room for one claim; of three the second outlasts the first, and the third is not like that",
+        (L1_15, L5_30, lock("L6(15)", 6, 15), release("R5.5", 5.5)),
+        rows=(VIP,),
+        instants=(10, 16),
+        most_claims=1,
+        runs=1,
+    ),
+    Scenario(
         "frozen",
         "a writer stands still before its ledger write, and its message is delivered again",
         (L1_15, L5_30, R3),
@@ -462,6 +474,14 @@ SMALL = (
         (Act("disable"), Act("enable", after=11)),
         instants=(10, 11),
         runs=1,
+    ),
+    Scenario(
+        "disabled, late",
+        "a writer crashes twice on a lock, whose user is disabled meanwhile and whose end comes",
+        (L1_15,),
+        (Act("disable"),),
+        instants=(10, 16),
+        faults=2,
     ),
     Scenario(
         "deleted",
@@ -680,4 +700,9 @@ LARGE = tuple(
     )
 )
 
-SCENARIOS = {scenario.name: scenario for scenario in (*SMALL, *LARGE)}
+DEEP = tuple(
+    replace(scenario, name=f"{scenario.name} +1", faults=scenario.faults + 1, about=f"{scenario.about}; one fault more")
+    for scenario in LARGE
+)
+
+SCENARIOS = {scenario.name: scenario for scenario in (*SMALL, *LARGE, *DEEP)}

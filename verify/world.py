@@ -192,7 +192,7 @@ class World:
                     TapeLedger(tape),
                     TapeQueue(tape, together=False),
                     TapeBus(tape),
-                    self._settings.rules,
+                    replace(self._settings.rules, most_claims=self.scenario.most_claims),
                     self._settings.limits.clock_skew,
                 )
                 steps.carry_out(self.values[start.command], self.switches.wrap(parties), at(start.clock))

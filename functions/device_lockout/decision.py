@@ -16,18 +16,27 @@ from device_lockout.tag import HandWritten, Tag
 
 DESCRIPTION_LOST = "restored by lockout, description lost"
 
+MOST_CLAIMS = 100
+"""That an item keeps, but for those that none outlasts. A source that reports a device anew every minute would fill the
+item, and then not even a release could be recorded: DynamoDB takes 400 KB, and a claim with the longest note has 3.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a decision takes from the configuration.
 
     ``owner`` is the deployment's name in its tags; claims over or released for ``max_event_age`` are forgotten, since
-    an event that old is refused anyway; ``exempt`` are the names, case-folded, of users whom only force locks.
+    an event that old is refused anyway; ``exempt`` are the names, case-folded, of users whom only force locks;
+    of more than ``most_claims`` the oldest are forgotten that another outlasts.
     """
 
     owner: str
     max_event_age: timedelta
     exempt: frozenset[str] = frozenset()
+    most_claims: int = MOST_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ def decide(
         outcome = last.outcome
     else:
         outcome = _outcome(command, adopted, changed, stands, reading, write, now, rules.owner)
-    kept = _kept(changed.claims, changed, now - rules.max_event_age)
+    kept = _kept(changed.claims, changed, "device", now, rules)
     decided = Last(command_id(command), outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
 
@@ -103,22 +112,35 @@ def decide_for_user(
         outcome = about
         known = before.claim(claim.id) is not None
         changed = record if known else replace(record, claims=(*record.claims, claim))
-    kept = _kept(changed.claims, DeviceRecord(user=changed), now - rules.max_event_age)
+    kept = _kept(changed.claims, DeviceRecord(user=changed), "user", now, rules)
     return replace(changed, claims=kept), outcome
 
 
-def _kept(claims: tuple[Claim, ...], record: DeviceRecord, oldest: datetime) -> tuple[Claim, ...]:
-    """The claims of ``record`` that neither happened nor ended before ``oldest``.
+def _kept(
+    claims: tuple[Claim, ...], record: DeviceRecord, scope: Scope, now: datetime, rules: Rules
+) -> tuple[Claim, ...]:
+    """The claims of ``record`` that are to be remembered.
 
-    A copy of a young claim's event may still come; and a device may still show a claim that ended of late: forgotten,
-    it would be taken for an unknown one of the device's own, which the release of a user does not end.
+    Forgotten is what neither happened nor ended of late: a copy of a young claim's event may still come; and a device
+    may still show a claim that ended of late: unknown, it would be taken for one of the device's own, which the release
+    of a user does not end.
+    Where that leaves too many, forgotten are the oldest of ``scope`` that another outlasts: they can't be wanted again.
+    A device's copy of a user's claim is not of its scope: without it the user's own would hold.
     """
 
     def end(claim: Claim) -> datetime:
         released = record.released_at(claim.scope)
         return claim.until if released is None or record.stands(claim) else min(claim.until, released)
 
-    return tuple(claim for claim in claims if max(claim.at, end(claim)) >= oldest)
+    oldest = now - rules.max_event_age
+    young = tuple(claim for claim in claims if max(claim.at, end(claim)) >= oldest)
+    too_many = len(young) - rules.most_claims
+    if too_many <= 0:
+        return young
+    own = sorted((claim for claim in young if claim.scope == scope), key=lambda claim: (claim.at, claim.id))
+    outlasted = [claim for claim in own if any(other.outlasts(claim) for other in own)]
+    forgotten = {claim.id for claim in outlasted[:too_many]}
+    return tuple(claim for claim in young if claim.id not in forgotten)
 
 
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:

@@ -32,6 +32,15 @@ class Claim:
         """What stands after the tag in the description."""
         return f"{self.reference} {self.note}".strip()
 
+    def outlasts(self, other: "Claim") -> bool:
+        """Whether this claim is live whenever ``other`` is, whatever is released: then ``other`` is never wanted."""
+        return self.scope == other.scope and self.at >= other.at and self.rank > other.rank
+
+    @property
+    def rank(self) -> tuple[datetime, datetime, str]:
+        """Of several live claims the tag shows the greatest: it lasts longest, then happened last."""
+        return self.until, self.at, self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Released:
@@ -117,8 +126,8 @@ class DeviceRecord:
         return tuple(claim for claim in self.all_claims() if claim.until > now and self.stands(claim))
 
     def wanted(self, now: datetime) -> Claim | None:
-        """The live claim that the tag shows: it lasts longest, then happened last, then has the greatest ID."""
-        return max(self.live(now), key=lambda claim: (claim.until, claim.at, claim.id), default=None)
+        """The live claim that the tag shows."""
+        return max(self.live(now), key=lambda claim: claim.rank, default=None)
 
     def with_claim(self, claim: Claim) -> Self:
         """This record with ``claim`` among the device's own, in place of one of the same ID; oldest first."""

@@ -173,12 +173,12 @@ def _failed(
     ``decision.record`` is the device's item as it now is in the ledger.
     """
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
-    last = Last(command_id(command), failed, now)
+    tried = before.last if before.last is not None and before.last.command == command_id(command) else None
+    last = Last(command_id(command), failed, tried.decided_at if tried else now)
     parties.ledger.save_device(
         command.target.organization, user_id, command.target.device, replace(decision.record, last=last)
     )
-    redelivered = before.last is not None and before.last.command == last.command
-    again = before.failed and not redelivered and command.cause.source == SOURCE
+    again = before.failed and tried is None and command.cause.source == SOURCE
     return replace(failed, result="skipped") if again else failed
 
 

@@ -1,0 +1,116 @@
+"""A source that repeats itself fills no item: what another claim outlasts is forgotten, and nobody can tell."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from device_lockout.command import Cause, Expire, Lock, Release, Target, claim_id, dump_claim
+from device_lockout.decision import MOST_CLAIMS, Delete, Put, Rules, decide, decide_for_user
+from device_lockout.override import Override
+from device_lockout.record import Claim, DeviceRecord, UserRecord
+from device_lockout.tag import HOLD
+from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, at
+
+ALL = Rules("local", timedelta(days=30), most_claims=10**6)
+FEW = replace(ALL, most_claims=1)
+TARGET = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
+MOST_BYTES = 400_000
+"""Of an item of DynamoDB, attribute names included."""
+LONGEST = {"reference": "🚕" * 64, "note": "🚕" * 500}
+
+
+def lock(name, happened, until, scope="device", **said):
+    claim = Claim(claim_id(name), scope, "lost", at(happened), HOLD if until is None else at(until), **said)
+    return Lock(told(name, happened), TARGET, claim)
+
+
+def told(name, happened):
+    return Cause(name, "helpdesk", "Told by a test", at(happened), at(happened))
+
+
+def after(write, stands):
+    match write:
+        case Put(override=override):
+            return override
+        case Delete():
+            return None
+        case None:
+            return stands
+
+
+def size(claims):
+    return len(json.dumps([dump_claim(claim) for claim in claims], ensure_ascii=False).encode())
+
+
+moments = st.integers(0, 20)
+locks = st.tuples(st.just("lock"), moments, st.none() | st.integers(50, 70))
+releases = st.tuples(st.just("release"), moments, st.none())
+sweeps = st.tuples(st.just("sweep"), st.none(), st.none())
+
+
+@given(st.lists(locks | releases | sweeps, max_size=12), st.none() | st.just(Override("ALLOW", "vip")))
+@example([("lock", 2, None), ("lock", 10, 60), ("release", 5, None)], None)
+@example([("lock", 2, 50), ("lock", 1, 60), ("sweep", None, None), ("release", 2, None)], Override("ALLOW", "vip"))
+def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(history, first):
+    """Both see the same history, a command each two seconds, so that locks run out in its second half."""
+    ends = {}
+    for rules in (ALL, FEW):
+        record, stands = DeviceRecord(), first
+        written = []
+        for number, (what, happened, until) in enumerate(history):
+            now = at(45 + 2 * number)
+            name = f"event {number}"
+            if what == "lock":
+                command = lock(name, happened, until)
+            elif what == "release":
+                command = Release(told(name, happened), TARGET, "device")
+            else:
+                command = Expire(told(name, 0), TARGET, stands)
+            decision = decide(command, stands, record, now, rules)
+            record, stands = decision.record, after(decision.write, stands)
+            written.append((decision.write, decision.outcome.result))
+        ends[rules.most_claims] = written, stands, record.prior, record.wanted(at(60))
+    assert ends[1] == ends[10**6]
+
+
+def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and_can_be_released():
+    rules = Rules("local", timedelta(days=30))
+    record, stands = DeviceRecord(), None
+    for minute in range(2 * 24 * 60):
+        until = None if minute % 2 else 86400 * 30 + 60 * minute
+        command = lock(f"event {minute}", 60 * minute, until, **LONGEST)
+        decision = decide(command, stands, record, at(60 * minute), rules)
+        record, stands = decision.record, after(decision.write, stands)
+    assert len(record.claims) <= MOST_CLAIMS
+    assert size(record.claims) < MOST_BYTES * 0.8
+    assert decide(Release(told("found", 60 * minute + 1), TARGET, "device"), stands, record, at(10**6), rules).write
+
+
+def test_a_user_reported_every_minute_leaves_room_in_the_users_item():
+    rules = Rules("local", timedelta(days=30))
+    record = UserRecord()
+    for minute in range(500):
+        command = lock(f"event {minute}", 60 * minute, 86400 + 60 * minute, "user", **LONGEST)
+        record, outcome = decide_for_user(command, record, at(60 * minute), rules)
+        assert outcome.result == "locked"
+    assert len(record.claims) == MOST_CLAIMS
+    assert record.claims[-1].id == claim_id("event 499")
+
+
+def test_what_none_outlasts_is_remembered_however_many():
+    rules = Rules("local", timedelta(days=30))
+    record = DeviceRecord()
+    for number in range(2 * MOST_CLAIMS):
+        record = decide(lock(f"event {number}", number, 10**6 - number), None, record, at(1000), rules).record
+    assert len(record.claims) == 2 * MOST_CLAIMS
+
+
+def test_a_devices_copy_of_a_users_claim_is_never_forgotten_before_the_users_own():
+    shortened = lock("user", 0, 60, "user").claim
+    later = lock("user again", 5, 80, "user").claim
+    record = DeviceRecord(claims=(shortened, later), user=UserRecord((replace(shortened, until=HOLD), later)))
+    decision = decide(lock("lost", 6, 70), None, record, at(10), FEW)
+    assert {claim.id for claim in decision.record.claims} == {shortened.id, later.id, claim_id("lost")}
