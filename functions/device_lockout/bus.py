@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from device_lockout.client_config import BRIEF
 from device_lockout.errors import TransientError
 from device_lockout.outcome import SOURCE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def client() -> EventBridgeClient:
-    return boto3.client("events")
+    return boto3.client("events", config=BRIEF)
 
 
 class Bus:

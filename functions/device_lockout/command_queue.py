@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from device_lockout.client_config import BRIEF
 from device_lockout.command import command_id, dump, group_id
 from device_lockout.errors import TransientError
 
@@ -27,7 +28,7 @@ BATCH = 10
 
 
 def client() -> SQSClient:
-    return boto3.client("sqs")
+    return boto3.client("sqs", config=BRIEF)
 
 
 class CommandQueue:

@@ -7,7 +7,7 @@
 | organization | ``name#NAME`` | the user ID behind a name that a report used |
 | organization | ``serial#NUMBER#USER-ID#DEVICE`` | whose device has, or had, it; ``asset#`` the same |
 | organization | ``sweep`` | when the last sweep completed |
-| ``webhook#SENDER`` | signature | that a signed request was taken; expires |
+| ``webhook#SENDER`` | signature | whether a signed request was passed on; expires |
 | ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
 
 User IDs are WorkMail's; devices and names are case-folded. Reads are strongly consistent; only outcomes expire.
@@ -25,6 +25,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from device_lockout import instant
+from device_lockout.client_config import BRIEF
 from device_lockout.command import DeviceName, NamedDevice, dump_claim, load_claim, load_override
 from device_lockout.errors import TransientError
 from device_lockout.outcome import Outcome
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 OUTCOMES_KEPT = timedelta(days=400)
 
+WEBHOOK_LIVES = timedelta(seconds=20)
+"""Longer than the function that takes webhooks may run for one."""
+
 _serialize = TypeSerializer().serialize
 
 
@@ -55,7 +59,7 @@ _deserialize = _Deserializer().deserialize
 
 
 def client() -> DynamoDBClient:
-    return boto3.client("dynamodb")
+    return boto3.client("dynamodb", config=BRIEF)
 
 
 class Ledger:
@@ -201,26 +205,31 @@ class Ledger:
                 records[user_id, device] = record
         return records
 
-    def take_webhook(self, sender: str, signature: str, until: datetime) -> bool:
-        """Note that a signed request is taken; False if it was before, unless it was given back.
+    def take_webhook(self, sender: str, signature: str, until: datetime, now: datetime) -> bool:
+        """Note that a signed request is about to be passed on; False if it was passed on before.
 
-        After ``until`` the note may go: the request is too old by then.
+        TransientError while another function may be at it: what is not passed on for longer than one lives can be taken
+        again, since that one crashed. After ``until`` the note may go: the request is too old by then.
         """
-        item = {"taken": True, "expires": int(until.timestamp()) + 1}
+        item = {"passed": False, "begun": int(now.timestamp()), "expires": int(until.timestamp()) + 1}
         try:
             self._call(
                 "put_item",
                 Item={**_key(f"webhook#{sender}", signature), **_item(item)},
-                ConditionExpression="attribute_not_exists(pk) OR taken = :no",
-                ExpressionAttributeValues=_item({":no": False}),
+                ConditionExpression="attribute_not_exists(pk) OR (passed = :no AND begun < :crashed)",
+                ExpressionAttributeValues=_item({":no": False, ":crashed": int((now - WEBHOOK_LIVES).timestamp())}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except _ConditionError:
+        except _ConditionError as error:
+            if not error.item["passed"]:
+                raise TransientError("the same request is being passed on") from error
             return False
         return True
 
-    def give_webhook_back(self, sender: str, signature: str, until: datetime) -> None:
-        """The request could not be passed on: the sender may send it again as it was."""
-        self._put(f"webhook#{sender}", signature, {"taken": False, "expires": int(until.timestamp()) + 1})
+    def note_webhook(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None:
+        """Note whether a signed request was passed on: if so it is refused from now on, else it may come again."""
+        item = {"passed": passed, "begun": 0, "expires": int(until.timestamp()) + 1}
+        self._put(f"webhook#{sender}", signature, item)
 
     def last_sweep(self, organization: str) -> datetime | None:
         """When the organization's last sweep completed; None before the first that this very table saw.

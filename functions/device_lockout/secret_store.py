@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from device_lockout.client_config import BRIEF
 from device_lockout.errors import TransientError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ make us ask."""
 
 
 def client() -> Any:
-    return boto3.client("secretsmanager")
+    return boto3.client("secretsmanager", config=BRIEF)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ Two ways to show who one is, chosen for each sender in the configuration:
 
 ``hmac``
     ``x-lockout-timestamp: SECONDS`` since 1970 and ``x-lockout-signature: sha256=HEX``, the HMAC-SHA256 of the
-    timestamp, a full stop and the raw body, under the secret's text as UTF-8. Each request is taken once, and within
-    :data:`WINDOW` of its timestamp.
+    timestamp, a full stop and the raw body, under the secret's text as UTF-8. Each request is passed on once, within
+    :data:`WINDOW` of its timestamp; a second time only if we crashed before we noted the first.
 ``basic``
     ``Authorization: Basic …`` (RFC 7617) with what the secret holds: ``{"username": …, "password": …}``.
 
@@ -43,8 +43,8 @@ class SecretsParty(Protocol):
 class LedgerParty(Protocol):
     """:class:`device_lockout.ledger.Ledger`."""
 
-    def take_webhook(self, sender: str, signature: str, until: datetime) -> bool: ...
-    def give_webhook_back(self, sender: str, signature: str, until: datetime) -> None: ...
+    def take_webhook(self, sender: str, signature: str, until: datetime, now: datetime) -> bool: ...
+    def note_webhook(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None: ...
 
 
 class BusParty(Protocol):
@@ -126,14 +126,16 @@ class Door:
         except RefusedRequestError:
             shown = authenticate(request, known, self.secrets.values(known.secret, now, anew=True), now)
         said = detail(request)
-        if shown is not None and not self.ledger.take_webhook(known.name, shown.signature, shown.until):
-            raise RefusedRequestError(401, "this very request was taken before")
+        if shown is not None and not self.ledger.take_webhook(known.name, shown.signature, shown.until, now):
+            raise RefusedRequestError(401, "this very request was passed on before")
+        passed = False
         try:
-            return self.bus.put(SOURCE_PREFIX + known.name, DETAIL_TYPE, said)
-        except TransientError:
+            event_id = self.bus.put(SOURCE_PREFIX + known.name, DETAIL_TYPE, said)
+            passed = True
+        finally:
             if shown is not None:
-                self.ledger.give_webhook_back(known.name, shown.signature, shown.until)
-            raise
+                self.ledger.note_webhook(known.name, shown.signature, shown.until, passed=passed)
+        return event_id
 
 
 def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now: datetime) -> Shown | None:

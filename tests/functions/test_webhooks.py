@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from device_lockout import webhook
 from device_lockout.errors import TransientError
-from device_lockout.ledger import Ledger
+from device_lockout.ledger import WEBHOOK_LIVES, Ledger
 from device_lockout.secret_store import GRACE, KEPT, SecretStore
 from device_lockout.settings import Webhook
 from device_lockout.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
@@ -60,17 +60,27 @@ class Secrets:
 
 
 class Notes:
-    def __init__(self) -> None:
-        self.taken: set[tuple[str, str]] = set()
+    """What the ledger notes of signed requests; ``deaf`` while it can't be written."""
 
-    def take_webhook(self, sender: str, signature: str, until: datetime) -> bool:  # noqa: ARG002
-        if (sender, signature) in self.taken:
+    def __init__(self) -> None:
+        self.begun: dict[tuple[str, str], datetime] = {}
+        self.passed: set[tuple[str, str]] = set()
+        self.deaf = False
+
+    def take_webhook(self, sender: str, signature: str, until: datetime, now: datetime) -> bool:  # noqa: ARG002
+        if (sender, signature) in self.passed:
             return False
-        self.taken.add((sender, signature))
+        if self.begun.get((sender, signature), now - timedelta(days=1)) >= now - WEBHOOK_LIVES:
+            raise TransientError("under way")
+        self.begun[sender, signature] = now
         return True
 
-    def give_webhook_back(self, sender: str, signature: str, until: datetime) -> None:  # noqa: ARG002
-        self.taken.remove((sender, signature))
+    def note_webhook(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None:  # noqa: ARG002
+        if self.deaf:
+            raise TransientError("the ledger is away")
+        del self.begun[sender, signature]
+        if passed:
+            self.passed.add((sender, signature))
 
 
 class Bus:
@@ -89,10 +99,11 @@ class World:
     def __init__(self) -> None:
         self.secrets = Secrets(signing=KEY, credentials=CREDENTIALS)
         self.bus = Bus()
+        self.notes = Notes()
         self.door = Door(
             {"signer": Webhook("signer", "hmac", "signing"), "jamf": Webhook("jamf", "basic", "credentials")},
             SecretStore(self.secrets),
-            Notes(),
+            self.notes,
             self.bus,
         )
 
@@ -182,9 +193,9 @@ def test_what_is_refused_and_why(request_event: dict[str, Any], expected: str, w
 
 def test_a_signed_request_is_taken_once(world: World) -> None:
     assert world.call(signed()) == "event-1"
-    assert world.call(signed(), at(10)) == "401 this very request was taken before"
+    assert world.call(signed(), at(10)) == "401 this very request was passed on before"
     again = signed(**{"x-lockout-timestamp": f"0{int(NOW.timestamp())}"})
-    assert world.call(again) == "401 this very request was taken before"
+    assert world.call(again) == "401 this very request was passed on before"
     assert world.call(signed(when=at(1)), at(10)) == "event-2"
 
 
@@ -194,6 +205,19 @@ def test_a_request_that_the_bus_did_not_take_may_come_again_as_it_was(world: Wor
         world.call(signed())
     world.bus.broken = False
     assert world.call(signed()) == "event-1"
+
+
+def test_a_request_during_which_we_crashed_may_come_again_when_the_crashed_function_can_no_longer_run(
+    world: World,
+) -> None:
+    world.notes.deaf = True
+    with pytest.raises(TransientError):
+        world.call(signed())
+    with pytest.raises(TransientError, match="under way"):
+        world.call(signed(), at(15))
+    world.notes.deaf = False
+    assert world.call(signed(), at(25)) == "event-2"
+    assert world.call(signed(), at(50)) == "401 this very request was passed on before"
 
 
 def test_a_new_secret_holds_at_once_and_the_one_before_it_for_a_while(world: World) -> None:
@@ -292,28 +316,36 @@ def test_a_random_body_is_never_an_error_of_ours(body: bytes) -> None:
 # The gateways
 
 
-def test_the_ledger_notes_a_signature_unless_it_is_noted_and_until_it_is_too_old() -> None:
+def test_the_ledger_notes_a_signature_before_and_after_it_is_passed_on() -> None:
     client = boto3.client("dynamodb", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    item = {
-        "pk": {"S": "webhook#signer"},
-        "sk": {"S": "sha256=1"},
-        "taken": {"BOOL": True},
-        "expires": {"N": str(int(at(300).timestamp()) + 1)},
-    }
+    key = {"pk": {"S": "webhook#signer"}, "sk": {"S": "sha256=1"}}
+    expires = {"N": str(int(at(300).timestamp()) + 1)}
+    begun = {"passed": {"BOOL": False}, "begun": {"N": str(int(at(0).timestamp()))}, "expires": expires}
     asked = {
         "TableName": "ledger",
-        "Item": item,
-        "ConditionExpression": "attribute_not_exists(pk) OR taken = :no",
-        "ExpressionAttributeValues": {":no": {"BOOL": False}},
+        "Item": key | begun,
+        "ConditionExpression": "attribute_not_exists(pk) OR (passed = :no AND begun < :crashed)",
+        "ExpressionAttributeValues": {":no": {"BOOL": False}, ":crashed": {"N": str(int(at(-20).timestamp()))}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+    passed, failed = ({"passed": {"BOOL": each}, "begun": {"N": "0"}, "expires": expires} for each in (True, False))
     with Stubber(client) as stub:
         ledger = Ledger(client, "ledger")
         stub.add_response("put_item", {}, asked)
-        assert ledger.take_webhook("signer", "sha256=1", at(300))
-        stub.add_client_error("put_item", "ConditionalCheckFailedException", expected_params=asked)
-        assert not ledger.take_webhook("signer", "sha256=1", at(300))
-        stub.add_response("put_item", {}, {"TableName": "ledger", "Item": item | {"taken": {"BOOL": False}}})
-        ledger.give_webhook_back("signer", "sha256=1", at(300))
+        assert ledger.take_webhook("signer", "sha256=1", at(300), at(0))
+        stub.add_response("put_item", {}, {"TableName": "ledger", "Item": key | passed})
+        ledger.note_webhook("signer", "sha256=1", at(300), passed=True)
+        stub.add_response("put_item", {}, {"TableName": "ledger", "Item": key | failed})
+        ledger.note_webhook("signer", "sha256=1", at(300), passed=False)
+        stub.add_client_error(
+            "put_item", "ConditionalCheckFailedException", expected_params=asked, modeled_fields={"Item": key | passed}
+        )
+        assert not ledger.take_webhook("signer", "sha256=1", at(300), at(0))
+        stub.add_client_error(
+            "put_item", "ConditionalCheckFailedException", expected_params=asked, modeled_fields={"Item": key | begun}
+        )
+        with pytest.raises(TransientError, match="the same request is being passed on"):
+            ledger.take_webhook("signer", "sha256=1", at(300), at(0))
         stub.assert_no_pending_responses()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from device_lockout import mapping
+from device_lockout.ledger import WEBHOOK_LIVES
 from infra import configuration, event_pattern, sources
 from infra.configuration import Configuration, ConfigurationError
 from infra.sources import Webhook
@@ -250,6 +251,7 @@ def test_nobody_else_may_speak_as_the_system_as_a_webhook_or_as_a_source_with_pu
     assert template.one("Lambda::Url")["AuthType"] == "NONE"
     (receiver,) = (f for f in template.of_type("Lambda::Function").values() if "webhooks" in f["Handler"])
     assert receiver["ReservedConcurrentExecutions"] == 5
+    assert receiver["Timeout"] < WEBHOOK_LIVES.total_seconds(), "what it took and did not pass on can come again"
     handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
     assert handlers == {f"{path.stem}.handler" for path in (ROOT / "functions").glob("*.py")}
     allowed = {frozenset(actions): resources for actions, resources in template.statements("WebhooksReceiveRole")}

@@ -1,0 +1,11 @@
+"""How long the functions wait for AWS's services other than WorkMail, which has its own rules.
+
+botocore waits a minute for an answer, longer than most of the functions may run: one call that hangs would take the
+whole batch with it, whose messages come back minutes later. Everything that they call may be called again.
+https://docs.aws.amazon.com/botocore/latest/reference/config.html
+"""
+
+from botocore.config import Config
+
+BRIEF = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+"""In seconds: a call that hangs once is made again within a function's time."""
