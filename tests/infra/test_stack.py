@@ -393,6 +393,19 @@ def test_every_alarm_reaches_people(template: Template) -> None:
     for alarm in template.of_type("CloudWatch::Alarm").values():
         assert alarm["AlarmActions"] == ["NoticesTopic"]
         assert alarm["AlarmDescription"]
+
+
+def test_the_runbook_says_what_to_do_about_every_alarm_and_names_every_queue_of_dead_letters(
+    template: Template,
+) -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    for alarm in template.of_type("CloudWatch::Alarm").values():
+        what = re.match(r"No completed sweep|.*? have been waiting|[^.]+", alarm["AlarmDescription"])
+        assert what
+        assert what.group() in runbook
+    queues = [name for name in template.outputs if name.startswith(("Dead", "Missed", "Undelivered"))]
+    assert len(queues) == len(DEAD_LETTERS)
+    assert [name for name in queues if f"`{name}`" not in runbook] == []
     subscription = template.one("SNS::Subscription")
     assert (subscription["Endpoint"], subscription["Protocol"]) == ("security@example.com", "email")
 
