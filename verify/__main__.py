@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--break", dest="guard", metavar="NAME", help="switch off one guard")
     parser.add_argument("--list", action="store_true", help="print the names of the guards, one a line")
     parser.add_argument("--small", action="store_true", help="only the test suite's scenarios")
-    parser.add_argument("--deep", action="store_true", help="only the large scenarios, with one fault more in each")
+    parser.add_argument("--deep", action="store_true", help="every scenario with one fault more, and no pairs")
     parser.add_argument("--processes", type=int, default=min(2, os.process_cpu_count() or 1))
     asked = parser.parse_args()
     if asked.list:

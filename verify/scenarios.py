@@ -702,7 +702,7 @@ LARGE = tuple(
 
 DEEP = tuple(
     replace(scenario, name=f"{scenario.name} +1", faults=scenario.faults + 1, about=f"{scenario.about}; one fault more")
-    for scenario in LARGE
+    for scenario in (*LARGE, *SMALL)
 )
 
 SCENARIOS = {scenario.name: scenario for scenario in (*SMALL, *LARGE, *DEEP)}
