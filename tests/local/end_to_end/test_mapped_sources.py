@@ -134,7 +134,7 @@ def test_a_webhook_goes_through_the_functions_door_to_the_bus_and_locks(
             headers = {"x-lockout-timestamp": str(seconds), "x-lockout-signature": sign(key, seconds, body)}
             request = Request("POST", sender, headers, body, "203.0.113.7")
             assert door.let_in(request, now)
-            with pytest.raises(RefusedRequestError, match="taken before"):
+            with pytest.raises(RefusedRequestError, match="passed on before"):
                 door.let_in(request, now)
         denied(deployment, "ana", device)
         deployment.publish("Device Recovered", userId="ana", deviceId=device)
