@@ -49,8 +49,9 @@ class Target:
     """The device that a command is about, or what it is named by until it is looked up.
 
     ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID.
-    Without a ``device``, ``names`` (of one device) are looked up in the inventory; without those too, the command is
-    about the user and all devices of that user: with ``after``, only about those that come after it.
+    Without a ``device`` or the ``user`` whose it is, ``names`` (of one device) are looked up in the inventory; without
+    those too, the command is about the user and all devices of that user: with ``after``, only about those that come
+    after it.
     """
 
     organization: str
@@ -59,6 +60,11 @@ class Target:
     names: tuple[DeviceName, ...] = ()
     resolved: bool = False
     after: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether it says whose device it is, and which."""
+        return bool(self.user and self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def group_id(command: Command) -> str:
     (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagegroupid-property.html).
     """
     target = command.target
-    if target.device:
+    if target.found:
         key = ["device", target.device]
     elif target.names:
         key = [target.names[0].kind, target.names[0].value]

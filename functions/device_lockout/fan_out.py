@@ -92,6 +92,9 @@ def send_on(command: Lock | Release | Retire, parties: Parties) -> Outcome:
     if not isinstance(command, Release):
         found = [device for device in found if not device.former]
     said = " and ".join(f"{name.kind} {name.value}" for name in target.names)
+    if target.device:
+        found = [device for device in found if device.device == target.device.casefold()]
+        said = f"{said} and device ID {target.device}"
     devices = {device.device for device in found}
     if not devices:
         raise RejectedError(f"no device with {said} is in the inventory{f' for {target.user}' if target.user else ''}")

@@ -113,6 +113,11 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             f" expected no more than {settings.limits.max_event_age.days} days before it was received"
         )
     target = _target(fields, organization, kind)
+    reason = settings.reasons.get(kind.reason) if kind is not None else None
+    if reason is not None and _time(fields.get("expiresAt")) is not None:
+        fault = reason.fault(cause.happened, _end(fields, reason, cause.happened))
+        if fault:
+            faults.append(f"detail.expiresAt is {_shown(fields['expiresAt'])}: {fault}")
     if faults or kind is None or source is None:
         if len(faults) > MOST_FAULTS:
             faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
@@ -128,24 +133,24 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             return _lock(cause, target, kind, fields, settings.reasons[kind.reason], "force" in source.may)
 
 
-def _lock(cause: Cause, target: Target, kind: Kind, fields: dict[str, Any], reason: Reason, force: bool) -> Command:
-    """The lock that a report without other faults asks for, unless it asks for too long a one."""
-    until = reason.until(cause.happened)
-    if "expiresAt" in fields:
-        until = instant.whole_seconds_up(instant.read(fields["expiresAt"]))
-        fault = reason.fault(cause.happened, until)
-        if fault:
-            return Reject(cause, target, f"detail.expiresAt is {_shown(fields['expiresAt'])}: {fault}")
+def _lock(cause: Cause, target: Target, kind: Kind, fields: dict[str, Any], reason: Reason, force: bool) -> Lock:
+    """The lock that a report without faults asks for."""
     claim = Claim(
         id=claim_id(cause.event_id),
         scope=kind.scope,
         why=reason.name,
         at=cause.happened,
-        until=until,
+        until=_end(fields, reason, cause.happened),
         reference=cause.reference,
         note=_text(fields.get("note"), 500),
     )
     return Lock(cause, target, claim, force)
+
+
+def _end(fields: dict[str, Any], reason: Reason, happened: datetime) -> datetime:
+    """When a lock ends: as the report asks, or as its reason says."""
+    asked = fields.get("expiresAt")
+    return reason.until(happened) if asked is None else instant.whole_seconds_up(instant.read(asked))
 
 
 def _organization(named: object, settings: Settings, faults: list[str]) -> str:
@@ -159,13 +164,13 @@ def _organization(named: object, settings: Settings, faults: list[str]) -> str:
 
 
 def _target(fields: dict[str, Any], organization: str, kind: Kind | None) -> Target:
-    """What a report is about; where it names a device by its ID too, its other names are for the inventory only."""
-    device = _text(fields.get("deviceId"), 64)
+    """What a report is about; where it says whose device it is, and which, its other names are for the inventory only."""
+    device, user = _text(fields.get("deviceId"), 64), _text(fields.get("userId"))
     serial, asset = _text(fields.get("serialNumber"), 64), _text(fields.get("assetTag"), 64)
     names: tuple[DeviceName, ...] = ()
-    if not device or (kind is not None and kind.action == "enroll"):
+    if not (device and user) or (kind is not None and kind.action == "enroll"):
         names = (DeviceName("serial", serial),) * bool(serial) + (DeviceName("asset", asset),) * bool(asset)
-    return Target(organization, _text(fields.get("userId")), device, names)
+    return Target(organization, user, device, names)
 
 
 def _parse(body: str) -> dict[str, Any]:

@@ -90,9 +90,9 @@ def _dispatch(command: Command, parties: Parties, now: datetime) -> Outcome:
     match command:
         case Reject(because=because):
             return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
-        case Lock() | Release() | Retire() if not command.target.device and command.target.names:
+        case Lock() | Release() | Retire() if not command.target.found and command.target.names:
             return fan_out.send_on(command, parties)
-        case Lock() | Release() if not command.target.device:
+        case Lock() | Release() if not command.target.found:
             return fan_out.to_all_devices(command, parties, now)
         case Enroll():
             return _enroll(command, parties, now)

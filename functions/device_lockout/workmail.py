@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from device_lockout.errors import (
     LockoutError,
@@ -191,6 +191,8 @@ class WorkMail:
             return self._unthrottled(call)
         except ClientError as error:
             raise _told_apart(error, doing) from error
+        except ParamValidationError as error:
+            raise RejectedError(f"{doing}: {error}") from error
         except BotoCoreError as error:
             raise TransientError(f"{doing}: {error}") from error
 
@@ -202,6 +204,8 @@ class WorkMail:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise UnansweredError(f"{doing}: {error}") from error
             raise _told_apart(error, doing) from error
+        except ParamValidationError as error:  # before anything was sent
+            raise RejectedError(f"{doing}: {error}") from error
         except BotoCoreError as error:
             raise UnansweredError(f"{doing}: {error}") from error
 

@@ -295,6 +295,11 @@ BAD = [
         [['detail.expiresAt is "2027-11-23T00:00:00Z"', "at the latest 2027-11-22T07:30:00Z", "reason lost"]],
     ),
     (
+        "an end too far beside another fault",
+        event(detail=detail(deviceId="a-b", expiresAt="2027-11-23T00:00:00Z")),
+        [['detail.deviceId is "a-b"'], ['detail.expiresAt is "2027-11-23T00:00:00Z"', "reason lost"]],
+    ),
+    (
         "an event too old",
         event(detail=detail(reportedAt="2026-10-23T07:30:59.999Z")),
         [["2026-10-23T07:30:59.999Z", "no more than 30 days"]],

@@ -297,6 +297,21 @@ def test_a_name_of_two_devices_is_rejected_unless_the_user_tells_which() -> None
     assert denied(world) == {device(2)}
 
 
+@pytest.mark.parametrize("kind", ["Device Lost", "Device Recovered", "Device Retired"])
+def test_a_device_id_without_its_user_is_held_against_what_the_inventory_has_under_the_name(kind: str) -> None:
+    world = World()
+    tag = Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(0), tag), at(0))
+    world.deliver(enrolled(2, at(0)), at(0))
+    world.deliver(asset_report(world, "another", at(10), kind, deviceId=device(2)), at(11))
+    (told,) = world.told("another")
+    assert told["result"] == "rejected"
+    assert f"no device with asset PHONE-17 and device ID {device(2)}" in told["message"]
+    world.deliver(asset_report(world, "the one", at(20), kind, deviceId=device(1).upper()), at(21))
+    result = {"Device Lost": "locked", "Device Recovered": "nothing-to-release", "Device Retired": "retired"}[kind]
+    assert results(world, "the one") == [result]
+
+
 def test_a_device_of_two_users_is_locked_for_both() -> None:
     world = World()
     carla = "ca51a000-0000-4000-8000-000000000000"

@@ -192,6 +192,17 @@ def test_a_read_without_an_answer_did_nothing_and_a_write_may_have(client, opera
         client.meta.events.unregister("before-call.workmail", fail)
 
 
+def test_what_botocore_does_not_even_send_is_rejected(client):
+    gateway = WorkMail(client)
+    for call in (
+        lambda: gateway.user(ORGANIZATION, ""),
+        lambda: gateway.put(ORGANIZATION, BOB, "", Override("DENY")),
+        lambda: gateway.delete(ORGANIZATION, BOB, ""),
+    ):
+        with pytest.raises(RejectedError, match="Invalid length"):
+            call()
+
+
 @pytest.mark.parametrize("answer", ["500", "503", "ThrottlingException", *NO_ANSWERS], ids=str)
 @pytest.mark.usefixtures("aws")
 def test_the_writers_client_makes_every_call_once(answer):
