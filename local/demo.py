@@ -168,7 +168,7 @@ class Demonstration:
         expired = self.wait("its end is announced", lambda: self.heard(deviceId=device.lower(), result="expired"))
         self.check("announced", "Lockout Expired", expired["detail-type"])
         run = expired["detail"]["eventId"]
-        sweep = self.wait("the sweep behind it is announced", lambda: self.heard(runId=run))
+        sweep = self.wait("the sweep behind it is announced", lambda: self.heard(eventId=run))
         self.check("by what a run of the schedule planned", "Sweep Completed", sweep["detail-type"])
         tell(f"       {sweep['detail']['message']}")
 

@@ -549,7 +549,7 @@ def unknown_ours(off: Off) -> None:
 
     def around(real: Any) -> Any:
         def judge(listed: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
-            forgotten = isinstance(reading, Tag) and known.claim(reading.id) is None
+            forgotten = isinstance(reading, Tag) and not known.shown_by(reading)
             return None if forgotten else real(listed, reading, known, *rest)
 
         return judge

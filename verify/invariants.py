@@ -179,8 +179,8 @@ class Invariants:
         if not isinstance(shown, Tag) or marks & FORGOTTEN:
             return
         item = state.items[device]
-        known = self._values[item].claim(shown.id) if item else None
-        if known is not None and known.until != shown.until:
+        known = self._values[item].shown_by(shown) if item else ()
+        if any(claim.until != shown.until for claim in known):
             said = f"until {second_of(shown.until)} that a person set for {self._world.claim(shown.id)}"
             raise ViolationError(f"{said} is overwritten before it is honoured")
 

@@ -137,8 +137,11 @@ def _check(world: World, pair: Pair) -> None:
     elif pair.stands is not None and pair.stands.effect == "DENY" and not isinstance(reading, Tag) and not over:
         expected = pair.stands
     else:
-        covered = isinstance(reading, Tag) and reading.was == "allow"
-        covered = covered or (pair.stands is not None and not isinstance(reading, Tag) and not over)
+        covered = (
+            reading.was == "allow"
+            if isinstance(reading, Tag)
+            else pair.stands is not None and pair.stands.effect == "ALLOW"
+        )
         expected = Override("DENY", tag.write(tag_of(wanted, OWNER, "allow" if covered else "none")))
     if settled != expected:
         raise ViolationError(f"after two sweeps stands {settled}, expected {expected}")

@@ -1,6 +1,6 @@
 """Parties that answer from a recorded list: what lets the real code stop at any of its calls and go on from there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -141,9 +141,10 @@ class TapeLedger:
         first: Told = self.tape.ask("outcome", Told(told["detailType"], outcome_id, told["detail"]["result"]))
         return {"detailType": first.detail_type, "detail": {"id": first.id, "result": first.result}}
 
-    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
-        """Users' items and devices' items are two queries, as in :meth:`device_lockout.ledger.Ledger.records`."""
-        users: dict[str, UserRecord] = dict(self.tape.ask("records", "user"))
+    def users(self, organization: str) -> dict[str, UserRecord]:
+        return dict(self.tape.ask("records", "user"))
+
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[tuple[str, str], DeviceRecord]:
         merged = (
             (key, replace(record, user=users.get(key[0], UserRecord())))
             for key, record in self.tape.ask("records", "device")
@@ -160,6 +161,13 @@ class TapeLedger:
     def told(self, event_id: str, outcome_id: str) -> bool:
         """What a sweep tells people once is nothing to the protocol."""
         return False
+
+    def inventoried_up_to(self, organization: str) -> tuple[str, str]:
+        """All devices of a scenario are seen in each run."""
+        return "", ""
+
+    def save_inventoried(self, organization: str, user_id: str, device: str) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)

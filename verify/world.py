@@ -229,7 +229,7 @@ class World:
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, self._device[key], int((happened - START).total_seconds())
             case ("user" | "devices of" as kind, user):
-                return kind, self._user[user]
+                return kind, self._user.get(user, -1)
             case ("send", commands):
                 return "send", tuple(self.number(command) for command in commands)
             case ("outcome" | "announce" as kind, told):
@@ -565,7 +565,7 @@ class World:
         shown, item = self.reading(state.rows[device]), state.items[device]
         if not state.lost or not isinstance(shown, Tag) or isinstance(self.reading(row), Tag):
             return state
-        if shown.id in self.by_claim and (not item or self.values[item].claim(shown.id) is None):
+        if shown.id in self.by_claim and (not item or not self.values[item].shown_by(shown)):
             return state._replace(sure=state.sure & ~(1 << self.by_claim[shown.id]))
         return state
 

@@ -16,7 +16,8 @@ from device_lockout.tag import read_time, write_time
 class Cause:
     """The event, or the sweep run, behind a command.
 
-    ``happened`` is when it happened as the order of events counts it; ``received`` is when SQS took it in.
+    ``happened`` is when it happened as the order of events counts it; ``received`` is when SQS took it in;
+    ``reader`` is the configured source that read somebody else's event: several may read the same one.
     """
 
     event_id: str
@@ -25,6 +26,7 @@ class Cause:
     happened: datetime
     received: datetime
     reference: str = ""
+    reader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,15 @@ class DeviceName:
 
 @dataclass(frozen=True, slots=True)
 class NamedDevice:
-    """A device that the inventory has, or had, under a name; ``former`` if it is retired or was enrolled anew since."""
+    """A device that the inventory has, or had, under a name; ``former`` if it is retired or was enrolled anew since.
+
+    ``heard`` is when what the inventory knows of this happened.
+    """
 
     user_id: str
     device: str
     former: bool
+    heard: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,8 @@ class Target:
 
     @property
     def found(self) -> bool:
-        """Whether it says whose device it is, and which."""
-        return bool(self.user and self.device)
+        """Whether it says which device: nothing has to be looked up."""
+        return bool(self.device) and bool(self.user or not self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,7 @@ def command_id(command: Command) -> str:
     parts = [command.cause.event_id, _KINDS[type(command)], target.organization, target.user, target.device]
     parts += [f"{name.kind} {name.value}" for name in target.names]
     parts += [f"after {target.after}"] if target.after else []
+    parts += [f"read by {command.cause.reader}"] if command.cause.reader else []
     return hashlib.sha256(json.dumps([part.casefold() for part in parts]).encode()).hexdigest()
 
 
@@ -187,6 +194,7 @@ def dump(command: Command) -> str:
             "happened": instant.write(command.cause.happened),
             "received": instant.write(command.cause.received),
             "reference": command.cause.reference,
+            "reader": command.cause.reader,
         },
         "target": {
             "organization": command.target.organization,
@@ -204,7 +212,7 @@ def dump(command: Command) -> str:
         case Release(scope=scope):
             body["scope"] = scope
         case Expire(planned=planned):
-            body["planned"] = {"effect": planned.effect, "description": planned.description}
+            body["planned"] = planned.fields()
         case Reject(because=because):
             body["because"] = because
         case Reassert() | Enroll() | Retire():
@@ -222,6 +230,7 @@ def load(text: str) -> Command:
         happened=instant.read(body["cause"]["happened"]),
         received=instant.read(body["cause"]["received"]),
         reference=body["cause"]["reference"],
+        reader=body["cause"]["reader"],
     )
     names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
     target = Target(names=names, **body["target"])

@@ -83,7 +83,7 @@ def decide(
     else:
         outcome = _outcome(command, adopted, changed, stands, reading, write, now, rules.owner)
     kept = _kept(changed.claims, changed, "device", now, rules)
-    decided = Last(command_id(command), outcome, now)
+    decided = Last(command_id(command), command.cause.event_id, outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
 
 
@@ -110,8 +110,7 @@ def decide_for_user(
         if claim.until <= now:
             return record, replace(about, result="rejected", because=_over(claim), page=True)
         outcome = about
-        known = before.claim(claim.id) is not None
-        changed = record if known else replace(record, claims=(*record.claims, claim))
+        changed = record if before.known_as(claim) else replace(record, claims=(*record.claims, claim))
     kept = _kept(changed.claims, DeviceRecord(user=changed), "user", now, rules)
     return replace(changed, claims=kept), outcome
 
@@ -125,27 +124,33 @@ def _kept(
     may still show a claim that ended of late: unknown, it would be taken for one of the device's own, which the release
     of a user does not end.
     Where that leaves too many, forgotten are the oldest of ``scope`` that another outlasts: they can't be wanted again.
-    A device's copy of a user's claim is not of its scope: without it the user's own would hold.
+    A device's copy of a user's claim is kept as long as the user's own, which would hold without it.
     """
+    users = {claim.identity for claim in record.user.claims} if scope == "device" else set()
 
     def end(claim: Claim) -> datetime:
         released = record.released_at(claim.scope)
         return claim.until if released is None or record.stands(claim) else min(claim.until, released)
 
     oldest = now - rules.max_event_age
-    young = tuple(claim for claim in claims if max(claim.at, end(claim)) >= oldest)
+    young = tuple(claim for claim in claims if claim.identity in users or max(claim.at, end(claim)) >= oldest)
     too_many = len(young) - rules.most_claims
     if too_many <= 0:
         return young
-    own = sorted((claim for claim in young if claim.scope == scope), key=lambda claim: (claim.at, claim.id))
+    own = sorted((claim for claim in young if claim.scope == scope), key=lambda claim: (claim.at, claim.identity))
     outlasted = [claim for claim in own if any(other.outlasts(claim) for other in own)]
-    forgotten = {claim.id for claim in outlasted[:too_many]}
-    return tuple(claim for claim in young if claim.id not in forgotten)
+    forgotten = {claim.identity for claim in outlasted[:too_many]}
+    return tuple(claim for claim in young if claim.identity not in forgotten)
 
 
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:
-    """Whether the decision goes to the ledger: always for a lock or release, else if it changes or writes anything."""
+    """Whether the decision goes to the ledger: always for a lock or release, else if it changes or writes anything.
+
+    Or if something else stands than was left there last: what was replaced is not told as tampering once it is gone.
+    """
     if isinstance(command, Lock | Release) or decision.write is not None:
+        return True
+    if before.last is not None and before.last.outcome.after != decision.outcome.after:
         return True
     return replace(decision.record, last=before.last) != before
 
@@ -153,7 +158,7 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
 def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> DeviceRecord:
     """The record table: what the command adds to what is wanted."""
     match command:
-        case Lock(claim=claim) if record.claim(claim.id) is None and record.stands(claim) and claim.until > now:
+        case Lock(claim=claim) if record.known_as(claim) is None and record.stands(claim) and claim.until > now:
             return record.with_claim(claim)
         case Release(scope=scope, cause=cause):
             return replace(record, released=record.released.with_release(scope, cause.happened))
@@ -192,8 +197,7 @@ def _write(
     if isinstance(command, Lock | Reassert):
         return None, prior
     if isinstance(reading, Tag):
-        named = record.claim(reading.id)
-        if isinstance(command, Release) and named is not None and record.stands(named):
+        if isinstance(command, Release) and any(record.stands(claim) for claim in record.shown_by(reading)):
             return None, prior
         return _give_back(reading, prior, now, owner), prior
     if isinstance(command, Expire) and over:
@@ -236,9 +240,12 @@ def _outcome(
     others_denial = stands is not None and stands.effect == "DENY" and not isinstance(reading, Tag)
 
     match command:
-        case Lock(claim=claim) if before.claim(claim.id) is None and not before.stands(claim):
+        case Lock(claim=claim) if not before.stands(claim):
             return _superseded(about, command.cause, before.released_at(claim.scope))
-        case Lock(claim=claim) if before.claim(claim.id) is None and claim.until <= now:
+        case Lock(claim=claim) if (known := before.known_as(claim)) is not None and known.until <= now:
+            over = f"the lock that this very report asked for ran out at {tag.write_time(known.until)}"
+            return replace(about, result="superseded", because=over)
+        case Lock(claim=claim) if before.known_as(claim) is None and claim.until <= now:
             return replace(about, result="rejected", because=_over(claim), page=True)
         case Lock() | Reassert() if wanted is not None and (
             isinstance(command, Lock) or command.cause.source != SOURCE
@@ -247,8 +254,6 @@ def _outcome(
                 return replace(about, result="already-denied")
             ours = stands is not None and stands.effect == "DENY" and write is not None
             return replace(about, result="already-locked" if write is None else "extended" if ours else "locked")
-        case Lock():
-            return replace(about, result="already-locked", because="this very report; it was released or ran out since")
         case Release(scope=scope):
             ended = write is not None or any(claim not in record.live(now) for claim in before.live(now))
             result = _released(scope, record.live(now), ended)
@@ -257,8 +262,9 @@ def _outcome(
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert() if write is not None:
-            stood = before.stood(owner)
-            return replace(about, result="reasserted" if stood else "took-over", page=stood)
+            if before.undone(stands, owner):
+                return replace(about, result="reasserted", page=True)
+            return replace(about, result="took-over" if stands is None or stands.effect == "ALLOW" else "renewed")
         case _:
             return about
 

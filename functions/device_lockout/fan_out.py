@@ -32,7 +32,7 @@ def user_id(command: Command, parties: Parties) -> str:
     try:
         user = parties.workmail.user(target.organization, target.user)
     except UnknownUserError:
-        known = None if locks else parties.ledger.user_named(target.organization, target.user)
+        known = None if locks else _remembered(target, parties)
         if known is None:
             raise
         return known
@@ -41,6 +41,15 @@ def user_id(command: Command, parties: Parties) -> str:
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
         parties.ledger.remember_name(target.organization, target.user, user.id)
     return user.id
+
+
+def _remembered(target: Target, parties: Parties) -> str | None:
+    """The user whom an earlier report named so; outcomes name users by WorkMail's ID, so that may be said, too."""
+    ledger = parties.ledger
+    named = ledger.user_named(target.organization, target.user)
+    if named is None and any(True for _ in ledger.devices_of(target.organization, target.user)):
+        return target.user
+    return named
 
 
 def to_all_devices(command: Lock | Release, parties: Parties, now: datetime) -> Outcome:

@@ -7,6 +7,7 @@
 | organization | ``name#NAME`` | the user ID behind a name that a report used |
 | organization | ``serial#NUMBER#USER-ID#DEVICE`` | whose device has, or had, it; ``asset#`` the same |
 | organization | ``sweep`` | when the last sweep completed |
+| organization | ``inventory`` | after which device the next sweep goes on to look for ones to add |
 | ``webhook#SENDER`` | signature | whether a signed request was passed on; expires |
 | ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
 
@@ -33,7 +34,7 @@ from device_lockout.record import DeviceRecord, Last, Released, UserRecord
 from device_lockout.tag import read_time, write_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -91,19 +92,25 @@ class Ledger:
         """Put the device in the inventory under ``names``; False, and nothing changed, if a newer event spoke of it.
 
         What the user had under one of the names before is former, and so is the device's own former name of that kind.
+        Of two enrolments under one name, in any order or at the same time, the later one has it: each writes its own
+        row, then looks at the other's.
         """
         key = _device(user_id, device)
         if not self._set_unless_newer(organization, key, {"known": True, "retired": False}, happened):
             return False
         kept = self._get(organization, key).get("names", {})
         for name in names:
-            for other in self.devices_named(organization, name):
-                if other.user_id == user_id and other.device != device.casefold() and not other.former:
-                    self._set(organization, _named(name, user_id, other.device), {"former": True})
             if kept.get(name.kind, name.value).casefold() != name.value.casefold():
                 before = DeviceName(name.kind, kept[name.kind])
-                self._set(organization, _named(before, user_id, device), {"former": True})
-            self._set(organization, _named(name, user_id, device), {"former": False})
+                self._set_unless_newer(organization, _named(before, user_id, device), {"former": True}, happened)
+            self._set_unless_newer(organization, _named(name, user_id, device), {"former": False}, happened)
+            mine = happened, device.casefold()
+            for other in self.devices_named(organization, name):
+                if other.user_id == user_id and other.device != device.casefold() and not other.former:
+                    theirs = other.heard, other.device
+                    loser = min(mine, theirs)[1]
+                    row = _named(name, user_id, loser)
+                    self._set_unless_newer(organization, row, {"former": True}, max(mine, theirs)[0])
             kept[name.kind] = name.value
         self._set(organization, key, {"names": kept})
         return True
@@ -115,7 +122,8 @@ class Ledger:
             return False
         kept = self._get(organization, key).get("names", {})
         for kind, value in kept.items():
-            self._set(organization, _named(DeviceName(kind, value), user_id, device), {"former": True})
+            row = _named(DeviceName(kind, value), user_id, device)
+            self._set_unless_newer(organization, row, {"former": True}, happened)
         return True
 
     def saw(self, organization: str, user_id: str, device: str) -> None:
@@ -135,7 +143,7 @@ class Ledger:
         """All devices that the inventory ever had under ``name``."""
         prefix = _named(name, "", "").removesuffix("#")
         return [
-            NamedDevice(user_id, device, former=bool(item["former"]))
+            NamedDevice(user_id, device, former=bool(item["former"]), heard=instant.read(item["inventoried"]))
             for item in self._query(organization, prefix)
             for _, _, user_id, device in [item["sk"].split("#", 3)]
         ]
@@ -158,7 +166,7 @@ class Ledger:
                 for scope, released in (("device", record.released.device), ("user", record.released.user))
                 if released is not None
             },
-            "prior": _dump_override(record.prior),
+            "prior": record.prior.fields() if record.prior else None,
             "last": _dump_last(record.last) if record.last else None,
             "known": record.known,
             "version": record.version + 1,
@@ -193,9 +201,15 @@ class Ledger:
         """Whether that outcome is recorded."""
         return bool(self._get(f"event#{event_id}", outcome_id))
 
-    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
-        """Every device with a claim or a failed last try, by (user ID, device), its user's item merged in."""
-        users = {item["sk"].removeprefix("user#"): _load_user(item) for item in self._query(organization, "user#")}
+    def users(self, organization: str) -> dict[str, UserRecord]:
+        """Every user who was ever locked or released, by user ID."""
+        return {item["sk"].removeprefix("user#"): _load_user(item) for item in self._query(organization, "user#")}
+
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[tuple[str, str], DeviceRecord]:
+        """Every device with a claim or a failed last try, by (user ID, device), its user's record merged in.
+
+        ``users`` as they were read before.
+        """
         records: dict[tuple[str, str], DeviceRecord] = {}
         for item in self._query(organization, "device#"):
             _, user_id, device = item["sk"].split("#", 2)
@@ -241,6 +255,14 @@ class Ledger:
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
         self._put(organization, "sweep", {"completed": instant.write(completed), "table": self._table})
+
+    def inventoried_up_to(self, organization: str) -> tuple[str, str]:
+        """The last (user ID, device) that a sweep added to the inventory; empty ones before the first."""
+        item = self._get(organization, "inventory")
+        return item.get("userId", ""), item.get("device", "")
+
+    def save_inventoried(self, organization: str, user_id: str, device: str) -> None:
+        self._put(organization, "inventory", {"userId": user_id, "device": device})
 
     def _get(self, pk: str, sk: str) -> dict[str, Any]:
         answer = self._call("get_item", Key=_key(pk, sk), ConsistentRead=True)
@@ -364,6 +386,7 @@ def _dump_last(last: Last) -> dict[str, Any]:
     outcome = last.outcome
     return {
         "command": last.command,
+        "eventId": last.event_id,
         "decidedAt": instant.write(last.decided_at),
         "outcome": {
             "result": outcome.result,
@@ -371,8 +394,8 @@ def _dump_last(last: Last) -> dict[str, Any]:
             "why": outcome.why,
             "until": write_time(outcome.until) if outcome.until else None,
             "reference": outcome.reference,
-            "before": _dump_override(outcome.before),
-            "after": _dump_override(outcome.after),
+            "before": outcome.before.fields() if outcome.before else None,
+            "after": outcome.after.fields() if outcome.after else None,
             "page": outcome.page,
             "verified": outcome.verified,
         },
@@ -383,6 +406,7 @@ def _load_last(fields: dict[str, Any]) -> Last:
     outcome = fields["outcome"]
     return Last(
         command=fields["command"],
+        event_id=fields["eventId"],
         decided_at=instant.read(fields["decidedAt"]),
         outcome=Outcome(
             result=outcome["result"],
@@ -396,10 +420,6 @@ def _load_last(fields: dict[str, Any]) -> Last:
             verified=outcome["verified"],
         ),
     )
-
-
-def _dump_override(override: Override | None) -> dict[str, str | None] | None:
-    return None if override is None else {"effect": override.effect, "description": override.description}
 
 
 def _load_override(fields: dict[str, Any] | None) -> Override | None:

@@ -30,6 +30,9 @@ FIELDS = {
 CUT = {"reference": 64, "note": 500}
 """Texts for people are cut to the contract's length: a long ticket number is no reason to leave a device open."""
 
+MOST_SAID = 200
+"""Characters of what JMESPath says of a failure: it may quote all that was found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
@@ -43,15 +46,15 @@ class Mapping:
         """The fields of the contract as this mapping finds them in ``event``; what it does not find is left out.
 
         And, in words, the expressions that can't be evaluated on this event: a function of JMESPath that is given what
-        it does not take, say.
+        it does not take, say. Not all of these are JMESPath's own errors: ``contains('text', `1`)`` is a TypeError.
         """
         found: dict[str, Any] = {}
         faults = []
         for name, text in self.expressions.items():
             try:
                 found[FIELDS[name]] = jmespath.search(text, event)
-            except JMESPathError as error:
-                said = " ".join(str(error).split())
+            except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+                said = " ".join(str(error).split())[:MOST_SAID]
                 faults.append(f"{name} = {text!r} can't be evaluated on this event: {said}")
         if type(found.get("reportedAt")) in (int, float):
             found["reportedAt"] = _from_epoch(found["reportedAt"])

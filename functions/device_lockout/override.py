@@ -15,6 +15,10 @@ class Override:
     effect: Effect
     description: str | None = None
 
+    def fields(self) -> dict[str, str | None]:
+        """This override as plain fields, in outcomes and in the ledger alike."""
+        return {"effect": self.effect, "description": self.description}
+
     def read(self, owner: str) -> tag.Reading:
         """What the description says, to the deployment called ``owner``."""
         return tag.read(self.description, owner)

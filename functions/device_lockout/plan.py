@@ -12,7 +12,7 @@ from typing import Literal
 
 from device_lockout.override import ListedOverride, Override
 from device_lockout.policy import Reason
-from device_lockout.record import Claim, DeviceRecord, tag_of
+from device_lockout.record import Claim, DeviceRecord, UserRecord, tag_of
 from device_lockout.tag import HOLD, Broken, HandWritten, Reading, Tag, write_time
 
 PERCENT_COUNTS_FROM = 10
@@ -40,6 +40,10 @@ class Item:
     ours: bool = False
     failed: datetime | None = None
     tampered: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.user_id, self.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,17 @@ class Plan:
         return self.removals[: max(fresh, max_removals)]
 
 
-def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord], now: datetime, owner: str) -> Plan:
+def plan(
+    listing: Iterable[ListedOverride],
+    records: Mapping[Key, DeviceRecord],
+    users: Mapping[str, UserRecord],
+    now: datetime,
+    owner: str,
+) -> Plan:
     """Compare all that stands with all that is wanted.
 
-    ``listing`` is read once, as it comes; ``records`` are the devices that the ledger wants something for.
+    ``listing`` is read once, as it comes; ``records`` are the devices that the ledger wants something for; ``users``
+    are those with an item, by WorkMail's ID: their locks hold for a device that only the listing tells of, too.
     """
     items: dict[str, list[Item]] = {"expire": [], "reassert": [], "leave": []}
     seen = Counter({"ours": 0, "hand-written": 0, "broken": 0, "foreign": 0})
@@ -102,9 +113,10 @@ def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord],
         reading = listed.override.read(owner)
         kind = _kind(reading)
         seen[kind] += 1
-        if key not in records and kind == "foreign":
+        record = record_of(key, records, users)
+        if key not in records and not record.user.claims and kind == "foreign":
             continue
-        item = _judge(listed, reading, records.get(key, DeviceRecord()), now, owner)
+        item = _judge(listed, reading, record, now, owner)
         if key in noted:
             repeated = repeated or Item("leave", *key, listed.override, now, "it was listed twice")
             continue
@@ -119,6 +131,11 @@ def plan(listing: Iterable[ListedOverride], records: Mapping[Key, DeviceRecord],
     return Plan(removals, reasserts, seen, left, repeated)
 
 
+def record_of(key: Key, records: Mapping[Key, DeviceRecord], users: Mapping[str, UserRecord]) -> DeviceRecord:
+    """What is wanted for a device, be it only for its user."""
+    return records.get(key) or DeviceRecord(user=users.get(key[0], UserRecord()))
+
+
 def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
     """What happens to one override that stands; None where it is as it should be."""
     stands, ours = listed.override, isinstance(reading, Tag)
@@ -128,19 +145,21 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     ) -> Item:
         return Item(action, listed.user_id, listed.device, stands, over, because, ours, _failed(record), tampered)
 
-    if isinstance(reading, HandWritten) and reading.until <= now:
-        return item("expire", reading.until, f"a person asked for its removal after {write_time(reading.until)}")
     adopted = record.adopt(reading) if isinstance(reading, Tag) else record
     wanted = adopted.wanted(now)
+    if wanted is not None and stands.effect == "ALLOW" and not isinstance(reading, Tag):
+        because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
+        return item("reassert", wanted.at, because, tampered=record.undone(stands, owner))
+    if isinstance(reading, HandWritten) and reading.until <= now:
+        return item("expire", reading.until, f"a person asked for its removal after {write_time(reading.until)}")
     if isinstance(reading, Tag):
         if wanted is not None:
             return _shown(item, reading, stands, record, wanted, owner)
         if reading.until <= now:
             return item("expire", reading.until, f"its time was over at {write_time(reading.until)}")
         return item("expire", reading.at, "the lock that it shows was released")
-    if wanted is not None and stands.effect == "ALLOW":
-        because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
-        return item("reassert", wanted.at, because, tampered=record.stood(owner))
+    if wanted is not None and record.ours_was_left(owner):
+        return item("reassert", wanted.at, f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted")
     if isinstance(reading, Broken):
         return item("leave", now, f"its tag can't be read: {reading.fault}")
     if wanted is not None:
@@ -152,15 +171,16 @@ def _shown(
     item: Callable[..., Item], reading: Tag, stands: Override, record: DeviceRecord, wanted: Claim, owner: str
 ) -> Item | None:
     """What happens to an override of ours while a lock is wanted."""
-    known = record.claim(reading.id)
-    if known is None:
+    shown = record.shown_by(reading)
+    if not shown:
         return item("reassert", reading.at, "the ledger does not know this lock of ours")
     if stands.effect != "DENY" or reading != tag_of(wanted, owner, reading.was):
         because = f"it does not show the lock ({wanted.why}) that is wanted"
-        return item("reassert", wanted.at, because, tampered=stands.effect == "ALLOW")
-    if known.until != reading.until:
-        because = f"a person changed its end from {write_time(known.until)} to {write_time(reading.until)}"
-        return item("reassert", wanted.at, because)
+        return item("reassert", wanted.at, because, tampered=record.undone(stands, owner))
+    for known in shown:
+        if known.until != reading.until:
+            because = f"a person changed its end from {write_time(known.until)} to {write_time(reading.until)}"
+            return item("reassert", wanted.at, because)
     return None
 
 
@@ -170,7 +190,7 @@ def _missing(key: Key, record: DeviceRecord, now: datetime, owner: str) -> Item 
     if wanted is None:
         return None
     because = f"a lock ({wanted.why}) until {write_time(wanted.until)} is wanted and nothing stands"
-    tampered = record.stood(owner)
+    tampered = record.undone(None, owner)
     return Item("reassert", *key, None, wanted.at, because, failed=_failed(record), tampered=tampered)
 
 
@@ -200,13 +220,14 @@ def _in_order(items: list[Item]) -> tuple[Item, ...]:
 class Due:
     """That people should look at a lock: it ends soon and lets a device back in, or has been held for long.
 
-    ``id`` is the same in every run for one lock and warning period.
+    ``id`` is the same in every run for one lock and warning period; ``stands`` is what the last command left standing.
     """
 
     id: str
     user_id: str
     device: str
     claim: Claim
+    stands: Override | None
     because: str
 
     @property
@@ -221,11 +242,12 @@ def warnings(records: Mapping[Key, DeviceRecord], reasons: Mapping[str, Reason],
         reason = reasons.get(claim.why) if claim else None
         if claim is None or reason is None or reason.warn_before is None:
             continue
+        stands = record.last.outcome.after if record.last else None
         if claim.until == HOLD:
             periods = (now - claim.at) // reason.warn_before
             if periods:
                 because = f"is held ({claim.why}) since {write_time(claim.at.replace(microsecond=0))}, until released"
-                yield Due(f"{claim.id} {periods}", user_id, device, claim, because)
+                yield Due(f"{claim.id} {periods}", user_id, device, claim, stands, because)
         elif claim.until - now <= reason.warn_before:
             because = f"is locked ({claim.why}) until {write_time(claim.until)}, and then let back in"
-            yield Due(f"{claim.id} {write_time(claim.until)}", user_id, device, claim, because)
+            yield Due(f"{claim.id} {write_time(claim.until)}", user_id, device, claim, stands, because)

@@ -29,6 +29,7 @@ class Reason:
         """What is wrong with a report's own ``expires_at``, in words, or None."""
         if expires_at <= at:
             return f"expected a time after the event itself, {write_time(at)}"
-        if self.at_most is not None and expires_at > at + self.at_most:
-            return f"expected at the latest {write_time(at + self.at_most)}, the most that reason {self.name} allows"
+        if self.at_most is not None and expires_at > whole_seconds_up(at + self.at_most):
+            latest = write_time(whole_seconds_up(at + self.at_most))
+            return f"expected at the latest {latest}, the most that reason {self.name} allows"
         return None

@@ -37,9 +37,14 @@ class Claim:
         return self.scope == other.scope and self.at >= other.at and self.rank > other.rank
 
     @property
-    def rank(self) -> tuple[datetime, datetime, str]:
+    def identity(self) -> tuple[str, Scope, str]:
+        """What tells it from others: one event that several sources read is a lock for each of their reasons."""
+        return self.id, self.scope, self.why
+
+    @property
+    def rank(self) -> tuple[datetime, datetime, str, str, Scope]:
         """Of several live claims the tag shows the greatest: it lasts longest, then happened last."""
-        return self.until, self.at, self.id
+        return self.until, self.at, self.id, self.why, self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,13 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The newest command decided for a device: a redelivery decides at the same time and keeps the same outcome."""
+    """The newest command decided for a device: a redelivery decides at the same time and keeps the same outcome.
+
+    ``event_id`` is its cause's: under both the outcome is recorded, once what was decided is done.
+    """
 
     command: str
+    event_id: str
     outcome: Outcome
     decided_at: datetime
 
@@ -93,10 +102,16 @@ class DeviceRecord:
     version: int = 0
     user: UserRecord = UserRecord()
 
-    def stood(self, owner: str) -> bool:
-        """Whether a lock of ours is what the last command left standing: only what stood can be tampered with."""
+    def ours_was_left(self, owner: str) -> bool:
+        """Whether a lock of ours is what the last command left standing."""
         left = self.last.outcome.after if self.last else None
         return left is not None and left.effect == "DENY" and isinstance(left.read(owner), Tag)
+
+    def undone(self, stands: Override | None, owner: str) -> bool:
+        """Whether somebody undid a lock: ours was left standing, or its tag still is, and nothing denies the device."""
+        if stands is not None and stands.effect == "DENY":
+            return False
+        return self.ours_was_left(owner) or (stands is not None and isinstance(stands.read(owner), Tag))
 
     @property
     def failed(self) -> bool:
@@ -105,11 +120,17 @@ class DeviceRecord:
 
     def all_claims(self) -> tuple[Claim, ...]:
         """The device's claims and its user's; the device's own copy of a user's claim wins."""
-        own = {claim.id for claim in self.claims}
-        return self.claims + tuple(claim for claim in self.user.claims if claim.id not in own)
+        own = {claim.identity for claim in self.claims}
+        return self.claims + tuple(claim for claim in self.user.claims if claim.identity not in own)
 
-    def claim(self, claim_id: str) -> Claim | None:
-        return next((claim for claim in self.all_claims() if claim.id == claim_id), None)
+    def known_as(self, claim: Claim) -> Claim | None:
+        """``claim`` as the record has it, maybe with another ``until``; None if it does not have it."""
+        return next((known for known in self.all_claims() if known.identity == claim.identity), None)
+
+    def shown_by(self, standing: Tag) -> tuple[Claim, ...]:
+        """The claims that a tag of ours shows: those of its event and, where these differ, of its reason."""
+        of_event = tuple(claim for claim in self.all_claims() if claim.id == standing.id)
+        return of_event if len(of_event) == 1 else tuple(claim for claim in of_event if claim.why == standing.why)
 
     def released_at(self, scope: Scope) -> datetime | None:
         """The newest release of ``scope`` that the device or its user knows of."""
@@ -130,19 +151,23 @@ class DeviceRecord:
         return max(self.live(now), key=lambda claim: claim.rank, default=None)
 
     def with_claim(self, claim: Claim) -> Self:
-        """This record with ``claim`` among the device's own, in place of one of the same ID; oldest first."""
-        own = [*(known for known in self.claims if known.id != claim.id), claim]
-        return replace(self, claims=tuple(sorted(own, key=lambda known: (known.at, known.id))))
+        """This record with ``claim`` among the device's own, in place of the same one; oldest first."""
+        own = [*(known for known in self.claims if known.identity != claim.identity), claim]
+        return replace(self, claims=tuple(sorted(own, key=lambda known: (known.at, known.identity))))
 
     def adopt(self, standing: Tag) -> Self:
         """This record after what our own tag says was taken over.
 
         Of a person's edits only ``until`` is honoured; a claim that the ledger does not know is added, scope device.
         """
-        known = self.claim(standing.id)
-        if known is None:
+        shown = self.shown_by(standing)
+        if not shown:
             return self.with_claim(Claim(standing.id, "device", standing.why, standing.at, standing.until))
-        return self if known.until == standing.until else self.with_claim(replace(known, until=standing.until))
+        adopted = self
+        for claim in shown:
+            if claim.until != standing.until:
+                adopted = adopted.with_claim(replace(claim, until=standing.until))
+        return adopted
 
 
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:

@@ -34,7 +34,9 @@ from device_lockout.settings import Act, Settings, Source
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 MOST_FAULTS = 30
-"""That one rejection names: more than the contract has fields, and short enough for queue, ledger and bus."""
+"""That one rejection names: more than the contract has fields."""
+MOST_CHARACTERS = 16_000
+"""Of a rejection's reason: short enough for queue, ledger, bus and a notice in any alphabet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         happened=min(reported, received),
         received=received,
         reference=_text(fields.get("reference"), 64),
+        reader=source.name if mapping is not None and source is not None else "",
     )
     organization = _organization(fields.get("organizationId"), settings, faults)
     if cause.happened < received - settings.limits.max_event_age:
@@ -121,7 +124,7 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
     if faults or kind is None or source is None:
         if len(faults) > MOST_FAULTS:
             faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
-        return Reject(cause, target, "; ".join(faults))
+        return Reject(cause, target, _text("; ".join(faults), MOST_CHARACTERS))
     match kind.action:
         case "release" | "release-user":
             return Release(cause, target, kind.scope)
@@ -164,7 +167,7 @@ def _organization(named: object, settings: Settings, faults: list[str]) -> str:
 
 
 def _target(fields: dict[str, Any], organization: str, kind: Kind | None) -> Target:
-    """What a report is about; where it says whose device it is, and which, its other names are for the inventory only."""
+    """What a report is about; where it says which device of whom, its other names are for the inventory only."""
     device, user = _text(fields.get("deviceId"), 64), _text(fields.get("userId"))
     serial, asset = _text(fields.get("serialNumber"), 64), _text(fields.get("assetTag"), 64)
     names: tuple[DeviceName, ...] = ()
@@ -237,10 +240,10 @@ def _schema_faults(schema: str, detail: object, mapping: Mapping | None) -> Iter
             found = " and ".join(_found(name, None, mapping) for name in missing)
             yield f"no device is named ({found}): expected userId with deviceId, or serialNumber, or assetTag"
         elif fault.rule == "additionalProperties":
-            for name in fault.value:
-                if name not in properties:
-                    known = ", ".join(properties)
-                    yield f"detail.{_text(name, 64)} is unknown: expected only {known}{_meant(name, properties)}"
+            known = ", ".join(properties)
+            for number, name in enumerate(name for name in fault.value if name not in properties):
+                meant = _meant(name, properties) if number < MOST_FAULTS else ""
+                yield f"detail.{_text(name, 64)} is unknown: expected only {known}{meant}"
         else:
             yield f"detail is {_shown(detail)}: expected an object"
 

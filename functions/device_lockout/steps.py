@@ -15,6 +15,7 @@ from typing import Any
 
 from device_lockout import fan_out, instant
 from device_lockout.command import (
+    Cause,
     Command,
     DeviceCommand,
     Enroll,
@@ -29,7 +30,6 @@ from device_lockout.command import (
 from device_lockout.decision import Decision, Delete, Put, decide, must_be_recorded
 from device_lockout.errors import RejectedError, UnknownUserError
 from device_lockout.outcome import SOURCE, Outcome
-from device_lockout.override import Override
 from device_lockout.parties import Parties
 from device_lockout.record import DeviceRecord, Last
 from device_lockout.tag import write_time
@@ -74,9 +74,9 @@ def tell(command: Command, outcome: Outcome, now: datetime) -> dict[str, Any]:
             "verified": outcome.verified,
             "devices": outcome.devices,
             "page": outcome.page,
-            "message": outcome.message(target.device, target.user),
-            "before": _shown(outcome.before),
-            "after": _shown(outcome.after),
+            "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
+            "before": outcome.before.fields() if outcome.before else None,
+            "after": outcome.after.fields() if outcome.after else None,
             "times": {
                 "happened": instant.write(cause.happened),
                 "received": instant.write(cause.received),
@@ -137,15 +137,19 @@ def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outco
             raise
         gone, sight = str(error), Sight(None, now)
     record = replace(record, user=parties.ledger.user(organization, user_id))
-    if isinstance(command, Expire) and abs(sight.date - now) > parties.clock_skew:
-        return Outcome("skipped", because=f"our clock says {write_time(now)}, WorkMail's {write_time(sight.date)}")
-
     decision = decide(command, sight.override, record, now, parties.rules)
-    if isinstance(command, Expire) and gone:
-        return _failed(command, parties, user_id, record, replace(decision, record=record), gone, now)
+    if gone:
+        decision = replace(decision, record=replace(decision.record, prior=record.prior))
+    unsure = gone
+    if not gone and decision.write is not None and abs(sight.date - now) > parties.clock_skew:
+        unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(sight.date)}"
+    if isinstance(command, Expire) and unsure:
+        return _failed(command, parties, user_id, record, replace(decision, record=record), unsure, now)
     if must_be_recorded(command, record, decision):
         parties.ledger.save_device(organization, user_id, device, decision.record)
     try:
+        if gone and decision.write is not None:
+            raise UnknownUserError(gone)
         match decision.write:
             case Put(override=override):
                 parties.workmail.put(organization, user_id, device, override)
@@ -174,7 +178,7 @@ def _failed(
     """
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
     tried = before.last if before.last is not None and before.last.command == command_id(command) else None
-    last = Last(command_id(command), failed, tried.decided_at if tried else now)
+    last = Last(command_id(command), command.cause.event_id, failed, tried.decided_at if tried else now)
     parties.ledger.save_device(
         command.target.organization, user_id, command.target.device, replace(decision.record, last=last)
     )
@@ -182,5 +186,6 @@ def _failed(
     return replace(failed, result="skipped") if again else failed
 
 
-def _shown(override: Override | None) -> dict[str, str | None] | None:
-    return None if override is None else {"effect": override.effect, "description": override.description}
+def _report(cause: Cause) -> str:
+    """Which report it is about, for whoever has only the message."""
+    return ", ".join(filter(None, (f"event {cause.event_id} from {cause.source}", cause.reference)))

@@ -8,16 +8,17 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from device_lockout import instant
 from device_lockout.command import Cause, Command, Expire, Reassert, Target
 from device_lockout.errors import LockoutError, RefusedError
 from device_lockout.outcome import SOURCE
-from device_lockout.override import ListedOverride
+from device_lockout.override import ListedOverride, Override
 from device_lockout.parties import BusParty, QueueParty
-from device_lockout.plan import Due, Item, Key, Plan, Refusal, plan, warnings
-from device_lockout.record import DeviceRecord
+from device_lockout.plan import Due, Item, Key, Plan, Refusal, plan, record_of, warnings
+from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.settings import Settings
 from device_lockout.tag import Tag, write_time
 
@@ -25,7 +26,7 @@ SHOWN_ROWS = 5
 """How many rows of the plan an outcome carries; the log has all."""
 
 INVENTORIED = 500
-"""How many devices, seen by somebody else's override, one run adds to the inventory; another run draws others."""
+"""How many devices, seen by somebody else's override, one run adds to the inventory; the next goes on after them."""
 
 
 class WorkMailParty(Protocol):
@@ -37,7 +38,10 @@ class WorkMailParty(Protocol):
 class LedgerParty(Protocol):
     """What the sweep needs of the ledger: :class:`device_lockout.ledger.Ledger`."""
 
-    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]: ...
+    def users(self, organization: str) -> dict[str, UserRecord]: ...
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[Key, DeviceRecord]: ...
+    def inventoried_up_to(self, organization: str) -> Key: ...
+    def save_inventoried(self, organization: str, user_id: str, device: str) -> None: ...
     def last_sweep(self, organization: str) -> datetime | None: ...
     def save_sweep(self, organization: str, completed: datetime) -> None: ...
     def saw(self, organization: str, user_id: str, device: str) -> None: ...
@@ -89,24 +93,26 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
     """Sweep one organization once and announce it."""
     policy = settings.sweep
     last = parties.ledger.last_sweep(this.organization)
-    records = parties.ledger.records(this.organization)
-    failure: list[Refusal] = []
-    listing = _listing(this, parties.workmail, settings.limits.clock_skew, failure)
-    drawn: list[tuple[str, ListedOverride]] = []
-    planned = plan(_drawing(listing, this.id, settings.owner, drawn), records, this.now, settings.owner)
+    users = parties.ledger.users(this.organization)
+    records = parties.ledger.records(this.organization, users)
+    failures: list[Refusal] = []
+    listing = _listing(this, parties.workmail, settings.limits.clock_skew, failures)
+    others = _Others(parties.ledger.inventoried_up_to(this.organization))
+    planned = plan(others.among(listing, settings.owner), records, users, this.now, settings.owner)
 
-    completed = not failure and planned.repeated is None
-    refused = failure[0] if failure else planned.refusal(policy.max_removals, policy.max_removals_percent)
+    completed = not failures and planned.repeated is None
+    refused = failures[0] if failures else planned.refusal(policy.max_removals, policy.max_removals_percent)
     if policy.mode == "apply":
         refused = refused or _gap(last, this.now, policy.every * policy.report_only_after_missed)
-    # Where the list is not whole, what it lacks may well stand.
-    reasserts = planned.reasserts if completed else tuple(item for item in planned.reasserts if item.stands)
+    reasserts = _reasserts(planned, failures, this)
     enqueued = 0
     if policy.mode == "apply":
         if policy.on_tampering == "alert":
-            _alert(_still_so([item for item in reasserts if item.tampered], records, this, parties), this, parties)
-            reasserts = tuple(item for item in reasserts if not item.tampered)
-        due = reasserts[: policy.max_reasserts] + (planned.turn(policy.max_removals) if refused is None else ())
+            wanted = partial(record_of, records=records, users=users)
+            undone, reasserts = _told_apart(reasserts, wanted, this, parties)
+            _alert((item for item in undone if item.stands is not None or completed), wanted, this, parties)
+        removals = planned.turn(policy.max_removals) if refused is None else ()
+        due = [*reasserts[: policy.max_reasserts], *removals]
         enqueued = _enqueue_in_portions(due, this, parties.queue, policy.portion)
     report = Report(planned, refused, completed, enqueued)
     _announce(report, last, this, parties, policy.mode)
@@ -114,63 +120,98 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
     if policy.mode == "apply":
         if completed:
             parties.ledger.save_sweep(this.organization, this.now)
-        undone = {(item.user_id, item.device) for item in planned.reasserts}
-        _warn((due for due in warnings(records, settings.reasons, this.now) if due.key not in undone), this, parties)
-        for _, listed in drawn:
-            if this.enough_time():
-                parties.ledger.saw(this.organization, listed.user_id, listed.device)
+        open_now = {item.key for item in planned.reasserts}
+        _warn((due for due in warnings(records, settings.reasons, this.now) if due.key not in open_now), this, parties)
+        _inventory(others.next, this, parties.ledger)
     return report
 
 
+def _reasserts(planned: Plan, failures: Sequence[Refusal], this: Run) -> list[Item]:
+    """The locks to put back, whatever guard refuses removals; none where WorkMail has no such organization to write to.
+
+    Where the list is not whole, what it lacks may well stand: those come after what was seen to be open, in an order
+    that falls anew in each run, so that the cap keeps none of them out for good. The writer looks before it writes.
+    """
+    if any(failure.guard == "organization" for failure in failures):
+        return []
+    if planned.repeated is None and all(failure.guard == "clock" for failure in failures):
+        return [*planned.reasserts]
+    unseen = [item for item in planned.reasserts if item.stands is None]
+    unseen.sort(key=lambda item: hashlib.sha256(f"{this.id} {item.user_id} {item.device}".encode()).digest())
+    return [*(item for item in planned.reasserts if item.stands is not None), *unseen]
+
+
 def _listing(
-    this: Run, workmail: WorkMailParty, clock_skew: timedelta, failure: list[Refusal]
+    this: Run, workmail: WorkMailParty, clock_skew: timedelta, failures: list[Refusal]
 ) -> Iterator[ListedOverride]:
-    """Everything that stands, page by page. What is wrong with the list ends up in ``failure``, and ends the list."""
+    """Everything that stands, page by page.
+
+    What is wrong with the list ends up in ``failures``, and ends the list; clocks that disagree are noted, and it goes
+    on: what is to be put back does not depend on them.
+    """
     pages = workmail.pages(this.organization)
     first_rows: set[tuple[str, str]] = set()
     while True:
         if not this.enough_time():
-            failure.append(Refusal("time", "the run's time ended before the list did"))
+            failures.append(Refusal("time", "the run's time ended before the list did"))
             return
         try:
             rows, date = next(pages)
         except StopIteration:
             return
         except RefusedError as error:
-            failure.append(Refusal("organization", str(error)))
+            failures.append(Refusal("organization", str(error)))
             return
         except LockoutError as error:
-            failure.append(Refusal("list", str(error)))
+            failures.append(Refusal("list", str(error)))
             return
         ours = this.clock()
-        if abs(date - ours) > clock_skew:
+        if abs(date - ours) > clock_skew and not failures:
             because = f"our clock says {instant.write(ours)}, WorkMail's {instant.write(date)}"
-            failure.append(Refusal("clock", because))
-            return
+            failures.append(Refusal("clock", because))
         if rows:
             first = (rows[0].user_id, rows[0].device)
             if first in first_rows:
-                failure.append(Refusal("list", f"WorkMail listed the page from device {first[1]} of {first[0]} twice"))
+                failures.append(Refusal("list", f"WorkMail listed the page from device {first[1]} of {first[0]} twice"))
                 return
             first_rows.add(first)
         yield from rows
 
 
-def _drawing(
-    listing: Iterator[ListedOverride], run_id: str, owner: str, drawn: list[tuple[str, ListedOverride]]
-) -> Iterator[ListedOverride]:
-    """The listing as it is; of the overrides that are not ours so many are kept in ``drawn``, by lot.
+class _Others:
+    """Of the overrides in a listing that are not ours, the :data:`INVENTORIED` devices next after one, and around.
 
-    Ours are in the ledger anyway. The lot falls anew in each run, so that all come to their turn without a run having
-    to remember, or to ask, which had.
+    Ours are in the ledger anyway.
     """
-    for listed in listing:
-        if not isinstance(listed.override.read(owner), Tag):
-            lot = hashlib.sha256(f"{run_id} {listed.user_id} {listed.device}".encode()).hexdigest()
-            if len(drawn) < INVENTORIED or lot < drawn[-1][0]:
-                insort(drawn, (lot, listed), key=lambda one: one[0])
-                del drawn[INVENTORIED:]
-        yield listed
+
+    def __init__(self, after: Key) -> None:
+        self.next: list[Key] = []
+        self._after = after
+
+    def among(self, listing: Iterator[ListedOverride], owner: str) -> Iterator[ListedOverride]:
+        """The listing as it is."""
+        for listed in listing:
+            if not isinstance(listed.override.read(owner), Tag):
+                key = listed.user_id, listed.device
+                if len(self.next) < INVENTORIED or self._turn(key) < self._turn(self.next[-1]):
+                    insort(self.next, key, key=self._turn)
+                    del self.next[INVENTORIED:]
+            yield listed
+
+    def _turn(self, key: Key) -> tuple[bool, Key]:
+        return key <= self._after, key
+
+
+def _inventory(keys: Iterable[Key], this: Run, ledger: LedgerParty) -> None:
+    """Add the devices to the inventory while there is time, and remember how far that went."""
+    last = None
+    for key in keys:
+        if not this.enough_time():
+            break
+        ledger.saw(this.organization, *key)
+        last = key
+    if last is not None:
+        ledger.save_inventoried(this.organization, *last)
 
 
 def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | None:
@@ -207,30 +248,44 @@ def _command(item: Item, this: Run) -> Command:
     return Reassert(cause, target)
 
 
-def _still_so(
-    items: Sequence[Item], records: Mapping[Key, DeviceRecord], this: Run, parties: Parties
-) -> Iterator[Item]:
-    """Those of ``items`` whose lock is wanted as it was when the list began: one that ended since was not undone."""
-    if items:
-        by_now = parties.ledger.records(this.organization)
-        for item in items:
-            if by_now.get((item.user_id, item.device)) == records.get((item.user_id, item.device)):
-                yield item
+def _told_apart(
+    items: Sequence[Item], wanted: Callable[[Key], DeviceRecord], this: Run, parties: Parties
+) -> tuple[list[Item], list[Item]]:
+    """Of ``items``, the locks that somebody undid, to be told of; and those to be put back all the same.
 
-
-def _alert(items: Iterable[Item], this: Run, parties: Parties) -> None:
-    """Tell of locks that somebody undid, once for each state that they were found in."""
+    What the last command is not known to have left standing was not undone, and is put back. A lock whose record
+    changed since the list began is neither: it may have ended.
+    """
+    undone: list[Item] = []
+    others = [item for item in items if not item.tampered]
+    if len(others) == len(items):
+        return undone, others
+    ledger = parties.ledger
+    users = ledger.users(this.organization)
+    records = ledger.records(this.organization, users)
     for item in items:
-        found = "" if item.stands is None else f"{item.stands.effect} {item.stands.description}"
-        _tell_once(
-            f"{instant.write(item.over)} {found}",
-            "Tampering Detected",
-            item.user_id,
-            item.device,
-            f"Device {item.device} of {item.user_id} was left as it is: {item.because}.",
-            this,
-            parties,
-        )
+        record = wanted(item.key)
+        if item.tampered and record_of(item.key, records, users) == record:
+            (undone if _stood(record, ledger) else others).append(item)
+    return undone, others
+
+
+def _stood(record: DeviceRecord, ledger: LedgerParty) -> bool:
+    """Whether what the last command was to leave standing did stand: it was there before, or its outcome is told."""
+    last = record.last
+    return last is None or last.outcome.before == last.outcome.after or ledger.told(last.event_id, last.command)
+
+
+def _alert(items: Iterable[Item], wanted: Callable[[Key], DeviceRecord], this: Run, parties: Parties) -> None:
+    """Tell of locks that somebody undid, once for each time that one was set and each state that it was found in."""
+    for item in items:
+        last, claim = wanted(item.key).last, wanted(item.key).wanted(this.now)
+        assert claim is not None, "only what is wanted is to be put back"
+        message = f"Device {item.device} of {item.user_id} was left as it is: {item.because}."
+        detail = _about_lock(item.key, claim, message, last.outcome.after if last else None, item.stands)
+        found = None if item.stands is None else item.stands.fields()
+        set_at = instant.write(last.decided_at if last else claim.at)
+        _tell_once(f"{set_at} {found}", "Tampering Detected", detail, this, parties)
 
 
 def _warn(due: Iterator[Due], this: Run, parties: Parties) -> None:
@@ -239,27 +294,42 @@ def _warn(due: Iterator[Due], this: Run, parties: Parties) -> None:
         if not this.enough_time():
             return
         message = f"Device {warning.device} of {warning.user_id} {warning.because}."
-        _tell_once(warning.id, "Expiry Due Soon", warning.user_id, warning.device, message, this, parties)
+        detail = _about_lock(warning.key, warning.claim, message, warning.stands, warning.stands)
+        _tell_once(warning.id, "Expiry Due Soon", detail, this, parties)
 
 
-def _tell_once(
-    what: str, detail_type: str, user_id: str, device: str, message: str, this: Run, parties: Parties
-) -> None:
-    """Announce, then remember that it was announced: a crash between the two tells twice, never not at all."""
-    event_id = hashlib.sha256(f"{this.organization} {user_id} {device} {detail_type} {what}".encode()).hexdigest()
-    if parties.ledger.told(event_id, event_id):
-        return
-    detail = {
-        "id": event_id,
-        "organizationId": this.organization,
+def _about_lock(
+    key: Key, claim: Claim, message: str, before: Override | None, after: Override | None
+) -> dict[str, Any]:
+    """What is told of a lock beside whose run found it: the fields that the outcome of a command has, too."""
+    user_id, device = key
+    return {
         "userId": user_id,
         "deviceId": device,
+        "reason": claim.why,
+        "until": write_time(claim.until),
+        "reference": claim.reference,
+        "before": before.fields() if before else None,
+        "after": after.fields() if after else None,
         "page": True,
         "message": message,
-        "times": {"decided": instant.write(this.now)},
     }
+
+
+def _tell_once(what: str, detail_type: str, about: dict[str, Any], this: Run, parties: Parties) -> None:
+    """Announce, then remember that it was announced: a crash between the two tells twice, never not at all."""
+    which = f"{this.organization} {about['userId']} {about['deviceId']} {detail_type} {what}"
+    told_id = hashlib.sha256(which.encode()).hexdigest()
+    if parties.ledger.told(told_id, told_id):
+        return
+    detail = {**_of_run(told_id, this), **about, "times": {"decided": instant.write(this.now)}}
     parties.bus.announce(detail_type, detail)
-    parties.ledger.record_outcome(event_id, event_id, {"detailType": detail_type, "detail": detail}, this.now)
+    parties.ledger.record_outcome(told_id, told_id, {"detailType": detail_type, "detail": detail}, this.now)
+
+
+def _of_run(told_id: str, this: Run) -> dict[str, Any]:
+    """What says which run it was that found what is told."""
+    return {"id": told_id, "eventId": this.id, "source": SOURCE, "organizationId": this.organization}
 
 
 def _announce(report: Report, last: datetime | None, this: Run, parties: Parties, mode: str) -> None:
@@ -282,9 +352,7 @@ def _told(report: Report, this: Run, mode: str, page: bool) -> dict[str, Any]:
     """The detail of the event that announces a run: counts, and the first rows of the plan."""
     rows = [*report.plan.removals, *report.plan.reasserts, *report.plan.left]
     return {
-        "id": hashlib.sha256(f"{this.id} {this.organization}".encode()).hexdigest(),
-        "runId": this.id,
-        "organizationId": this.organization,
+        **_of_run(hashlib.sha256(f"{this.id} {this.organization}".encode()).hexdigest(), this),
         "mode": mode,
         "completed": report.completed,
         "guard": report.refused.guard if report.refused else None,

@@ -1,7 +1,7 @@
 """In-memory outside parties: real classes that keep what they are told, all on one wire that can be cut at any call."""
 # ruff: noqa: ARG001, ARG002 (a fake has the signature of the real thing, and one organization)
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -188,10 +188,11 @@ class FakeLedger:
 
     wire: Wire
     devices: dict[tuple[str, str], DeviceRecord] = field(default_factory=dict)
-    users: dict[str, UserRecord] = field(default_factory=dict)
+    user_items: dict[str, UserRecord] = field(default_factory=dict)
     retired: set[tuple[str, str]] = field(default_factory=set)
     inventoried: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    inventory: dict[DeviceName, dict[tuple[str, str], bool]] = field(default_factory=dict)
+    inventory: dict[DeviceName, dict[tuple[str, str], NamedDevice]] = field(default_factory=dict)
+    inventoried_last: tuple[str, str] = ("", "")
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     swept: datetime | None = START
@@ -211,13 +212,13 @@ class FakeLedger:
         self.wire.pass_on("ledger.save_device", call)
 
     def user(self, organization: str, user_id: str) -> UserRecord:
-        return self.wire.pass_on("ledger.user", lambda: self.users.get(user_id, UserRecord()))
+        return self.wire.pass_on("ledger.user", lambda: self.user_items.get(user_id, UserRecord()))
 
     def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
         def call() -> None:
-            if self.users.get(user_id, UserRecord()).version != record.version:
+            if self.user_items.get(user_id, UserRecord()).version != record.version:
                 raise TransientError(f"{user_id} was changed in the ledger since it was read")
-            self.users[user_id] = replace(record, version=record.version + 1)
+            self.user_items[user_id] = replace(record, version=record.version + 1)
 
         self.wire.pass_on("ledger.save_user", call)
 
@@ -238,15 +239,25 @@ class FakeLedger:
             self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
             self.retired.discard(key)
             for name in names:
-                had = self.inventory.setdefault(replace(name, value=name.value.casefold()), {})
-                had.update({other: True for other in had if other[0] == user_id})
                 for another, devices in self.inventory.items():
                     if another.kind == name.kind and key in devices:
-                        devices[key] = True
-                had[key] = False
+                        self._hear(devices, key, former=True, heard=happened)
+                had = self.inventory.setdefault(replace(name, value=name.value.casefold()), {})
+                self._hear(had, key, former=False, heard=happened)
+                rivals = [row for row in had.values() if row.user_id == user_id and not row.former]
+                newest = max(rivals, key=lambda row: (row.heard, row.device), default=None)
+                for row in rivals:
+                    if newest is not None and row is not newest:
+                        self._hear(had, (row.user_id, row.device), former=True, heard=newest.heard)
             return True
 
         return bool(self.wire.pass_on("ledger.enroll", call))
+
+    @staticmethod
+    def _hear(rows: dict[tuple[str, str], NamedDevice], key: tuple[str, str], *, former: bool, heard: datetime) -> None:
+        known = rows.get(key)
+        if known is None or known.heard <= heard:
+            rows[key] = NamedDevice(*key, former, heard)
 
     def retire(self, organization: str, user_id: str, device: str, happened: datetime) -> bool:
         def call() -> bool:
@@ -256,7 +267,8 @@ class FakeLedger:
             self.inventoried[key] = happened
             self.retired.add(key)
             for had in self.inventory.values():
-                had.update({other: True for other in had if other == key})
+                if key in had:
+                    self._hear(had, key, former=True, heard=happened)
             return True
 
         return bool(self.wire.pass_on("ledger.retire", call))
@@ -272,7 +284,7 @@ class FakeLedger:
         had = self.wire.pass_on(
             "ledger.devices_named", lambda: self.inventory.get(replace(name, value=name.value.casefold()), {})
         )
-        return [NamedDevice(user_id, device, former) for (user_id, device), former in sorted(had.items())]
+        return [row for _, row in sorted(had.items())]
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
         self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): user_id}))
@@ -288,10 +300,22 @@ class FakeLedger:
     def told(self, event_id: str, outcome_id: str) -> bool:
         return self.wire.pass_on("ledger.told", lambda: (event_id, outcome_id) in self.outcomes)
 
-    def records(self, organization: str) -> dict[tuple[str, str], DeviceRecord]:
+    def users(self, organization: str) -> dict[str, UserRecord]:
+        return self.wire.pass_on("ledger.users", lambda: dict(self.user_items))
+
+    def inventoried_up_to(self, organization: str) -> tuple[str, str]:
+        return self.wire.pass_on("ledger.inventoried_up_to", lambda: self.inventoried_last)
+
+    def save_inventoried(self, organization: str, user_id: str, device: str) -> None:
+        def call() -> None:
+            self.inventoried_last = (user_id, device)
+
+        self.wire.pass_on("ledger.save_inventoried", call)
+
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[tuple[str, str], DeviceRecord]:
         def call() -> dict[tuple[str, str], DeviceRecord]:
             merged = {
-                key: replace(record, user=self.users.get(key[0], UserRecord())) for key, record in self.devices.items()
+                key: replace(record, user=users.get(key[0], UserRecord())) for key, record in self.devices.items()
             }
             return {key: record for key, record in merged.items() if record.all_claims() or record.failed}
 

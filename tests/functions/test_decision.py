@@ -119,12 +119,16 @@ class Record:
 
     def value(self, command):
         if self.last == "this":
-            return replace(self.without_last, last=Last(command_id(command), REMEMBERED, at(60)))
+            return replace(
+                self.without_last, last=Last(command_id(command), command.cause.event_id, REMEMBERED, at(60))
+            )
         return self.with_another if self.last == "another" else self.without_last
 
     @cached_property
     def with_another(self):
-        return replace(self.without_last, last=Last("f" * 64, Outcome("locked", after=OURS_LIVE.override), at(40)))
+        return replace(
+            self.without_last, last=Last("f" * 64, "an event", Outcome("locked", after=OURS_LIVE.override), at(40))
+        )
 
     @cached_property
     def without_last(self):
@@ -283,31 +287,34 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
     now = 60 if record.last == "this" else NOW
 
     # Adopt.
-    own = {claim[0]: claim for claim in record.own}
-    users = {claim[0]: claim for claim in record.users}
+    own = {claim[:2]: claim for claim in record.own}
+    users = {claim[:2]: claim for claim in record.users}
     if stands.kind == "ours":
-        known = own.get(stands.id) or users.get(stands.id)
-        if known is None:
-            own[stands.id] = (stands.id, "device", stands.at, stands.until)
-        elif known[3] != stands.until:
-            own[stands.id] = (*known[:3], stands.until)
+        shown = [claim for claim in {**users, **own}.values() if claim[0] == stands.id]
+        if not shown:
+            own[stands.id, "device"] = (stands.id, "device", stands.at, stands.until)
+        for known in shown:
+            if known[3] != stands.until:
+                own[known[:2]] = (*known[:3], stands.until)
 
     # Record.
     released_device, released_user = record.released_device, record.released_user
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
     before = {**users, **own}
-    live_before = {one[0] for one in standing(before.values(), released) if one[3] > now}
+    live_before = {one[:2] for one in standing(before.values(), released) if one[3] > now}
     result = None
     if kind == "Lock":
         scope, when, until = command.claim.scope, seconds(command.claim.at), seconds(command.claim.until)
-        if A in before:
-            pass
-        elif released[scope] is not None and when < released[scope]:
+        known = before.get((A, scope))
+        if released[scope] is not None and when < released[scope]:
             result = "superseded"
+        elif known is not None:
+            # A known lock that is over holds nothing, where the table has "already locked" for all known ones.
+            result = "superseded" if known[3] <= now else None
         elif until <= now:
             result = "rejected"
         else:
-            own[A] = (A, scope, when, until)
+            own[A, scope] = (A, scope, when, until)
     if kind == "Release" and command.scope == "device":
         released_device = newest(released_device, seconds(command.cause.happened))
     if kind == "Release" and command.scope == "user":
@@ -354,8 +361,6 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
             result = "already-locked"
         else:
             result = "extended" if stands.kind == "ours" and stands.effect == "DENY" else "locked"
-    elif kind == "Lock":
-        result = "already-locked"
     elif kind == "Release":
         if any(one[1] == command.scope for one in live):
             result = "superseded"
@@ -367,14 +372,17 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
         result = "skipped"
     elif kind == "Expire":
         result = "renewed" if live else "expired"
+    elif stands.effect == "DENY":
+        result = "renewed"
     else:
-        result = "reasserted or took-over"
+        result = "reasserted" if record.last == "another" or stands.kind == "ours" else "took-over"
     if record.last == "this":
         result = REMEMBERED.result
 
-    forgotten = {one[0] for one in own.values() if one[2] < now - 30 * DAY and ended(one, released) < now - 30 * DAY}
+    month_ago = now - 30 * DAY
+    forgotten = {key for key, one in own.items() if one[2] < month_ago and ended(one, released) < month_ago}
     return Expected(
-        claims={one for one in own.values() if one[0] not in forgotten},
+        claims={one for key, one in own.items() if key not in forgotten - users.keys()},
         released=(released_device, released_user),
         prior=prior.override if prior else None,
         write=write,
@@ -401,7 +409,6 @@ def decided(command, stands, record):
     """What the code says, in the same words."""
     decision = decide(command, stands.override, record.value(command), at(NOW), RULES)
     write = decision.write
-    result = decision.outcome.result
     return decision, Expected(
         claims={(one.id, one.scope, seconds(one.at), seconds(one.until)) for one in decision.record.claims},
         released=tuple(
@@ -411,7 +418,7 @@ def decided(command, stands, record):
         prior=decision.record.prior,
         write="Delete" if isinstance(write, Delete) else write.override if isinstance(write, Put) else None,
         row=None,
-        result="reasserted or took-over" if result in ("reasserted", "took-over") else result,
+        result=decision.outcome.result,
     )
 
 
@@ -424,6 +431,7 @@ OWN_CLAIMS = [
     ((A, "device", 50, 300),),
     ((U, "user", 15, 150), (B, "device", 25, 150)),
     ((B, "device", -40 * DAY, 200), (D, "device", -41 * DAY, -31 * DAY)),
+    ((U, "user", -41 * DAY, -31 * DAY),),
 ]
 USERS_CLAIMS = [
     ((), None),
@@ -524,7 +532,7 @@ RECORD_ROWS = [
         NOTHING,
         Record(own=((A, "device", 50, 300),), released_device=60),
         set(),
-        "already-locked",
+        "superseded",
     ),
     (
         "Lock, known and cut short by a person since",
@@ -532,7 +540,7 @@ RECORD_ROWS = [
         NOTHING,
         Record(own=((A, "device", 50, 90),)),
         set(),
-        "already-locked",
+        "superseded",
     ),
     ("Lock, older than the release", lock(19, 300), NOTHING, RELEASED, set(), "superseded"),
     ("Lock, as old as the release", lock(20, 300), NOTHING, RELEASED, {A}, "locked"),

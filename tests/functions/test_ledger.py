@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002, N803 (a fake client takes the client's arguments)
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -35,6 +36,7 @@ FULL = DeviceRecord(
     prior=Override("ALLOW", None),
     last=Last(
         "c" * 64,
+        "an event",
         Outcome(
             "locked",
             "because",
@@ -122,6 +124,7 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
                 ":last": serialize(
                     {
                         "command": "c" * 64,
+                        "eventId": "an event",
                         "decidedAt": "2026-11-22T07:30:10.000Z",
                         "outcome": {
                             "result": "locked",
@@ -210,7 +213,8 @@ def test_records_are_read_page_by_page(ledger, stubber):
     stubber.add_response("query", {"Items": [item], "LastEvaluatedKey": KEY}, query("device#"))
     other = {**item, "sk": {"S": f"device#{CARLA}#x"}}
     stubber.add_response("query", {"Items": [other]}, query("device#", KEY))
-    assert set(ledger.records(ORGANIZATION)) == {(BOB, DEVICE), (CARLA, "x")}
+    users = ledger.users(ORGANIZATION)
+    assert set(ledger.records(ORGANIZATION, users)) == {(BOB, DEVICE), (CARLA, "x")}
 
 
 EVERYTHING = {
@@ -227,7 +231,10 @@ EVERYTHING = {
     "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
     "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {}, START),
     "told": lambda ledger: ledger.told("e1", "o1"),
-    "records": lambda ledger: ledger.records(ORGANIZATION),
+    "users": lambda ledger: ledger.users(ORGANIZATION),
+    "records": lambda ledger: ledger.records(ORGANIZATION, {}),
+    "inventoried_up_to": lambda ledger: ledger.inventoried_up_to(ORGANIZATION),
+    "save_inventoried": lambda ledger: ledger.save_inventoried(ORGANIZATION, BOB, DEVICE),
     "last_sweep": lambda ledger: ledger.last_sweep(ORGANIZATION),
     "save_sweep": lambda ledger: ledger.save_sweep(ORGANIZATION, START),
 }
@@ -362,7 +369,7 @@ records = st.builds(
     claims=st.lists(claims, max_size=3).map(tuple),
     released=st.builds(Released, st.none() | instants, st.none() | instants),
     prior=maybe_overrides,
-    last=st.none() | st.builds(Last, texts, outcomes, instants),
+    last=st.none() | st.builds(Last, texts, texts, outcomes, instants),
     known=st.booleans(),
 )
 user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), st.none() | instants)
@@ -379,7 +386,7 @@ def test_what_is_saved_is_read_back_to_the_millisecond(make, record, user):
     assert ledger.user(ORGANIZATION, BOB) == replace(user, version=1)
     whole = replace(record, version=1, user=replace(user, version=1))
     wanted = {(BOB, DEVICE): whole} if record.claims or user.claims or record.failed else {}
-    assert ledger.records(ORGANIZATION) == wanted
+    assert ledger.records(ORGANIZATION, ledger.users(ORGANIZATION)) == wanted
     assert list(ledger.devices_of(ORGANIZATION, BOB)) == [DEVICE]
 
 
@@ -438,6 +445,21 @@ def test_a_restored_table_knows_of_no_sweep():
     assert Ledger(table, "ledger-restored").last_sweep(ORGANIZATION) is None
 
 
+def test_how_far_the_inventory_was_looked_for_is_remembered(either):
+    assert either.inventoried_up_to(ORGANIZATION) == ("", "")
+    either.save_inventoried(ORGANIZATION, BOB, DEVICE)
+    assert either.inventoried_up_to(ORGANIZATION) == (BOB, DEVICE)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([(1, "one"), (2, "two"), (2, "three")])])
+def test_of_several_devices_under_a_name_the_latest_enrolled_has_it(either, order):
+    serial = DeviceName("serial", "C02")
+    for _ in range(2):
+        for when, device in order:
+            either.enroll(ORGANIZATION, BOB, device, [serial], at(when))
+    assert [row.device for row in either.devices_named(ORGANIZATION, serial) if not row.former] == ["two"]
+
+
 def test_devices_answer_to_their_names_and_to_former_ones_as_such(either):
     serial, other = DeviceName("serial", "C02-1"), DeviceName("serial", "C02-11")
     assert either.enroll(ORGANIZATION, BOB, DEVICE.upper(), [serial, DeviceName("asset", "7")], at(0))
@@ -445,20 +467,20 @@ def test_devices_answer_to_their_names_and_to_former_ones_as_such(either):
     assert either.enroll(ORGANIZATION, CARLA, DEVICE, [serial], at(2))
     assert either.enroll(ORGANIZATION, CARLA, "third", [other], at(2))
     assert set(either.devices_named(ORGANIZATION, serial)) == {
-        NamedDevice(BOB, DEVICE, former=True),
-        NamedDevice(BOB, "new", former=False),
-        NamedDevice(CARLA, DEVICE, former=False),
+        NamedDevice(BOB, DEVICE, former=True, heard=at(1)),
+        NamedDevice(BOB, "new", former=False, heard=at(1)),
+        NamedDevice(CARLA, DEVICE, former=False, heard=at(2)),
     }
-    assert set(either.devices_named(ORGANIZATION, other)) == {NamedDevice(CARLA, "third", former=False)}
+    assert set(either.devices_named(ORGANIZATION, other)) == {NamedDevice(CARLA, "third", former=False, heard=at(2))}
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "c02-1"))) == set(
         either.devices_named(ORGANIZATION, serial)
     )
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "C02"))) == set()
     assert either.retire(ORGANIZATION, BOB, "NEW", at(3))
-    assert NamedDevice(BOB, "new", former=True) in either.devices_named(ORGANIZATION, serial)
+    assert NamedDevice(BOB, "new", former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
     assert set(either.devices_of(ORGANIZATION, BOB)) == {DEVICE, "new"}
     assert not either.enroll(ORGANIZATION, BOB, "new", [serial], at(2)), "old news"
-    assert NamedDevice(BOB, "new", former=True) in either.devices_named(ORGANIZATION, serial)
+    assert NamedDevice(BOB, "new", former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
     assert not either.retire(ORGANIZATION, CARLA, DEVICE, at(1)), "old news"
 
 
@@ -466,9 +488,9 @@ def test_a_device_enrolled_under_another_name_has_the_first_no_longer(either):
     one, other, asset = DeviceName("serial", "one"), DeviceName("serial", "other"), DeviceName("asset", "7")
     either.enroll(ORGANIZATION, BOB, DEVICE, [one, asset], at(0))
     either.enroll(ORGANIZATION, BOB, DEVICE, [other], at(1))
-    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(BOB, DEVICE, former=True)]
-    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(BOB, DEVICE, former=False)]
-    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(BOB, DEVICE, former=False)]
+    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(BOB, DEVICE, former=True, heard=at(1))]
+    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(BOB, DEVICE, former=False, heard=at(1))]
+    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(BOB, DEVICE, former=False, heard=at(0))]
 
 
 def test_an_enrolled_or_seen_device_is_known_and_keeps_what_is_wanted_of_it(either):

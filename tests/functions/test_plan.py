@@ -32,7 +32,7 @@ def wanting(*claims, **fields):
 
 def left(effect, description=None, result="locked"):
     """What the last command left standing, as the record keeps it."""
-    return Last("c" * 64, Outcome(result, after=Override(effect, description)), at(500))
+    return Last("c" * 64, "an event", Outcome(result, after=Override(effect, description)), at(500))
 
 
 OURS = denial(2000).description
@@ -136,7 +136,7 @@ ROWS = [
 def planned(stands, record):
     listing = [] if stands is None else [ListedOverride(BOB, DEVICE, stands)]
     records = {} if record == DeviceRecord() else {(BOB, DEVICE): record}
-    return plan(listing, records, NOW, "local")
+    return plan(listing, records, {}, NOW, "local")
 
 
 @pytest.mark.parametrize(("stands", "record", "happens"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
@@ -161,7 +161,7 @@ def test_a_plan_says_what_happens_and_why(stands, record, happens):
         ("our lock was turned to ALLOW", denial(2000, effect="ALLOW"), None, True),
         ("a person's DENY stood and is gone", None, left("DENY", "quarantine", "already-denied"), False),
         ("nothing of ours ever stood", None, None, False),
-        ("WorkMail refused it", None, Last("c" * 64, Outcome("failed", after=None), at(500)), False),
+        ("WorkMail refused it", None, Last("c" * 64, "an event", Outcome("failed", after=None), at(500)), False),
         ("a longer lock came", denial(1500, claim_id="bbbbbbbb"), STOOD, False),
     ],
 )
@@ -174,7 +174,7 @@ def test_only_what_stood_can_be_tampered_with(what, stands, last, tampered):
 def test_what_is_seen_is_counted_by_kind():
     stands = [row[1] for row in ROWS if row[1] is not None]
     listing = [ListedOverride(BOB, f"device{number}", override) for number, override in enumerate(stands)]
-    seen = plan(listing, {}, NOW, "local").seen
+    seen = plan(listing, {}, {}, NOW, "local").seen
     assert seen["ours"] == sum(str(row[0]).startswith("ours") for row in ROWS)
     assert seen["hand-written"] == sum(str(row[0]).startswith("hand-written") for row in ROWS)
     assert seen["broken"] == 1
@@ -183,15 +183,15 @@ def test_what_is_seen_is_counted_by_kind():
 
 def test_the_oldest_comes_first_and_what_was_refused_comes_last():
     listing = [ListedOverride(BOB, f"device{until}", denial(until)) for until in (300, 100, 200, 50)]
-    refused = Last("c" * 64, Outcome("failed"), at(500))
+    refused = Last("c" * 64, "an event", Outcome("failed"), at(500))
     records = {(BOB, "device50"): wanting(claim(50), last=refused)}
-    removals = plan(listing, records, NOW, "local").removals
+    removals = plan(listing, records, {}, NOW, "local").removals
     assert [item.device for item in removals] == ["device100", "device200", "device300", "device50"]
 
 
 def test_a_device_that_is_listed_twice_makes_the_list_suspect():
     twice = [ListedOverride(BOB, DEVICE, denial(999))] * 2
-    result = plan(twice, {}, NOW, "local")
+    result = plan(twice, {}, {}, NOW, "local")
     assert result.refusal(50, 100).guard == "list"
     assert len(result.removals) == 1
 
@@ -251,17 +251,17 @@ organizations = st.dictionaries(st.integers(0, 30), st.tuples(st.none() | overri
 def test_the_order_of_the_list_does_not_matter(organization, chance):
     listing = [ListedOverride(BOB, f"d{n:02}", stands) for n, (stands, _) in organization.items() if stands]
     wanted = {(BOB, f"d{n:02}"): record for n, (_, record) in organization.items() if record != DeviceRecord()}
-    first = plan(listing, wanted, NOW, "local")
+    first = plan(listing, wanted, {}, NOW, "local")
     chance.shuffle(listing)
     shuffled = dict(sorted(wanted.items(), key=lambda _: chance.random()))
-    assert plan(iter(listing), shuffled, NOW, "local") == first
+    assert plan(iter(listing), shuffled, {}, NOW, "local") == first
 
 
 @given(organizations)
 def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization):
     listing = [ListedOverride(BOB, f"d{n}", stands) for n, (stands, _) in organization.items() if stands]
     wanted = {(BOB, f"d{n}"): record for n, (_, record) in organization.items()}
-    for item in plan(listing, wanted, NOW, "local").removals:
+    for item in plan(listing, wanted, {}, NOW, "local").removals:
         reading = item.stands.read("local")
         assert hasattr(reading, "until"), "neither foreign nor broken"
         record = wanted[item.user_id, item.device]

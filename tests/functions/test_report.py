@@ -115,6 +115,11 @@ def test_a_locks_own_end_is_rounded_up_so_that_it_is_never_shorter_than_asked():
     assert command.claim.until == at(DAY + 1)
 
 
+def test_the_longest_end_that_a_reason_allows_may_be_asked_for_to_the_millisecond():
+    longest = read(event(detail=detail(reportedAt="2026-11-22T07:30:00.500Z", expiresAt="2027-11-22T07:30:00.500Z")))
+    assert longest.claim.until == at(365 * DAY + 1)
+
+
 def test_an_end_after_the_event_but_past_by_now_is_for_the_protocol_to_judge():
     assert read(event(detail=detail(expiresAt="2026-11-22T07:30:01Z"))).claim.until == at(1)
 
@@ -292,7 +297,7 @@ BAD = [
     (
         "an end too far",
         event(detail=detail(expiresAt="2027-11-23T00:00:00Z")),
-        [['detail.expiresAt is "2027-11-23T00:00:00Z"', "at the latest 2027-11-22T07:30:00Z", "reason lost"]],
+        [['detail.expiresAt is "2027-11-23T00:00:00Z"', "at the latest 2027-11-22T07:30:01Z", "reason lost"]],
     ),
     (
         "an end too far beside another fault",

@@ -14,7 +14,7 @@ from device_lockout.errors import TransientError, UnansweredError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import Override
 from device_lockout.record import Claim
-from device_lockout.tag import HOLD
+from device_lockout.tag import HOLD, write
 from tests.functions.fakes import (
     BOB,
     DAY,
@@ -308,8 +308,10 @@ def test_an_expiry_is_refused_while_the_clocks_disagree():
         world.deliver(LOST, at(10))
         world.workmail.now = at(3600 + ahead)
         outcome = world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(3600), workmail_says=at(3600 + ahead))
-        assert outcome.result == "skipped"
+        assert (outcome.result, outcome.page) == ("failed", True), "somebody is told"
         assert "WorkMail's" in outcome.because
+        again = Expire(replace(SWEEP, event_id="the next run"), TARGET, LOST_DENIAL)
+        assert world.carry_out(again, at(3700), workmail_says=at(3700 + ahead)).result == "skipped", "and told once"
         assert world.stands == LOST_DENIAL
     world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(3600), workmail_says=at(3660))
     assert world.stands is None, "sixty seconds are within the limit"
@@ -433,7 +435,63 @@ def test_an_outcome_tells_what_happened_to_which_device_until_when_and_why():
         "received": "2026-11-22T07:30:00.000Z",
         "decided": "2026-11-22T07:30:10.000Z",
     }
-    assert detail["message"] == "Device ANDROIDC0FFEE of Bob@example.com is locked (lost) until 2026-11-22T07:40:00Z."
+    assert detail["message"] == (
+        "Device ANDROIDC0FFEE of Bob@example.com is locked (lost) until 2026-11-22T07:40:00Z."
+        " (event lost from helpdesk)"
+    )
+
+
+def test_a_lock_that_is_redriven_after_its_release_says_so():
+    """The lock is in the ledger, its write never came about, and its message went to the dead-letter queue."""
+    world = World()
+    world.wire.faults[tell("a lock over nothing").wire.calls.index("workmail.put")] = throttled
+    with pytest.raises(TransientError):
+        world.carry_out(LOST, at(10))
+    assert world.record.claims
+    assert world.stands is None
+    world.deliver(release("found", at(20)), at(21))
+    assert world.deliver(LOST, at(30)).result == "superseded"
+    kind, detail = world.bus.announced[-1]
+    assert (kind, detail["before"], detail["after"]) == ("Lockout Superseded", None, None)
+
+
+def test_a_lock_that_is_redriven_after_its_end_says_so():
+    world = World()
+    world.wire.faults[tell("a lock over nothing").wire.calls.index("workmail.put")] = throttled
+    with pytest.raises(TransientError):
+        world.carry_out(LOST, at(10))
+    world.deliver(release("of something older", at(-5)), at(11))
+    outcome = world.deliver(LOST, at(700))
+    assert outcome.result == "superseded"
+    assert "ran out at 2026-11-22T07:40:00Z" in outcome.because
+
+
+def test_the_allow_that_a_lock_covers_is_not_forgotten_while_the_user_is_gone():
+    world = World(ALLOWED)
+    world.workmail.overrides_outlive_users = False
+    world.deliver(LOST, at(10))
+    world.workmail.deleted.add(BOB)
+    assert world.deliver(Reassert(SWEEP, TARGET), at(20)).result == "failed"
+    world.workmail.deleted.clear()
+    world.deliver(release("found", at(30)), at(31))
+    assert world.stands == ALLOWED
+
+
+def test_a_person_who_ends_a_users_lock_on_one_device_ends_it_for_good():
+    """The user's own lock lives on for ninety days; the device's copy of it, which is over, must outlive a month."""
+    world = World()
+    world.deliver(release("nothing yet", at(-100)), at(0))
+    claim = Claim(claim_id("left"), "user", "offboarded", at(10), at(90 * DAY))
+    world.deliver(Lock(cause("left", at(10)), Target(ORGANIZATION, "bob"), claim), at(11))
+    reading = world.stands.read("local")
+    world.stand(Override("DENY", write(replace(reading, until=at(DAY)))))
+    world.ledger.swept = at(2 * DAY)
+    world.sweep(at(2 * DAY))
+    assert world.stands is None
+    world.deliver(release("a stray one", at(34 * DAY)), at(35 * DAY))
+    world.ledger.swept = at(36 * DAY)
+    world.sweep(at(36 * DAY))
+    assert world.stands is None
 
 
 def test_claims_are_forgotten_a_month_after_they_ended():

@@ -9,8 +9,9 @@ import pytest
 
 from device_lockout.command import Expire, Lock, Reassert, Target, claim_id
 from device_lockout.errors import RefusedError, TransientError
+from device_lockout.outcome import Outcome
 from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord
+from device_lockout.record import Claim, DeviceRecord, Last, UserRecord
 from device_lockout.tag import HOLD, Tag, write
 from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, FakeQueue, World, at, cause, sweeping, throttled
 
@@ -33,10 +34,13 @@ def lock(number=0, until=None, device=DEVICE, happened=0):
 
 def standing(world, number, until, device, known=True, was="none"):
     """A lock of ours that stands, in the ledger too if ``known``."""
-    world.workmail.overrides[BOB, device] = denial(number, until, was)
+    stands = world.workmail.overrides[BOB, device] = denial(number, until, was)
     if known:
         prior = Override("ALLOW", f"before {number}") if was == "allow" else None
-        world.ledger.devices[BOB, device] = DeviceRecord(claims=(claim(number, until),), prior=prior, version=1)
+        outcome = Outcome("locked", before=prior, after=stands)
+        last = Last("c" * 64, f"event-{number}", outcome, at(1))
+        world.ledger.devices[BOB, device] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
+        world.ledger.outcomes[f"event-{number}", "c" * 64] = {"detail": {}}
 
 
 def told(world, kind):
@@ -261,15 +265,16 @@ def repeats_a_page(world):
     world.workmail.pages = pages
 
 
+PUT_BACK = {"allowed": Reassert, "missing": Reassert}
 DISTURBED = {
     # what                      what is done to the world, how the run goes                   guard, what is still asked
-    "the first page fails": (pages_that_fail_at(0, TransientError("no")), {}, "list", {}),
-    "a later page fails": (pages_that_fail_at(2, TransientError("no")), {}, "list", {"allowed": Reassert}),
+    "the first page fails": (pages_that_fail_at(0, TransientError("no")), {}, "list", PUT_BACK),
+    "a later page fails": (pages_that_fail_at(2, TransientError("no")), {}, "list", PUT_BACK),
     "the organization is disabled": (pages_that_fail_at(0, RefusedError("no")), {}, "organization", {}),
-    "a page comes twice": (repeats_a_page, {}, "list", {"allowed": Reassert}),
-    "the time is over at once": (None, {"enough_time": lambda: False}, "time", {}),
-    "our clock is ahead": (None, {"clock": lambda: NOW + timedelta(seconds=61)}, "clock", {}),
-    "our clock is behind": (None, {"clock": lambda: NOW - timedelta(seconds=61)}, "clock", {}),
+    "a page comes twice": (repeats_a_page, {}, "list", PUT_BACK),
+    "the time is over at once": (None, {"enough_time": lambda: False}, "time", PUT_BACK),
+    "our clock is ahead": (None, {"clock": lambda: NOW + timedelta(seconds=61)}, "clock", PUT_BACK),
+    "our clock is behind": (None, {"clock": lambda: NOW - timedelta(seconds=61)}, "clock", PUT_BACK),
 }
 
 
@@ -281,7 +286,7 @@ def test_unsure_it_lets_nothing_go_and_says_so(disturbance):
         disturb(world)
     report = world.plan(NOW, **run)
     assert (report.refused.guard, report.completed) == (guard, False)
-    assert asked_for(world) == asked, "what the list lacks may well stand; what it shows undone is put back"
+    assert asked_for(world) == asked, "guards stop removals only"
     [refused] = told(world, "Sweep Refused")
     assert (refused["guard"], refused["completed"], refused["page"]) == (guard, False, True)
     assert world.ledger.swept == at(0), "it does not count as completed"
@@ -321,7 +326,65 @@ def test_time_that_runs_out_on_a_later_page_keeps_what_was_seen():
     left = iter([True, True, False])
     report = world.plan(NOW, enough_time=lambda: next(left, False))
     assert report.refused.guard == "time"
-    assert asked_for(world) == {"allowed": Reassert}
+    assert [command.target.device for command in world.queue.sent] == ["allowed", "missing"], "what is certain first"
+
+
+def test_what_a_list_that_fails_lacks_is_put_back_in_another_order_each_time_so_that_the_cap_keeps_none_out():
+    world = World(known=sweeping(max_reasserts=3))
+    for number in range(10):
+        standing(world, number, None, f"device{number}")
+    del world.workmail.overrides[BOB, "device7"]
+    pages_that_fail_at(0, TransientError("no"))(world)
+    for _ in range(20):
+        world.sweep(NOW)
+    assert (BOB, "device7") in world.workmail.overrides
+
+
+def test_an_allow_that_is_to_end_by_hand_does_not_keep_a_lock_from_being_put_back_under_a_guard():
+    world = two_hundred(0)
+    standing(world, 900, None, "undone")
+    world.workmail.overrides[BOB, "undone"] = Override("ALLOW", "[until=2026-11-21] back from repair")
+    report = world.sweep(NOW)
+    assert report.refused.guard == "max-removals"
+    assert world.workmail.overrides[BOB, "undone"].effect == "DENY"
+
+
+def test_a_device_of_a_locked_user_that_only_the_listing_tells_of_is_locked_by_that_run():
+    world = World()
+    claim = Claim("cccccccc", "user", "compromised", at(0), HOLD)
+    world.ledger.user_items[BOB] = UserRecord((claim,))
+    world.workmail.overrides[BOB, "unheard-of"] = Override("ALLOW", "the boss's phone")
+    world.workmail.overrides[BOB, "denied"] = Override("DENY", "by somebody else")
+    report = world.sweep(NOW)
+    assert [item.device for item in report.plan.reasserts] == ["unheard-of"]
+    assert world.workmail.overrides[BOB, "unheard-of"].effect == "DENY"
+    assert world.workmail.overrides[BOB, "denied"] == Override("DENY", "by somebody else")
+
+
+def test_somebody_elses_denial_in_place_of_ours_is_no_tampering_once_it_is_gone():
+    world = World()
+    standing(world, 1, None, "one")
+    world.workmail.overrides[BOB, "one"] = Override("DENY", "by somebody else")
+    for minute in range(3):
+        report = world.sweep(NOW + timedelta(minutes=minute))
+        assert len(report.plan.reasserts) == (minute == 0), "it is noted once"
+    del world.workmail.overrides[BOB, "one"]
+    world.sweep(NOW + timedelta(minutes=5))
+    assert world.workmail.overrides[BOB, "one"] == denial(1, None)
+    assert not told(world, "Tampering Detected")
+    assert [detail["result"] for detail in told(world, "Device Locked")] == ["took-over"]
+
+
+def test_a_tag_that_is_behind_is_brought_up_to_date_without_a_word_of_tampering():
+    world = World()
+    standing(world, 1, None, "one")
+    record = world.ledger.devices[BOB, "one"]
+    longer = Claim("dddddddd", "device", "stolen", at(5), HOLD)
+    world.ledger.devices[BOB, "one"] = record.with_claim(longer)
+    world.sweep(NOW)
+    assert "id=dddddddd" in world.workmail.overrides[BOB, "one"].description
+    assert not told(world, "Tampering Detected")
+    assert [detail["result"] for detail in told(world, "Lockout Extended")] == ["renewed"]
 
 
 def test_an_organization_that_fails_leaves_the_ledger_in_peace():

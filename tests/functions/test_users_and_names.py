@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from device_lockout import fan_out, report, settings
 from device_lockout.command import DeviceName as Name
-from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
 from device_lockout.errors import TransientError, UnansweredError
 from device_lockout.ledger import Ledger
 from device_lockout.override import Override
@@ -323,6 +323,28 @@ def test_a_device_of_two_users_is_locked_for_both() -> None:
     assert set(world.workmail.overrides) == {(BOB, device(1)), (carla, device(1))}
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1), (2, 1, 2)])
+def test_of_two_devices_under_one_name_the_one_enrolled_later_has_it_in_whatever_order_that_is_heard(
+    order: tuple[int, ...],
+) -> None:
+    world, tag = World(), Name("asset", "PHONE-17")
+    for number in order:
+        world.deliver(enrolled(number, at(number), tag), at(10))
+    world.deliver(asset_report(world, "lost", at(20)), at(21))
+    assert denied(world) == {device(2)}
+
+
+def test_a_deleted_user_is_released_by_the_id_that_outcomes_tell_too() -> None:
+    world = World()
+    world.deliver(lock("lost", at(0), Target(ORGANIZATION, "bob", device(1)), "lost"), at(1))
+    world.workmail.deleted.add(BOB)
+    world.deliver(Release(cause("found", at(10)), Target(ORGANIZATION, BOB, device(1)), "device"), at(11))
+    assert results(world, "found") == ["released"]
+    stranger = Target(ORGANIZATION, "0ther000-0000-4000-8000-000000000000", device(1))
+    world.deliver(Release(cause("whose", at(20)), stranger, "device"), at(21))
+    assert results(world, "whose") == ["rejected"]
+
+
 def test_old_news_of_the_inventory_does_not_undo_newer() -> None:
     world = World()
     tag = Name("asset", "PHONE-17")
@@ -363,9 +385,27 @@ def test_a_run_adds_a_bounded_number_of_devices_and_other_runs_the_rest(monkeypa
         world.workmail.overrides[BOB, device(number)] = Override("ALLOW")
     world.sweep(at(10))
     assert len(world.ledger.devices) == 10
-    for run in range(20):
-        world.sweep(at(20 + run))
+    world.sweep(at(20))
+    assert len(world.ledger.devices) == 20
+    world.sweep(at(30))
     assert len(world.ledger.devices) == 25
+    world.workmail.overrides[BOB, device(99)] = Override("ALLOW")
+    for run in range(3):
+        world.sweep(at(40 + run))
+    assert len(world.ledger.devices) == 26, "it goes around"
+
+
+def test_what_there_was_no_time_to_add_is_added_by_the_next_run() -> None:
+    world = World()
+    for number in range(5):
+        world.workmail.overrides[BOB, device(number)] = Override("ALLOW")
+    left = iter([True, True, True])
+    world.plan(at(10), enough_time=lambda: next(left, False))
+    assert 0 < len(world.ledger.devices) < 5
+    seen = len(world.ledger.devices)
+    left = iter([True, True, True])
+    world.plan(at(20), enough_time=lambda: next(left, False))
+    assert len(world.ledger.devices) == min(5, 2 * seen)
 
 
 # Mapped sources
@@ -408,6 +448,41 @@ def test_what_a_mapping_does_not_find_is_a_rejection_that_names_the_expression(
 ) -> None:
     command = mapped({"user": expression}, {"detail": detail})
     assert expected in command.because
+
+
+TWO_READERS = [
+    {
+        "name": name,
+        "may": ["lock"],
+        "mapping": {"action": action, "reason": reason, "expressions": {"user": "detail.u", **device_too}},
+    }
+    for name, action, reason, device_too in (
+        ("phones", "lock", "stolen", {"device": "detail.d"}),
+        ("people", "lock-user", "compromised", {}),
+    )
+]
+
+
+@pytest.mark.parametrize("order", [("phones", "people"), ("people", "phones")])
+@pytest.mark.parametrize(
+    ("ends", "stays"), [("device", "compromised"), ("user", "stolen")], ids=["recovered", "restored"]
+)
+def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
+    order: tuple[str, str], ends: Scope, stays: str
+) -> None:
+    known = settings.parse({**CONFIGURED, "sources": [*CONFIGURED["sources"], *TWO_READERS]})
+    world = World(known=known)
+    event = {"id": "e", "source": "x", "detail-type": "y", "detail": {"u": "bob", "d": device(1)}}
+    world.deliver(enrolled(1), at(0))
+    ids = set()
+    for name in order:
+        read = report.read(json.dumps({"mappedSource": name, "event": event}), "message", at(10), known)
+        ids.add(command_id(read))
+        world.deliver(read, at(11))
+    assert len(ids) == 2, "neither is a copy of the other to the queue"
+    target = Target(ORGANIZATION, "bob", device(1) if ends == "device" else "")
+    world.deliver(Release(cause("over", at(20)), target, ends), at(21))
+    assert f"why={stays}" in (world.workmail.overrides[BOB, device(1)].description or "")
 
 
 def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
