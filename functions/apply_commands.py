@@ -1,9 +1,8 @@
 """Commands to WorkMail: the only function that changes overrides. A device's commands come one at a time, in order."""
 
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -11,7 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import batch, bus, command, command_queue, ledger, settings, steps, workmail
 from device_lockout.errors import LockoutError, NotTriedError, UnansweredError
 from device_lockout.outcome import Outcome
-from device_lockout.pace import Pace
+from device_lockout.pace import Fits, Pace
 from device_lockout.parties import Parties
 
 LONGEST_DELAY = timedelta(minutes=15)
@@ -40,12 +39,12 @@ def queue() -> command_queue.CommandQueue:
     return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
 
 
-def parties(calls_fit: Callable[[int], bool]) -> Parties:
-    """The outside parties for one batch; ``calls_fit`` says whether time is left for so many calls to WorkMail."""
+def parties(fits: Fits) -> Parties:
+    """The outside parties for one batch; ``fits`` says whether a call to WorkMail fits in."""
     of_workmail, of_ledger, of_bus = clients()
     known = settings.load()
     return Parties(
-        workmail=workmail.WorkMail(of_workmail, pace, lambda: calls_fit(1)),
+        workmail=workmail.WorkMail(of_workmail, pace, fits),
         ledger=ledger.Ledger(of_ledger, settings.environment("LEDGER_TABLE")),
         queue=queue(),
         bus=bus.Bus(of_bus, settings.environment("LOCKOUT_EVENT_BUS")),
@@ -54,10 +53,10 @@ def parties(calls_fit: Callable[[int], bool]) -> Parties:
     )
 
 
-def apply(message: batch.Message, parties: Parties, calls_fit: Callable[[int], bool]) -> tuple[command.Cause, Outcome]:
+def apply(message: batch.Message, parties: Parties, fits: Fits) -> tuple[command.Cause, Outcome]:
     """Carry out one command, unless so little time is left that the function could be killed in the middle of it."""
     asked = command.load(message.body)
-    with pace.command(lambda: calls_fit(MOST_CALLS_TO_WORKMAIL)):
+    with pace.command(fits):
         outcome = steps.carry_out(asked, parties, datetime.now(UTC))
     logger.info(
         outcome.message(asked.target.device, asked.target.user),
@@ -74,18 +73,24 @@ def apply(message: batch.Message, parties: Parties, calls_fit: Callable[[int], b
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Entry point: a batch from ``commands.fifo``; what failed comes back later, in order, without the others."""
-    call = settings.load().limits.workmail_timeout
+    call = settings.load().limits.workmail_timeout.total_seconds()
 
-    def calls_fit(calls: int) -> bool:
-        return bool(context.get_remaining_time_in_millis() > calls * _milliseconds(call))
+    def fit(calls: int, wait: float) -> bool:
+        return bool(context.get_remaining_time_in_millis() > (wait + calls * call) * 1000)
 
-    outside = parties(calls_fit)
-    applied, failures = batch.side_by_side(batch.read(event), lambda message: apply(message, outside, calls_fit))
+    outside = parties(partial(fit, 1))
+    whole = partial(fit, MOST_CALLS_TO_WORKMAIL)
+    applied, failures = batch.side_by_side(batch.read(event), lambda message: apply(message, outside, whole))
+    now = datetime.now(UTC)
     for cause, outcome in applied:
         metrics.add_metric(name=outcome.result, unit="Count", value=1)
+        if outcome.page:
+            metrics.add_metric(name="Paged", unit="Count", value=1)
         if outcome.result == "locked":
-            elapsed = datetime.now(UTC) - cause.received
-            metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=_milliseconds(elapsed))
+            metrics.add_metric(name=f"locked-{outcome.why}", unit="Count", value=1)
+            elapsed = (now - cause.received).total_seconds()
+            metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=elapsed * 1000)
+    batch.count(failures, metrics, now)
     delays: dict[str, timedelta] = {}
     for failure in failures:
         delay = delays.setdefault(failure.message.group, delay_after(failure.error, failure.message.receives))
@@ -97,7 +102,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             again_in=str(delay),
             exc_info=unforeseen,
         )
-        queue().postpone(failure.message.receipt, delay)
+        try:
+            queue().postpone(failure.message.receipt, delay)
+        except LockoutError as error:
+            logger.warning(str(error), message_id=failure.message.id)
     return batch.answer(failures)
 
 
@@ -114,7 +122,3 @@ def delay_after(error: BaseException | None, receives: int) -> timedelta:
         receives -= TIMES_AT_ONCE
     longest = min(LONGEST_DELAY.total_seconds(), 2.0**receives)
     return timedelta(seconds=random.uniform(longest / 2, longest) if receives > 0 else 0)  # noqa: S311 (as above)
-
-
-def _milliseconds(duration: timedelta) -> float:
-    return duration.total_seconds() * 1000

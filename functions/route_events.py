@@ -1,5 +1,6 @@
 """Events to commands: each message of the ``reports`` queue is one event, and becomes one command on the queue."""
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -40,6 +41,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     routed, failures = batch.side_by_side(batch.read(event), route)
     for command in routed:
         metrics.add_metric(name=f"Routed{type(command).__name__}", unit="Count", value=1)
+    batch.count(failures, metrics, datetime.now(UTC))
     for failure in failures:
         unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
         logger.warning(str(failure.error), message_id=failure.message.id, exc_info=unforeseen)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from aws_lambda_powertools import Metrics
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -79,6 +81,17 @@ def side_by_side[T](messages: Iterable[Message], do: Callable[[Message], T]) -> 
         with ThreadPoolExecutor(len(groups)) as pool:
             results = list(pool.map(in_order, groups.values()))
     return [one for done, _ in results for one in done], [one for _, failed in results for one in failed]
+
+
+def count(failures: Iterable[Failure], metrics: Metrics, now: datetime) -> None:
+    """The metric ``FailingFor``: the age in seconds of what failed.
+
+    SQS's own age of the oldest message leaves out those of a standard queue that were received three times:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    """
+    for failure in failures:
+        age = (now - failure.message.sent).total_seconds()
+        metrics.add_metric(name="FailingFor", unit="Seconds", value=age)
 
 
 def answer(failures: Iterable[Failure]) -> dict[str, Any]:

@@ -7,5 +7,5 @@ https://docs.aws.amazon.com/botocore/latest/reference/config.html
 
 from botocore.config import Config
 
-BRIEF = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-"""In seconds: a call that hangs once is made again within a function's time."""
+BRIEF = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+"""In seconds: a call that hangs once is made again within a function's time, be it the shortest, ten seconds."""

@@ -70,7 +70,13 @@ class CommandQueue:
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
-        """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout."""
-        self._client.change_message_visibility(
-            QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=int(delay.total_seconds())
-        )
+        """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout.
+
+        TransientError if it will not: then the visibility timeout it is.
+        """
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=int(delay.total_seconds())
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(f"postpone a message by {delay}: {error}") from error

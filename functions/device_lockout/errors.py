@@ -36,7 +36,7 @@ class TransientError(LockoutError):
 
 
 class NotTriedError(TransientError):
-    """There was no time left to begin: whoever was slow, it was not this request."""
+    """There was no time left to call: others were slow, or WorkMail takes no more; it was not this request."""
 
 
 class UnansweredError(LockoutError):

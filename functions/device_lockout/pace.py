@@ -2,7 +2,7 @@
 
 The gap between two calls grows by a seventh with each that is throttled, and shrinks by a fiftieth with each that is
 not: it settles where about one call in eight is refused, whatever the limit is and however many processes share it.
-Where nothing is throttled there is no gap.
+Where nothing is throttled there is no gap. Nobody waits for a turn that would come too late.
 """
 
 import random
@@ -17,8 +17,15 @@ WIDEN, NARROW = 1.15, 0.98
 FIRST_GAP = 0.01
 """Seconds, after the first throttled call; a gap that has shrunk below a tenth of it is none."""
 
+WIDEST_GAP = 2.0
+"""Seconds: the three calls of a command still fit in a function's time, and what was an outage is soon found over."""
+
 CALL_LASTS = 0.1
 """About as many seconds; so many calls as fit between two turns are under way at a time, and more would only wait."""
+
+
+Fits = Callable[[float], bool]
+"""Whether there is time for what begins in so many seconds."""
 
 
 class Pace:
@@ -34,34 +41,35 @@ class Pace:
         self._begun = 0
         self._changed = threading.Condition()
 
-    def turn(self, enough_time: Callable[[], bool]) -> bool:
-        """Wait for the next call's turn; False if there is not enough time for the call then."""
+    def turn(self, fits: Fits) -> None:
+        """Wait for the next call's turn; NotTriedError, at once, if the call does not fit in when it comes."""
         with self._changed:
             now = self._clock()
             at = max(now, self._next)
+            if not fits(at - now):
+                raise NotTriedError(f"the turn to call WorkMail would come in {at - now:.1f} s, too late")
             self._next = at + self.gap * random.uniform(0.5, 1.5)  # noqa: S311 (spread, not secrecy)
         if at > now:
             self._sleep(at - now)
-        return enough_time()
 
     def throttled(self) -> None:
         with self._changed:
-            self.gap = max(FIRST_GAP, self.gap * WIDEN)
+            self.gap = min(max(FIRST_GAP, self.gap * WIDEN), WIDEST_GAP)
 
     def accepted(self) -> None:
         with self._changed:
             self.gap = self.gap * NARROW if self.gap > FIRST_GAP / 10 else 0.0
 
     @contextmanager
-    def command(self, enough_time: Callable[[], bool]) -> Iterator[None]:
+    def command(self, fits: Fits) -> Iterator[None]:
         """One command under way, no more of them than turns come up for; NotTriedError if its time does not come.
 
         What has begun is finished first: calls for many commands at a time would come to nothing for most of them.
         """
         with self._changed:
-            while self._begun and self._begun * self.gap > CALL_LASTS and enough_time():
+            while self._begun and self._begun * self.gap > CALL_LASTS and fits(0):
                 self._changed.wait(1)
-            if not enough_time():
+            if not fits(0):
                 raise NotTriedError("too little time is left to carry out another command")
             self._begun += 1
         try:

@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from device_lockout import bus
 from device_lockout.errors import TransientError
 from device_lockout.settings import Webhook
 
 WINDOW = timedelta(minutes=5)
 """By how much a request's timestamp may differ from our clock, either way."""
 MOST_BYTES = 128 * 1024
-"""Of a body; an event on the bus has room for 256 KiB, envelope and all."""
+"""Of a body, as it came and as it goes on; an event on the bus has room for 256 KiB, envelope and all."""
 SOURCE_PREFIX = "webhook."
 DETAIL_TYPE = "Webhook"
 
@@ -145,17 +146,23 @@ def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now:
 
 def detail(request: Request) -> dict[str, Any]:
     """The body as the detail of an event; RefusedRequestError unless it is a JSON object of reasonable size."""
-    if len(request.body) > MOST_BYTES:
-        raise RefusedRequestError(413, f"the body has {len(request.body)} bytes: expected at most {MOST_BYTES}")
+    _bounded(request.body)
     try:
-        found = json.loads(request.body, parse_constant=_no_constant)
-        # Halves of surrogate pairs, which JSON can spell and the bus does not take, become question marks.
-        clean = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+        # Not what JSON has no word for, a number too large for one among it. Halves of surrogate pairs, which JSON can
+        # spell and the bus does not take, become question marks.
+        text = bus.text(json.loads(request.body)).encode(errors="replace")
+        clean = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RefusedRequestError(400, f"the body is not JSON: {error}") from error
     if not isinstance(clean, dict):
         raise RefusedRequestError(400, "the body is not a JSON object")
+    _bounded(text)
     return clean
+
+
+def _bounded(body: bytes) -> None:
+    if len(body) > MOST_BYTES:
+        raise RefusedRequestError(413, f"the body has {len(body)} bytes: expected at most {MOST_BYTES}")
 
 
 def sign(key: str, timestamp: int, body: bytes) -> str:
@@ -202,7 +209,3 @@ def _any(expected: Iterable[str], shown: str) -> bool:
     """Whether ``shown`` is one of them; always compares all, each in constant time."""
     same = [hmac.compare_digest(one.encode(), shown.encode(errors="replace")) for one in expected]
     return any(same)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ParamValidationError
 
 from device_lockout.errors import (
     LockoutError,
@@ -76,13 +76,15 @@ class User:
 
 
 def client(timeout: timedelta, attempts: int) -> WorkMailClient:
-    """A WorkMail client that gives up on a call after ``timeout`` and tries it ``attempts`` times in all.
+    """A WorkMail client that gives up on an answer after ``timeout``, and tries a call ``attempts`` times in all.
+
+    The first call may take a second more, for the connection.
 
     The writer takes one attempt: a repeated write could land after a later one (botocore repeats after time-outs).
     """
     seconds = timeout.total_seconds()
     config = Config(
-        connect_timeout=seconds,
+        connect_timeout=min(1.0, seconds),
         read_timeout=seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
@@ -92,16 +94,17 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 class WorkMail:
     """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`.
 
-    A throttled call did not happen: it is made again when ``pace`` gives it its turn, while there is ``enough_time``.
-    Nothing else is repeated here.
+    A throttled call did not happen: it is made again when ``pace`` gives it its turn, as long as another ``fits`` in
+    the time that is left; else NotTriedError. A read whose connection was closed is made once more, since one that was
+    kept open through a pause of the function is often closed at the other end. Nothing else is repeated here.
     """
 
     def __init__(
-        self, client: WorkMailClient, pace: Pace | None = None, enough_time: Callable[[], bool] = lambda: True
+        self, client: WorkMailClient, pace: Pace | None = None, fits: Callable[[float], bool] = lambda _: True
     ) -> None:
         self._client = client
         self._pace = pace
-        self._enough_time = enough_time
+        self._fits = fits
 
     def user(self, organization: str, name: str) -> User:
         """The user that ``name`` means: e-mail address, user name, ID or Identity Center's ID; UnknownUserError."""
@@ -188,7 +191,10 @@ class WorkMail:
     def _asked(self, call: Callable[[], Any], doing: str) -> Any:
         """The answer to a call that changes nothing."""
         try:
-            return self._unthrottled(call)
+            try:
+                return self._unthrottled(call)
+            except ConnectionClosedError:
+                return self._unthrottled(call)
         except ClientError as error:
             raise _told_apart(error, doing) from error
         except ParamValidationError as error:
@@ -213,17 +219,14 @@ class WorkMail:
         """What ``call`` comes to in its turn, once WorkMail no longer throttles it or when no time is left to wait."""
         if self._pace is None:
             return call()
-        if not self._pace.turn(self._enough_time):
-            raise TransientError("no time was left when the turn to call WorkMail came")
         while True:
+            self._pace.turn(self._fits)
             try:
                 answer = call()
             except ClientError as error:
                 if not _throttled(error):
                     raise
                 self._pace.throttled()
-                if not self._pace.turn(self._enough_time):
-                    raise
             else:
                 self._pace.accepted()
                 return answer
@@ -239,7 +242,9 @@ def _listed(row: Any) -> ListedOverride:
     """One row of a listing; TransientError for one that no version of WorkMail that we know could have written."""
     if not {"UserId", "DeviceId", "Effect"} <= row.keys() or row["Effect"] not in ("ALLOW", "DENY"):
         raise TransientError(f"WorkMail listed {row!r}: expected UserId, DeviceId, and Effect ALLOW or DENY")
-    return ListedOverride(row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description")))
+    return ListedOverride(
+        row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description"))
+    )
 
 
 class _NothingStandsError(LockoutError):

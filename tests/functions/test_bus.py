@@ -16,7 +16,7 @@ EXPECTED = {
             "EventBusName": "device-security",
             "Source": "device-lockout",
             "DetailType": "Device Locked",
-            "Detail": json.dumps(DETAIL),
+            "Detail": json.dumps(DETAIL, separators=(",", ":")),
         }
     ]
 }

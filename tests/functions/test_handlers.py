@@ -225,13 +225,16 @@ def test_only_the_event_that_could_not_be_sent_on_comes_back_and_the_log_says_wh
         return (403, "AccessDenied") if f"{DEVICE}1" in asked["Entries"][0]["MessageBody"] else None
 
     aws_in_memory.refuse["SendMessageBatch"] = refuse
-    batch = {"Records": [record(number, report(number)) for number in range(3)]}
+    half_an_hour_ago = datetime.now(UTC) - timedelta(minutes=30)
+    batch = {"Records": [record(number, report(number), sent=half_an_hour_ago) for number in range(3)]}
     assert failed(deployed("route_events").handler(batch, Context())) == ["message-1"]
     assert len(aws_in_memory.sent) == 2
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [warning] = [line for line in logged if line.get("level") == "WARNING"]
     assert "AccessDenied" in warning["message"]
     assert warning["message_id"] == "message-1"
+    [metrics] = [line for line in logged if "_aws" in line]
+    assert 1800 <= metrics["FailingFor"][0] < 1860
 
 
 def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
@@ -261,9 +264,32 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     out = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [metrics] = [line for line in out if "_aws" in line]
     assert len(metrics["ReportToDeny"]) == 10
-    assert sum(metrics["locked"]) == 10
+    assert sum(metrics["locked"]) == sum(metrics["locked-lost"]) == 10
+    assert "Paged" not in metrics
     said = [line for line in out if line.get("result") == "locked"]
     assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
+
+
+def test_a_rejection_and_what_fails_are_counted_for_the_alarms(deployed, aws_in_memory, capsys):
+    aws_in_memory.refuse["GetMobileDeviceAccessOverride"] = (400, "AccessDeniedException")
+    batch = commands_batch(lock(0), Reject(cause("event-1", NOW), Target(ORGANIZATION, "", ""), "no such user"))
+    an_hour_ago = str(int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000))
+    batch["Records"][0]["attributes"]["SentTimestamp"] = an_hour_ago
+    assert failed(deployed("apply_commands").handler(batch, Context())) == ["message-0"]
+    [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+    assert metrics["Paged"] == metrics["rejected"] == [1.0]
+    [age] = metrics["FailingFor"]
+    assert 3600 <= age < 3660
+
+
+def test_a_message_that_can_not_be_postponed_keeps_nothing_else_from_being_so(deployed, aws_in_memory):
+    aws_in_memory.refuse["GetMobileDeviceAccessOverride"] = (400, "AccessDeniedException")
+    aws_in_memory.refuse["ChangeMessageVisibility"] = lambda asked: (
+        (400, "ReceiptHandleIsInvalid") if asked["ReceiptHandle"] == "receipt-0" else None
+    )
+    response = deployed("apply_commands").handler(commands_batch(lock(0), lock(1, "other")), Context())
+    assert failed(response) == ["message-0", "message-1"], "they come back, this one when its visibility ends"
+    assert set(aws_in_memory.postponed) == {"receipt-1"}
 
 
 def test_one_devices_trouble_holds_back_its_own_group_only(deployed, aws_in_memory):
@@ -345,7 +371,7 @@ def test_all_that_waits_to_be_delivered_fits_in_a_queues_memory(deployed):
 # The sweep.
 
 
-def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory):
+def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory, capsys):
     writer = deployed("apply_commands")
     writer.handler(commands_batch(lock(0), lock(1, "other")), Context())
     sweeper = deployed("sweep_overrides")
@@ -356,8 +382,12 @@ def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory):
     }
     del aws_in_memory.overrides["other"]
     aws_in_memory.calls.clear()
+    capsys.readouterr()
     answer = sweeper.handler({"organizationId": ORGANIZATION}, Context())
     assert answer == {"completed": True, "guard": None, "enqueued": 1}
+    [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+    assert (metrics["SweepCompleted"], metrics["LocksStanding"], metrics["Enqueued"]) == ([1.0], [1.0], [1.0])
+    assert 0 < metrics["SweepDuration"][0] < 60
     [command] = [load(entry["MessageBody"]) for entry in aws_in_memory.sent]
     assert isinstance(command, Reassert)
     assert command.target.device == "other"

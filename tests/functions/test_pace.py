@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from device_lockout.errors import NotTriedError
-from device_lockout.pace import Pace
+from device_lockout.pace import WIDEST_GAP, Pace
 
 
 class Limited:
@@ -34,7 +34,7 @@ def test_it_finds_the_rate_that_is_accepted_and_holds_it_with_few_refusals(per_s
     service = Limited(per_second)
     pace = Pace(clock=lambda: service.now, sleep=service.sleep)
     for _ in range(3000):
-        assert pace.turn(lambda: True)
+        pace.turn(lambda _: True)
         service.call(pace)
     assert service.taken / service.now > 0.95 * per_second
     assert service.refused < 0.2 * service.taken
@@ -44,23 +44,36 @@ def test_where_nothing_is_throttled_there_is_no_gap():
     slept = []
     pace = Pace(sleep=slept.append)
     for _ in range(100):
-        pace.turn(lambda: True)
+        pace.turn(lambda _: True)
         pace.accepted()
     assert slept == []
 
 
 def test_after_a_throttled_time_the_gap_closes_again():
     pace = Pace(sleep=lambda _: None)
-    for _ in range(40):
+    for _ in range(100):
         pace.throttled()
-    assert pace.gap > 1
+    assert pace.gap == WIDEST_GAP
     for _ in range(500):
         pace.accepted()
     assert pace.gap == 0
 
 
-def test_a_turn_that_comes_too_late_is_none():
-    assert not Pace().turn(lambda: False)
+def test_nobody_waits_for_a_turn_that_would_come_too_late_and_it_is_left_to_others():
+    slept = []
+    pace = Pace(clock=lambda: 0.0, sleep=slept.append)
+    for _ in range(100):
+        pace.throttled()
+    for _ in range(5):
+        pace.turn(lambda _: True)
+    assert max(slept) > 2 * WIDEST_GAP
+    taken = len(slept)
+    for _ in range(50):
+        with pytest.raises(NotTriedError, match="too late"):
+            pace.turn(lambda wait: wait < 1)
+    assert len(slept) == taken
+    pace.turn(lambda _: True)
+    assert slept[-1] < 6 * 1.5 * WIDEST_GAP, "the fifty took no turns"
 
 
 def test_as_many_commands_as_turns_come_up_for_are_under_way_at_a_time():
@@ -68,7 +81,7 @@ def test_as_many_commands_as_turns_come_up_for_are_under_way_at_a_time():
     most = threading.Barrier(10, timeout=5)
 
     def carry_out(wait):
-        with pace.command(lambda: True):
+        with pace.command(lambda _: True):
             wait()
 
     threads = [threading.Thread(target=carry_out, args=(most.wait,)) for _ in range(10)]
@@ -78,23 +91,25 @@ def test_as_many_commands_as_turns_come_up_for_are_under_way_at_a_time():
         thread.join(10)
     assert not most.broken, "with no gap all ten at once"
 
-    for _ in range(40):
+    for _ in range(100):
         pace.throttled()
-    under_way, seen = [], []
+    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
 
-    def watched():
-        under_way.append(1)
-        seen.append(len(under_way))
-        under_way.pop()
+    def held():
+        entered.release()
+        assert go_on.acquire(timeout=10)
 
-    threads = [threading.Thread(target=carry_out, args=(watched,)) for _ in range(10)]
+    threads = [threading.Thread(target=carry_out, args=(held,)) for _ in range(3)]
     for thread in threads:
         thread.start()
+    for _ in threads:
+        assert entered.acquire(timeout=10)
+        assert not entered.acquire(timeout=0.05), "no second one while the first is under way"
+        go_on.release()
     for thread in threads:
         thread.join(10)
-    assert seen == [1] * 10
 
 
 def test_a_command_whose_time_does_not_come_is_not_tried():
-    with pytest.raises(NotTriedError, match="too little time"), Pace().command(lambda: False):
+    with pytest.raises(NotTriedError, match="too little time"), Pace().command(lambda _: False):
         pytest.fail("it began")

@@ -536,6 +536,21 @@ def test_a_mapped_event_is_read_into_a_command():
     assert command.cause.happened == at(0)
 
 
+def test_an_expression_that_fails_on_what_it_finds_is_a_rejection_that_does_not_quote_all_of_it():
+    """JMESPath quotes what it found; and not every error of its functions is its own."""
+    long = read(theirs(words="x" * 300_000), MAPPED)
+    assert isinstance(long, Reject)
+    assert len(long.because) < 1000
+    odd = {
+        **OKTA,
+        "mapping": {**OKTA["mapping"], "expressions": {"user": "detail.target[?contains(id, code)] | [0].id"}},
+    }
+    settled = settings.parse({**CONFIGURED, "sources": [odd]})
+    command = read(theirs(target=[{"id": "bob", "code": 1}]), settled)
+    assert isinstance(command, Reject)
+    assert "can't be evaluated on this event: 'in <string>' requires string" in command.because
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

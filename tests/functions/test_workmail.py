@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from device_lockout import workmail
 from device_lockout.errors import (
     LockoutError,
+    NotTriedError,
     RefusedError,
     RejectedError,
     TransientError,
@@ -192,6 +193,23 @@ def test_a_read_without_an_answer_did_nothing_and_a_write_may_have(client, opera
         client.meta.events.unregister("before-call.workmail", fail)
 
 
+@pytest.mark.parametrize("operation", [*READS, *WRITES])
+def test_a_read_is_made_once_more_where_the_connection_was_closed_and_a_write_never(client, operation):
+    made = []
+
+    def fail(**_):
+        made.append(1)
+        raise ConnectionClosedError(endpoint_url=URL)
+
+    client.meta.events.register_first("before-call.workmail", fail)
+    try:
+        with pytest.raises(TransientError if operation in READS else UnansweredError):
+            (READS | WRITES)[operation](WorkMail(client))
+    finally:
+        client.meta.events.unregister("before-call.workmail", fail)
+    assert len(made) == (2 if operation in READS else 1)
+
+
 def test_what_botocore_does_not_even_send_is_rejected(client):
     gateway = WorkMail(client)
     for call in (
@@ -228,7 +246,7 @@ def test_the_writers_client_makes_every_call_once(answer):
 @pytest.mark.usefixtures("aws")
 def test_a_client_gives_up_on_a_call_in_the_configured_time():
     config = workmail.client(timedelta(seconds=4), attempts=3).meta.config
-    assert (config.connect_timeout, config.read_timeout) == (4, 4)
+    assert (config.connect_timeout, config.read_timeout) == (1, 4)
     assert config.retries["total_max_attempts"] == 3
 
 
@@ -308,8 +326,8 @@ def test_a_throttled_call_is_made_again_for_as_long_as_there_is_time(client, stu
     times_left = iter([True, True, True, False])
     for _ in range(3):
         stubber.add_client_error(operation, "ThrottlingException", http_status_code=400)
-    with pytest.raises(TransientError, match="ThrottlingException"):
-        (READS | WRITES)[operation](WorkMail(client, Pace(sleep=lambda _: None), lambda: next(times_left)))
+    with pytest.raises(NotTriedError, match="too late"):
+        (READS | WRITES)[operation](WorkMail(client, Pace(sleep=lambda _: None), lambda _: next(times_left)))
     assert next(times_left, "all asked for") == "all asked for"
 
 
