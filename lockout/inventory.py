@@ -14,6 +14,8 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
 from device_lockout import instant, report
 from device_lockout.command import Reject
 from lockout.deployment import Deployment
@@ -47,7 +49,10 @@ def import_file(
     *,
     valid_lines: bool = False,
 ) -> int:
-    """Check every line, then send them, unless one is wrong or ``client`` is None; 0 if all lines are good, else 1."""
+    """Check every line, then send them, unless one is wrong or ``client`` is None.
+
+    0 if all lines are good, and sent if they were to be; else 1. A call that fails ends it, and what was sent is said.
+    """
     lines = read(file, source, deployment, now)
     wrong = [line for line in lines if line.faults]
     good = [line for line in lines if not line.faults]
@@ -58,11 +63,18 @@ def import_file(
     elif wrong and not valid_lines:
         print(f"nothing was sent: {len(wrong)} of {len(lines)} lines are wrong")
     else:
-        refused = dict(_send(good, source, deployment.configuration.bus, client))
-        for number, because in refused.items():
-            print(f"{file}:{number}: the bus did not take it: {because}", file=sys.stderr)
-        print(f"{len(good) - len(refused)} of {len(lines)} lines were sent; their outcomes are on the bus")
-        return 1 if wrong or refused else 0
+        sent = 0
+        for batch in batched(good, BATCH, strict=False):
+            try:
+                refused = _send(batch, source, deployment.configuration.bus, client)
+            except (BotoCoreError, ClientError) as error:
+                print(f"{file}: {_stopped(good, batch, error)}", file=sys.stderr)
+                break
+            for number, because in refused.items():
+                print(f"{file}:{number}: the bus did not take it: {because}", file=sys.stderr)
+            sent += len(batch) - len(refused)
+        print(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
+        return 0 if sent == len(lines) else 1
     return 1 if wrong else 0
 
 
@@ -123,14 +135,29 @@ def _with_conflicts(lines: Sequence[Line], deployment: Deployment) -> Iterator[L
         yield Line(line.number, detail, tuple(faults))
 
 
-def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClient") -> Iterator[tuple[int, str]]:
-    """Put the lines on the bus; the numbers of those that it did not take, each with the reason."""
-    for batch in batched(lines, BATCH, strict=False):
-        entries: list[PutEventsRequestEntryTypeDef] = [
-            {"EventBusName": bus, "Source": source, "DetailType": KIND, "Detail": json.dumps(line.detail)}
-            for line in batch
-        ]
-        answer: Any = client.put_events(Entries=entries)
-        for line, entry in zip(batch, answer["Entries"], strict=True):
-            if "ErrorCode" in entry:
-                yield line.number, f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}"
+def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClient") -> dict[int, str]:
+    """Put the lines on the bus in one call; the numbers of those that it did not take, each with the reason."""
+    entries: list[PutEventsRequestEntryTypeDef] = [
+        {"EventBusName": bus, "Source": source, "DetailType": KIND, "Detail": json.dumps(line.detail)} for line in lines
+    ]
+    answer: Any = client.put_events(Entries=entries)
+    return {
+        line.number: f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}"
+        for line, entry in zip(lines, answer["Entries"], strict=True)
+        if "ErrorCode" in entry
+    }
+
+
+def _stopped(lines: Sequence[Line], at: Sequence[Line], error: BotoCoreError | ClientError) -> str:
+    """What to know where a call failed: which lines were sent, and which were not or may not have been."""
+    if isinstance(error, ClientError):
+        unknown = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+    else:
+        unknown = isinstance(error, HTTPClientError)  # any other is botocore's own, before it calls
+    first, last = at[0].number, at[-1].number
+    before = "none before them was" if at[0] is lines[0] else "those before them were, but for any named above"
+    return (
+        f"lines {first} to {last} {'were sent or not, which nobody knows' if unknown else 'were not sent'}: {error};"
+        f" {before}; those after line {last} were not."
+        " Import the file again once that is mended: to enrol a device twice does no harm."
+    )

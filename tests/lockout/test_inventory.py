@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
 from lockout import inventory
 from lockout.__main__ import main
@@ -121,19 +122,76 @@ def test_a_file_without_the_right_columns_is_refused(
 ) -> None:
     file = tmp_path / "devices.csv"
     file.write_text(f"{header}\n")
-    assert main(["inventory", "import", str(file), "--check"]) == 1
+    assert main(["inventory", "import", str(file), "--config", "local", "--check"]) == 1
     assert "devices.csv:1: columns" in capsys.readouterr().err
 
 
 def test_a_source_without_the_right_to_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "devices.csv"
     file.write_text(GOOD)
-    assert main(["inventory", "import", str(file), "--check", "--source", "siem"]) == 1
+    assert main(["inventory", "import", str(file), "--config", "local", "--check", "--source", "siem"]) == 1
     assert "siem may not enrol devices" in capsys.readouterr().err
 
 
 def test_checking_sends_nothing_and_needs_no_aws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "devices.csv"
     file.write_text("\N{BOM}" + GOOD, encoding="utf-8")
-    assert main(["inventory", "import", str(file), "--check"]) == 0
+    assert main(["inventory", "import", str(file), "--config", "local", "--check"]) == 0
     assert capsys.readouterr().out == "2 lines are good, 0 are not; nothing was sent\n"
+
+
+class Cut(Bus):
+    """A bus whose connection fails at the call of that number, counted from 0."""
+
+    def __init__(self, call: int, error: Exception) -> None:
+        super().__init__()
+        self.call, self.error = call, error
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the SDK's name
+        if len(self.calls) == self.call:
+            raise self.error
+        return super().put_events(Entries)
+
+
+def error_answer(status: int) -> ClientError:
+    said: Any = {"Error": {"Code": "No", "Message": "because"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(said, "PutEvents")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "expected"),
+    [
+        (1, error_answer(400), ["lines 12 to 21 were not sent: ", "those before them were", "after line 21 were not"]),
+        (1, error_answer(500), ["lines 12 to 21 were sent or not, which nobody knows: "]),
+        (2, ReadTimeoutError(endpoint_url="u"), ["lines 22 to 26 were sent or not, which nobody knows: Read timeout"]),
+        (
+            0,
+            NoCredentialsError(),
+            ["lines 2 to 11 were not sent: Unable to locate credentials; none before them was; those after"],
+        ),
+    ],
+)
+def test_a_call_that_fails_half_way_says_what_was_sent(
+    call: int,
+    error: Exception,
+    expected: list[str],
+    deployment: Deployment,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bus = Cut(call, error)
+    text = HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(25))
+    assert run(text, bus, deployment, tmp_path) == 1
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert [part for part in expected if part not in line] == []
+    assert said.out == f"{call * 10} of 25 lines were sent; their outcomes are on the bus\n"
+    assert len(bus.calls) == call
+
+
+@pytest.mark.parametrize("command", [["inventory", "import", "devices.csv"], ["export"]])
+def test_what_talks_to_aws_is_told_of_which_deployment(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "required: --config" in capsys.readouterr().err

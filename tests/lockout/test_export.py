@@ -1,0 +1,228 @@
+"""The export, with the real gateways and botocore's Stubber under them: exact requests, every page, all or nothing."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from device_lockout.errors import RefusedError
+from device_lockout.settings import Organization
+from lockout import export
+from lockout.__main__ import main
+from lockout.deployment import Deployment
+from tests.functions.fakes import BOB, ORGANIZATION
+
+CARLA = "ca51a000-0000-4000-8000-000000000000"
+DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}
+TAG = "[lockout/1 by=local why=lost until=2026-12-22T07:30:00Z at=2026-11-22T07:30:00Z id=9f3c2a1b was={}]{}"
+FIRST_PAGES = [
+    {"UserId": BOB, "DeviceId": f"DEVICE{number:03}", "Effect": "DENY", "Description": TAG.format("none", "")}
+    for number in range(200)
+]
+LAST_PAGE: list[Any] = [
+    {"UserId": BOB, "DeviceId": "COVER", "Effect": "DENY", "Description": TAG.format("allow", " INC-1 left in a taxi")},
+    {"UserId": BOB, "DeviceId": "HAND", "Effect": "ALLOW", "Description": "[until=2026-12-01] trip, with a comma"},
+    {
+        "UserId": CARLA,
+        "DeviceId": "OTHER",
+        "Effect": "DENY",
+        "Description": TAG.format("none", "").replace("local", "x"),
+    },
+    {"UserId": CARLA, "DeviceId": "BROKEN", "Effect": "DENY", "Description": "[lockout/1 by=local why=?]"},
+    {"UserId": CARLA, "DeviceId": "BARE", "Effect": "ALLOW"},
+]
+NOTHING = {"why": None, "until": None, "was": None, "reference": None, "priorEffect": None, "priorDescription": None}
+
+
+class Aws:
+    """Stubbed clients, one of each service."""
+
+    def __init__(self) -> None:
+        keys = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
+        make = partial(boto3.client, region_name="eu-west-1", **keys)
+        self.clients: dict[str, Any] = {name: make(name) for name in ("workmail", "dynamodb", "cloudformation")}
+        self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
+        for stub in self.stubs.values():
+            stub.activate()
+
+    def client(self, service: str) -> Any:
+        return self.clients[service]
+
+    def lists(self, rows: list[Any], asked: str | None = None, token: str | None = None) -> None:
+        """One page of overrides, asked for with a token and leading to another."""
+        expected = {"OrganizationId": ORGANIZATION, "MaxResults": 100} | ({"NextToken": asked} if asked else {})
+        answer = {"Overrides": rows, "ResponseMetadata": DATED} | ({"NextToken": token} if token else {})
+        self.stubs["workmail"].add_response("list_mobile_device_access_overrides", answer, expected)
+
+    def lists_all(self) -> None:
+        self.lists(FIRST_PAGES[:100], token="t1")
+        self.lists(FIRST_PAGES[100:], asked="t1", token="t2")
+        self.lists(LAST_PAGE, asked="t2")
+
+    def lists_users(self) -> None:
+        """Two pages; Carla is not there any more."""
+        users = self.stubs["workmail"]
+        asked = {"OrganizationId": ORGANIZATION, "MaxResults": 100}
+        users.add_response("list_users", {"Users": [{"Id": CARLA.replace("c", "d")}], "NextToken": "u1"}, asked)
+        bob = {"Id": BOB, "Name": "bob", "Email": "bob@example.com"}
+        users.add_response("list_users", {"Users": [bob]}, asked | {"NextToken": "u1"})
+
+    def finds_the_stack(self, *outputs: dict[str, str]) -> None:
+        stack = {"StackName": "s", "CreationTime": 0, "StackStatus": "CREATE_COMPLETE", "Outputs": list(outputs)}
+        self.stubs["cloudformation"].add_response(
+            "describe_stacks", {"Stacks": [stack]}, {"StackName": "device-lockout-local"}
+        )
+
+    def has_a_ledger(self, table: str) -> None:
+        prior = {"M": {"effect": {"S": "ALLOW"}, "description": {"S": "travel"}}}
+        claim = {"id": "9f3c2a1b", "scope": "device", "why": "lost", "at": "2026-11-22T07:30:00.000Z"}
+        claim |= {"until": "2026-12-22T07:30:00Z", "reference": "", "note": ""}
+        items: list[dict[str, Any]] = [
+            {
+                "pk": {"S": ORGANIZATION},
+                "sk": {"S": f"device#{BOB}#{device}"},
+                "claims": {"L": [{"M": {name: {"S": value} for name, value in claim.items()}}]},
+                "prior": prior,
+            }
+            for device in ("cover", "device000")  # what the second once covered is no longer there
+        ]
+        for found in ([], items):
+            expected = {"TableName": table, "KeyConditionExpression": ANY, "ConsistentRead": True}
+            self.stubs["dynamodb"].add_response(
+                "query", {"Items": found}, {**expected, "ExpressionAttributeValues": ANY}
+            )
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    made = Aws()
+    yield made
+    for stub in made.stubs.values():
+        stub.assert_no_pending_responses()
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Deployment:
+    return Deployment.load("local")
+
+
+def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
+    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.finds_the_stack({"OutputKey": "LedgerTableName", "OutputValue": "ledger-1"})
+    aws.lists_all()
+    aws.lists_users()
+    aws.has_a_ledger("ledger-1")
+    assert export.export(deployment, aws.client, None, "json") == 0
+    said = capsys.readouterr()
+    rows = json.loads(said.out)
+    assert [row["deviceId"].upper() for row in rows] == [row["DeviceId"] for row in FIRST_PAGES + LAST_PAGE]
+    assert said.err == "205 overrides: all there are\n"
+
+    bob = {"organizationId": ORGANIZATION, "userId": BOB, "userName": "bob", "email": "bob@example.com"}
+    carla = {"organizationId": ORGANIZATION, "userId": CARLA, "userName": None, "email": None}
+    lost = {"kind": "ours", "why": "lost", "until": "2026-12-22T07:30:00Z"}
+    as_listed = [{"effect": row["Effect"], "description": row.get("Description")} for row in LAST_PAGE]
+    first = {"deviceId": "device000", "effect": "DENY", "was": "none", "description": TAG.format("none", "")}
+    assert rows[0] == NOTHING | bob | lost | first
+    assert rows[200:] == [
+        NOTHING
+        | bob
+        | lost
+        | {"deviceId": "cover", "was": "allow", "reference": "INC-1 left in a taxi"}
+        | {"priorEffect": "ALLOW", "priorDescription": "travel"}
+        | as_listed[0],
+        NOTHING
+        | bob
+        | {"deviceId": "hand", "kind": "hand-written", "until": "2026-12-02T00:00:00Z"}
+        | {"reference": "trip, with a comma"}
+        | as_listed[1],
+        NOTHING | carla | {"deviceId": "other", "kind": "foreign"} | as_listed[2],
+        NOTHING | carla | {"deviceId": "broken", "kind": "broken"} | as_listed[3],
+        NOTHING | carla | {"deviceId": "bare", "kind": "foreign"} | as_listed[4],
+    ]
+
+
+def test_the_csv_says_the_same_as_the_json(
+    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        aws.lists_all()
+        aws.lists_users()
+        aws.has_a_ledger("named")
+    assert export.export(deployment, aws.client, "named", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert tuple(rows[0]) == (*export.COLUMNS, *export.PRIOR_COLUMNS)
+    assert export.export(deployment, aws.client, "named", "json") == 0
+    assert rows == [{name: value or "" for name, value in row.items()} for row in json.loads(capsys.readouterr().out)]
+
+
+@pytest.mark.parametrize("found", ["no stack", "no output"])
+def test_without_the_ledger_there_is_no_column_that_could_be_taken_for_its_word(
+    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str], found: str
+) -> None:
+    if found == "no stack":
+        aws.stubs["cloudformation"].add_client_error("describe_stacks", "ValidationError", "does not exist")
+    else:
+        aws.finds_the_stack({"OutputKey": "EventBusName", "OutputValue": "b"})
+    aws.lists_all()
+    aws.lists_users()
+    assert export.export(deployment, aws.client, None, "csv") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == ",".join(export.COLUMNS)
+    assert len(list(csv.reader(io.StringIO(said.out)))) == 206
+    assert "without priorEffect and priorDescription, since stack device-lockout-local" in said.err
+    assert "--ledger-table" in said.err
+
+
+@pytest.mark.parametrize("fails", ["a page of overrides", "a repeated page", "a page of users", "the ledger"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_what_can_not_be_read_whole_is_not_printed_at_all(
+    aws: Aws,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    form: str,
+) -> None:
+    workmail = aws.stubs["workmail"]
+    if fails == "a page of overrides":
+        aws.lists(FIRST_PAGES[:100], token="t1")
+        workmail.add_client_error("list_mobile_device_access_overrides", "ThrottlingException", "slow down")
+    elif fails == "a repeated page":
+        aws.lists(FIRST_PAGES[:100], token="t1")
+        aws.lists(FIRST_PAGES[:100], asked="t1", token="t1")
+    else:
+        aws.lists_all()
+    if fails == "a page of users":
+        workmail.add_response("list_users", {"Users": [], "NextToken": "u1"})
+        workmail.add_client_error("list_users", "InternalFailure", http_status_code=500)
+    elif fails == "the ledger":
+        aws.lists_users()
+        aws.stubs["dynamodb"].add_client_error("query", "AccessDeniedException", "no")
+    monkeypatch.setattr(boto3, "client", lambda service, **_: aws.client(service))
+    assert main(["export", "--config", "local", "--ledger-table", "named", "--format", form]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "all there are" not in said.err
+
+
+def test_one_organization_that_fails_leaves_nothing_printed_of_the_others(
+    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = Organization("m-" + "0" * 32, "gone")
+    both = replace(deployment.settings, organizations=(*deployment.settings.organizations, gone))
+    aws.lists_all()
+    aws.lists_users()
+    aws.has_a_ledger("named")
+    aws.stubs["workmail"].add_client_error("list_mobile_device_access_overrides", "OrganizationStateException", "gone")
+    with pytest.raises(RefusedError, match=gone.id):
+        export.export(replace(deployment, settings=both), aws.client, "named", "csv")
+    assert capsys.readouterr().out == ""
