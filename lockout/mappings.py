@@ -14,10 +14,17 @@ from lockout.deployment import Deployment
 
 
 def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
-    """Print a line for each source; 0 if the event asks for something that is not rejected, else 1."""
-    event = json.loads(file.read_text(encoding="utf-8"))
+    """Print a line for each source; 0 if the event asks for something that is not rejected, else 1.
+
+    ValueError for a file that holds no event.
+    """
+    expected = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
+    try:
+        event = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{file}: {expected}: {error}") from error
     if not isinstance(event, dict):
-        raise TypeError(f"{file}: expected an event, a JSON object as EventBridge delivers it")
+        raise ValueError(f"{file}: {expected}, and found {type(event).__name__}")  # noqa: TRY004 (a file's fault)
     accepted = False
     for source, said, command in read(event, deployment, now):
         print(f"{source}: {said}")

@@ -73,10 +73,35 @@ def test_the_command_says_so_of_each_source_and_whether_any_accepts(
     assert "the contract (bus device-security): rejected: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{"])
-def test_what_is_no_event_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "Expecting value"),
+        (b"{", "Expecting property name"),
+        (b"[]", "and found list"),
+        (b"null", "and found NoneType"),
+        ('{"note": "Gerät"}'.encode("latin-1"), "can't decode byte"),
+        ('{"id": "e"}'.encode("utf-16"), "can't decode byte"),
+        (b"[" * 100_000, "recursion"),
+    ],
+)
+def test_what_is_no_event_is_refused_by_name(
+    content: bytes, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "event.json"
-    file.write_text(text)
+    file.write_bytes(content)
     assert main(["try-mapping", str(file)]) == 1
-    assert capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}: expected an event as EventBridge delivers it, a JSON object in UTF-8")
+    assert found in said
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["try-mapping", str(tmp_path / "missing.json")]) == 1
+    assert "missing.json" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_bytes(b"\xef\xbb\xbf" + (SAMPLES / "jamf-lost-mode-on.json").read_bytes())
+    assert main(["try-mapping", str(file)]) == 0
