@@ -16,7 +16,7 @@ RUN := .venv/bin/python
 MYPY_PATHS = $(wildcard functions infra lockout local bench verify app.py)
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help bench up down demo test unit check fix synth lock clean verify verify-list verify-long faults
+.PHONY: help bench up down demo test unit check fix synth lock clean verify verify-list verify-long histories faults
 
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +28,12 @@ up: install ## start the local AWS and deploy the stack to it
 	@$(RUN) -m local.up
 
 down: ## stop what `make up` started
-	@if [ -x $(RUN) ]; then $(RUN) -m local.down; fi
+	@if [ -e .venv/installed ]; then $(RUN) -m local.down; fi
 
 test: install ## every test
 	@$(RUN) -m pytest
 
-unit: .venv/installed ## the tests that need no server, in seconds
+unit: install ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in a quarter of an hour
@@ -55,16 +55,19 @@ verify: .venv/installed ## search all histories of the protocol's scenarios; BRE
 verify-list: .venv/installed ## the names for BREAK=, one a line
 	@$(SEARCH) --list
 
-verify-long: .venv/installed ## one fault more in every scenario, 10,000 long random histories, every pair of override and record
-	@$(SEARCH) --deep
+histories: .venv/installed ## 10,000 long random histories, of more devices than the search has
 	@$(SEARCH).histories 10000
+
+verify-long: .venv/installed ## one fault more in every scenario, the histories, every pair of override and record
+	@$(SEARCH) --deep
+	@$(MAKE) histories
 	@$(SEARCH).pairs
 
 faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
 	@$(SEARCH).faults $(ROWS)
 
 CONFIG ?= local
-synth: .venv/installed ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
+synth: install ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
 
 clean: down ## remove everything that is ignored by git
