@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MINISTACK = Path(__file__).parent.parent / ".local" / "ministack" / "bin" / "python"
+MINISTACK = Path(__file__).parent.parent / ".local" / "ministack"
 
 Pattern = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ def faults(patterns: Sequence[Pattern]) -> list[str]:
     Where MiniStack is not installed only the outer shape is checked; the deployment refuses what is wrong inside.
     """
     shapes = [_fault_of_shape(pattern) for pattern in patterns]
-    if not patterns or not MINISTACK.exists():
+    if not patterns or not (MINISTACK / "installed").exists():
         return shapes
     answers = _ask(patterns, _ENVELOPE)
     said = [str(answer.get("message", "")) for answer in answers]
@@ -54,7 +54,7 @@ def faults(patterns: Sequence[Pattern]) -> list[str]:
 
 def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool | None]:
     """Whether the event matches each pattern; None where nobody can say, because MiniStack is not installed."""
-    if not patterns or not MINISTACK.exists():
+    if not patterns or not (MINISTACK / "installed").exists():
         return [None] * len(patterns)
     return [bool(answer.get("Result")) for answer in _ask(patterns, {**_ENVELOPE, **event})]
 
@@ -69,7 +69,11 @@ def sources(pattern: Pattern) -> tuple[str, ...]:
 def _ask(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[dict[str, Any]]:
     questions = [{"EventPattern": json.dumps(pattern), "Event": json.dumps(event)} for pattern in patterns]
     asked = subprocess.run(
-        [MINISTACK, "-I", "-c", _ASK], input=json.dumps(questions), capture_output=True, text=True, check=True
+        [MINISTACK / "bin" / "python", "-I", "-c", _ASK],
+        input=json.dumps(questions),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [json.loads(line) for line in asked.stdout.splitlines()]
 

@@ -167,8 +167,12 @@ def test_expressions_actions_and_rights_are_called_the_same_here_and_in_the_func
     assert settings.Act == sources.Act
 
 
-def test_without_ministack_a_pattern_is_still_checked_for_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_pattern, "MINISTACK", Path("nowhere"))
+def test_with_ministack_half_installed_a_pattern_is_still_checked_for_its_shape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/bin/false")
+    monkeypatch.setattr(event_pattern, "MINISTACK", tmp_path)
     assert event_pattern.faults([{"a": "b"}, {}, {"a": {"b": []}}, {"a": ["b"]}]) == [
         "a must be an object or an array",
         "the pattern is an empty object",
