@@ -61,12 +61,13 @@ def test_an_event_of_the_contract_is_tried_as_such(deployment: Deployment) -> No
 
 
 def test_the_command_says_so_of_each_source_and_whether_any_accepts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["try-mapping", str(SAMPLES / "jamf-lost-mode-on.json")]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 11
-    assert sum("does not get it" in line for line in said) == 10
+    mapped = [source for source in deployment.configuration.sources if source.mapping is not None]
+    assert len(said) == len(mapped) >= 11
+    assert sum("does not get it" in line for line in said) == len(said) - 1
     nobody = tmp_path / "event.json"
     nobody.write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
     assert main(["try-mapping", str(nobody)]) == 1
