@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from device_lockout import outcome, report, tag
+from tests.local.end_to_end.watching import environment
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,6 +47,41 @@ def test_the_commands_of_the_readme_run_and_lock_the_device(state: Path) -> None
                 break
         assert ran.returncode == 0, ran.stderr
     assert '"DENY"' in ran.stdout
+
+
+def test_what_the_readme_says_of_the_command_line_is_what_it_does(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text("userId,deviceId\nbob,READMEDEVICE\n")
+    meant = {"NAME": "local", "EVENT.json": "samples/okta-suspicious-activity.json", "FILE.csv": str(file)}
+    commands = re.findall(r"`(\.venv/bin/python -m lockout [^`]*)`", README)
+    assert [command.split()[3] for command in commands] == ["try-mapping", "inventory", "export"]
+    for command in commands:
+        words = [meant.get(word, word) for word in command.split()]
+        ran = subprocess.run(words, cwd=ROOT, env=environment(state), capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, (command, ran.stderr)
+        assert ran.stdout
+
+
+def test_the_sample_that_the_readme_quotes_is_the_one_in_the_file() -> None:
+    (quoted,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert quoted == (ROOT / "samples" / "device-lost.json").read_text(encoding="utf-8")
+
+
+def test_the_cdk_command_line_that_the_readme_names_knows_the_assembly_that_the_library_writes(state: Path) -> None:
+    (named,) = {*re.findall(r"npx aws-cdk@([0-9.]+) ", README)}
+    oldest = json.loads((state / "cdk.out" / "manifest.json").read_text())["minimumCliVersion"]
+    assert [*map(int, named.split("."))] >= [*map(int, oldest.split("."))]
+    assert "npx aws-cdk " not in README
+
+
+def test_the_check_of_the_bus_policy_is_a_call_that_only_the_policy_refuses(state: Path) -> None:
+    """MiniStack takes the policy and does not enforce it, so here the event is taken."""
+    (line,) = re.findall(r"^ +(aws events put-events .*)$", README, re.MULTILINE)
+    ran = subprocess.run(
+        ["bash", "-c", f".venv/bin/{line}"], cwd=ROOT, env=environment(state), capture_output=True, check=False
+    )
+    assert json.loads(ran.stdout)["FailedEntryCount"] == 0, ran.stderr
+    assert f'"Source": "{outcome.SOURCE}"' in line
 
 
 def test_the_readme_names_every_detail_type_field_and_outcome() -> None:
