@@ -83,7 +83,8 @@ def _rows(organization: str, table: str | None, owner: str, clients: Clients) ->
         OrganizationId=organization, PaginationConfig={"PageSize": PAGE_SIZE}
     )
     users = {user["Id"]: user for page in user_pages for user in page["Users"]}
-    records = Ledger(clients("dynamodb"), table).records(organization) if table else {}
+    ledger = Ledger(clients("dynamodb"), table) if table else None
+    records = ledger.records(organization, ledger.users(organization)) if ledger else {}
     for each in listed:
         user = users.get(each.user_id, {})
         row: Row = {

@@ -242,9 +242,7 @@ def _listed(row: Any) -> ListedOverride:
     """One row of a listing; TransientError for one that no version of WorkMail that we know could have written."""
     if not {"UserId", "DeviceId", "Effect"} <= row.keys() or row["Effect"] not in ("ALLOW", "DENY"):
         raise TransientError(f"WorkMail listed {row!r}: expected UserId, DeviceId, and Effect ALLOW or DENY")
-    return ListedOverride(
-        row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description"))
-    )
+    return ListedOverride(row["UserId"], row["DeviceId"].casefold(), Override(row["Effect"], row.get("Description")))
 
 
 class _NothingStandsError(LockoutError):
