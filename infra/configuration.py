@@ -26,6 +26,12 @@ LOG_RETENTION_DAYS = (
 REQUIRED_REASONS = ("lost", "stolen", "compromised", "offboarded")
 """The reasons that the event contract's detail-types ask for."""
 
+CALLS_OF_A_COMMAND = 3
+"""To WorkMail, at most (`apply_commands.MOST_CALLS_TO_WORKMAIL`): with less time left than for these, none begins."""
+
+TIME_TO_BEGIN = 2
+"""Seconds for all that a run of the writer does before its first command."""
+
 ORGANIZATION_ID = r"m-[0-9a-f]{32}"
 
 
@@ -119,7 +125,13 @@ class Configuration:
             "sources": [each.settings() for each in self.sources],
             "exempt_users": list(self.exempt_users),
             "webhooks": [
-                {"name": each.name, "authenticate": each.authenticate, "secret": each.secret} for each in self.webhooks
+                {
+                    "name": each.name,
+                    "authenticate": each.authenticate,
+                    "secret": each.secret,
+                    "accept_previous_for": each.accept_previous_for,
+                }
+                for each in self.webhooks
             ],
             "reasons": {
                 each.name: {"lock_for": each.lock_for, "at_most": each.at_most, "warn_before": each.warn_before}
@@ -195,7 +207,9 @@ def _configuration(table: CheckedTable) -> Configuration:
     table.unique("organizations", "alias", [each.alias for each in configuration.organizations])
     table.unique("sources", "name", [each.name for each in configuration.sources])
     table.unique("webhooks", "name", [each.name for each in configuration.webhooks])
-    sources.check_together(table, configuration.sources, [each.name for each in configuration.reasons])
+    sources.check_together(
+        table, configuration.sources, configuration.webhooks, [each.name for each in configuration.reasons]
+    )
     return configuration
 
 
@@ -220,19 +234,15 @@ def _reasons(table: CheckedTable) -> tuple[Reason, ...]:
 
 
 def _reason(name: str, table: CheckedTable) -> Reason:
+    lock_for, at_most = table.span("lock_for"), table.span("at_most")
+    if table.sound and _longer(lock_for, at_most):
+        table.refuse("lock_for", f"at most as long as at_most ({table.written('at_most')})")
+    warn_before = table.duration("warn_before") if "warn_before" in table else None
+    if table.sound and warn_before is not None and not _longer(lock_for, warn_before):
+        table.refuse("warn_before", f"shorter than lock_for ({table.written('lock_for')})")
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name):
         table.wrong("", "expected a name of 1 to 16 of a-z, 0-9 and '-', beginning with a letter")
-    reason = Reason(
-        name=name,
-        lock_for=table.span("lock_for"),
-        at_most=table.span("at_most"),
-        warn_before=table.duration("warn_before") if "warn_before" in table else None,
-    )
-    if table.sound and _longer(reason.lock_for, reason.at_most):
-        table.refuse("lock_for", f"at most as long as at_most ({table.written('at_most')})")
-    if table.sound and reason.warn_before is not None and not _longer(reason.lock_for, reason.warn_before):
-        table.refuse("warn_before", f"shorter than lock_for ({table.written('lock_for')})")
-    return reason
+    return Reason(name, lock_for, at_most, warn_before)
 
 
 def _sweep(table: CheckedTable) -> Sweep:
@@ -241,7 +251,7 @@ def _sweep(table: CheckedTable) -> Sweep:
         mode=table.choice("mode", ("apply", "report")),
         on_tampering=table.choice("on_tampering", ("reassert", "alert")),
         max_removals=table.number("max_removals", 0, 1_000_000),
-        max_removals_percent=table.number("max_removals_percent", 0, 100),
+        max_removals_percent=table.number("max_removals_percent", 1, 100),
         max_reasserts=table.number("max_reasserts", 0, 1_000_000),
         portion=table.number("portion", 1, 10_000),
         report_only_after_missed=table.number("report_only_after_missed", 1, 1000),
@@ -250,7 +260,7 @@ def _sweep(table: CheckedTable) -> Sweep:
 
 def _limits(table: CheckedTable) -> Limits:
     limits = Limits(
-        writer_timeout=table.number("writer_timeout_seconds", 3, 60),
+        writer_timeout=table.number("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60),
         settle=table.number("settle_seconds", 1, 900),
         writer_concurrency=table.number("writer_concurrency", 2, 1000),
         workmail_timeout=table.number("workmail_timeout_seconds", 1, 20),
@@ -259,11 +269,13 @@ def _limits(table: CheckedTable) -> Limits:
         memory=table.number("memory_mb", 128, 10240),
         log_retention_days=table.choice("log_retention_days", LOG_RETENTION_DAYS),
     )
-    if table.sound and 3 * limits.workmail_timeout > limits.writer_timeout:
+    most = (limits.writer_timeout - TIME_TO_BEGIN) // CALLS_OF_A_COMMAND
+    if table.sound and limits.workmail_timeout > most:
         table.refuse(
             "workmail_timeout_seconds",
-            f"at most a third of writer_timeout_seconds ({limits.writer_timeout}):"
-            " one run of the writer describes a user, reads an override and writes it",
+            f"at most {most}: a command makes up to {CALLS_OF_A_COMMAND} calls to WorkMail, and begins only while"
+            f" writer_timeout_seconds ({limits.writer_timeout}) leaves time for them all after"
+            f" {TIME_TO_BEGIN} seconds for what comes first",
         )
     return limits
 

@@ -15,6 +15,9 @@ MINISTACK = Path(__file__).parent.parent / ".local" / "ministack"
 
 Pattern = Mapping[str, Any]
 
+KEYS = ("source", "detail-type", "detail", "resources", "account", "region", "time", "id", "version", "replay-name")
+"""What an event has at its top, and with `$or` a pattern: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
+
 _ENVELOPE = {
     "id": "00000000-0000-0000-0000-000000000000",
     "detail-type": "",
@@ -57,6 +60,17 @@ def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool
     if not patterns or not (MINISTACK / "installed").exists():
         return [None] * len(patterns)
     return [bool(answer.get("Result")) for answer in _ask(patterns, {**_ENVELOPE, **event})]
+
+
+def unknown_keys(pattern: Pattern) -> list[str]:
+    """The keys at the top of a pattern that no event has: EventBridge takes them, and the pattern matches nothing."""
+    alternatives = pattern.get("$or")
+    tops = (
+        [pattern, *(each for each in alternatives if isinstance(each, dict))]
+        if isinstance(alternatives, list)
+        else [pattern]
+    )
+    return [key for top in tops for key in top if key not in (*KEYS, "$or")]
 
 
 def sources(pattern: Pattern) -> tuple[str, ...]:

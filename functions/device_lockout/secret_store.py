@@ -1,6 +1,7 @@
 """The gateway to Secrets Manager, which keeps what senders of webhooks show. IAM: ``secretsmanager:GetSecretValue``.
 
-A secret may be rotated at any time: the new value holds at once, the one before it for :data:`GRACE` more.
+A secret may be rotated at any time: the new value holds at once. The one before it is refused as soon as we know of
+the new one, within :data:`KEPT`, unless its sender's configuration accepts it for longer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from device_lockout.errors import TransientError
 if TYPE_CHECKING:
     from datetime import datetime
 
-GRACE = timedelta(hours=1)
-"""How long after a rotation the value before it is still good: a sender is given the new one by hand."""
 KEPT = timedelta(minutes=5)
 """How long a value is used without asking again."""
 ASKED_AGAIN_AFTER = timedelta(seconds=15)
@@ -40,18 +39,21 @@ class _Kept:
 
 
 class SecretStore:
-    """Secrets by ARN, kept for a while."""
+    """Secrets of this account and region by name, kept for a while."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._kept: dict[str, _Kept] = {}
 
-    def values(self, secret: str, now: datetime, *, anew: bool = False) -> tuple[str, ...]:
-        """The values that hold at ``now``, newest first; ``anew`` asks earlier. TransientError if they can't be had."""
+    def values(self, secret: str, now: datetime, *, previous_for: timedelta, anew: bool = False) -> tuple[str, ...]:
+        """The values that hold at ``now``, newest first; the one before a rotation does ``previous_for`` after it.
+
+        ``anew`` asks for them earlier. TransientError if they can't be had.
+        """
         kept = self._kept.get(secret)
         if kept is None or now - kept.asked >= (ASKED_AGAIN_AFTER if anew else KEPT):
             kept = self._kept[secret] = self._ask(secret, now)
-        if kept.previous is None or now - kept.current_since >= GRACE:
+        if kept.previous is None or now - kept.current_since >= previous_for:
             return (kept.current,)
         return kept.current, kept.previous
 

@@ -69,11 +69,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A sender who can only call a URL: how it shows who it is, and the ARN of the secret for that."""
+    """A sender who can only call a URL: how it shows who it is, and the name of the secret for that.
+
+    ``accept_previous_for`` is how long after a rotation the value before is good, too.
+    """
 
     name: str
     authenticate: Literal["hmac", "basic"]
     secret: str
+    accept_previous_for: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ def parse(fields: dict[str, Any]) -> Settings:
             max_event_age=timedelta(seconds=fields["limits"]["max_event_age"]),
         ),
         exempt_users=frozenset(user.casefold() for user in fields.get("exempt_users", ())),
-        webhooks=tuple(Webhook(**webhook) for webhook in fields.get("webhooks", ())),
+        webhooks=tuple(_webhook(webhook) for webhook in fields.get("webhooks", ())),
     )
 
 
@@ -158,6 +162,11 @@ def environment(name: str) -> str:
 def _source(fields: dict[str, Any]) -> Source:
     mapping = fields.get("mapping")
     return Source(fields["name"], frozenset(fields["may"]), Mapping(**mapping) if mapping else None)
+
+
+def _webhook(fields: dict[str, Any]) -> Webhook:
+    previous = timedelta(seconds=fields["accept_previous_for"])
+    return Webhook(fields["name"], fields["authenticate"], fields["secret"], previous)
 
 
 def _duration(seconds: int | str | None) -> timedelta | None:

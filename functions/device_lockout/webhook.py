@@ -21,6 +21,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from device_lockout import bus
@@ -38,7 +39,7 @@ DETAIL_TYPE = "Webhook"
 class SecretsParty(Protocol):
     """:class:`device_lockout.secret_store.SecretStore`."""
 
-    def values(self, secret: str, now: datetime, *, anew: bool = False) -> tuple[str, ...]: ...
+    def values(self, secret: str, now: datetime, *, previous_for: timedelta, anew: bool = False) -> tuple[str, ...]: ...
 
 
 class LedgerParty(Protocol):
@@ -122,10 +123,11 @@ class Door:
         known = self.webhooks.get(request.sender)
         if known is None:
             raise RefusedRequestError(401, "no such sender")
+        hold = partial(self.secrets.values, known.secret, now, previous_for=known.accept_previous_for)
         try:
-            shown = authenticate(request, known, self.secrets.values(known.secret, now), now)
+            shown = authenticate(request, known, hold(), now)
         except RefusedRequestError:
-            shown = authenticate(request, known, self.secrets.values(known.secret, now, anew=True), now)
+            shown = authenticate(request, known, hold(anew=True), now)
         said = detail(request)
         if shown is not None and not self.ledger.take_webhook(known.name, shown.signature, shown.until, now):
             raise RefusedRequestError(401, "this very request was passed on before")

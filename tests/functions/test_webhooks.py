@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from device_lockout import webhook
 from device_lockout.errors import TransientError
 from device_lockout.ledger import WEBHOOK_LIVES, Ledger
-from device_lockout.secret_store import GRACE, KEPT, SecretStore
+from device_lockout.secret_store import KEPT, SecretStore
 from device_lockout.settings import Webhook
 from device_lockout.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
 from tests.functions.fakes import at
@@ -223,20 +224,38 @@ def test_a_request_during_which_we_crashed_may_come_again_when_the_crashed_funct
     assert world.call(signed(), at(50)) == "401 this very request was passed on before"
 
 
-def test_a_new_secret_holds_at_once_and_the_one_before_it_for_a_while(world: World) -> None:
+def test_a_new_secret_holds_at_once_and_the_one_before_it_no_longer_than_nobody_knows_of_the_new_one(
+    world: World,
+) -> None:
     assert world.call(signed()) == "event-1"
     world.secrets.rotate("signing", "new", at(60))
-    assert world.call(signed(key="new", when=at(61)), at(61)) == "event-2"
-    soon = at(60) + GRACE - timedelta(seconds=1)
-    assert world.call(signed(when=soon), soon) == "event-3"
-    late = at(60) + GRACE
+    assert world.call(signed(when=at(61)), at(61)) == "event-2"
+    assert world.call(signed(key="new", when=at(61)), at(61)) == "event-3"
+    assert world.call(signed(when=at(62)), at(62)).startswith("401 the signature is of none")
+    world.secrets.rotate("signing", "newer", at(63))
+    known = at(61) + KEPT
+    assert world.call(signed(key="new", when=known), known).startswith("401 the signature is of none")
+
+
+def test_the_secret_before_a_rotation_holds_as_long_as_its_senders_configuration_says(world: World) -> None:
+    hour = timedelta(hours=1)
+    door = replace(world.door, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=hour)})
+    world.door = door
+    world.secrets.rotate("signing", "new", at(60))
+    assert world.call(signed(key="new", when=at(61)), at(61)) == "event-1"
+    soon = at(60) + hour - timedelta(seconds=1)
+    assert world.call(signed(when=soon), soon) == "event-2"
+    late = at(60) + hour
     assert world.call(signed(when=late), late).startswith("401 the signature is of none")
-    assert world.call(signed(key="new", when=late), late) == "event-4"
+    assert world.call(signed(key="new", when=late), late) == "event-3"
 
 
 def test_a_secret_rotated_away_twice_is_refused(world: World) -> None:
     world.secrets.rotate("signing", "new", at(60))
     world.secrets.rotate("signing", "newer", at(61))
+    world.door = replace(
+        world.door, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=timedelta(days=1))}
+    )
     assert world.call(signed(when=at(62)), at(62)).startswith("401 the signature is of none")
 
 
@@ -357,7 +376,7 @@ def test_a_secret_that_can_t_be_had_is_a_trouble_that_may_pass() -> None:
     with Stubber(client) as stub:
         stub.add_client_error("get_secret_value", "InternalServiceError")
         with pytest.raises(TransientError):
-            SecretStore(client).values("arn", NOW)
+            SecretStore(client).values("lockout", NOW, previous_for=timedelta())
         stub.add_response("get_secret_value", {"SecretString": "x", "CreatedDate": NOW})
         stub.add_client_error("get_secret_value", "ResourceNotFoundException")
-        assert SecretStore(client).values("arn", NOW) == ("x",)
+        assert SecretStore(client).values("lockout", NOW, previous_for=timedelta(days=1)) == ("x",)

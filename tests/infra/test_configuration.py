@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from apply_commands import MOST_CALLS_TO_WORKMAIL
 
 from infra import configuration
 from infra.configuration import ConfigurationError
@@ -56,12 +57,18 @@ def test_every_configuration_in_the_repository_is_valid(path: Path) -> None:
         ('mode = "apply"', 'mode = "dry-run"', 'sweep.mode: "dry-run": expected one of apply, report'),
         ("max_removals = 50 ", "max_removals = -1 ", "sweep.max_removals: -1: expected a whole number from 0 to"),
         ("max_removals = 50 ", "max_removals = true ", "sweep.max_removals: true: expected a whole number from 0 to"),
-        ("_percent = 25", "_percent = 101", "sweep.max_removals_percent: 101: expected a whole number from 0 to 100"),
+        ("_percent = 25", "_percent = 101", "sweep.max_removals_percent: 101: expected a whole number from 1 to 100"),
+        ("_percent = 25", "_percent = 0", "sweep.max_removals_percent: 0: expected a whole number from 1 to 100"),
         ("concurrency = 5", "concurrency = 1", "limits.writer_concurrency: 1: expected a whole number from 2 to 1000"),
         (
             "workmail_timeout_seconds = 4",
-            "workmail_timeout_seconds = 6",
-            "limits.workmail_timeout_seconds: 6: expected ",
+            "workmail_timeout_seconds = 5",
+            "limits.workmail_timeout_seconds: 5: expected at most 4: a command makes up to 3 calls to WorkMail, and",
+        ),
+        (
+            "writer_timeout_seconds = 15",
+            "writer_timeout_seconds = 4",
+            "limits.writer_timeout_seconds: 4: expected a whole number from 5 to 60",
         ),
         ("retention_days = 90", "retention_days = 91", "limits.log_retention_days: 91: expected one of 1, 3, 5, 7, 14"),
         ("retention_days = 90", "retention_days = 90.0", "limits.log_retention_days: 90.0: expected one of 1, 3, 5, 7"),
@@ -94,6 +101,28 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "notify",
         "notfy",
     ]
+
+
+def test_every_mistake_of_a_reason_is_reported_beside_the_others() -> None:
+    said = mistakes(
+        (
+            "[reasons.lost]",
+            '[reasons."Lost it"]\nlock_for = "2d"\nat_most = "1d"\nwarn_before = "soon"\n[reasons.lost]',
+        ),
+        ('lock_for = "30d"     # unless', 'lock_for = "366d"     # unless'),
+        ('warn_before = "3d"', 'warn_before = "soon"'),
+    )
+    assert [line.split(": ")[1] for line in said] == [
+        "reasons.Lost it.lock_for",
+        "reasons.Lost it.warn_before",
+        "reasons.Lost it",
+        "reasons.lost.lock_for",
+        "reasons.lost.warn_before",
+    ]
+
+
+def test_what_is_held_against_the_writers_time_is_what_the_writer_does() -> None:
+    assert configuration.CALLS_OF_A_COMMAND == MOST_CALLS_TO_WORKMAIL
 
 
 def test_a_missing_table_is_one_mistake_and_not_one_for_each_key_in_it() -> None:
@@ -169,7 +198,7 @@ def test_settings_for_the_functions_are_json_with_durations_in_seconds() -> None
         "webhooks": [],
         "reasons": {
             "lost": {"lock_for": 2592000, "at_most": 31536000, "warn_before": 259200},
-            "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
+            "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": 2592000},
             "compromised": {"lock_for": 604800, "at_most": 31536000, "warn_before": 86400},
             "offboarded": {"lock_for": 7776000, "at_most": 31536000, "warn_before": 604800},
         },
