@@ -30,6 +30,13 @@ class Notices(Construct):
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+            )
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[self.topic.topic_arn],

@@ -11,7 +11,7 @@ from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
-from infra.sources import OUTCOME_SOURCE
+from infra.sources import OUTCOME_SOURCE, WEBHOOK_PREFIX
 from infra.sweep_schedule import SweepSchedule
 from infra.webhooks import Webhooks
 
@@ -127,9 +127,13 @@ class DeviceLockout(Stack):
                 May(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
-        bus.reserve(OUTCOME_SOURCE, [writer.role.role_arn, sweep.role.role_arn])
-        if configuration.webhooks:
+        bus.reserve([OUTCOME_SOURCE], [writer.role.role_arn, sweep.role.role_arn])
+        webhooks = (
             Webhooks(self, "Webhooks", configuration=configuration, package=code, bus=bus, ledger=ledger)
+            if configuration.webhooks
+            else None
+        )
+        bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
 
         for name, value in {
@@ -146,5 +150,6 @@ class DeviceLockout(Stack):
             "ApplyCommandsFunctionName": writer.function.function_name,
             "SweepOverridesFunctionName": sweep.function.function_name,
             "NoticesTopicArn": notices.topic.topic_arn,
+            **({"WebhooksUrl": webhooks.url} if webhooks else {}),
         }.items():
             CfnOutput(self, name, value=value)

@@ -1,6 +1,6 @@
 """The way in for those who can only call a URL; there is none unless the configuration names such senders."""
 
-from aws_cdk import CfnOutput
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -14,14 +14,18 @@ TIMEOUT = 10
 
 CONCURRENCY = 5
 """Reserved, so that whoever finds the URL can't use up the account's concurrency, on which the other functions live.
-Refused calls take milliseconds: five at a time are hundreds a second."""
+Refused calls take milliseconds: five at a time are hundreds a second.
+
+Lambda keeps at least 100 for functions that reserve none, so a new account, whose limit may be 10, can't deploy this
+until its quota "Concurrent executions" is raised:
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html"""
 
 
 class Webhooks(Construct):
     """A function with a URL, which lets in whoever shows one of the configured secrets.
 
     IAM does not ask who calls (senders can't sign as AWS does): the function does, before it looks at anything else.
-    Only it may use the `source` of a webhook on the bus.
+    Only it may use the `source` of a webhook on the bus (`SecurityBus.reserve`, by the stack).
     """
 
     def __init__(
@@ -46,13 +50,25 @@ class Webhooks(Construct):
             may=[
                 May(["events:PutEvents"], [bus.bus.event_bus_arn]),
                 May(["dynamodb:PutItem"], [ledger.table.table_arn]),
-                May(["secretsmanager:GetSecretValue"], sorted({each.secret for each in configuration.webhooks})),
+                May(
+                    ["secretsmanager:GetSecretValue"],
+                    [self._secret(name) for name in sorted({each.secret for each in configuration.webhooks})],
+                ),
             ],
         )
         function = self.receiver.function.node.default_child
         assert isinstance(function, lambda_.CfnFunction)
         function.reserved_concurrent_executions = CONCURRENCY
-        for webhook in configuration.webhooks:
-            bus.reserve(webhook.source, [self.receiver.role.role_arn])
-        url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)
-        CfnOutput(self, "Url", value=url.url, description="POST to this, with the sender's name as the path")
+        self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
+
+    def _secret(self, name: str) -> str:
+        """The ARN of the secret of that name, in which Secrets Manager puts six characters of its own choice.
+
+        https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
+        """
+        return Stack.of(self).format_arn(
+            service="secretsmanager",
+            resource="secret",
+            resource_name=f"{name}-??????",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )

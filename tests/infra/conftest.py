@@ -50,10 +50,15 @@ def read_template(directory: Path) -> Template:
     (file,) = directory.glob("*.template.json")
     text = file.read_text(encoding="utf-8")
     template = json.loads(text)
-    called = {logical: re.sub(r"[0-9A-F]{8}$", "", logical) for logical in template["Resources"]}
-    assert len(set(called.values())) == len(called), "two resources would be called the same"
-    resources = {called[logical]: _plain(resource, called) for logical, resource in template["Resources"].items()}
-    return Template(resources, _plain(template["Outputs"], called), text)
+    names = {logical: called(logical) for logical in template["Resources"]}
+    assert len(set(names.values())) == len(names), "two resources would be called the same"
+    resources = {names[logical]: _plain(resource, names) for logical, resource in template["Resources"].items()}
+    return Template(resources, _plain(template["Outputs"], names), text)
+
+
+def called(logical: str) -> str:
+    """A resource's logical ID as in infra/, without CDK's hash."""
+    return re.sub(r"[0-9A-F]{8}$", "", logical)
 
 
 def _plain(value: Any, called: dict[str, str]) -> Any:

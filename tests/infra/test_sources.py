@@ -1,15 +1,18 @@
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device_lockout import mapping
+from device_lockout import mapping, report, settings
+from device_lockout.command import Lock
 from device_lockout.ledger import WEBHOOK_LIVES
 from infra import configuration, event_pattern, sources
 from infra.configuration import Configuration, ConfigurationError
-from infra.sources import Webhook
+from infra.sources import Source, Webhook
 from tests.infra.conftest import ROOT, Template
 
 CONFIG = ROOT / "config"
@@ -24,6 +27,24 @@ pattern = { "detail-type" = ["SystemLog"], detail = { eventType = [{ prefix = "u
 action = "lock-user"
 reason = "compromised"
 user = "detail.target[0].alternateId"
+"""
+
+OURS = """
+[[sources]]
+name = "ours"
+pattern = { source = ["x"] }
+action = "lock-user"
+reason = "compromised"
+user = "detail.user"
+"""
+
+EXPRESSION = 'sources[3].user: "{}": expected a JMESPath expression, such as detail.user ({})'
+
+WEBHOOK = """
+[[webhooks]]
+name = "x"
+authenticate = "basic"
+secret = "lockout-x"
 """
 
 
@@ -84,6 +105,72 @@ def test_a_mapped_source_is_read() -> None:
             'sources[3].user: "detail.target[0.alternateId": expected a JMESPath expres',
         ),
         (
+            changed("detail.target[0].alternateId", "foo[?lenght(a) > `1`] | [0]"),
+            EXPRESSION.format("foo[?lenght(a) > `1`] | [0]", "there is no function lenght() (did you mean 'length'?)"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "join(detail.a)"),
+            EXPRESSION.format("join(detail.a)", "join() takes 2 argument(s), not 1"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "[length(b, c)][0]"),
+            EXPRESSION.format("[length(b, c)][0]", "length() takes 1 argument(s), not 2"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "not_null()"),
+            EXPRESSION.format("not_null()", "not_null() takes 1 argument(s) or more, not 0"),
+        ),
+        (
+            changed('"detail-type"', '"detail_type"'),
+            "sources[3].pattern.detail_type: no event has this (did you mean 'detail-type'?): expected some of source",
+        ),
+        (
+            changed('bus = "aws.partner/okta.com/acme/stream1"', "").replace('"detail-type"', "sorce"),
+            "sources[3].pattern.sorce: no event has this (did you mean 'source'?): expected some of source, ",
+        ),
+        (
+            changed('"detail-type" = ["SystemLog"], ', '"$or" = [{ sorce = ["a"] }, { source = ["b"] }], '),
+            "sources[3].pattern.sorce: no event has this (did you mean 'source'?): expected some of source, ",
+        ),
+        (
+            GOOD.replace('"okta"', '"a/b"') + GOOD.replace('"okta"', '"a--b"'),
+            'sources[].name: "a--b": expected to diff',
+        ),
+        (
+            GOOD + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n',
+            "sources[3].publishers: expected none with a bus",
+        ),
+        (
+            '[[sources]]\nname = "x"\nmay = ["lock"]\npublishers = []\n',
+            "sources[3].publishers: []: expected one ARN of an IAM role or user or more; left out, anybody may publish",
+        ),
+        (
+            OURS + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n' + OURS.replace('"ours"', '"also"'),
+            'sources[4].publishers: expected the same as of source "ours", which reads "x" as well',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]') + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n' + WEBHOOK,
+            'sources[3].publishers: expected none: only the webhook function sends "webhook.x"',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK.replace('"x"', '"xx"'),
+            'sources[3].pattern: "webhook.x": expected the name of a [[webhooks]] behind webhook. (did you mean',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]'),
+            'sources[3].pattern: "webhook.x": expected the name of a [[webhooks]]',
+        ),
+        (WEBHOOK, 'webhooks[0].name: "x": expected a source with a pattern that reads "webhook.x": nobody would'),
+        (
+            OURS + WEBHOOK,
+            'webhooks[0].name: "x": expected a source with a pattern that reads "webhook.x": nobody would',
+        ),
+        (
+            WEBHOOK.replace('"lockout-x"', '"arn:aws:x"'),
+            'webhooks[0].secret: "arn:aws:x": expected the name, not the ARN',
+        ),
+        (WEBHOOK + 'accept_previous_for = "31d"\n', 'webhooks[0].accept_previous_for: "31d": expected a duration from'),
+        (
             changed('bus = "aws.partner/okta.com/acme/stream1"', ""),
             'sources[3].pattern: expected source = ["…"] with n',
         ),
@@ -101,6 +188,21 @@ def test_a_mapped_source_is_read() -> None:
 def test_a_mistake_in_a_source_names_file_key_and_fix(extra: str, expected: str) -> None:
     said = mistakes(extra)
     assert any(line.startswith(f"config/x.toml: {expected}") for line in said), said
+    assert len([line for line in said if ".pattern" in line.split(": ")[1]]) <= 1, "one mistake is one line"
+
+
+def test_what_a_pattern_or_an_expression_may_say_is_no_mistake() -> None:
+    read(changed('"detail-type" = ["SystemLog"], ', '"$or" = [{ source = ["a"] }, { replay-name = ["b"] }], '))
+    read(changed("detail.target[0].alternateId", "not_null(a, b) || merge(c) || sort_by(d, &e)[0:2] | join('', @)"))
+    read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
+
+
+def test_a_webhooks_settings_reach_the_function() -> None:
+    known = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
+    expected = settings.Webhook("x", "basic", "lockout-x", timedelta(hours=1))
+    assert settings.parse(known.settings()).webhooks == (expected,)
+    by_default = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK)
+    assert settings.parse(by_default.settings()).webhooks == (replace(expected, accept_previous_for=timedelta()),)
 
 
 def test_five_different_mistakes_in_sources_are_five_messages_of_one_run() -> None:
@@ -162,8 +264,6 @@ def test_a_pattern_on_our_own_bus_reads_nothing_that_others_answer_for(taken: st
 def test_expressions_actions_and_rights_are_called_the_same_here_and_in_the_functions() -> None:
     assert tuple(mapping.FIELDS) == sources.EXPRESSIONS
     assert mapping.Action == sources.Action
-    from device_lockout import settings
-
     assert settings.Act == sources.Act
 
 
@@ -198,6 +298,18 @@ def test_there_is_a_sample_event_for_each_ready_made_source_and_its_pattern_matc
         assert [other.name for other, found in zip(ready, matching, strict=True) if found] == [source.name]
 
 
+def test_a_finding_that_is_imported_again_happened_when_it_was_created() -> None:
+    """Else a product's update of a finding would lock anew a device that was recovered meanwhile."""
+    known = settings.parse(configuration.load("local", CONFIG).settings())
+    event = json.loads((SAMPLES / "security-hub-own-finding.json").read_text(encoding="utf-8"))
+    event["detail"]["findings"][0]["UpdatedAt"] = "2026-11-23T10:00:00.000Z"
+    received = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    body = json.dumps({"mappedSource": "security-hub-own-finding", "event": event})
+    command = report.read(body, "again", received, known)
+    assert isinstance(command, Lock)
+    assert command.claim.at == datetime(2026, 11, 22, 8, 59, 58, 412000, tzinfo=UTC)
+
+
 # The stack
 
 
@@ -228,31 +340,91 @@ def test_events_that_a_mapped_source_reads_on_our_bus_are_not_unknown(local_temp
     assert {"webhook.jamf", "webhook.workspace-one", "helpdesk", "device-lockout"} <= set(match["anything-but"])
 
 
-@pytest.mark.slow
-def test_nobody_else_may_speak_as_the_system_as_a_webhook_or_as_a_source_with_publishers(
-    synthesize: Any, deployment: Configuration
-) -> None:
-    helpdesk = "arn:aws:iam::111122223333:role/helpdesk"
-    known = tuple(
-        replace(source, publishers=(helpdesk,)) if source.name == "helpdesk" else source
-        for source in deployment.sources
+HELPDESK, SIEM = (f"arn:aws:iam::111122223333:role/{name}" for name in ("helpdesk", "siem"))
+
+
+def may_put(template: Template, caller: str, *sources: str, own_policy: bool = False) -> bool:
+    """Whether the bus takes a call with events of these sources, as IAM decides with the bus's policy.
+
+    `own_policy`: whether the caller's own policies allow it, which suffices within the account.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+    """
+
+    def holds(operator: str, key: str, values: list[str] | str) -> bool:
+        match operator:
+            case "ForAnyValue:StringEquals":
+                return any(source in values for source in sources)
+            case "ForAnyValue:StringLike":
+                return any(fnmatchcase(source, value) for source in sources for value in values)
+            case "ForAllValues:StringEquals":
+                return all(source in values for source in sources)
+            case "Null":
+                return (not sources) is (values == "true")
+            case "ArnEquals":
+                return caller in values
+            case "ArnNotEquals":
+                return caller not in values
+        raise AssertionError(f"what is {operator} of {key}?")
+
+    effects = set()
+    for statement in template.one("Events::EventBus")["Policy"]["Statement"]:
+        assert (statement["Principal"], statement["Action"]) == ("*", "events:PutEvents")
+        assert statement["Resource"].endswith(":event-bus/device-security")
+        conditions = ((o, k, v) for o, keys in statement["Condition"].items() for k, v in keys.items())
+        if all(holds(*each) for each in conditions):
+            effects.add(statement["Effect"])
+    return "Deny" not in effects and (own_policy or "Allow" in effects)
+
+
+@pytest.fixture(scope="module")
+def with_publishers(synthesize: Any, deployment: Configuration) -> Template:
+    """The helpdesk has publishers, as has a mapped source on our bus; there is a webhook."""
+    mapping = sources.Mapping(None, {"source": ["alerts"]}, "lock-user", "compromised", {"user": "detail.user"})
+    of_webhook = replace(mapping, pattern={"source": ["webhook.jamf"]})
+    known = (
+        *(replace(each, publishers=(HELPDESK,) if each.name == "helpdesk" else ()) for each in deployment.sources),
+        Source("alerting", ("lock",), (HELPDESK, SIEM), mapping),
+        Source("jamf", ("lock",), (), of_webhook),
     )
-    secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:lockout-jamf-AbCdEf"
-    template: Template = synthesize(replace(deployment, sources=known, webhooks=(Webhook("jamf", "basic", secret),)))
-    policy = template.one("Events::EventBus")["Policy"]
-    assert {statement["Effect"] for statement in policy["Statement"]} == {"Deny"}
-    reserved = {
-        statement["Condition"]["ForAnyValue:StringEquals"]["events:source"][0]: set(
-            statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
-        )
-        for statement in policy["Statement"]
-    }
-    assert reserved == {
-        "device-lockout": {"ApplyCommandsRole.Arn", "SweepOverridesRole.Arn"},
-        "helpdesk": {helpdesk},
-        "webhook.jamf": {"WebhooksReceiveRole.Arn"},
-    }
+    webhooks = (Webhook("jamf", "basic", "lockout/jamf"),)
+    template: Template = synthesize(replace(deployment, sources=known, webhooks=webhooks))
+    return template
+
+
+@pytest.mark.slow
+def test_only_publishers_may_use_a_sources_name_and_need_no_more_than_the_bus_policy(with_publishers: Template) -> None:
+    bus = with_publishers
+    assert may_put(bus, HELPDESK, "helpdesk")
+    assert may_put(bus, HELPDESK, "alerts", "alerts")
+    assert may_put(bus, SIEM, "alerts")
+    assert not may_put(bus, SIEM, "helpdesk", own_policy=True)
+    assert not may_put(bus, SIEM, "alerts", "helpdesk", own_policy=True)
+    assert not may_put(bus, HELPDESK), "no source at all"
+    assert not may_put(bus, HELPDESK, "helpdesk", "siem"), "a publisher of one source may not use others"
+    assert not may_put(bus, SIEM, "siem"), "it has no publishers: who may is up to IAM"
+    assert may_put(bus, SIEM, "siem", own_policy=True)
+
+
+@pytest.mark.slow
+def test_nobody_else_may_speak_as_the_system_or_as_a_webhook(with_publishers: Template, template: Template) -> None:
+    writer, receiver = "ApplyCommandsRole.Arn", "WebhooksReceiveRole.Arn"
+    assert may_put(with_publishers, writer, "device-lockout", own_policy=True)
+    assert may_put(with_publishers, "SweepOverridesRole.Arn", "device-lockout", own_policy=True)
+    assert may_put(with_publishers, receiver, "webhook.jamf", own_policy=True)
+    for name in ("device-lockout", "webhook.jamf", "webhook.other"):
+        assert not may_put(with_publishers, HELPDESK, name, own_policy=True)
+        assert not may_put(with_publishers, HELPDESK, "helpdesk", name, own_policy=True)
+    for role in (HELPDESK, *(f"{name}.Arn" for name in template.of_type("IAM::Role"))):
+        assert not may_put(template, role, "webhook.jamf", own_policy=True), "there is no webhook function"
+
+
+@pytest.mark.slow
+def test_the_webhook_function_has_a_url_and_may_read_the_senders_secrets_and_no_others(
+    with_publishers: Template,
+) -> None:
+    template = with_publishers
     assert template.one("Lambda::Url")["AuthType"] == "NONE"
+    assert template.outputs["WebhooksUrl"]["Value"] == "WebhooksReceiveFunctionFunctionUrl.FunctionUrl"
     (receiver,) = (f for f in template.of_type("Lambda::Function").values() if "webhooks" in f["Handler"])
     assert receiver["ReservedConcurrentExecutions"] == 5
     assert receiver["Timeout"] < WEBHOOK_LIVES.total_seconds(), "what it took and did not pass on can come again"
@@ -263,10 +435,14 @@ def test_nobody_else_may_speak_as_the_system_as_a_webhook_or_as_a_source_with_pu
     assert allowed == {
         frozenset({"events:PutEvents"}): {"Bus.Arn"},
         frozenset({"dynamodb:PutItem"}): {"LedgerTable.Arn"},
-        frozenset({"secretsmanager:GetSecretValue"}): {secret},
+        frozenset({"secretsmanager:GetSecretValue"}): {
+            # Six characters of Secrets Manager's own choice: those of no longer name.
+            "arn:AWS::Partition:secretsmanager:eu-west-1:AWS::AccountId:secret:lockout/jamf-??????"
+        },
     }
 
 
 @pytest.mark.slow
 def test_there_is_no_url_unless_a_sender_is_configured(template: Template) -> None:
     assert not template.of_type("Lambda::Url")
+    assert "WebhooksUrl" not in template.outputs
