@@ -116,6 +116,11 @@ class Configuration:
     partner_buses: tuple[str, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
 
+    @property
+    def metrics_namespace(self) -> str:
+        """Where its metrics are in CloudWatch: two deployments in one account don't mix theirs."""
+        return f"DeviceLockout/{self.owner}"
+
     def settings(self) -> dict[str, Any]:
         """What the functions need of it at run time, as `settings.json` in their package; durations in seconds."""
         return {

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -39,6 +40,8 @@ class Function(Construct):
         may: Sequence[May],
     ) -> None:
         super().__init__(scope, id)
+        self._name = name
+        self._namespace = configuration.metrics_namespace
         self.log_group = logs.LogGroup(
             self,
             "Log",
@@ -70,7 +73,7 @@ class Function(Construct):
             log_group=self.log_group,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
+                "POWERTOOLS_METRICS_NAMESPACE": self._namespace,
                 "LOCKOUT_EVENT_BUS": configuration.bus,
                 **environment,
             },
@@ -101,4 +104,26 @@ class Function(Construct):
             batch_size=10,
             max_concurrency=concurrency,
             report_batch_item_failures=True,
+        )
+
+    def alarm(self, metric: str, *, statistic: str, period: Duration, at_least: float, said: str) -> cloudwatch.Alarm:
+        """An alarm that is on while a metric of the function's own was so high within the period until now.
+
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
+        """
+        return cloudwatch.Alarm(
+            self,
+            metric,
+            alarm_description=said,
+            metric=cloudwatch.Metric(
+                namespace=self._namespace,
+                metric_name=metric,
+                dimensions_map={"service": self._name},
+                period=period,
+                statistic=statistic,
+            ),
+            threshold=at_least,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )

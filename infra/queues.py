@@ -12,7 +12,11 @@ RETENTION = Duration.days(14)
 its visibility timeout must stay below: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html"""
 
 STUCK_AFTER = Duration.minutes(15)
-"""The age of the oldest message at which people are told that work is not getting done."""
+"""The age of the oldest message at which people are told that work is not getting done.
+
+Of a message that keeps failing the functions tell (`FailingFor`): the queue's own figure leaves out what was received
+three times.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
 
 
 class DeadLetters(Construct):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from aws_cdk import App, CfnOutput, Environment, Stack
+from aws_cdk import App, CfnOutput, Duration, Environment, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 from infra.configuration import Configuration
@@ -23,6 +24,9 @@ REPORT_RECEIVES = 20
 COMMAND_RECEIVES = 60
 """Before a message is dead-lettered. A command that meets a transient error comes back after a delay that grows to
 15 minutes: 60 of those are 15 hours, and 60 full visibility timeouts (6 x 60 s + 900 s at most) are 21."""
+
+FAILING_PERIOD = Duration.minutes(30)
+"""Twice the longest time between two tries of a message, so that one that keeps failing is one alarm and one notice."""
 
 
 class DeviceLockout(Stack):
@@ -129,11 +133,31 @@ class DeviceLockout(Stack):
         )
         bus.reserve([OUTCOME_SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
-            Webhooks(self, "Webhooks", configuration=configuration, package=code, bus=bus, ledger=ledger)
+            Webhooks(
+                self, "Webhooks", configuration=configuration, package=code, bus=bus, ledger=ledger, notices=notices
+            )
             if configuration.webhooks
             else None
         )
         bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
+        for function, minutes, what in ((router, 5, "Reports"), (writer, 15, "Commands")):
+            failing = function.alarm(
+                "FailingFor",
+                statistic=cloudwatch.Stats.MAXIMUM,
+                period=FAILING_PERIOD,
+                at_least=minutes * 60,
+                said=f"{what} keep failing. One has for {minutes} minutes; it comes again and is not lost: see the"
+                " function's log.",
+            )
+            notices.tell_of(failing)
+        writer.alarm(
+            "Paged",
+            statistic=cloudwatch.Stats.SUM,
+            period=Duration.minutes(5),
+            at_least=1,
+            said="Outcomes that page people. A lock was rejected or failed, or was tampered with. People are told by"
+            " the outcome itself, so this alarm tells nobody: it is for dashboards and for what else watches alarms.",
+        )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
 
         for name, value in {

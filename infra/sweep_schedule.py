@@ -59,7 +59,7 @@ class SweepSchedule(Construct):
             ),
         )
         for organization in configuration.organizations:
-            scheduler.CfnSchedule(
+            schedule = scheduler.CfnSchedule(
                 self,
                 f"Every-{organization.alias}",
                 description=f"Sweep of {organization.alias}, {organization.id}",
@@ -75,6 +75,7 @@ class SweepSchedule(Construct):
                     dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.missed.queue.queue_arn),
                 ),
             )
+            schedule.node.add_dependency(role)  # and with it on its policy: no run before it may call
             # CloudWatch looks back 7 days at most, in periods of an hour to a day:
             # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
             period = min(max(configuration.sweep.every, _HOUR), _DAY)
@@ -84,7 +85,7 @@ class SweepSchedule(Construct):
                 alarm_description=f"No completed sweep of {organization.alias} ({organization.id}): nothing expires and"
                 " nothing is put back there. Look for refused sweeps among the outcomes, and in the sweep's log.",
                 metric=cloudwatch.Metric(
-                    namespace="DeviceLockout",
+                    namespace=configuration.metrics_namespace,
                     metric_name="SweepCompleted",
                     dimensions_map={"service": "sweep_overrides", "organization": organization.id},
                     period=Duration.seconds(period),

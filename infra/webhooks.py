@@ -1,12 +1,14 @@
 """The way in for those who can only call a URL; there is none unless the configuration names such senders."""
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.configuration import Configuration
 from infra.function import Function, May
 from infra.ledger import Ledger
+from infra.notices import Notices
 from infra.security_bus import SecurityBus
 
 TIMEOUT = 10
@@ -37,6 +39,7 @@ class Webhooks(Construct):
         package: lambda_.Code,
         bus: SecurityBus,
         ledger: Ledger,
+        notices: Notices,
     ) -> None:
         super().__init__(scope, id)
         self.receiver = Function(
@@ -59,6 +62,16 @@ class Webhooks(Construct):
         function = self.receiver.function.node.default_child
         assert isinstance(function, lambda_.CfnFunction)
         function.reserved_concurrent_executions = CONCURRENCY
+        notices.tell_of(
+            self.receiver.alarm(
+                "WebhookFailed",
+                statistic=cloudwatch.Stats.SUM,
+                period=Duration.minutes(5),
+                at_least=1,
+                said="Webhooks could not be passed on. Their senders are to try again, not all do: see the log of"
+                " receive_webhooks for what refused them, the bus, the ledger or Secrets Manager.",
+            )
+        )
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
 
     def _secret(self, name: str) -> str:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from apply_commands import LONGEST_DELAY
 
 from infra.configuration import Configuration
 from infra.sources import Source
@@ -245,7 +246,7 @@ def test_functions_know_what_they_work_with_and_share_one_package(
     for file, name in HANDLERS.items():
         common = {
             "POWERTOOLS_SERVICE_NAME": file,
-            "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
+            "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout/prod",
             "LOCKOUT_EVENT_BUS": "device-security",
             "COMMANDS_QUEUE_URL": "CommandsQueue",
         }
@@ -396,6 +397,8 @@ def test_each_organization_is_swept_on_schedule_and_a_run_that_fails_for_good_is
         assert each["Target"]["RoleArn"] == "ScheduleRole.Arn"
         assert each["Target"]["DeadLetterConfig"] == {"Arn": "ScheduleMissedQueue.Arn"}
         assert each["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 2
+    for name in template.of_type("Scheduler::Schedule"):
+        assert "ScheduleRoleDefaultPolicy" in depends_on(template, name), "no run before it may call"
     runs = template.one("Lambda::EventInvokeConfig")
     assert runs["FunctionName"] == "SweepOverridesFunction"
     assert runs["DestinationConfig"] == {"OnFailure": {"Destination": "ScheduleMissedQueue.Arn"}}
@@ -425,13 +428,13 @@ def test_people_are_told_when_two_periods_and_an_hour_bring_no_completed_sweep(
     synthesize: Callable[[Configuration], Template], deployment: Configuration, every: int, period: int, periods: int
 ) -> None:
     template = synthesize(replace(deployment, sweep=replace(deployment.sweep, every=every)))
-    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["Namespace"] != "AWS/SQS"]
+    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["MetricName"] == "SweepCompleted"]
     assert [each["Dimensions"] for each in alarms] == [
         [{"Name": "organization", "Value": organization.id}, {"Name": "service", "Value": "sweep_overrides"}]
         for organization in deployment.organizations
     ]
     for each in alarms:
-        assert (each["Namespace"], each["MetricName"], each["Statistic"]) == ("DeviceLockout", "SweepCompleted", "Sum")
+        assert (each["Namespace"], each["Statistic"]) == ("DeviceLockout/prod", "Sum")
         assert (each["ComparisonOperator"], each["Threshold"]) == ("LessThanThreshold", 1)
         assert (each["Period"], each["EvaluationPeriods"]) == (period, periods)
         assert each["TreatMissingData"] == "breaching"
@@ -439,17 +442,53 @@ def test_people_are_told_when_two_periods_and_an_hour_bring_no_completed_sweep(
         assert period * periods <= 7 * DAY, "CloudWatch looks back no further"
 
 
-def test_every_alarm_reaches_people(template: Template) -> None:
+def test_people_are_told_of_a_message_that_keeps_failing_once_and_not_at_each_try(local_template: Template) -> None:
+    """SQS's own figure leaves out what was received three times."""
+    watched = own_alarms(local_template, "FailingFor")
+    assert {service: alarm["Threshold"] for service, alarm in watched.items()} == {
+        "route_events": 300,
+        "apply_commands": 900,
+    }
+    for each in watched.values():
+        assert (each["Statistic"], each["EvaluationPeriods"]) == ("Maximum", 1)
+        assert each["Period"] >= LONGEST_DELAY.total_seconds(), "it would be over before the next try"
+
+
+def test_people_are_told_of_webhooks_that_could_not_be_passed_on(local_template: Template) -> None:
+    ((service, alarm),) = own_alarms(local_template, "WebhookFailed").items()
+    assert (service, alarm["Threshold"], alarm["Statistic"]) == ("receive_webhooks", 1, "Sum")
+
+
+def own_alarms(template: Template, metric: str) -> dict[str, dict[str, Any]]:
+    """The alarms on a metric of ours, by the function that it is of; its only dimension."""
+    found = {}
     for alarm in template.of_type("CloudWatch::Alarm").values():
-        assert alarm["AlarmActions"] == ["NoticesTopic"]
-        assert alarm["AlarmDescription"]
+        if alarm["MetricName"] == metric:
+            (dimension,) = alarm["Dimensions"]
+            assert dimension["Name"] == "service"
+            assert alarm["Namespace"] == "DeviceLockout/local"
+            assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+            assert alarm["TreatMissingData"] == "notBreaching"
+            found[dimension["Value"]] = alarm
+    return found
+
+
+def test_every_alarm_reaches_people_but_that_of_outcomes_of_which_they_are_told(local_template: Template) -> None:
+    alarms = local_template.of_type("CloudWatch::Alarm").values()
+    assert all(alarm["AlarmDescription"] for alarm in alarms)
+    silent = [alarm for alarm in alarms if alarm.get("AlarmActions") != ["NoticesTopic"]]
+    ((service, paged),) = own_alarms(local_template, "Paged").items()
+    assert silent == [paged]
+    assert "AlarmActions" not in paged
+    assert (service, paged["Threshold"], paged["Statistic"]) == ("apply_commands", 1, "Sum")
+    assert "by the outcome itself" in paged["AlarmDescription"]
 
 
 def test_the_runbook_says_what_to_do_about_every_alarm_and_names_every_queue_of_dead_letters(
-    template: Template,
+    template: Template, local_template: Template
 ) -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-    for alarm in template.of_type("CloudWatch::Alarm").values():
+    for alarm in local_template.of_type("CloudWatch::Alarm").values():
         what = re.match(r"No completed sweep|.*? have been waiting|[^.]+", alarm["AlarmDescription"])
         assert what
         assert what.group() in runbook
