@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.core.arn import parse_arn
 from ministack.services import dynamodb, eventbridge, lambda_svc, sqs, sts
@@ -34,6 +35,7 @@ def apply(lambda_python: Path) -> None:
     put_events_keeps_the_time_it_is_given()
     rules_need_permission_and_have_dead_letter_queues()
     targets_invoke_functions_asynchronously()
+    function_urls_of_type_none_need_no_signature()
     cloudformation_enables_time_to_live_and_recovery()
     fifo_groups_are_processed_in_parallel()
     exceptions_leave_the_environment_running()
@@ -160,6 +162,35 @@ def targets_invoke_functions_asynchronously() -> None:
         )
 
     eventbridge._dispatch_to_lambda = dispatch_to_lambda
+
+
+def function_urls_of_type_none_need_no_signature() -> None:
+    """A function's URL with the authentication type NONE takes from anybody what the function's own policy allows.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+    """
+    original = ministack_app._enforce_data_plane
+
+    @wraps(original)
+    def enforce(service: str, action: str, headers: Json, *rest: Any, **named: Any) -> Any:
+        context = {name.lower(): value for name, value in (named.get("service_context") or {}).items()}
+        if action == "lambda:InvokeFunctionUrl" and context.get("lambda:functionurlauthtype") == "NONE":
+            arn = named["resource_arn"]
+            anybody = iam_evaluator.EvalContext(
+                principal_arn="*",
+                principal_type="Anonymous",
+                principal_account="",
+                action=action,
+                resource_arn=arn,
+                region=responses.get_region(),
+                service_context=context,
+            )
+            policy, _ = lambda_svc.function_policy_for_arn(arn) or (None, None)
+            if iam_evaluator.evaluate_resource_policy(policy, anybody).decision == "Allow":
+                return None
+        return original(service, action, headers, *rest, **named)
+
+    ministack_app._enforce_data_plane = enforce
 
 
 def cloudformation_enables_time_to_live_and_recovery() -> None:

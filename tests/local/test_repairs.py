@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 
 from local.connection import Connection
@@ -87,6 +89,25 @@ def test_targets_invoke_functions_asynchronously(
     failure = json.loads(dead_letters.receive(seconds=10)["Body"])
     assert failure["requestPayload"]["detail"] == {"number": 7}
     assert failure["requestContext"]["approximateInvokeCount"] == 3
+
+
+def test_function_urls_of_type_none_need_no_signature(aws: Connection, name: str, function: Callable[..., str]) -> None:
+    function("def handler(event, context):\n    return event['rawPath']\n")
+    functions = aws.client("lambda")
+    url = functions.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+
+    def call() -> tuple[int, bytes]:
+        pool = urllib3.PoolManager(ca_certs=str(aws.ca))
+        headers = {"host": urlsplit(url).netloc}
+        answer = pool.request("POST", f"{aws.endpoint}/who", headers=headers, retries=False)
+        return answer.status, answer.data
+
+    assert call()[0] == 403
+    everybody = {"Principal": "*", "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}
+    functions.add_permission(FunctionName=name, StatementId="everybody", **everybody)
+    assert call() == (200, b"/who")
+    functions.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
+    assert call()[0] == 403
 
 
 def test_cloudformation_enables_time_to_live_and_recovery(aws: Connection, name: str) -> None:
