@@ -9,7 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,12 @@ SERVER_INPUTS = (
 
 DEPLOYED_INPUTS = "/local/deployed-inputs"
 """SSM parameter, on the server itself: the digest of the inputs of what is deployed there."""
+
+WEBHOOK_SECRETS = {
+    "lockout-jamf": '{"username": "jamf", "password": "local"}',
+    "lockout-workspace-one": "the local signing key",
+}
+"""What the senders of webhooks in `config/local.toml` show: no secrets at all, since this is a file in a repository."""
 
 
 class SynthesisError(Exception):
@@ -85,6 +91,7 @@ def up(state: Path) -> None:
     else:
         assembly = read(synthesize(state / "cdk.out"))
         say(f"stack {assembly.stack} synthesized")
+        keep_webhook_secrets(aws)
         stack = deploy(assembly, aws)
         say("deployed" if stack.changed else "deployed already")
         readiness.check(aws, stack.name)
@@ -106,6 +113,14 @@ def operator(server: Server) -> Connection:
         credentials = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
         lifecycle.write_secret(file, json.dumps(credentials))
     return Connection.to(server, json.loads(file.read_text()))
+
+
+def keep_webhook_secrets(aws: Connection) -> None:
+    """Have the senders' secrets in Secrets Manager, as an operator does before the first deployment."""
+    secrets = aws.client("secretsmanager")
+    for name, value in WEBHOOK_SECRETS.items():
+        with suppress(secrets.exceptions.ResourceExistsException):
+            secrets.create_secret(Name=name, SecretString=value)
 
 
 def digest(names: Iterable[str]) -> str:

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
+import urllib3
+from urllib3.util import make_headers
 
-from device_lockout.bus import Bus
-from device_lockout.ledger import Ledger
-from device_lockout.secret_store import SecretStore
-from device_lockout.settings import Webhook
-from device_lockout.webhook import Door, RefusedRequestError, Request, sign
+from device_lockout.webhook import sign
 from infra import configuration
 from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
+from local.up import WEBHOOK_SECRETS
 from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
 
 SOURCES = {source.name: source for source in configuration.load("local", ROOT / "config").sources}
@@ -106,38 +107,70 @@ def test_jamfs_smart_group_locks_and_releases(deployment: Deployment) -> None:
         seen(deployment, "a release", lambda: deployment.override("bob", device) is None)
 
 
-@pytest.mark.parametrize(
-    ("name", "names"),
-    [
-        ("workspace-one-compromised", {"serialNumber": "DNQXK3P9N737"}),
-        ("jamf-lost-mode-on", {"assetTag": "jamf-456"}),
-    ],
-)
-def test_a_webhook_goes_through_the_functions_door_to_the_bus_and_locks(
-    deployment: Deployment, name: str, names: dict[str, str]
-) -> None:
-    """Everything but the URL itself, which the local stack has not: secret, replay note, bus, mapping, lock."""
-    sent = sample(name)
-    sender, secrets = sent["source"].removeprefix("webhook."), deployment.aws.client("secretsmanager")
-    secret = secrets.create_secret(Name=f"{name}-{new_device()}", SecretString="a key")["ARN"]
-    secrets.put_secret_value(SecretId=secret, SecretString="a new key")
-    door = Door(
-        {sender: Webhook(sender, "hmac", secret)},
-        SecretStore(secrets),
-        Ledger(deployment.dynamodb, deployment.outputs["LedgerTableName"]),
-        Bus(deployment.events, deployment.outputs["EventBusName"]),
-    )
-    body, now = json.dumps(sent["detail"]).encode(), datetime.now(UTC)
-    seconds = int(now.timestamp())
-    with a_device_of(deployment, "ana", **names) as device:
-        for key in ("a key", "a new key"):
-            headers = {"x-lockout-timestamp": str(seconds), "x-lockout-signature": sign(key, seconds, body)}
-            request = Request("POST", sender, headers, body, "203.0.113.7")
-            assert door.let_in(request, now)
-            with pytest.raises(RefusedRequestError, match="passed on before"):
-                door.let_in(request, now)
-        denied(deployment, "ana", device)
+def post(there: Deployment, sender: str, body: bytes, **headers: str) -> int:
+    """POST to the webhook function's URL, and the status; no DNS has its name here: the server goes by `Host`."""
+    host = urlsplit(there.outputs["WebhooksUrl"]).netloc
+    asked = {"host": host, "content-type": "application/json", **headers}
+    pool = urllib3.PoolManager(ca_certs=str(there.aws.ca))
+    url = f"{there.aws.endpoint}/{sender}"
+    return int(pool.request("POST", url, body=body, headers=asked, retries=False, timeout=60).status)
+
+
+def signed(body: bytes, key: str) -> dict[str, str]:
+    seconds = int(datetime.now(UTC).timestamp())
+    return {"x-lockout-timestamp": str(seconds), "x-lockout-signature": sign(key, seconds, body)}
+
+
+def test_a_signed_webhook_goes_once_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
+    body = json.dumps(sample("workspace-one-compromised")["detail"]).encode()
+    good = signed(body, WEBHOOK_SECRETS["lockout-workspace-one"])
+    with a_device_of(deployment, "ana", serialNumber="DNQXK3P9N737") as device:
+        assert post(deployment, "workspace-one", body) == 401
+        assert post(deployment, "workspace-one", body, **signed(body, "another key")) == 401
+        assert post(deployment, "workspace-one", body + b" ", **good) == 401
+        assert deployment.override("ana", device) is None
+        assert post(deployment, "workspace-one", body, **good) == 202
+        assert denied(deployment, "ana", device).why == "compromised"
+        assert post(deployment, "workspace-one", body, **good) == 401
         deployment.publish("Device Recovered", userId="ana", deviceId=device)
+
+
+def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
+    body = json.dumps(sample("jamf-lost-mode-on")["detail"]).encode()
+    secret = json.loads(WEBHOOK_SECRETS["lockout-jamf"])
+    with a_device_of(deployment, "ana", assetTag="jamf-456") as device:
+        assert post(deployment, "jamf", body) == 401
+        assert post(deployment, "jamf", body, **make_headers(basic_auth=f"{secret['username']}:wrong")) == 401
+        assert deployment.override("ana", device) is None
+        good = make_headers(basic_auth=f"{secret['username']}:{secret['password']}")
+        assert post(deployment, "jamf", body, **good) == 202
+        assert denied(deployment, "ana", device).why == "lost"
+        deployment.publish("Device Recovered", userId="ana", deviceId=device)
+
+
+def test_a_drill_locks_for_seconds_and_the_next_sweep_lets_go(deployment: Deployment) -> None:
+    put(deployment, "drill")
+    lock = denied(deployment, "bob", "DRILL0001")
+    assert lock.why == "drill"
+    assert lock.until - lock.at <= timedelta(seconds=21)
+    seen(deployment, "its time is over", lambda: datetime.now(UTC) > lock.until)
+    deployment.sweep()
+    seen(deployment, "its end", lambda: deployment.override("bob", "DRILL0001") is None)
+
+
+def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(deployment: Deployment) -> None:
+    first = sample("security-hub-own-finding") | {"bus": "default"}
+    with a_device_of(deployment, "bob", serialNumber="DNQXK3P9N736") as device:
+        deployment.control("POST", "events", first)
+        denied(deployment, "bob", device)
+        recovery = deployment.publish("Device Recovered", userId="bob", deviceId=device)
+        assert result(deployment, recovery) == "released"
+        again = first | {"id": str(uuid4()), "time": rfc3339()}
+        again["detail"]["findings"][0]["UpdatedAt"] = rfc3339()
+        deployment.control("POST", "events", again)
+        (outcome,) = seen(deployment, "an outcome", lambda: deployment.outcomes(again["id"]))
+        assert outcome["detail"]["result"] == "superseded"
+        assert deployment.override("bob", device) is None
 
 
 def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
