@@ -18,6 +18,7 @@ from local import environments
 from local.server import ACCOUNT, REGION
 from local.workmail import Emulator
 from local.workmail.asgi import application as controls_of
+from local.workmail.errors import ControlError
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -126,7 +127,7 @@ def publish(event: Mapping[str, Any]) -> None:
         "Source": event["source"],
         "DetailType": event["detail-type"],
         "Detail": json.dumps(event["detail"]),
-        "EventBusName": event.get("bus", "default"),
+        "EventBusName": bus,
         "Time": int(datetime.fromisoformat(event["time"]).timestamp()),
         "Resources": event["resources"],
         "Account": event["account"],
@@ -134,3 +135,8 @@ def publish(event: Mapping[str, Any]) -> None:
     }
     eventbridge._dispatch_event(record)
     eventbridge._archive_event(record)
+    ControlError for a bus that there is not.
+    bus = event.get("bus", "default")
+    if bus not in eventbridge._event_buses:
+        there = ", ".join(sorted(eventbridge._event_buses))
+        raise ControlError(f"no event: bus is {bus!r:.100}; expected is the name of a bus that is there: {there}")

@@ -16,9 +16,11 @@ type Json = dict[str, Any]
 type Query = Mapping[str, Sequence[str]]
 
 _CALLS_AT_ONCE = 10_000
+_DIGITS = 18
+"""Of a number in a query: an index with more is none that a record ever gets to."""
 _EVENT_MEMBERS: Mapping[str, tuple[type, str]] = {
-    "source": (str, "a text"),
-    "detail-type": (str, "a text"),
+    "source": (str, "a text, not empty"),
+    "detail-type": (str, "a text, not empty"),
     "detail": (dict, "an object"),
     "bus": (str, "the name of a bus"),
     "id": (str, "a text"),
@@ -63,7 +65,10 @@ async def _seed(emulator: "Emulator", body: bytes, query: Query) -> Json:
 
 
 async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
-    """Puts an event with any source, `aws.` included, on a bus: `bus`, or the default one."""
+    """Puts an event with any source, `aws.` included, on a bus: `bus`, or the default one.
+
+    Source and detail-type must say something, as in https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
+    """
     del query
     event = _document(body)
     if not isinstance(event, dict):
@@ -73,7 +78,11 @@ async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
         kind, expected = _EVENT_MEMBERS.get(name, (object, ""))
         if not expected:
             problems.append(f"unknown member {name}; known are {', '.join(_EVENT_MEMBERS)}")
-        elif not isinstance(value, kind) or (name == "time" and seconds_of(value) is None):
+        elif (
+            not isinstance(value, kind)
+            or (name == "time" and seconds_of(value) is None)
+            or (name in ("source", "detail-type") and not value)
+        ):
             problems.append(f"{name} is {value!r:.100}; expected is {expected}")
     if problems:
         raise ControlError(f"no event: {'; '.join(problems)}", problems)
@@ -95,8 +104,8 @@ async def _get_calls(emulator: "Emulator", body: bytes, query: Query) -> Json:
     known = ("since", "limit", "operation", "principal", "status", "error", "user", "device")
     problems = [f"unknown filter {name}; known are {', '.join(known)}" for name in query if name not in known]
     given = {name: values[-1] for name, values in query.items()}
-    numbers = (name for name in ("since", "limit") if not given.get(name, "0").isdecimal())
-    problems += [f"{name} is {given[name]!r}; expected is a number" for name in numbers]
+    wrong = (name for name in ("since", "limit") if not _is_number(given.get(name, "0")))
+    problems += [f"{name} is {given[name]!r:.100}; expected is a number of at most {_DIGITS} digits" for name in wrong]
     if problems:
         raise ControlError("; ".join(problems), problems)
     limit = min(int(given.get("limit", _CALLS_AT_ONCE)), _CALLS_AT_ONCE)
@@ -110,6 +119,10 @@ async def _get_calls(emulator: "Emulator", body: bytes, query: Query) -> Json:
         if _wanted(emulator, call, given):
             found.append(call.as_json())
     return {"calls": found, "next": position, "first": emulator.calls.first_index}
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def _wanted(emulator: "Emulator", call: Call, given: Mapping[str, str]) -> bool:

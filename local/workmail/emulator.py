@@ -41,7 +41,8 @@ class Emulator:
     """WorkMail in this process, behind one coroutine that answers HTTP requests, `handle`.
 
     `publish` is for the launcher to set: it gets CloudTrail-shaped events of writes, and what is posted to
-    `/_emulator/events`, which may name another bus in the extra member `bus`; it must not block. None is no bus.
+    `/_emulator/events`, which may name another bus in the extra member `bus`; it must not block, and raises
+    ControlError for a bus that there is not. None is no bus at all.
     `workmail` may be called directly, past protocol, faults and record; a reset replaces it.
     """
 

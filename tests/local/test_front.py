@@ -124,6 +124,14 @@ def test_an_event_of_any_source_can_be_posted_to_any_bus(
 
 
 def test_calls_are_recorded_under_their_callers(aws: Connection) -> None:
+def test_an_event_for_a_bus_that_is_not_there_is_refused(aws: Connection) -> None:
+    event = {"source": "aws.test", "detail-type": "Finding", "detail": {}, "bus": "device-securty"}
+    status, text = aws.control("POST", "/_emulator/events", json.dumps(event).encode())
+    assert status == 400
+    assert "bus is 'device-securty'; expected is the name of a bus that is there: " in json.loads(text)["error"]
+    assert "default" in json.loads(text)["error"]
+
+
     aws.client("workmail").list_mobile_device_access_overrides(OrganizationId=ORGANIZATION)
     calls = json.loads(aws.control("GET", "/_emulator/calls")[1])["calls"]
     assert calls[-1]["operation"] == "ListMobileDeviceAccessOverrides"

@@ -329,11 +329,22 @@ def test_next_goes_on_where_the_last_answer_ended():
 
 
 @pytest.mark.parametrize(
-    ("query", "word"), [({"sinse": "1"}, "sinse"), ({"since": "-1"}, "since"), ({"limit": "x"}, "limit")]
+    ("query", "words"),
+    [
+        ({"sinse": "1"}, "unknown filter sinse"),
+        ({"since": "-1"}, "since is '-1'; expected is a number"),
+        ({"limit": "x"}, "limit is 'x'"),
+        ({"since": "99999999999999999999"}, "since is '99999999999999999999'; expected is a number of at most 18"),
+        ({"limit": "9" * 5_000}, "limit is '9999"),
+    ],
 )
-def test_an_unknown_filter_is_refused(query, word):
+def test_an_unknown_filter_and_a_number_that_is_none_are_refused(query, words):
     status, said = control(emulator(), "GET", "calls", **query)
-    assert (status, word in said["error"]) == (400, True)
+    assert (status, words in said["error"], len(said["error"]) < 500) == (400, True, True)
+
+
+def test_the_largest_number_is_taken():
+    assert control(emulator(), "GET", "calls", since="9" * 18, limit="9" * 18)[1]["calls"] == []
 
 
 def test_the_record_is_bounded_and_keeps_its_indexes():
@@ -449,6 +460,7 @@ def test_an_event_is_completed_and_put_on_the_bus_it_names():
         ({"source": "a", "detail-type": "b", "detail": {}, "detailType": "c"}, ["unknown member detailType"]),
     ],
 )
+        ({"source": "", "detail-type": "", "detail": {}}, ["source is ''", "detail-type is ''", "not empty"]),
 def test_what_is_no_event_is_refused(event, words):
     to = emulator()
     to.publish = Mock()
