@@ -68,7 +68,13 @@ class Connection:
         return answer.status, answer.data.decode()
 
     def environment(self) -> dict[str, str]:
-        """The variables that make any AWS client use this connection: boto3, the AWS CLI, Node.js, other SDKs."""
+        """The variables that make any AWS client use this connection: boto3, the AWS CLI, Node.js, other SDKs.
+
+        What the shell has already must not get in the way: a token of its own session, which would be sent with our
+        key (empty is none to botocore and to the SDK for JavaScript; botocore looks for the older name first), and a
+        proxy, which can't reach this machine's loopback interface (of the two cases the lower one wins in Python).
+        https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
+        """
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ENDPOINT_URL_WORKMAIL": self.endpoint,
@@ -76,6 +82,10 @@ class Connection:
             "NODE_EXTRA_CA_CERTS": str(self.ca),
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token or "",
+            "AWS_SECURITY_TOKEN": self.session_token or "",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
         }

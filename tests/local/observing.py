@@ -14,6 +14,15 @@ from local.connection import Connection
 
 ACCOUNT = "000000000000"
 
+IN_A_SHELL = {
+    "AWS_SESSION_TOKEN": "of-a-log-in-by-single-sign-on",
+    "AWS_SECURITY_TOKEN": "of-an-older-tool",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "no_proxy": "example.com",
+}
+"""Variables that a shell may have before it reads `.local/env`: tokens of other credentials, a proxy (not there)."""
+
 
 class Queue:
     def __init__(self, aws: Connection, name: str, attributes: dict[str, str]) -> None:

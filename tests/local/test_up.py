@@ -8,7 +8,7 @@ import pytest
 
 from local import lifecycle, up
 from local.connection import Connection
-from tests.local.observing import processes_of
+from tests.local.observing import IN_A_SHELL, processes_of
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.slow]
 
@@ -50,17 +50,17 @@ def test_up_and_up_again_and_down(
 
 
 def assert_any_client_works(environment: Path) -> None:
-    """boto3 with what the file says, and the AWS CLI with the file in its environment."""
+    """boto3 with what the file says, and the AWS CLI with the file in its environment, whatever the shell has."""
     variables = dict(line.split("=", 1) for line in environment.read_text().splitlines())
     stacks = Connection.read(environment).client("cloudformation").describe_stacks()["Stacks"]
     assert [stack["StackName"] for stack in stacks] == [variables["LOCKOUT_STACK"]]
-    machine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    machine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | IN_A_SHELL
     listed = subprocess.run(
         [
             *(Path(sys.executable).with_name("aws"), "workmail", "list-mobile-device-access-overrides"),
             *("--organization-id", variables["LOCKOUT_ORGANIZATION_ID"], "--query", "Overrides", "--output", "json"),
         ],
-        env={**machine, **variables},
+        env={**machine, **{name: value.strip("'") for name, value in variables.items()}},
         capture_output=True,
         text=True,
         check=False,

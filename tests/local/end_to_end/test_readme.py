@@ -1,6 +1,7 @@
 """What the README says, held against the project: its commands run, its names exist."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from device_lockout import outcome, report, tag
 from tests.local.end_to_end.watching import environment
+from tests.local.observing import IN_A_SHELL
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,6 +40,7 @@ def test_the_commands_of_the_readme_run_and_lock_the_device(state: Path) -> None
             ran = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", sourced + line],
                 cwd=ROOT,
+                env=os.environ | IN_A_SHELL,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -82,6 +85,19 @@ def test_the_check_of_the_bus_policy_is_a_call_that_only_the_policy_refuses(stat
     )
     assert json.loads(ran.stdout)["FailedEntryCount"] == 0, ran.stderr
     assert f'"Source": "{outcome.SOURCE}"' in line
+
+
+def test_boto3_works_in_a_shell_that_has_read_the_environment(state: Path) -> None:
+    asks = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
+    ran = subprocess.run(
+        ["bash", "-euc", f'set -a; . {state / "env"}; set +a; exec .venv/bin/python -c "$0"', asks],
+        cwd=ROOT,
+        env=os.environ | IN_A_SHELL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("arn:aws:iam::000000000000:user/operator", "")
 
 
 def test_the_readme_names_every_detail_type_field_and_outcome() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from device_lockout.tag import Tag, read
 from local.deployment import Deployment, Report
+from tests.local.observing import IN_A_SHELL
 
 type Json = dict[str, Any]
 
@@ -61,10 +62,10 @@ def result(there: Deployment, report: Report) -> str:
 
 
 def environment(state: Path) -> dict[str, str]:
-    """This process's environment, with the AWS of `env` in the place of any other."""
+    """This process's environment with what a shell may have, and `env` over both, as the README says."""
     machine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     lines = (line.partition("=") for line in (state / "env").read_text().splitlines())
-    return machine | {name: value.strip("'") for name, _, value in lines}
+    return machine | IN_A_SHELL | {name: value.strip("'") for name, _, value in lines}
 
 
 def all_outcomes(there: Deployment) -> Iterator[tuple[str, str | None]]:
