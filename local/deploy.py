@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = "30"
 
+COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+"""The statuses of a stack that is as its template says."""
+
 
 class DeploymentError(Exception):
     """CloudFormation refused or rolled back; the message names each failed resource and its reason."""
@@ -69,7 +72,7 @@ def deploy(assembly: Assembly, aws: Connection, patience: float = 120) -> Stack:
     template = f"{aws.endpoint}/{located(assembly.template, account).removeprefix('s3://')}"
     changed = submit(cloudformation, assembly.stack, template)
     stack = settled(cloudformation, assembly.stack, patience)
-    if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+    if stack["StackStatus"] not in COMPLETE:
         failures = "\n".join(f"  {line}" for line in reasons(cloudformation, stack["StackId"]))
         raise DeploymentError(f"stack {assembly.stack} ended as {stack['StackStatus']}:\n{failures}")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -7,6 +7,7 @@ One HTTPS port on the loopback interface, IAM enforcement on, region eu-west-1, 
 The state directory holds what the server needs and what it tells: `ca.pem`, `certificate.pem` and `root.json` are
 read, `server.json` is there while the server serves, `server.lock` holds its PID and is locked while it lives, and
 everything temporary (unpacked functions above all) is in `tmp-…`, removed at the end.
+A server whose state directory is removed leaves by itself: no lock and no PID would lead to it any more.
 """
 
 import argparse
@@ -29,6 +30,9 @@ from typing import Any, Final, TextIO
 MINISTACK_VERSION = "1.5.33"
 REGION: Final = "eu-west-1"
 ACCOUNT = "000000000000"
+
+LOOKS_EVERY = 1.0
+"""Seconds after which the server looks again whether its state directory is still there."""
 
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 """All that the server, and with it every Lambda worker, takes over from its caller's environment."""
@@ -121,8 +125,19 @@ def bare_interpreter(temporary: Path) -> Path:
     return directory / "bin" / "python"
 
 
-async def serve(listening: socket.socket, state: Path) -> None:
-    """Serve until SIGTERM or SIGINT; raises what ended the server if it was not a signal."""
+def is_still_there(lock: TextIO, file: Path) -> bool:
+    """Whether `file` is the very file that this process holds; not if the state directory was removed or made anew."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+async def serve(listening: socket.socket, state: Path, lock: TextIO) -> None:
+    """Serve until SIGTERM, SIGINT or the loss of the state directory, without which nobody can find the server.
+
+    Raises what ended the server if it was none of these.
+    """
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
@@ -142,7 +157,10 @@ async def serve(listening: socket.socket, state: Path) -> None:
     application: Any = front.application(when_ready=lambda: write_atomically(state / "server.json", ready))
     serving = asyncio.create_task(hypercorn_serve(application, config, shutdown_trigger=asyncio.Event().wait))
     stopping = asyncio.create_task(signalled.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    while is_still_there(lock, state / "server.lock"):
+        ended = asyncio.wait({serving, stopping}, timeout=LOOKS_EVERY, return_when=asyncio.FIRST_COMPLETED)
+        if (await ended)[0]:
+            break
     if serving.done():
         serving.result()
 
@@ -154,17 +172,18 @@ def write_atomically(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-async def serve_and_leave(listening: socket.socket, state: Path, temporary: Path) -> None:
+async def serve_and_leave(listening: socket.socket, state: Path, temporary: Path, lock: TextIO) -> None:
     """Serve, then end the process at once: an orderly shutdown would wait 30 seconds for each TLS connection."""
     status = 0
     try:
-        await serve(listening, state)
+        await serve(listening, state, lock)
     except BaseException:  # noqa: BLE001 - whatever it was, the workers and the temporary directory must go
         traceback.print_exc()
         status = 1
     from ministack.core import lambda_runtime
 
-    (state / "server.json").unlink(missing_ok=True)
+    if is_still_there(lock, state / "server.lock"):  # else it may be a successor's by now
+        (state / "server.json").unlink(missing_ok=True)
     lambda_runtime.reset()
     shutil.rmtree(temporary, ignore_errors=True)
     os._exit(status)
@@ -188,7 +207,7 @@ def main() -> None:
 
     repairs.apply(lambda_python=bare_interpreter(temporary))
     with lock:
-        asyncio.run(serve_and_leave(listening, state, temporary))
+        asyncio.run(serve_and_leave(listening, state, temporary, lock))
 
 
 if __name__ == "__main__":

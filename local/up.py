@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from local import lifecycle, readiness
 from local.connection import Connection
-from local.deploy import DeploymentError, deploy, read
+from local.deploy import COMPLETE, DeploymentError, deploy, read, status_of
 from local.lifecycle import ROOT, STATE, Server, ServerError
 from local.readiness import NotReadyError
 
@@ -85,7 +85,7 @@ def up(state: Path) -> None:
         say(f"local AWS at {server.endpoint}, its log is {state / 'server.log'}")
     aws = operator(server)
     inputs = digest(STACK_INPUTS)
-    if deployed_inputs(aws) == inputs and (state / "env").exists():
+    if deployed_inputs(aws) == inputs and (state / "env").exists() and is_complete(aws, stack_name(state)):
         say("the stack is deployed as the working tree says")
         readiness.check(aws, stack_name(state))
     else:
@@ -149,6 +149,11 @@ def deployed_inputs(aws: Connection) -> str | None:
         if error.response["Error"]["Code"] == "ParameterNotFound":
             return None
         raise
+
+
+def is_complete(aws: Connection, stack: str) -> bool:
+    """Whether the stack is there and whole: somebody may have deleted it, or updated it in vain, by hand."""
+    return status_of(aws.client("cloudformation"), stack) in COMPLETE
 
 
 def synthesize(output: Path) -> Path:

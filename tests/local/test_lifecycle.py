@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from local import lifecycle, server
 from local.connection import Connection
 from local.lifecycle import ServerError
 from local.up import operator
-from tests.local.observing import eventually, invoke, make_function, processes_of
+from tests.local.observing import eventually, invoke, make_function, processes, processes_of
 
 pytestmark = pytest.mark.local_aws
 
@@ -42,6 +43,30 @@ def test_stopping_leaves_no_process_and_no_temporary_file(state: Path, machines_
     assert not list(state.glob("tmp-*"))
     assert [*machines_temporary_directory.iterdir()] == []
     assert lifecycle.find(state) is None
+
+
+def test_a_server_whose_state_directory_is_removed_leaves_with_its_functions(state: Path) -> None:
+    run_a_function(operator(lifecycle.start(state)))
+    eventually(lambda: removed(state))
+    eventually(lambda: not processes_of(state))
+
+
+def test_a_server_whose_state_directory_was_made_anew_leaves_it_to_the_next(state: Path) -> None:
+    first = lifecycle.start(state)
+    os.kill(first.pid, signal.SIGSTOP)  # so that it looks only when the next one is there
+    eventually(lambda: removed(state))
+    state.mkdir()
+    second = lifecycle.start(state)
+    os.kill(first.pid, signal.SIGCONT)
+    eventually(lambda: first.pid not in [number for number, line in processes() if str(state) in line])
+    assert lifecycle.find(state) == second
+    assert run_a_function(operator(second))
+
+
+def removed(directory: Path) -> bool:
+    """Remove a directory in which others write; False if they did meanwhile."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def test_two_servers_live_side_by_side(state: Path, server: lifecycle.Server) -> None:

@@ -37,6 +37,11 @@ def test_up_and_up_again_and_down(
     assert (state / "env").read_text() == environment
     assert_any_client_works(state / "env")
 
+    Connection.read(state / "env").client("cloudformation").delete_stack(StackName=up.stack_name(state))
+    up.up(state)  # somebody deleted it by hand
+    assert lifecycle.find(state) == server
+    assert_any_client_works(state / "env")
+
     (state / "server.inputs").write_text("of another version")
     up.up(state)
     assert lifecycle.find(state) != server
