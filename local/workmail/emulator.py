@@ -84,7 +84,10 @@ class Emulator:
     def change_settings(self, patch: object) -> Settings:
         """Merges settings in; ControlError, and nothing changed, if one is wrong. A `seed` starts all dice anew."""
         before = self.settings
-        self.settings = merged(before, patch)
+        after = merged(before, patch)
+        if self.publish is None and any(fault.kind == "hold" for fault in after.faults.values()):
+            raise ControlError("there is nothing to hold here: the emulator runs alone, without MiniStack", status=501)
+        self.settings = after
         for name, fault in self.settings.faults.items():
             if (isinstance(patch, dict) and "seed" in patch) or before.faults.get(name) is not fault:
                 fault.throw_from(self.settings.seed)
@@ -182,7 +185,7 @@ class Emulator:
             raise WorkMailError(quirks.throttle_code, "Rate exceeded", quirks.throttle_status)
         self._unanswered(call, request, fault)
         if fault.kind == "no_answer":
-            await self._hold(gone)
+            await self.hold(gone)
             return _LET_GO
         code = "ServiceUnavailable" if fault.status == _UNAVAILABLE else "InternalFailure"
         raise WorkMailError(code, f"Fault {fault.name}", fault.status)
@@ -246,13 +249,14 @@ class Emulator:
             self._publish(event_of(call.operation, request, who, now, self.account, self.region, error))
         return answer, error
 
-    async def _hold(self, gone: Gone | None) -> None:
-        """Until the client gives up, or a reset."""
+    async def hold(self, gone: Gone | None) -> bool:
+        """Wait until the client gives up (without `gone` nobody can tell): True; or for a reset, or 15 minutes."""
         waits = [asyncio.create_task(_ended(self._released.wait()))]
         if gone is not None:
             waits.append(asyncio.create_task(_ended(gone())))
         try:
-            await asyncio.wait(waits, timeout=_LONGEST_HOLD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(waits, timeout=_LONGEST_HOLD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return waits[-1] in ended and gone is not None
         finally:
             for wait in waits:
                 wait.cancel()

@@ -1,4 +1,4 @@
-"""Faults that a tester switches on: throttling, latency, errors, answers that never come."""
+"""Faults that a tester switches on: throttling, latency, errors, answers that never come, requests that are held."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -9,13 +9,15 @@ from local.workmail.shapes import operation_names
 
 type Json = dict[str, Any]
 
+_WHICH = ("operations", "user", "device")
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "throttle": ("per_second", "burst"),
-    "latency": ("ms",),
-    "error": ("status", "effect", "after_seconds"),
-    "no_answer": ("effect", "after_seconds"),
+    "throttle": (*_WHICH, "per_second", "burst"),
+    "latency": (*_WHICH, "ms"),
+    "error": (*_WHICH, "status", "effect", "after_seconds"),
+    "no_answer": (*_WHICH, "effect", "after_seconds"),
+    "hold": ("target", "principal", "body", "effect"),
 }
-_KEYS_OF_ALL = ("kind", "operations", "user", "device", "skip", "count", "probability")
+_KEYS_OF_ALL = ("kind", "skip", "count", "probability")
 
 
 @dataclass(slots=True)
@@ -27,9 +29,12 @@ class Fault:
       latency    waits `ms` milliseconds before anything else happens; several add up
       error      answers `status` (500 by default)
       no_answer  holds the connection open until the client gives up
-    `effect` of error and no_answer: `not_applied` (default), `applied`, or `late`: applied `after_seconds` later.
-    What it hits: only these `operations`, this `user` (any form of it), this `device`; not the first `skip` such calls;
-    of the others each with `probability`; after `count` hits none. `skip` and `count` count down as calls come.
+      hold       the same for a request to any service, of this `target` (the header X-Amz-Target, which S3 has not),
+                 by a caller whose ARN has `principal` in it, with `body` in its body in either case
+    `effect` of error, no_answer and hold: `not_applied` (default), `applied`, or `late`: applied `after_seconds` later,
+    of a hold when the client is gone.
+    What the others hit: only these `operations`, this `user` (any form of it), this `device`. Each: not the first
+    `skip` such calls; of the rest each with `probability`; after `count` hits none. `skip` and `count` count down.
     """
 
     name: str
@@ -37,6 +42,9 @@ class Fault:
     operations: list[str] | None = None
     user: str | None = None
     device: str | None = None
+    target: str | None = None
+    principal: str | None = None
+    body: str | None = None
     skip: int | None = None
     count: int | None = None
     probability: float | None = None
@@ -61,12 +69,24 @@ class Fault:
 
     def hits(self, operation: str, user_is: Iterable[str], device: str | None, now: float) -> bool:
         """Whether this call is hit; `user_is` has every folded form of the call's user, `now` is in seconds."""
-        if self.count == 0 or (self.operations is not None and operation not in self.operations):
+        if self.kind == "hold" or self.count == 0 or (self.operations is not None and operation not in self.operations):
             return False
         if self.user is not None and self.user.lower() not in user_is:
             return False
         if self.device is not None and (device is None or self.device.lower() != device.lower()):
             return False
+        return self._comes_up(now)
+
+    def holds(self, target: str, principal: str, body: str) -> bool:
+        """Whether this request, to whatever service, is held."""
+        if self.kind != "hold" or self.count == 0 or target != self.target:
+            return False
+        if (self.principal or "") not in principal or (self.body or "").lower() not in body.lower():
+            return False
+        return self._comes_up(0)
+
+    def _comes_up(self, now: float) -> bool:
+        """Whether one more of the calls that it is for is hit."""
         if self.skip:
             self.skip -= 1
             return False
@@ -105,7 +125,9 @@ def fault_problems(document: Mapping[str, Any], where: str) -> list[str]:
             problems.append(f"{where}.{key} is {value!r:.100}; expected is {expected}")
     if kind == "latency" and "ms" not in document:
         problems.append(f"{where}.ms is missing; expected is {_wrong('ms', None)}")
-    if document.get("effect") == "late" and "after_seconds" not in document:
+    if kind == "hold" and "target" not in document:
+        problems.append(f"{where}.target is missing; expected is a header, such as DynamoDB_20120810.UpdateItem")
+    if kind != "hold" and document.get("effect") == "late" and "after_seconds" not in document:
         problems.append(f"{where}.after_seconds is missing; expected is {_wrong('after_seconds', None)}")
     if "burst" in document and "per_second" not in document:
         problems.append(f"{where}.burst is given; expected is per_second with it")

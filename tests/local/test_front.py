@@ -4,6 +4,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from local.connection import Connection
 from local.lifecycle import Server
-from tests.local.observing import Queue, invoke
+from tests.local.observing import Queue, eventually, invoke
 
 pytestmark = pytest.mark.local_aws
 
@@ -123,7 +124,6 @@ def test_an_event_of_any_source_can_be_posted_to_any_bus(
     assert delivered["id"] == json.loads(text)["id"]
 
 
-def test_calls_are_recorded_under_their_callers(aws: Connection) -> None:
 def test_an_event_for_a_bus_that_is_not_there_is_refused(aws: Connection) -> None:
     event = {"source": "aws.test", "detail-type": "Finding", "detail": {}, "bus": "device-securty"}
     status, text = aws.control("POST", "/_emulator/events", json.dumps(event).encode())
@@ -132,6 +132,7 @@ def test_an_event_for_a_bus_that_is_not_there_is_refused(aws: Connection) -> Non
     assert "default" in json.loads(text)["error"]
 
 
+def test_calls_are_recorded_under_their_callers(aws: Connection) -> None:
     aws.client("workmail").list_mobile_device_access_overrides(OrganizationId=ORGANIZATION)
     calls = json.loads(aws.control("GET", "/_emulator/calls")[1])["calls"]
     assert calls[-1]["operation"] == "ListMobileDeviceAccessOverrides"
@@ -150,6 +151,50 @@ def test_a_call_that_is_never_answered_holds_up_nobody_else(aws: Connection) -> 
     began = monotonic()
     assert aws.client("workmail").list_mobile_device_access_overrides(OrganizationId=ORGANIZATION)["Overrides"] == []
     assert monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("effect", "while_held", "afterwards"), [("not_applied", 0, 0), ("applied", 1, 1), ("late", 0, 1)]
+)
+def test_a_request_to_any_service_can_be_held_until_its_caller_is_gone(
+    aws: Connection, name: str, effect: str, while_held: int, afterwards: int
+) -> None:
+    def made() -> int:
+        named = [{"Key": "Name", "Values": [name]}]
+        return len(aws.client("ssm").describe_parameters(ParameterFilters=named)["Parameters"])
+
+    def held() -> Any:
+        return json.loads(aws.control("GET", "/_local/held")[1])
+
+    hold = {"kind": "hold", "target": "AmazonSSM.PutParameter", "principal": ":user/operator", "body": name}
+    settings = {"faults": {name: {**hold, "effect": effect, "count": 1}}}
+    status, text = aws.control("PUT", "/_emulator/settings", json.dumps(settings).encode())
+    assert status == 200, text
+    client = aws.client("ssm", Config(read_timeout=3, retries={"total_max_attempts": 1}))
+    with ThreadPoolExecutor() as pool:
+        client.put_parameter(Name=f"other-{name[5:]}", Value="1", Type="String")
+        asking = pool.submit(client.put_parameter, Name=name, Value="1", Type="String")
+        eventually(lambda: held() == [name])
+        assert made() == while_held
+        with pytest.raises(ReadTimeoutError):
+            asking.result()
+    eventually(lambda: held() == [])
+    eventually(lambda: made() == afterwards)
+    client.put_parameter(Name=name, Value="2", Type="String", Overwrite=True)  # it was held once
+
+
+def test_a_reset_lets_go_of_what_is_held(aws: Connection, name: str) -> None:
+    hold = {"kind": "hold", "target": "AmazonSSM.PutParameter", "body": name, "effect": "late"}
+    aws.control("PUT", "/_emulator/settings", json.dumps({"faults": {name: hold}}).encode())
+    client = aws.client("ssm", Config(retries={"total_max_attempts": 1}))
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(client.put_parameter, Name=name, Value="1", Type="String")
+        eventually(lambda: json.loads(aws.control("GET", "/_local/held")[1]) == [name])
+        aws.control("POST", "/_emulator/reset")
+        with pytest.raises(ClientError, match="503"):
+            asking.result()
+    with pytest.raises(client.exceptions.ParameterNotFound):
+        client.get_parameter(Name=name)
 
 
 def test_the_asked_number_of_environments_is_started(

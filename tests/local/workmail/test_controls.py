@@ -70,6 +70,8 @@ def seed(to, **rows):
         ({"faults": {"error": {"effect": "maybe"}}}, ["faults.error.effect is 'maybe'", "applied, not_applied, late"]),
         ({"faults": {"no_answer": {"effect": "late"}}}, ["faults.no_answer.after_seconds is missing", "seconds"]),
         ({"faults": {"no_answer": {"ms": 5}}}, ["unknown setting faults.no_answer.ms"]),
+        ({"faults": {"hold": {}}}, ["faults.hold.target is missing", "a header, such as"]),
+        ({"faults": {"hold": {"target": "x", "user": "bob"}}}, ["unknown setting faults.hold.user", "principal"]),
         ([], ["a JSON object", "[]"]),
         (b"{", ["not JSON"]),
     ],
@@ -458,9 +460,9 @@ def test_an_event_is_completed_and_put_on_the_bus_it_names():
         ({"source": "a", "detail-type": "b", "detail": "{}"}, ["detail is '{}'", "an object"]),
         ({"source": "a", "detail-type": "b", "detail": {}, "time": "now"}, ["time is 'now'", "ISO 8601"]),
         ({"source": "a", "detail-type": "b", "detail": {}, "detailType": "c"}, ["unknown member detailType"]),
+        ({"source": "", "detail-type": "", "detail": {}}, ["source is ''", "detail-type is ''", "not empty"]),
     ],
 )
-        ({"source": "", "detail-type": "", "detail": {}}, ["source is ''", "detail-type is ''", "not empty"]),
 def test_what_is_no_event_is_refused(event, words):
     to = emulator()
     to.publish = Mock()

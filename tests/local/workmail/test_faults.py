@@ -1,5 +1,6 @@
 import asyncio
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 
@@ -51,6 +52,30 @@ class Timer:
 
 def test_without_faults_nothing_fails():
     assert codes(emulator(), PUT, 50, **A_PUT) == [None] * 50
+
+
+def test_there_is_nothing_to_hold_when_the_emulator_runs_alone():
+    to = emulator()
+    status, said = control(to, "PUT", "settings", {"faults": {"hold": {"target": "AWSEvents.PutEvents"}}})
+    assert (status, "runs alone" in said["error"]) == (501, True)
+    assert control(to, "GET", "settings")[1]["faults"] == {}
+
+
+def test_a_hold_is_of_its_target_caller_and_body_and_counts_only_those():
+    to = emulator()
+    to.publish = Mock()
+    fault = {"target": "AWSEvents.PutEvents", "principal": ":role/W/", "body": "Phone", "skip": 1, "count": 1}
+    control(to, "PUT", "settings", {"faults": {"hold": fault}})
+    hold = to.settings.faults["hold"]
+    fitting = ("AWSEvents.PutEvents", "arn:aws:iam::0:role/W/x", '{"device": "a PHONE"}')
+    others = [
+        ("AWSEvents.PutRule", *fitting[1:]),
+        (fitting[0], "arn:aws:iam::0:role/S/x", fitting[2]),
+        (*fitting[:2], '{"device": "a tablet"}'),
+    ]
+    assert not any(hold.holds(*other) for other in others)
+    assert [hold.holds(*fitting) for _ in range(3)] == [False, True, False]
+    assert codes(to, PUT, 1, **A_PUT) == [None]
 
 
 def test_a_rate_limit_is_a_bucket():
