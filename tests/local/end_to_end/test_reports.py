@@ -54,13 +54,13 @@ def test_a_report_by_the_aws_cli_becomes_a_denial(deployment: Deployment, state:
             "DetailType": "Device Lost",
             "Detail": json.dumps(detail),
         }
+        began = monotonic()
         subprocess.run(
             [Path(sys.executable).with_name("aws"), "events", "put-events", "--entries", json.dumps([entry])],
             env=environment(state),
             check=True,
             capture_output=True,
         )
-        began = monotonic()
         tag = seen(there, "a denial", lambda device=device: tag_on(there, "bob", device), every=0.02)
         times.append(monotonic() - began)
         assert (tag.owner, tag.why, tag.was) == ("local", "lost", "none")
