@@ -30,6 +30,8 @@ def measure(
 ) -> Figures:
     """Share of `per_second` that was put to use from the first report to the last lock, and what was lost on the way.
 
+    Each writer has the function's time for a batch; `burst_killed` are those that overran it.
+
     The share counts requests that WorkMail accepted, less the second's worth that its bucket holds at the beginning.
     A lock takes three: whose is it, what stands, deny.
     """
@@ -49,6 +51,7 @@ def measure(
             "burst_share": (len(calls.accepted) - per_second) / (per_second * elapsed),
             "burst_lost": reports - denied - len(queue.dead),
             "burst_dead_lettered": len(queue.dead),
+            "burst_killed": calls.killed,
             "burst_seconds": elapsed,
             "burst_requests_per_lock": len(calls.accepted) / reports,
             "burst_throttled_per_accepted": calls.throttled / len(calls.accepted),

@@ -1,6 +1,9 @@
 """The writer in process: a queue with SQS FIFO's group semantics, and workers that each are one function environment.
 
 A worker does what `apply_commands` does with a batch, with the real gateway to WorkMail; ledger and bus are in memory.
+Each batch has the function's time: what overruns it is killed, as Lambda does, and makes no call any more; its whole
+batch comes back when its visibility timeout is over, and the environment begins anew.
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
 
 import random
@@ -9,7 +12,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,10 +26,13 @@ from device_lockout.command import Command
 from device_lockout.decision import Rules
 from device_lockout.pace import Pace
 from device_lockout.parties import Parties
-from tests.functions.fakes import FakeBus, FakeLedger, Wire
+from tests.functions.fakes import Call, FakeBus, FakeLedger, Killed, Wire
 
 BATCH = 10
 WRITER_TIMEOUT = 15.0
+VISIBILITY = 6 * WRITER_TIMEOUT + 60
+"""Seconds, as the stack sets it: six times the function's time, and the time in which a lost write settles."""
+
 RECEIVES = 60
 
 
@@ -109,10 +115,11 @@ class Queue:
 
 @dataclass
 class Calls:
-    """What WorkMail answered, counted and timed on its way in."""
+    """What WorkMail answered, counted and timed on its way in, and how many invocations of the writer were killed."""
 
     accepted: list[float] = field(default_factory=list)
     throttled: int = 0
+    killed: int = 0
 
     def count(self, http_response: Any, parsed: Any, **_: Any) -> None:
         if parsed.get("Error", {}).get("Code") == "ThrottlingException":
@@ -143,6 +150,27 @@ def writers(
             thread.join()
 
 
+class _Invocation(Wire):
+    """The time that one batch has, and its wire to ledger and bus, which is dead when the time is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deadline = time.monotonic() + WRITER_TIMEOUT
+
+    def fits(self, calls: int) -> bool:
+        """Whether time is left for so many calls to WorkMail."""
+        return self._deadline - time.monotonic() > calls * CALL_TIMEOUT.total_seconds()
+
+    def go_on(self, **_: Any) -> None:
+        if time.monotonic() > self._deadline:
+            raise Killed
+
+    def pass_on(self, name: str, call: Call) -> Any:
+        del name
+        self.go_on()
+        return call()
+
+
 def _work(
     emulator: Emulator,
     queue: Queue,
@@ -152,20 +180,48 @@ def _work(
     stop: threading.Event,
     side_by_side: bool,
 ) -> None:
-    client = emulator.client()
-    client.meta.events.register("after-call.workmail", calls.count)
-    pace = Pace()
+    """One environment after the other, each until it is killed."""
     while not stop.is_set():
-        messages = queue.receive()
-        deadline = time.monotonic() + WRITER_TIMEOUT
+        client, pace = emulator.client(), Pace()
+        client.meta.events.register("after-call.workmail", calls.count)
+        lives = True
+        while lives and not stop.is_set():
+            if messages := queue.receive():
+                lives = _invoke(messages, client, pace, queue, ledger, bus, side_by_side)
+                calls.killed += not lives
 
-        def calls_fit(count: int, deadline: float = deadline) -> bool:
-            return deadline - time.monotonic() > count * CALL_TIMEOUT.total_seconds()
 
-        gateway = workmail.WorkMail(client, pace, partial(calls_fit, 1))
-        rules = Rules("local", timedelta(days=30))
-        parties = Parties(gateway, ledger, queue, bus, rules, clock_skew=timedelta(minutes=1))
-        queue.settle(messages, _carry_out(messages, parties, pace, calls_fit, side_by_side))
+def _invoke(
+    messages: list[batch.Message],
+    client: Any,
+    pace: Pace,
+    queue: Queue,
+    ledger: FakeLedger,
+    bus: FakeBus,
+    side_by_side: bool,
+) -> bool:
+    """Carry out one batch; False if that took longer than the function has."""
+    invocation = _Invocation()
+    client.meta.events.register("before-call.workmail", invocation.go_on, unique_id="time")
+    gateway = workmail.WorkMail(client, pace, partial(invocation.fits, 1))
+    rules = Rules("local", timedelta(days=30))
+    ours, told = replace(ledger, wire=invocation), replace(bus, wire=invocation)
+    parties = Parties(gateway, ours, queue, told, rules, clock_skew=timedelta(minutes=1))
+    answers: list[dict[str, timedelta]] = []
+
+    def handle() -> None:
+        with suppress(Killed):
+            answers.append(_carry_out(messages, parties, pace, invocation.fits, side_by_side))
+
+    handling = threading.Thread(target=handle, daemon=True)
+    handling.start()
+    handling.join(WRITER_TIMEOUT)
+    if handling.is_alive() or not answers:
+        queue.settle(messages, {each.id: timedelta(seconds=VISIBILITY - WRITER_TIMEOUT) for each in messages})
+        return False
+    client.meta.events.unregister("before-call.workmail", unique_id="time")
+    queue.settle(messages, answers[0])
+    return True
 
 
 def _carry_out(
