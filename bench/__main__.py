@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs")
     arguments = parser.parse_args()
     scale = 10 if arguments.quick else 1
-    file = ROOT / ".local" / "bench.json"
-    chosen = arguments.only or [*PARTS]
-    figures: Figures = json.loads(file.read_text()) if arguments.only and file.exists() else {}
-    for name in chosen:
+    file = ROOT / ".local" / "bench-part.json"
+    file.parent.mkdir(exist_ok=True)
+    figures: Figures = {}
+    for name in arguments.only or PARTS:
         print(f"{name} …", file=sys.stderr, flush=True)
         figures |= PARTS[name](scale)
     file.parent.mkdir(exist_ok=True)
