@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ from bench.emulator import CALL_TIMEOUT, Emulator
 from device_lockout import batch, command, steps, workmail
 from device_lockout.command import Command
 from device_lockout.decision import Rules
-from device_lockout.pace import Pace
+from device_lockout.pace import Fits, Pace
 from device_lockout.parties import Parties
 from tests.functions.fakes import Call, FakeBus, FakeLedger, Killed, Wire
 
@@ -157,9 +157,9 @@ class _Invocation(Wire):
         super().__init__()
         self._deadline = time.monotonic() + WRITER_TIMEOUT
 
-    def fits(self, calls: int) -> bool:
-        """Whether time is left for so many calls to WorkMail."""
-        return self._deadline - time.monotonic() > calls * CALL_TIMEOUT.total_seconds()
+    def fits(self, calls: int, wait: float) -> bool:
+        """Whether time is left for so many calls to WorkMail after so many seconds."""
+        return self._deadline - time.monotonic() > wait + calls * CALL_TIMEOUT.total_seconds()
 
     def go_on(self, **_: Any) -> None:
         if time.monotonic() > self._deadline:
@@ -211,7 +211,8 @@ def _invoke(
 
     def handle() -> None:
         with suppress(Killed):
-            answers.append(_carry_out(messages, parties, pace, invocation.fits, side_by_side))
+            whole = partial(invocation.fits, apply_commands.MOST_CALLS_TO_WORKMAIL)
+            answers.append(_carry_out(messages, parties, pace, whole, side_by_side))
 
     handling = threading.Thread(target=handle, daemon=True)
     handling.start()
@@ -228,13 +229,13 @@ def _carry_out(
     messages: list[batch.Message],
     parties: Parties,
     pace: Pace,
-    calls_fit: Callable[[int], bool],
+    fits: Fits,
     side_by_side: bool,
 ) -> dict[str, timedelta]:
     """The delays of those that failed, by message."""
 
     def do(message: batch.Message) -> None:
-        with pace.command(partial(calls_fit, apply_commands.MOST_CALLS_TO_WORKMAIL)):
+        with pace.command(fits):
             steps.carry_out(command.load(message.body), parties, datetime.now(UTC))
 
     portions = [messages] if side_by_side else [[message] for message in messages]

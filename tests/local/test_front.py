@@ -150,7 +150,7 @@ def test_a_call_that_is_never_answered_holds_up_nobody_else(aws: Connection) -> 
         aws.client("workmail", impatient).put_mobile_device_access_override(**DEVICE, Effect="DENY")
     began = monotonic()
     assert aws.client("workmail").list_mobile_device_access_overrides(OrganizationId=ORGANIZATION)["Overrides"] == []
-    assert monotonic() - began < 1
+    assert monotonic() - began < 10, "a call that hangs would take a minute"
 
 
 @pytest.mark.parametrize(

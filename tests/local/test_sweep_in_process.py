@@ -174,7 +174,7 @@ def test_two_hundred_that_are_over_stay_while_the_cap_is_fifty(organization, mon
     before = one.listed()
 
     parties = sweep.Parties(one.workmail, one.ledger, one.queue, one.bus)
-    monkeypatch.setattr(sweep_overrides, "parties", lambda _enough_time: parties)
+    monkeypatch.setattr(sweep_overrides, "parties", lambda _fits: parties)
     monkeypatch.setattr(settings, "load", lambda: one.settings)
     monkeypatch.setattr(sweep_overrides.metrics.provider, "namespace", "DeviceLockout")
     context = SimpleNamespace(
