@@ -36,7 +36,7 @@ test: install ## every test
 unit: install ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
 
-bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in a quarter of an hour
+bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
 	@PYTHONPATH=functions $(RUN) -m bench
 
 check: .venv/installed ## lint, format and types; changes nothing

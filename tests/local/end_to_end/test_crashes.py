@@ -28,7 +28,7 @@ LOST, RECOVERED = "Device Lost", "Device Recovered"
 AT_ONCE = 6
 """So many crashes together, each on a device of its own: more would not all be held within the second for which the
 writer waits for WorkMail."""
-TRIES = 5
+TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
