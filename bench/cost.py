@@ -26,18 +26,22 @@ class Use:
     why: str
 
 
-def at_rest(alarms: int = 7) -> list[Use]:
+ALARMS = 10
+"""Of one organization without webhooks."""
+
+
+def at_rest() -> list[Use]:
     """A month of one organization with an hourly sweep of nothing."""
     polls = POLLERS * HOURS * 3600 / 20
     return [
         Use("SQS", "sqs_standard", polls, "Lambda asks for reports, five at a time, each 20 s"),
         Use("SQS", "sqs_fifo", polls, "and for commands"),
-        Use("CloudWatch", "alarm", alarms, "alarms"),
-        Use("CloudWatch", "metric_hour", 4 * HOURS, "four metrics of each sweep"),
+        Use("CloudWatch", "alarm", ALARMS, "alarms"),
+        Use("CloudWatch", "metric_hour", 5 * HOURS, "five metrics of each sweep"),
         Use("CloudWatch", "log_gb", HOURS * 2e-6, "2 KB a sweep"),
         Use("Lambda", "lambda_gb_second", HOURS * 2 * MEMORY_GB, "a sweep each hour, 2 s with its cold start"),
         Use("Lambda", "lambda_request", HOURS, ""),
-        Use("DynamoDB", "dynamodb_read", HOURS * 3, "last sweep, users, devices"),
+        Use("DynamoDB", "dynamodb_read", HOURS * 4, "last sweep, users, devices, inventory"),
         Use("DynamoDB", "dynamodb_write", HOURS, "last sweep"),
         Use("EventBridge", "event", HOURS, "Sweep Completed"),
         Use("EventBridge", "schedule", HOURS, ""),
@@ -57,7 +61,7 @@ def locks(count: int = 1000) -> list[Use]:
         Use("DynamoDB", "dynamodb_gb_month", count * 4e-6 * 13, "4 KB kept for 400 days"),
         Use("DynamoDB", "dynamodb_backup_gb_month", count * 4e-6 * 13, "and its recovery"),
         Use("CloudWatch", "log_gb", count * 4e-6, "4 KB of lines and metrics"),
-        Use("CloudWatch", "metric_hour", 24 * 3, "three metrics, if they come over a day"),
+        Use("CloudWatch", "metric_hour", 24 * 4, "four metrics, if they come over a day"),
     ]
 
 

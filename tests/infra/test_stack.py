@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from apply_commands import LONGEST_DELAY
 
+from bench import cost
 from infra.configuration import Configuration
 from infra.sources import Source
 from tests.infra.conftest import ROOT, Template, as_list, called
@@ -543,3 +544,9 @@ def test_the_same_configuration_gives_the_same_template(
 
 def test_no_account_number_is_in_the_template(template: Template) -> None:
     assert not re.search(r"\b[0-9]{12}\b", template.text)
+
+
+def test_the_cost_is_reckoned_with_as_many_alarms_as_there_are(template: Template, deployment: Configuration) -> None:
+    others = len(deployment.organizations) - 1
+    webhooks = bool(deployment.webhooks)
+    assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks
