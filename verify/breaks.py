@@ -423,10 +423,17 @@ def no_ttl(off: Off) -> None:
     off.guard("no-ttl")
 
 
-@guard("forget-late", "age")
+@guard("forget-late", "edit")
 def forget_late(off: Off) -> None:
     """A claim outlives its end until no copy of its event can come any more."""
-    off.around(decision, "_kept", lambda real: lambda *known: real(*known[:3], _IN_LONG, known[4]))
+
+    def around(real: Any) -> Any:
+        def kept(*known: Any) -> Any:
+            return real(*known[:-1], replace(known[-1], max_event_age=timedelta(0)))
+
+        return kept
+
+    off.around(decision, "_kept", around)
 
 
 @guard("forget-the-outlasted", "full item")
@@ -605,5 +612,4 @@ def whole_list(off: Off) -> None:
     off.around(sweep, "_listing", around)
 
 
-_IN_LONG = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

@@ -15,9 +15,10 @@ from verify.world import Switches, World
 class Found:
     """What a search came to: ``complete`` unless it was cut at a number of states or by a violation.
 
-    ``at_rest``: states without anything under way, each checked after two sweeps; ``blind``: states in whose past a
+    ``at_rest``: states without anything under way, each checked after the next sweep; ``blind``: states in whose past a
     person's edit fell between our read and our write, where what that person wrote can't be held against us.
-    ``seconds`` of this processor; ``history``: the steps that lead to the violation, in words.
+    ``seconds`` of this processor; ``history``: the steps that lead to the violation, in words, and what the next sweep
+    did where it shows only then.
     """
 
     scenario: str
@@ -59,9 +60,8 @@ def explore(scenario: Scenario, switches: Switches | None = None, most_states: i
 
 
 def _explore(world: World, most_states: int | None, began: float) -> Found:
-    start = world.initial()
-    seen = _Seen({start: 0}, array("l", [0]), [()])
-    frontier = deque([(start, 0, 0)])
+    seen = _Seen({}, array("l", [0]), [()])
+    frontier: deque[tuple[State, int, int]] = deque()
     transitions = depth = at_rest = blind = 0
 
     def found(violation: str | None = None, history: tuple[str, ...] = ()) -> Found:
@@ -79,6 +79,12 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
             history,
         )
 
+    try:
+        start = world.initial()
+    except ViolationError as violation:
+        return found(str(violation), world.tell([]))
+    seen.numbers[start] = 0
+    frontier.append((start, 0, 0))
     while frontier and (most_states is None or len(seen.numbers) < most_states):
         state, number, depth = frontier.popleft()
         blind += state.blind
@@ -98,25 +104,5 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
                     seen.moves.append(move)
         except ViolationError as violation:
             moves = seen.path(number) if checking else [*seen.path(number), world.trying]
-            return found(str(violation), retell(world, moves))
+            return found(str(violation), world.tell(moves, swept=checking))
     return found()
-
-
-def retell(world: World, moves: list[Move]) -> tuple[str, ...]:
-    """A history in words: what was there before, and then each move with all that it did."""
-    told = []
-    if world.scenario.before:
-        told.append(f"before: {', '.join(world.scenario.before)}")
-    state = world.initial()
-    stands = ", ".join(world.row(row) for row in state.rows)
-    told.append(f"it is {world.second[0]} s, {stands} stands")
-    world.lines = []
-    try:
-        for move in moves:
-            state = next(after for tried, after in world.successors(state) if tried == move)
-            told.append("; ".join(world.lines))
-    except ViolationError:
-        told.append("; ".join(world.lines))
-    finally:
-        world.lines = None
-    return tuple(told)

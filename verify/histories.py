@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from verify.explorer import retell
 from verify.scenarios import (
     ALL_CALLS,
     BROKEN_ALLOW,
@@ -153,13 +152,13 @@ class Histories(RuleBasedStateMachine):
         self._happens(("tick",), 0)
 
     def teardown(self) -> None:
-        """Everything comes to rest, twice swept."""
+        """Everything comes to rest, and is swept."""
         if self.world is not None:
             try:
                 self.state = self.world.drain(self.state._replace(faults=0))
                 self.world.invariants.check_at_rest(self.state)
             except ViolationError:
-                self._retell()
+                self._retell(self.moves)
                 raise
 
     def _happens(self, kinds: tuple[str, ...], pick: int) -> bool:
@@ -172,22 +171,24 @@ class Histories(RuleBasedStateMachine):
                 for move, after in world.successors(self.state)
                 if (("dies" if "dies" in move else move[0]) in kinds)
             ]
-            if not open_to:
-                return False
-            move, self.state = open_to[pick % len(open_to)]
-            self.moves.append(move)
+        except ViolationError:
+            self._retell([*self.moves, world.trying])
+            raise
+        if not open_to:
+            return False
+        move, self.state = open_to[pick % len(open_to)]
+        self.moves.append(move)
+        try:
             if world.at_rest(self.state):
                 world.invariants.check_at_rest(self.state)
         except ViolationError:
-            if world.trying and not world.at_rest(self.state):
-                self.moves.append(world.trying)
-            self._retell()
+            self._retell(self.moves)
             raise
         return True
 
-    def _retell(self) -> None:
+    def _retell(self, moves: list[Move]) -> None:
         assert self.world is not None, "a history begins with its scenario"
-        for number, step in enumerate(retell(self.world, self.moves)):
+        for number, step in enumerate(self.world.tell(moves, swept=True)):
             note(f"{number:>4}  {step}")
 
 

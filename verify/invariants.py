@@ -185,7 +185,7 @@ class Invariants:
             raise ViolationError(f"{said} is overwritten before it is honoured")
 
     def check_at_rest(self, state: State) -> None:
-        """Hold a state at rest against the invariants, as it is and after at most two sweeps."""
+        """Hold a state at rest against the invariants, as it is and after the next sweep."""
         for index, event in enumerate(self._world.events):
             known = state.sure >> index & 1
             if known and not event.copy_of and not state.lost:
@@ -279,7 +279,7 @@ class Invariants:
             return
         row = state.rows[device]
         stands: Override | None = self._values[row]
-        when = "after two sweeps" if swept else "before any sweep"
+        when = "after a sweep" if swept else "before any sweep"
         where = f"{when} {self._world.claim(must[0].id)} on {self._name(device)} is live"
         if stands is None or stands.effect != "DENY":
             raise ViolationError(f"{where}, and what stands is {self._row(row)}")
@@ -301,12 +301,10 @@ class Invariants:
         if self._world.scenario.guarded or unwritable or self.may(before, device, untils):
             return
         if isinstance(self._reading(row), Tag):
-            raise ViolationError(
-                f"after two sweeps {self._row(row)} stands on {self._name(device)}, and nothing is live"
-            )
+            raise ViolationError(f"after a sweep {self._row(row)} stands on {self._name(device)}, and nothing is live")
         if row != due and due != self._world.any_row and not (before.lost and row == self._world.lost_row):
             raise ViolationError(
-                f"after two sweeps {self._row(row)} stands on {self._name(device)}, owed is {self._row(due)}"
+                f"after a sweep {self._row(row)} stands on {self._name(device)}, owed is {self._row(due)}"
             )
 
     def _check_known(self, state: State, device: int) -> None:
@@ -317,4 +315,4 @@ class Invariants:
             and not self._world.scenario.guarded
             and shown.id not in self._recorded(state, device)
         ):
-            raise ViolationError(f"after two sweeps the ledger knows nothing of {self._row(state.rows[device])}")
+            raise ViolationError(f"after a sweep the ledger knows nothing of {self._row(state.rows[device])}")

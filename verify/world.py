@@ -69,6 +69,7 @@ class World:
         self._roots: dict[tuple[int, str, int], int] = {}
         self.trying: Move = ()
         self.lines: list[str] | None = None
+        self.told: list[str] = []
         self.any_row = self.number("whatever a person put there unseen")
         self.lost_row = self.number(Override("ALLOW", DESCRIPTION_LOST))
 
@@ -274,6 +275,8 @@ class World:
             edits=(),
         )
         for name in scenario.before:
+            self._say(lambda name=name: f"before: {name} arrives")  # type: ignore[misc]
+            self._keep_lines()
             state = self.drain(self._arrive(state, self._original[name]))
         return state._replace(faults=scenario.faults, runs=scenario.runs, sent=())
 
@@ -850,7 +853,10 @@ class World:
     # At rest
 
     def settle(self, state: State) -> State:
-        """The state after two undisturbed sweeps; ViolationError if a third one still finds something to do."""
+        """The state after one undisturbed sweep; ViolationError if the next one still finds something to do.
+
+        After two, where the ledger was lost since the last one: the first then lets nothing back in.
+        """
         key = state._replace(
             pending=0,
             acts=0,
@@ -868,23 +874,24 @@ class World:
         known = self._settled.get(key)
         if known is None:
             known = key
-            for number in range(3 if state.lost else 2):
-                known = self._whole_sweep(known, f"settle-{number + 1}")
+            for number in range(1 if state.swept else 2):
+                known = self.whole_sweep(known, f"settle-{number + 1}")
             if not self.scenario.guarded and not known.disabled:
-                again = self._start_sweep(known, "settle-4")
-                again = self.drain_sweeps(again)
+                again = self.drain_sweeps(self._start_sweep(known, "settle-3"))
                 if any(group.queue for group in again.groups):
-                    raise ViolationError("after two sweeps a third one still finds something to do")
+                    raise ViolationError("after a sweep the next one still finds something to do")
             self._settled[key] = known
         return known
 
-    def _whole_sweep(self, state: State, run: str) -> State:
+    def whole_sweep(self, state: State, run: str) -> State:
+        """The state after one undisturbed sweep and all that it asked for."""
         return self.drain(self.drain_sweeps(self._start_sweep(state, run)))
 
     def drain_sweeps(self, state: State) -> State:
         """Run the sweeps under way to their ends."""
         while state.sweeps:
             state = self._go_on(state, 0, None)
+        self._keep_lines()
         return state
 
     def drain(self, state: State) -> State:
@@ -892,11 +899,37 @@ class World:
         while True:
             for _, after in self._work(state):
                 state = after
+                self._keep_lines()
                 break
             else:
                 return state
 
     # In words
+
+    def tell(self, moves: list[Move], *, swept: bool = False) -> tuple[str, ...]:
+        """A history in words: what was there before, and then each move with all that it did, up to the violation.
+
+        And, if ``swept``, what happened in the sweep after it.
+        """
+        self.lines, self.told, self._settled = [], [], {}
+        try:
+            state = self.initial()
+            stands = ", ".join(self.row(row) for row in state.rows)
+            self.told.append(f"it is {self.second[0]} s, {stands} stands")
+            for move in moves:
+                state = next(after for tried, after in self.successors(state) if tried == move)
+                self._keep_lines()
+            if swept:
+                self.settle(self.drain(state))
+        except ViolationError:
+            self._keep_lines()
+        told, self.lines = tuple(self.told), None
+        return told
+
+    def _keep_lines(self) -> None:
+        if self.lines:
+            self.told.append("; ".join(self.lines))
+            self.lines.clear()
 
     def reading(self, row: int) -> tag.Reading | None:
         """What a row's description says to us; None where nothing stands."""

@@ -1,5 +1,6 @@
 """The search of the protocol: clean as it is, and not clean with any one guard switched off."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from verify import pairs
-from verify.breaks import BREAKS, search
+from verify.__main__ import main
+from verify.breaks import BREAKS, search, switched_off
+from verify.explorer import explore
 from verify.histories import walk
 from verify.scenarios import SCENARIOS, SMALL
 
@@ -50,16 +53,39 @@ def test_no_history_of_a_small_scenario_violates_an_invariant(scenario):
 
 
 @pytest.mark.parametrize("guard", BREAKS)
-def test_switching_off_a_guard_is_noticed(guard):
-    found = [search(scenario, guard) for scenario in BREAKS[guard].scenarios]
-    violated = [one for one in found if one.violation]
-    assert violated
-    assert all(one.history for one in violated)
+def test_switching_off_a_guard_is_noticed_by_the_command_and_its_shortest_history_told(guard, capsys):
+    assert main(["--break", guard]) == 1
+    said = capsys.readouterr().out
+    assert BREAKS[guard].rule in said
+    told = re.search(r"The shortest failing history, in scenario ['\"](.+)['\"]:\n((?: +\d+  \S.*\n){2,}) +→ \S", said)
+    assert told
+    assert told[1] in BREAKS[guard].scenarios
+
+
+@pytest.mark.parametrize("guard", BREAKS)
+def test_what_goes_wrong_before_a_scenario_begins_is_told_as_well(guard):
+    for scenario in SMALL:
+        with switched_off(guard) as switches:
+            found = explore(scenario, switches, most_states=1)
+        assert (found.violation is None) == (not found.history)
+
+
+def test_a_violation_before_a_scenario_begins_has_its_history():
+    found = search("expiry", "prior-first")
+    assert found.states == 0
+    assert found.history[0] == "before: L1(15) arrives"
+    assert "puts DENY" in found.history[-1]
+
+
+def test_a_history_that_fails_in_the_next_sweep_tells_of_that_sweep_too():
+    found = search("tampered", "reassert")
+    assert "sweep settle-1 starts" in " ".join(found.history)
 
 
 def test_a_guard_is_on_again_afterwards():
     for guard in BREAKS:
-        search(BREAKS[guard].scenarios[0], guard)
+        with switched_off(guard):
+            pass
     assert search("tie").violation is None
     assert search("prior").violation is None
 
@@ -70,7 +96,7 @@ def test_every_rule_that_the_review_of_the_protocol_names_has_a_switch():
     assert all(SCENARIOS[scenario].small for guard in BREAKS.values() for scenario in guard.scenarios)
 
 
-def test_two_sweeps_mend_every_pair_of_override_and_record():
+def test_a_sweep_mends_every_pair_of_override_and_record():
     checked = pairs.check(every=41)
     assert checked.violation is None, checked.pair
     assert checked.pairs > 900
