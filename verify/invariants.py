@@ -13,7 +13,7 @@ from device_lockout.command import Enroll
 from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.tag import HandWritten, Reading, Tag
 from verify.scenarios import Event, Scenario, at, second_of, user_name
-from verify.state import FORGOTTEN, TOUCHED, State, ViolationError, put
+from verify.state import FORGOTTEN, TOUCHED, Shown, State, ViolationError, put
 
 if TYPE_CHECKING:
     from device_lockout.override import Override
@@ -29,14 +29,14 @@ class Seen(Protocol):
     keys: list[tuple[str, str]]
     user_of: list[int]
     values: list[Any]
-    by_claim: dict[str, int]
+    by_claim: dict[Shown, int]
     edited_to: frozenset[datetime]
     any_row: int
     lost_row: int
 
     def reading(self, row: int) -> Reading | None: ...
     def row(self, row: int) -> str: ...
-    def claim(self, claim: str) -> str: ...
+    def claim(self, shown: Claim | Tag) -> str: ...
     def now(self, state: State) -> datetime: ...
     def settle(self, state: State) -> State: ...
 
@@ -82,8 +82,15 @@ class Invariants:
         if result == "released" and denied and isinstance(self._reading(state.rows[device]), Tag):
             raise ViolationError(f"the outcome says released, and what stands is {self._row(state.rows[device])}")
 
+    def true_alarm(self, state: State, device: int) -> None:
+        """What is told to have been undone was undone by a person."""
+        if not state.undone >> device & 1:
+            raise ViolationError(f"the lock of {self._name(device)} is said to be undone, and no person did that")
+
     def written(self, state: State, device: int, new: int, marks: int) -> State:
         """Our own write takes effect: put ``new``, or delete where it is 0."""
+        if new and self._values[new].effect == "DENY":
+            state = state._replace(undone=state.undone & ~(1 << device), alarmed=state.alarmed & ~(1 << device))
         old = state.rows[device]
         ours = isinstance(self._reading(new), Tag)
         self._never_lets_in(state, device, new, marks)
@@ -105,7 +112,7 @@ class Invariants:
             raise ViolationError(f"{self._name(device)} is let back in, against a guard")
         live = () if marks & FORGOTTEN else self._own_live(state, device)
         if live:
-            claim = self._world.claim(live[0].id)
+            claim = self._world.claim(live[0])
             raise ViolationError(f"{self._name(device)} is let back in while {claim} is live in the ledger")
 
     def _own_live(self, state: State, device: int) -> tuple[Claim, ...]:
@@ -121,17 +128,17 @@ class Invariants:
         assert isinstance(shown, Tag), "only our own tags are to be recorded"
         if marks & FORGOTTEN:
             return
-        if shown.id not in self._recorded(state, device):
-            raise ViolationError(f"{self._world.claim(shown.id)} is put on {self._name(device)}, unknown to the ledger")
+        if (shown.id, shown.why) not in self._recorded(state, device):
+            raise ViolationError(f"{self._world.claim(shown)} is put on {self._name(device)}, unknown to the ledger")
 
-    def _recorded(self, state: State, device: int) -> set[str]:
+    def _recorded(self, state: State, device: int) -> set[Shown]:
         """The claims that the ledger has for a device."""
         item, user = state.items[device], state.users[self._world.user_of[device]]
         claims = (
             *(self._values[item].claims if item else ()),
             *(self._values[user].claims if user else ()),
         )
-        return {claim.id for claim in claims}
+        return {(claim.id, claim.why) for claim in claims}
 
     def _owed_after(self, state: State, device: int, old: int, new: int, marks: int) -> int:
         """What is owed to the row after our change; ViolationError if it was not ours to change."""
@@ -179,9 +186,9 @@ class Invariants:
         if not isinstance(shown, Tag) or marks & FORGOTTEN:
             return
         item = state.items[device]
-        known = self._values[item].shown_by(shown) if item else ()
-        if any(claim.until != shown.until for claim in known):
-            said = f"until {second_of(shown.until)} that a person set for {self._world.claim(shown.id)}"
+        claims: tuple[Claim, ...] = self._values[item].claims if item else ()
+        if any((claim.id, claim.why) == (shown.id, shown.why) and claim.until != shown.until for claim in claims):
+            said = f"until {second_of(shown.until)} that a person set for {self._world.claim(shown)}"
             raise ViolationError(f"{said} is overwritten before it is honoured")
 
     def check_at_rest(self, state: State) -> None:
@@ -195,23 +202,28 @@ class Invariants:
                     raise ViolationError(f"the outcome of {event.name} was never announced")
         if not state.meddled and not state.lost and not state.buried:
             for device in range(len(self._world.keys)):
-                self._check_locked(state, state, device, self._untils(state, device), swept=False)
+                self._check_locked(state, state, device, self._untils(state, device), "before any sweep")
         settled = self._world.settle(state)
         for device in range(len(self._world.keys)):
             untils = self._untils(state, device)
-            self._check_locked(state, settled, device, untils, swept=True)
+            if state.undone >> device & 1 and not state.buried:
+                self._check_told(state, settled, device, untils)
+                continue
+            if state.tended:
+                self._check_locked(state, state, device, untils, "after a sweep, whatever hindered it,")
+            self._check_locked(state, settled, device, untils, "after a sweep")
             self._check_unlocked(state, settled, device, untils)
             self._check_known(settled, device)
 
-    def _untils(self, state: State, device: int) -> dict[str, datetime]:
+    def _untils(self, state: State, device: int) -> dict[Shown, datetime]:
         """The ``until`` of each claim that a person changed: as the ledger took it over, or as it stands now."""
         untils = {claim: self._values[number] for where, claim, number in state.edits if where == device}
         shown = self._reading(state.rows[device])
         if isinstance(shown, Tag) and shown.until in self._world.edited_to:
-            untils[shown.id] = shown.until
+            untils[shown.id, shown.why] = shown.until
         return untils
 
-    def must(self, state: State, device: int, untils: dict[str, datetime], *, swept: bool = True) -> tuple[Claim, ...]:
+    def must(self, state: State, device: int, untils: dict[Shown, datetime], *, swept: bool = True) -> tuple[Claim, ...]:
         """The claims that certainly live on a device, going by the events themselves; the one to be shown first.
 
         A user's lock holds for the devices that the ledger knows; for one of which it only saw a retirement or a row
@@ -223,8 +235,8 @@ class Invariants:
         if not state.lost:
             return live
         shown = self._reading(state.rows[device])
-        remembered = self._recorded(state, device) | ({shown.id} if isinstance(shown, Tag) else set())
-        return tuple(claim for claim in live if claim.scope == "device" or claim.id in remembered)
+        remembered = self._recorded(state, device) | ({(shown.id, shown.why)} if isinstance(shown, Tag) else set())
+        return tuple(claim for claim in live if claim.scope == "device" or (claim.id, claim.why) in remembered)
 
     def _is_enrolled(self, state: State, device: int) -> bool:
         """Whether an enrolment of the device is done that was not overtaken by later news of it."""
@@ -235,12 +247,12 @@ class Invariants:
             for index, event in self._about[device]
         )
 
-    def may(self, state: State, device: int, untils: dict[str, datetime]) -> tuple[Claim, ...]:
+    def may(self, state: State, device: int, untils: dict[Shown, datetime]) -> tuple[Claim, ...]:
         """The claims that possibly live on a device: all but those certainly released or over."""
         return self._live(state, device, ~0, state.sure, untils)
 
     def _live(
-        self, state: State, device: int, locks: int, releases: int, untils: dict[str, datetime]
+        self, state: State, device: int, locks: int, releases: int, untils: dict[Shown, datetime]
     ) -> tuple[Claim, ...]:
         """The live claims, if ``locks`` and ``releases`` say which events count.
 
@@ -255,13 +267,13 @@ class Invariants:
             scoped = not state.lost or possibly
             ends = [event for index, event in self._about[device] if event.releases and releases >> index & 1]
             claims = [
-                replace(event.claim, until=untils.get(event.claim.id, event.claim.until))
+                replace(event.claim, until=untils.get((event.claim.id, event.claim.why), event.claim.until))
                 for index, event in self._about[device]
                 if event.claim is not None and not event.copy_of and locks >> index & 1
             ]
             known = self._claims[key] = tuple(
                 claim
-                for claim in sorted(claims, key=lambda claim: (claim.until, claim.at, claim.id), reverse=True)
+                for claim in sorted(claims, key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True)
                 if claim.until > self._world.now(state)
                 and (
                     (state.lost and possibly and claim.scope == "user")
@@ -270,31 +282,41 @@ class Invariants:
             )
         return known
 
+    def _check_told(self, before: State, state: State, device: int, untils: dict[Shown, datetime]) -> None:
+        """A lock that a person undid is told of and not put back, where that is the policy."""
+        if not state.undone >> device & 1:
+            raise ViolationError(f"after a sweep {self._row(state.rows[device])} is back, which is only to be told")
+        must = self.must(before, device, untils)
+        if must and not state.alarmed >> device & 1:
+            raise ViolationError(f"after a sweep nobody is told that {self._world.claim(must[0])} was undone")
+
     def _check_locked(
-        self, before: State, state: State, device: int, untils: dict[str, datetime], *, swept: bool
+        self, before: State, state: State, device: int, untils: dict[Shown, datetime], when: str
     ) -> None:
-        """What certainly is locked is denied, with the tag that is wanted, or by somebody else."""
-        must = self.must(before, device, untils, swept=swept)
+        """What certainly is locked is denied, with the tag that is wanted, or by somebody else.
+
+        If only until an instant by that one's own words, it takes a sweep that removes to put ours there.
+        """
+        must = self.must(before, device, untils, swept=when != "before any sweep")
         if not must or before.disabled:
             return
         row = state.rows[device]
         stands: Override | None = self._values[row]
-        when = "after a sweep" if swept else "before any sweep"
-        where = f"{when} {self._world.claim(must[0].id)} on {self._name(device)} is live"
+        where = f"{when} {self._world.claim(must[0])} on {self._name(device)} is live"
         if stands is None or stands.effect != "DENY":
             raise ViolationError(f"{where}, and what stands is {self._row(row)}")
         shown = self._reading(row)
         if not isinstance(shown, Tag):
-            owed = self.due(state, device) if swept else state.owed[device]
+            owed = self.due(state, device) if when == "after a sweep" else state.owed[device]
             if owed not in (row, self._world.any_row):
                 raise ViolationError(f"{where}, and {self._row(row)} is none that a person put there")
             return
         may = self.may(before, device, untils)
-        exact = (shown.id, shown.until) == (must[0].id, must[0].until)
+        exact = (shown.id, shown.why, shown.until) == (must[0].id, must[0].why, must[0].until)
         if not exact and (may == must or shown.until < must[0].until):
             raise ViolationError(f"{where}, and what stands is {self._row(row)}")
 
-    def _check_unlocked(self, before: State, state: State, device: int, untils: dict[str, datetime]) -> None:
+    def _check_unlocked(self, before: State, state: State, device: int, untils: dict[Shown, datetime]) -> None:
         """Where certainly nothing is locked, what is owed stands, to the byte."""
         row, due = state.rows[device], self.due(before, device)
         unwritable = before.disabled and (due or not self._world.scenario.readable)
@@ -313,6 +335,6 @@ class Invariants:
         if (
             isinstance(shown, Tag)
             and not self._world.scenario.guarded
-            and shown.id not in self._recorded(state, device)
+            and (shown.id, shown.why) not in self._recorded(state, device)
         ):
             raise ViolationError(f"after a sweep the ledger knows nothing of {self._row(state.rows[device])}")

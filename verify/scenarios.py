@@ -61,7 +61,7 @@ class Act:
     """Something that a person does once, at any time from second ``after`` on.
 
     ``put`` and ``delete`` a row; ``edit`` our tag's ``until``; ``flip`` our row's effect to ALLOW, keeping the tag;
-    ``disable``, ``enable`` or ``remove`` a user; ``lose`` the whole ledger; ``reap`` what TTL would remove.
+    ``disable`` or ``remove`` a user, or ``enable`` one again; ``lose`` the whole ledger; ``reap`` what TTL would remove.
     """
 
     kind: Literal["put", "delete", "edit", "flip", "disable", "enable", "remove", "lose", "reap"]
@@ -78,7 +78,7 @@ class Scenario:
     ``instants``: the seconds that the clock shows, in turn. ``before``: events that were carried out before.
     ``rows``: what stands at the start, by device. ``devices``: (user, device ID) of each. ``runs``: how many sweeps may
     start, ``faults``: how many crashes, lost answers and failed pages a history may have.
-    ``guarded``: nothing may be let back in (a cap of none, or WorkMail's clock off by ``skew`` seconds).
+    ``on_tampering``: the sweep's policy. ``guarded``: nothing may be let back in (a cap of none, or WorkMail's clock off by ``skew`` seconds).
     ``freezes``: a process may stop before its ledger write for so long that its message is delivered again.
     ``buries``: a command may go to the dead-letter queue and be redriven later. ``deduplicates``: the queue drops what
     processes send twice. ``readable``: WorkMail still answers for the overrides of a user who was deleted.
@@ -98,6 +98,7 @@ class Scenario:
     faults: int = 1
     guarded: bool = False
     skew: int = 0
+    on_tampering: Literal["reassert", "alert"] = "reassert"
     max_removals: int = 50
     max_event_age: int = 30 * 86400
     most_claims: int = MOST_CLAIMS
@@ -161,6 +162,15 @@ def retire(name: str, happened: float, device: int = 0, *, device_id: str = "DEV
     )
 
 
+def read_by(source: str, report: str, event: Event) -> Event:
+    """A lock as ``source`` reads it in somebody else's event ``report``, which other sources read as well."""
+    assert isinstance(event.command, Lock), "only locks have claims"
+    cause = replace(event.command.cause, event_id=report, reader=source)
+    return replace(
+        event, command=replace(event.command, cause=cause, claim=replace(event.command.claim, id=claim_id(report)))
+    )
+
+
 def by_mail(event: Event) -> Event:
     """``event`` with its user named by mail address."""
     target = replace(event.command.target, user=f"{event.command.target.user}@example.com")
@@ -191,7 +201,7 @@ def settings_of(scenario: Scenario) -> settings.Settings:
             "sweep": {
                 "every": 3600,
                 "mode": "apply",
-                "on_tampering": "reassert",
+                "on_tampering": scenario.on_tampering,
                 "max_removals": scenario.max_removals,
                 "max_removals_percent": 100,
                 "max_reasserts": 500,
@@ -413,6 +423,83 @@ SMALL = (
         instants=(10, 16),
         page_size=1,
         runs=1,
+    ),
+    Scenario(
+        "pages, missing",
+        "a person deletes a lock, and a page of the listing fails: that very sweep puts it back",
+        (L1_15, lock("L2(15)", 2, 15, 1, device_id="DEV2")),
+        (Act("delete", 1), Act("put", override=VIP)),
+        before=("L1(15)", "L2(15)"),
+        rows=(None, None),
+        devices=TWO_DEVICES,
+        instants=(10, 16),
+        page_size=1,
+        runs=1,
+    ),
+    Scenario(
+        "clock, missing",
+        "our clock is ahead of WorkMail's, and a person deletes a lock or puts an ALLOW there",
+        (L1_15,),
+        (Act("delete"), Act("put", override=VIP)),
+        before=("L1(15)",),
+        instants=(10, 16),
+        skew=-61,
+        runs=1,
+        guarded=True,
+    ),
+    Scenario(
+        "replaced",
+        "somebody else's DENY takes the place of a lock, and goes away again, or has an end",
+        (L1_30,),
+        (Act("put", override=LEGAL_HOLD), Act("put", override=written(12)), Act("delete")),
+        before=("L1(30)",),
+        rows=(VIP,),
+        instants=(10, 13, 31),
+        runs=1,
+    ),
+    Scenario(
+        "alert",
+        "people undo a lock, which is told of and not mended, while a copy of its report comes",
+        (L1_15, copy(L1_15)),
+        (Act("delete"), Act("put", override=VIP), Act("flip")),
+        before=("L1(15)",),
+        instants=(10, 16),
+        on_tampering="alert",
+        runs=1,
+    ),
+    Scenario(
+        "alert, never set",
+        "a lock is recorded and its command goes to the dead-letter queue before it is set: that is no tampering",
+        (L1_30,),
+        on_tampering="alert",
+        buries=True,
+        faults=2,
+        runs=1,
+    ),
+    Scenario(
+        "two readers",
+        "one event that two sources read: a lock of the device and one of its user, released each by its own",
+        (
+            enroll("E0", 0),
+            read_by("mdm", "X", lock("X lost(30)", 1, 30)),
+            read_by("idp", "X", lock_user("X compromised(15)", 1, 15)),
+            R3,
+            release_user("RU3", 3),
+        ),
+        before=("E0",),
+        pauses=USER_CALLS,
+        faults=0,
+    ),
+    Scenario(
+        "deleted and back",
+        "a user is deleted while a lock over an ALLOW is extended for that user, and comes back",
+        (enroll("E0", 0), L1_15, lock_user("U2(30)", 2, 30)),
+        (Act("remove"), Act("enable")),
+        rows=(VIP,),
+        before=("E0", "L1(15)"),
+        instants=(10, 31),
+        runs=1,
+        readable=False,
     ),
     Scenario(
         "same device ID",

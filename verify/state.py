@@ -7,6 +7,10 @@ TOUCHED, FORGOTTEN = 1, 2
 """Marks on a process or a pending write: a person changed the row since our Get; the ledger was lost meanwhile."""
 
 
+Shown = tuple[str, str]
+"""What a tag names a lock by: its ID and its reason."""
+
+
 class Group(NamedTuple):
     """A message group: commands waiting, head first; the process that has the head, 0 for none, and its marks.
 
@@ -32,7 +36,10 @@ class State(NamedTuple):
 
     ``first``: how each event's command was first decided; ``sure``: events that the ledger certainly knows;
     ``owed``: what is to stand on each device when no lock does; ``edits``: (device, claim, until) that a person set and
-    the ledger took over.
+    the ledger took over; ``tended``: a sweep began, with nothing else under way, since a person
+    or the clock changed anything.
+    ``undone``: the devices whose lock a person undid, and ``alarmed``, those of which it was told; ``noted``: what the
+    ledger has of what was told. These three only where undone locks are told of and not put back.
     """
 
     clock: int
@@ -62,7 +69,11 @@ class State(NamedTuple):
     lost: bool
     blind: bool
     owed: tuple[int, ...]
-    edits: tuple[tuple[int, str, int], ...]
+    edits: tuple[tuple[int, Shown, int], ...]
+    tended: bool
+    undone: int
+    alarmed: int
+    noted: tuple[int, ...]
 
 
 Move = tuple[Any, ...]
@@ -117,4 +128,4 @@ def but(state: State, index: int, value: Any) -> State:
     return State._make((*state[:index], value, *state[index + 1 :]))
 
 
-GROUPS, CLOCK, PENDING, ITEMS = (State._fields.index(name) for name in ("groups", "clock", "pending", "items"))
+GROUPS, PENDING, ITEMS = (State._fields.index(name) for name in ("groups", "pending", "items"))

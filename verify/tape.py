@@ -137,6 +137,7 @@ class TapeLedger:
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         """What is told of a command is kept without what differs from one delivery to the next."""
         if "result" not in told["detail"]:
+            self.tape.ask("note", outcome_id)
             return told
         first: Told = self.tape.ask("outcome", Told(told["detailType"], outcome_id, told["detail"]["result"]))
         return {"detailType": first.detail_type, "detail": {"id": first.id, "result": first.result}}
@@ -159,8 +160,7 @@ class TapeLedger:
         self.tape.ask("save sweep")
 
     def told(self, event_id: str, outcome_id: str) -> bool:
-        """What a sweep tells people once is nothing to the protocol."""
-        return False
+        return bool(self.tape.ask("told", outcome_id)[1])
 
     def inventoried_up_to(self, organization: str) -> tuple[str, str]:
         """All devices of a scenario are seen in each run."""
@@ -172,18 +172,12 @@ class TapeLedger:
 
 @dataclass(frozen=True, slots=True)
 class TapeQueue:
-    """The queue, answering from a tape: the sweep's commands in one call, those of a user's command one by one."""
+    """The queue, answering from a tape: one command after the other, so that what sends may die between any two."""
 
     tape: Tape
-    together: bool
 
     def send(self, commands: Iterable[Command]) -> int:
-        sent = 0
-        for batch in [tuple(commands)] if self.together else ((command,) for command in commands):
-            if batch:
-                self.tape.ask("send", batch)
-            sent += len(batch)
-        return sent
+        return len([self.tape.ask("send", command) for command in commands])
 
     def waiting(self) -> int:
         return 0
@@ -198,3 +192,5 @@ class TapeBus:
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
         if "result" in detail:
             self.tape.ask("announce", Told(detail_type, detail["id"], detail["result"]))
+        elif detail_type == "Tampering Detected":
+            self.tape.ask("alarm", (detail["userId"], detail["deviceId"].casefold()))

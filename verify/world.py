@@ -23,13 +23,12 @@ from device_lockout.decision import DESCRIPTION_LOST
 from device_lockout.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.override import ListedOverride, Override
 from device_lockout.parties import Parties
-from device_lockout.record import DeviceRecord, UserRecord
+from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.tag import Tag
 from device_lockout.workmail import Sight, User
 from verify.invariants import Invariants
 from verify.scenarios import ORGANIZATION, OWNER, START, Act, Scenario, at, second_of, settings_of, user_name
 from verify.state import (
-    CLOCK,
     FORGOTTEN,
     GROUPS,
     ITEMS,
@@ -40,6 +39,7 @@ from verify.state import (
     Move,
     Node,
     Start,
+    Shown,
     State,
     ViolationError,
     but,
@@ -80,11 +80,11 @@ class World:
         self.user_of = [self._user[user] for user, _ in self.keys]
         self.events = scenario.events
         self._by_id: dict[str, int] = {}
-        self.by_claim: dict[str, int] = {}
+        self.by_claim: dict[Shown, int] = {}
         for index, event in enumerate(self.events):
             self._by_id.setdefault(command_id(event.command), index)
             if event.claim is not None:
-                self.by_claim.setdefault(event.claim.id, index)
+                self.by_claim.setdefault((event.claim.id, event.claim.why), index)
         self._original = {
             name: next(index for index, event in enumerate(self.events) if event.name == name)
             for name in {event.copy_of for event in self.events if event.copy_of} | set(scenario.before)
@@ -112,6 +112,8 @@ class World:
                 for error in (UnansweredError, TransientError)
             }
         self._fixed: dict[str, Any] = {} if self._removes else {"remember": None}
+        if scenario.on_tampering != "alert":
+            self._fixed |= {"told": ("told", False), "note": None, "alarm": None}
         self._readings: dict[int, tag.Reading | None] = {}
         self._sights: dict[tuple[int, int], int] = {}
         self._settled: dict[State, State] = {}
@@ -191,7 +193,7 @@ class World:
                 parties = Parties(
                     TapeWorkMail(tape),
                     TapeLedger(tape),
-                    TapeQueue(tape, together=False),
+                    TapeQueue(tape),
                     TapeBus(tape),
                     replace(self._settings.rules, most_claims=self.scenario.most_claims),
                     self._settings.limits.clock_skew,
@@ -207,7 +209,7 @@ class World:
     def _sweep(self, start: Start, tape: Tape) -> None:
         now = at(start.clock)
         run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
-        parties = sweep.Parties(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape, together=True), TapeBus(tape))
+        parties = sweep.Parties(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape), TapeBus(tape))
         sweep.run(run, parties, self._settings)
 
     def _compiled(self, call: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -231,8 +233,12 @@ class World:
                 return kind, self._device[key], int((happened - START).total_seconds())
             case ("user" | "devices of" as kind, user):
                 return kind, self._user.get(user, -1)
-            case ("send", commands):
-                return "send", tuple(self.number(command) for command in commands)
+            case ("send", command):
+                return "send", self.number(command)
+            case ("told" | "note" as kind, outcome):
+                return kind, self.number(outcome)
+            case ("alarm", key):
+                return "alarm", self._device[key]
             case ("outcome" | "announce" as kind, told):
                 return kind, self._by_id.get(told.id, -1), self.number(told)
             case _:
@@ -273,6 +279,10 @@ class World:
             blind=False,
             owed=rows,
             edits=(),
+            tended=False,
+            undone=0,
+            alarmed=0,
+            noted=(),
         )
         for name in scenario.before:
             self._say(lambda name=name: f"before: {name} arrives")  # type: ignore[misc]
@@ -292,14 +302,14 @@ class World:
         yield from self._work(state)
         if state.faults:
             yield from self._faults(state)
-            yield from self._page_faults(state)
+            yield from self._sweep_faults(state)
         yield from self._people(state)
         if state.runs:
             yield self._try("sweep"), self._start_sweep(state)
         if state.clock + 1 < len(self.second):
             self._try("tick")
             self._say(lambda: f"it is {self.second[state.clock + 1]} s")
-            yield self.trying, but(state, CLOCK, state.clock + 1)
+            yield self.trying, state._replace(clock=state.clock + 1, tended=False)
 
     def _try(self, *move: Any) -> Move:
         self.trying = move
@@ -352,7 +362,10 @@ class World:
         for index in range(len(state.frozen)):
             yield from self._thaw(state, index)
         for index in range(len(state.sweeps)):
-            yield self._try("sweep goes on", index), self._go_on(state, index, None)
+            move = self._try("sweep goes on", index)
+            for made, after in self._goes_on(state, index, None):
+                yield ((*move, "dies", made) if made else move), after
+                self.trying = move
         for index, late in enumerate(state.late):
             yield self._try("land", index), self._land(state, index, late)
 
@@ -414,10 +427,16 @@ class World:
         command, *rest = group.queue
         self._say(lambda: f"{self.name(command)} is done")
         event = self._event(command)
-        if event >= 0 and not group.marks & FORGOTTEN:
+        if event >= 0 and not group.marks & FORGOTTEN and not self._of_nobody(state, event):
             state = state._replace(sure=state.sure | 1 << event)
         state = with_group(state, where, Group(tuple(rest)))
         return self._renumbered(state, where)
+
+    def _of_nobody(self, state: State, event: int) -> bool:
+        """Whether a report was rejected whose user WorkMail does not know: the ledger has nothing of it."""
+        user = self._user[user_name(self.events[event].user)]
+        told = state.outcomes[event]
+        return bool(state.removed >> user & 1 and told and self.values[told].result == "rejected")
 
     def _renumbered(self, state: State, where: int) -> State:
         """Versions start anew where no process holds one: all that matters of them is whether they changed."""
@@ -489,16 +508,23 @@ class World:
                 later = state._replace(faults=state.faults - 1, frozen=(*state.frozen, frozen))
                 yield move, with_group(later, where, Group(group.queue))
 
-    def _page_faults(self, state: State) -> Iterator[tuple[Move, State]]:
-        """A page of a listing can't be had, or lacks a row."""
+    def _sweep_faults(self, state: State) -> Iterator[tuple[Move, State]]:
+        """A sweep dies, or a page of its listing can't be had, or lacks a row.
+
+        The latter not where undone locks are told of: one that a list lacks can't be told from one that is gone.
+        """
         for index, number in enumerate(state.sweeps):
             call = self.nodes[number].call
+            if self.nodes[number].changed:
+                move = self._try("sweep dies", index)
+                self._say(lambda number=number: f"the sweep dies before it can {_verb(self.nodes[number])}")  # type: ignore[misc]
+                yield move, self._sweep_dies(state, index)
             if call is not None and call[0] == "page":
                 spent = state._replace(faults=state.faults - 1)
                 failure = self.number(Failure(TransientError, "a page that can't be had"))
                 yield self._try("page fails", index), self._go_on(spent, index, failure)
                 lacking = self._page(state, call[1], lacking=1)
-                if lacking != self._page(state, call[1]):
+                if lacking != self._page(state, call[1]) and self.scenario.on_tampering != "alert":
                     yield self._try("page lacks a row", index), self._go_on(spent, index, lacking)
 
     def _bury(self, state: State, where: int) -> State:
@@ -535,6 +561,8 @@ class World:
             self._say(lambda: f"somebody will {act.kind} user {self.keys[act.device][0]}")
             if act.kind == "remove":
                 return state._replace(removed=state.removed | bit, disabled=state.disabled | bit, meddled=True)
+            if act.kind == "enable":
+                state = state._replace(removed=state.removed & ~bit, tended=False)
             changed = state.disabled | bit if act.kind == "disable" else state.disabled & ~bit
             return None if changed == state.disabled else state._replace(disabled=changed, meddled=True)
         device = act.device
@@ -559,17 +587,29 @@ class World:
                 row = self.number(replace(stands, description=edited))
         if row == state.rows[device]:
             return None
-        state = self._unless_adopted(state, device, row)
+        state = self._undone(self._unless_adopted(state, device, row), device, row)
         self._say(lambda: f"a person makes it {self.row(row)} on {self.keys[device][1]}")
-        return self._touch(state._replace(rows=put(state.rows, device, row), owed=owed, meddled=True), device, TOUCHED)
+        state = state._replace(rows=put(state.rows, device, row), owed=owed, meddled=True, tended=False)
+        return self._touch(state, device, TOUCHED)
+
+    def _undone(self, state: State, device: int, row: int) -> State:
+        """A person undid a lock, or made it another than they were found out to have made it."""
+        if self.scenario.on_tampering != "alert":
+            return state
+        bit, stood = 1 << device, self.values[state.rows[device]]
+        ours = stood is not None and stood.effect == "DENY" and isinstance(self.reading(state.rows[device]), Tag)
+        denied = row and self.values[row].effect == "DENY"
+        undone = state.undone & ~bit if denied else state.undone | (bit if ours else 0)
+        return state._replace(undone=undone, alarmed=state.alarmed & ~bit)
 
     def _unless_adopted(self, state: State, device: int, row: int) -> State:
         """After a loss of the ledger a lock that only its tag knew of is gone with the tag."""
         shown, item = self.reading(state.rows[device]), state.items[device]
         if not state.lost or not isinstance(shown, Tag) or isinstance(self.reading(row), Tag):
             return state
-        if shown.id in self.by_claim and (not item or not self.values[item].shown_by(shown)):
-            return state._replace(sure=state.sure & ~(1 << self.by_claim[shown.id]))
+        event = self.by_claim.get((shown.id, shown.why))
+        if event is not None and (not item or not self.values[item].shown_by(shown)):
+            return state._replace(sure=state.sure & ~(1 << event))
         return state
 
     def _touch(self, state: State, device: int, mark: int) -> State:
@@ -583,7 +623,9 @@ class World:
             groups=tuple(marked(group) for group in state.groups),
             frozen=tuple(marked(group) for group in state.frozen),
             late=tuple(
-                late._replace(marks=late.marks | mark) if mark == FORGOTTEN or late.call[1] == device else late
+                late._replace(marks=late.marks | mark)
+                if mark == FORGOTTEN or (late.call[0] != "save user" and late.call[1] == device)
+                else late
                 for late in state.late
             ),
         )
@@ -592,7 +634,8 @@ class World:
         """The ledger is empty from now on. Certain is only what the standing tags say."""
         self._say(lambda: "the ledger is lost")
         readings = [self.reading(row) for row in state.rows]
-        shown = {self.by_claim[tag.id] for tag in readings if isinstance(tag, Tag) and tag.id in self.by_claim}
+        tags = [tag for tag in readings if isinstance(tag, Tag)]
+        shown = {self.by_claim[tag.id, tag.why] for tag in tags if (tag.id, tag.why) in self.by_claim}
         state = self._touch(state, 0, FORGOTTEN)
         return state._replace(
             items=(0,) * len(state.items),
@@ -603,6 +646,8 @@ class World:
             outcomes=(0,) * len(state.outcomes),
             sure=sum(1 << index for index in shown),
             lost=True,
+            tended=False,
+            noted=(),
         )
 
     def _reap(self, state: State, device: int) -> State | None:
@@ -619,13 +664,24 @@ class World:
         run = run or f"run-{self.scenario.runs - state.runs + 1}"
         self._say(lambda: f"sweep {run} starts")
         node = self._start(0, run, state.clock)
-        state = state._replace(runs=max(state.runs - 1, 0), sweeps=(*state.sweeps, node.number))
+        state = state._replace(
+            runs=max(state.runs - 1, 0), sweeps=(*state.sweeps, node.number), tended=self.at_rest(state)
+        )
         if node.call is not None and node.call[0] in self.scenario.pauses:
             return state
         return self._go_on(state, len(state.sweeps) - 1, None)
 
     def _go_on(self, state: State, index: int, answer: int | None) -> State:
         """A sweep makes its call and goes on to the next one to pause before."""
+        _, after = next(self._goes_on(state._replace(faults=0), index, answer))
+        return after._replace(faults=state.faults)
+
+    def _goes_on(self, state: State, index: int, answer: int | None) -> Iterator[tuple[int, State]]:
+        """What may become of a sweep on the way to its next pause: after how many calls it dies, 0 if it does not.
+
+        It dies only where it has done something: before that nobody could tell that it ever began.
+        """
+        made = 0
         node = self.nodes[state.sweeps[index]]
         while True:
             if answer is None:
@@ -634,11 +690,25 @@ class World:
                 self._say(lambda: self.trying[0])
             node = self.follow(node, answer)
             answer = None
+            made += 1
             if node.error is not None:
                 raise ViolationError(f"the sweep raised {node.error!r}")
             if node.call is None or node.call[0] in self.scenario.pauses:
-                after = () if node.call is None else (node.number,)
-                return state._replace(sweeps=(*state.sweeps[:index], *after, *state.sweeps[index + 1 :]))
+                yield 0, self._sweep_at(state, index, node)
+                return
+            if state.faults and node.changed:
+                self._say(lambda node=node: f"the sweep dies before it can {_verb(node)}")  # type: ignore[misc]
+                yield made, self._sweep_dies(state, index)
+                self._unsay()
+
+    def _sweep_at(self, state: State, index: int, node: Node) -> State:
+        """The sweep goes on at ``node``, or is over."""
+        after = () if node.call is None else (node.number,)
+        return state._replace(sweeps=(*state.sweeps[:index], *after, *state.sweeps[index + 1 :]))
+
+    def _sweep_dies(self, state: State, index: int) -> State:
+        over = self._sweep_at(state, index, self.nodes[0])
+        return over._replace(faults=state.faults - 1, tended=False)
 
     # Calls
 
@@ -661,7 +731,7 @@ class World:
                 return self._announce(state, call[1], call[2]), 0
             case "send":
                 return self._send(state, node, call[1]), 0
-            case "page" | "records" | "last sweep" | "save sweep":
+            case "page" | "records" | "last sweep" | "save sweep" | "told" | "note" | "alarm":
                 return self._perform_for_sweep(state, call)
             case _:
                 return self._perform_for_user(state, call)
@@ -697,8 +767,20 @@ class World:
                 return state, self._records(state, call[1])
             case "last sweep":
                 return state, self.number(self.now(state)) if state.swept else 0
+            case "told":
+                return state, self.number(("told", call[1] in state.noted))
+            case "note":
+                return self._noted(state, call[1]), 0
+            case "alarm":
+                self.invariants.true_alarm(state, call[1])
+                return state._replace(alarmed=state.alarmed | 1 << call[1]), 0
             case _:
                 return state._replace(swept=True), 0
+
+    def _noted(self, state: State, outcome: int) -> State:
+        if self.scenario.on_tampering != "alert":
+            return state
+        return state._replace(noted=tuple(sorted({*state.noted, outcome})))
 
     def _perform_for_user(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
         match call[0]:
@@ -775,11 +857,12 @@ class World:
         record: DeviceRecord = self.values[saved]
         edits = {(where, claim): until for where, claim, until in state.edits}
         for claim in record.claims:
-            index = self.by_claim.get(claim.id)
+            shown = claim.id, claim.why
+            index = self.by_claim.get(shown)
             known = self.events[index].claim if index is not None else None
             edited = known is not None and known.until != claim.until
-            if claim.until in self.edited_to and (edited or (device, claim.id) in edits):
-                edits[device, claim.id] = self.number(claim.until)
+            if claim.until in self.edited_to and (edited or (device, shown) in edits):
+                edits[device, shown] = self.number(claim.until)
         first = state.first
         if record.last is not None:
             event = self._by_id.get(record.last.command, -1)
@@ -807,21 +890,19 @@ class World:
         devices = zip(self.keys, state.items, strict=True)
         return self.number(tuple((key, self.values[item]) for key, item in devices if item))
 
-    def _send(self, state: State, node: Node, commands: tuple[int, ...]) -> State:
-        for number in commands:
-            command: Command = self.values[number]
-            if node.unsure and isinstance(command, Expire):
-                raise ViolationError("a sweep whose listing failed asks to let a device back in")
-            copy = self._copy_of(number)
-            if copy in state.sent and self.scenario.deduplicates:
-                self._say(lambda number=number: f"the queue drops {self.name(number)}, a copy")  # type: ignore[misc]
-                continue
-            state = self._enqueue(state, number)._replace(sent=tuple(sorted({*state.sent, copy})))
-        return state
+    def _send(self, state: State, node: Node, number: int) -> State:
+        if node.unsure and isinstance(self.values[number], Expire):
+            raise ViolationError("a sweep whose listing failed asks to let a device back in")
+        copy = self._copy_of(number)
+        if copy in state.sent and self.scenario.deduplicates:
+            self._say(lambda: f"the queue drops {self.name(number)}, a copy")
+            return state
+        return self._enqueue(state, number)._replace(sent=tuple(sorted({*state.sent, copy})))
 
     # Outcomes
 
     def _record_outcome(self, state: State, event: int, told: int) -> tuple[State, int]:
+        state = self._noted(state, self.number(self.values[told].id))
         if event < 0:
             return state, told
         recorded = state.outcomes[event]
@@ -870,6 +951,7 @@ class World:
             blind=False,
             buried=(),
             edits=(),
+            tended=False,
         )
         known = self._settled.get(key)
         if known is None:
@@ -946,10 +1028,10 @@ class World:
         sent = f"{kind}({value.cause.event_id}, {value.target.device})"
         return self.events[event].name if event is not None else sent
 
-    def claim(self, claim: str) -> str:
+    def claim(self, shown: Claim | Tag) -> str:
         """A lock as histories call it."""
-        event = self.by_claim.get(claim)
-        return self.events[event].name if event is not None else f"lock {claim}"
+        event = self.by_claim.get((shown.id, shown.why))
+        return self.events[event].name if event is not None else f"lock {shown.id}"
 
     def row(self, row: int) -> str:
         """An override as histories show it."""
@@ -958,7 +1040,7 @@ class World:
             return "nothing" if stands is None else str(stands)
         shown = self.reading(row)
         if isinstance(shown, Tag):
-            return f"{stands.effect} [{self.claim(shown.id)} until {second_of(shown.until)} was={shown.was}]"
+            return f"{stands.effect} [{self.claim(shown)} until {second_of(shown.until)} was={shown.was}]"
         return f"{stands.effect} {stands.description!r}"
 
     def _told(self, call: tuple[Any, ...]) -> str:
@@ -972,13 +1054,15 @@ class World:
                 return f"deletes what stands on {self.keys[device][1]}"
             case ("save", device, record, read):
                 saved: DeviceRecord = self.values[record]
-                claims = ", ".join(f"{self.claim(claim.id)} until {second_of(claim.until)}" for claim in saved.claims)
+                claims = ", ".join(f"{self.claim(claim)} until {second_of(claim.until)}" for claim in saved.claims)
                 prior = f", prior {self.row(self.number(saved.prior))}" if saved.prior else ""
                 return f"saves version {read + 1} of {self.keys[device][1]}: {claims or 'no claims'}{prior}"
             case ("open", device):
                 return f"opens the item of {self.keys[device][1]}"
-            case ("send", commands):
-                return f"sends {', '.join(self.name(command) for command in commands) or 'nothing'}"
+            case ("send", command):
+                return f"sends {self.name(command)}"
+            case ("alarm", device):
+                return f"tells that the lock of {self.keys[device][1]} was undone"
             case ("outcome" | "announce" as kind, _, told):
                 return f"{'records' if kind == 'outcome' else 'announces'} {self.values[told].result}"
             case ("user" | "save user" | "devices of" as kind, user, *_):
@@ -1017,6 +1101,8 @@ _CHANGING = frozenset(
         "send",
         "outcome",
         "announce",
+        "note",
+        "alarm",
     }
 )
-_QUIET = frozenset({"look up", "remember", "recall", "last sweep", "save sweep"})
+_QUIET = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "told", "note"})
