@@ -16,7 +16,7 @@ import apply_commands
 from device_lockout import command_queue, decision, plan, steps, sweep
 from device_lockout.command import Command, DeviceCommand, Expire, Lock
 from device_lockout.decision import Decision, Delete, Put
-from device_lockout.errors import UnansweredError
+from device_lockout.errors import UnansweredError, UnknownUserError
 from device_lockout.outcome import SOURCE
 from device_lockout.override import Override
 from device_lockout.parties import Parties
@@ -541,6 +541,39 @@ def own_copy(off: Off) -> None:
     off.replace(DeviceRecord, "all_claims", all_claims)
 
 
+@guard("claim-identity", "two readers")
+def claim_identity(off: Off) -> None:
+    """One event that several sources read is a lock for each of their reasons."""
+    off.replace(Claim, "identity", property(lambda self: self.id))
+
+
+@guard("gone-keeps-prior", "deleted and back")
+def gone_keeps_prior(off: Off) -> None:
+    """The ALLOW that a lock covers is kept while WorkMail does not know the user."""
+
+    def wrap(parties: Parties) -> Parties:
+        gone: list[str] = []
+
+        def get(organization: str, user_id: str, device: str) -> Any:
+            try:
+                return parties.workmail.get(organization, user_id, device)
+            except UnknownUserError:
+                gone.append(user_id)
+                raise
+
+        def save(organization: str, user_id: str, device: str, saved: DeviceRecord) -> None:
+            saved = replace(saved, prior=None) if gone else saved
+            parties.ledger.save_device(organization, user_id, device, saved)
+
+        return replace(
+            parties,
+            workmail=Between(parties.workmail, {"get": get}),
+            ledger=Between(parties.ledger, {"save_device": save}),
+        )
+
+    off.parties(wrap)
+
+
 @guard("names", "deleted")
 def names(off: Off) -> None:
     """The names of reported users are kept, so that a release finds a user who was deleted since."""
@@ -582,6 +615,40 @@ def guards_stop_removals_only(off: Off) -> None:
         return planned
 
     off.around(sweep, "plan", around)
+
+
+@guard("reassert-under-guard", "pages, missing", "clock, missing")
+def reassert_under_guard(off: Off) -> None:
+    """A list that is not whole, or a clock that disagrees, does not keep a lock from being put back."""
+    off.around(sweep, "_reasserts", lambda real: lambda planned, bad, run: [] if bad else real(planned, bad, run))
+
+
+@guard("alert-only", "alert")
+def alert_only(off: Off) -> None:
+    """Where undone locks are only told of, the sweep does not put them back."""
+    off.replace(sweep, "_told_apart", lambda items, *_: (list(items), list(items)))
+
+
+@guard("alert-once", "alert")
+def alert_once(off: Off) -> None:
+    """An undone lock is told of once, not by each sweep."""
+
+    def around(real: Any) -> Any:
+        return lambda what, kind, about, run, parties: real(f"{what} {run.id}", kind, about, run, parties)
+
+    off.around(sweep, "_tell_once", around)
+
+
+@guard("alert-each-time", "alert")
+def alert_each_time(off: Off) -> None:
+    """A lock that is undone anew is told of anew."""
+    off.around(sweep, "_tell_once", lambda real: lambda _, *rest: real("", *rest))
+
+
+@guard("never-stood", "alert, never set")
+def never_stood(off: Off) -> None:
+    """A lock that was recorded and never set was not undone: it is set."""
+    off.replace(sweep, "_stood", lambda *_: True)
 
 
 @guard("clock", "clock")

@@ -88,13 +88,14 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
     while frontier and (most_states is None or len(seen.numbers) < most_states):
         state, number, depth = frontier.popleft()
         blind += state.blind
-        checking = False
+        stage = "at rest"
         try:
             if world.at_rest(state):
                 at_rest += 1
-                checking = True
                 world.invariants.check_at_rest(state)
-            checking = False
+                stage = "swept"
+                world.invariants.check_swept(state)
+            stage = "moving"
             for move, after in world.successors(state):
                 transitions += 1
                 if after not in seen.numbers:
@@ -103,6 +104,6 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
                     seen.parents.append(number)
                     seen.moves.append(move)
         except ViolationError as violation:
-            moves = seen.path(number) if checking else [*seen.path(number), world.trying]
-            return found(str(violation), world.tell(moves, swept=checking))
+            moves = [*seen.path(number), world.trying] if stage == "moving" else seen.path(number)
+            return found(str(violation), world.tell(moves, swept=stage == "swept"))
     return found()

@@ -157,6 +157,7 @@ class Histories(RuleBasedStateMachine):
             try:
                 self.state = self.world.drain(self.state._replace(faults=0))
                 self.world.invariants.check_at_rest(self.state)
+                self.world.invariants.check_swept(self.state)
             except ViolationError:
                 self._retell(self.moves)
                 raise
@@ -181,6 +182,7 @@ class Histories(RuleBasedStateMachine):
         try:
             if world.at_rest(self.state):
                 world.invariants.check_at_rest(self.state)
+                world.invariants.check_swept(self.state)
         except ViolationError:
             self._retell(self.moves)
             raise

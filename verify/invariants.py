@@ -39,6 +39,7 @@ class Seen(Protocol):
     def claim(self, shown: Claim | Tag) -> str: ...
     def now(self, state: State) -> datetime: ...
     def settle(self, state: State) -> State: ...
+    def buried(self, state: State) -> set[int]: ...
 
 
 class Invariants:
@@ -57,6 +58,7 @@ class Invariants:
             for device, (user, _) in enumerate(world.keys)
         ]
         self._of_devices = sum(1 << index for index, event in enumerate(world.events) if event.device >= 0)
+        self._rows_change = any(act.kind in ("put", "delete", "edit", "flip") for act in world.scenario.acts)
         self._users_lock = any(event.device < 0 for event in world.events)
 
     def _name(self, device: int) -> str:
@@ -66,21 +68,67 @@ class Invariants:
         """The outcome is the one that was first decided, and says what stands.
 
         The latter not where a person, or a user's lock or release, may have changed it since the decision.
+        What could not be carried out is what was decided first and WorkMail refused.
         """
         first: str | None = self._values[state.first[event]]
         if first is not None and not state.lost and result not in (first, "failed") and not state.removed:
             name = self._world.events[event].name
             raise ViolationError(f"{name} was decided as {first}, the outcome that is recorded says {result}")
-        device = self._world.events[event].device
-        if state.meddled or state.lost or self._users_lock:
+        if state.lost:
             return
-        stands: Override | None = self._values[state.rows[device]]
+        if self._world.events[event].device < 0:
+            self._true_summary(state, event, result)
+        elif not (state.meddled and self._rows_change):
+            self._true_of_device(state, event, result)
+
+    def _true_of_device(self, state: State, event: int, result: str) -> None:
+        """What is said of a device is so, but for what its user's lock or release, in a group of its own, may change."""
+        about = self._world.events[event]
+        device = about.device
+        row = state.rows[device]
+        stands: Override | None = self._values[row]
+        shown = self._reading(row)
         denied = stands is not None and stands.effect == "DENY"
-        over = result == "already-locked" and not self.must(state, device, {})
-        if result in _SAYS_DENIED and not denied and not over:
-            raise ViolationError(f"the outcome says {result}, and what stands is {self._row(state.rows[device])}")
-        if result == "released" and denied and isinstance(self._reading(state.rows[device]), Tag):
-            raise ViolationError(f"the outcome says released, and what stands is {self._row(state.rows[device])}")
+        live = self.must(state._replace(sure=state.sure | 1 << event), device, {})
+        said = f"the outcome of {about.name} says {result}, and what stands is {self._row(row)}"
+        if result in _SAYS_DENIED and not denied and (about.claim in live or not self._users_lock):
+            raise ViolationError(said)
+        if result == "released" and denied and isinstance(shown, Tag) and not state.removed:
+            of_device = any(
+                other.device == device
+                and other.claim is not None
+                and (shown.id, shown.why) == (other.claim.id, other.claim.why)
+                for other in self._world.events
+            )
+            if of_device or not self._users_lock:
+                raise ViolationError(said)
+        if result == "failed" and denied and live and isinstance(shown, Tag) and not self._users_lock:
+            if (shown.id, shown.why, shown.until) == (live[0].id, live[0].why, live[0].until):
+                raise ViolationError(f"{said}, which is what is wanted")
+
+    def _true_summary(self, state: State, event: int, result: str) -> None:
+        """What is said of a user's devices goes by the order in which things happened, as far as they are known."""
+        about = self._world.events[event]
+        of_user = [
+            (index, other)
+            for index, other in enumerate(self._world.events)
+            if other.device < 0 and other.user == about.user
+        ]
+        sure = [other for index, other in of_user if state.sure >> index & 1]
+        came = [other for index, other in of_user if not state.pending >> index & 1]
+
+        def newer(events: list[Event]) -> list[Event]:
+            """The releases after a lock; the live locks not before a release that no later release ended."""
+            ended = max((other.at for other in events if other.releases), default=about.at)
+            if about.claim:
+                return [other for other in events if other.releases and other.at > about.at]
+            now = self._world.now(state)
+            return [other for other in events if other.claim and other.at >= ended and other.claim.until > now]
+
+        if result in ("released", "locked") and newer(sure):
+            raise ViolationError(f"the outcome of {about.name} says {result}, and {newer(sure)[0].name} is newer")
+        if result == "superseded" and not newer(came):
+            raise ViolationError(f"the outcome of {about.name} says {result}, and nothing newer has come")
 
     def true_alarm(self, state: State, device: int) -> None:
         """What is told to have been undone was undone by a person."""
@@ -192,10 +240,10 @@ class Invariants:
             raise ViolationError(f"{said} is overwritten before it is honoured")
 
     def check_at_rest(self, state: State) -> None:
-        """Hold a state at rest against the invariants, as it is and after the next sweep."""
+        """Hold a state at rest against the invariants, as it is."""
         for index, event in enumerate(self._world.events):
             known = state.sure >> index & 1
-            if known and not event.copy_of and not state.lost:
+            if known and not event.copy_of and not state.lost and index not in self._world.buried(state):
                 if not state.outcomes[index]:
                     raise ViolationError(f"{event.name} has no recorded outcome")
                 if not state.announced >> index & 1:
@@ -203,14 +251,20 @@ class Invariants:
         if not state.meddled and not state.lost and not state.buried:
             for device in range(len(self._world.keys)):
                 self._check_locked(state, state, device, self._untils(state, device), "before any sweep")
+        if state.tended:
+            for device in range(len(self._world.keys)):
+                if not state.undone >> device & 1:
+                    untils = self._untils(state, device)
+                    self._check_locked(state, state, device, untils, "after a sweep, whatever hindered it,")
+
+    def check_swept(self, state: State) -> None:
+        """Hold what becomes of a state at rest after the next sweep against the invariants."""
         settled = self._world.settle(state)
         for device in range(len(self._world.keys)):
             untils = self._untils(state, device)
             if state.undone >> device & 1 and not state.buried:
                 self._check_told(state, settled, device, untils)
                 continue
-            if state.tended:
-                self._check_locked(state, state, device, untils, "after a sweep, whatever hindered it,")
             self._check_locked(state, settled, device, untils, "after a sweep")
             self._check_unlocked(state, settled, device, untils)
             self._check_known(settled, device)
@@ -223,7 +277,9 @@ class Invariants:
             untils[shown.id, shown.why] = shown.until
         return untils
 
-    def must(self, state: State, device: int, untils: dict[Shown, datetime], *, swept: bool = True) -> tuple[Claim, ...]:
+    def must(
+        self, state: State, device: int, untils: dict[Shown, datetime], *, swept: bool = True
+    ) -> tuple[Claim, ...]:
         """The claims that certainly live on a device, going by the events themselves; the one to be shown first.
 
         A user's lock holds for the devices that the ledger knows; for one of which it only saw a retirement or a row
@@ -273,7 +329,9 @@ class Invariants:
             ]
             known = self._claims[key] = tuple(
                 claim
-                for claim in sorted(claims, key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True)
+                for claim in sorted(
+                    claims, key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True
+                )
                 if claim.until > self._world.now(state)
                 and (
                     (state.lost and possibly and claim.scope == "user")
@@ -290,9 +348,7 @@ class Invariants:
         if must and not state.alarmed >> device & 1:
             raise ViolationError(f"after a sweep nobody is told that {self._world.claim(must[0])} was undone")
 
-    def _check_locked(
-        self, before: State, state: State, device: int, untils: dict[Shown, datetime], when: str
-    ) -> None:
+    def _check_locked(self, before: State, state: State, device: int, untils: dict[Shown, datetime], when: str) -> None:
         """What certainly is locked is denied, with the tag that is wanted, or by somebody else.
 
         If only until an instant by that one's own words, it takes a sweep that removes to put ours there.

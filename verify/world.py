@@ -527,6 +527,21 @@ class World:
                 if lacking != self._page(state, call[1]) and self.scenario.on_tampering != "alert":
                     yield self._try("page lacks a row", index), self._go_on(spent, index, lacking)
 
+    def buried(self, state: State) -> set[int]:
+        """The events whose commands are in the dead-letter queue."""
+        return {self._event(command) for command in state.buried}
+
+    def _is_kept(self, state: State, event: int) -> bool:
+        """Whether the ledger already has what a command asks for: then it is certain, be it never carried out."""
+        about = self.events[event]
+        user: UserRecord = self.values[state.users[self._user[user_name(about.user)]]] or _NO_USER
+        item: DeviceRecord = (self.values[state.items[about.device]] if about.device >= 0 else None) or DeviceRecord()
+        known = replace(item, user=user)
+        if about.claim is not None:
+            return known.known_as(about.claim) is not None
+        released = known.released_at(about.releases) if about.releases else None
+        return released is not None and released >= about.command.cause.happened
+
     def _bury(self, state: State, where: int) -> State:
         group = state.groups[where]
         self._say(lambda: f"{self.name(group.queue[0])} goes to the dead-letter queue")
@@ -535,7 +550,10 @@ class World:
             faults=state.faults - 1,
             buried=(*state.buried, group.queue[0]),
             first=put(state.first, event, 0) if event >= 0 else state.first,
+            tended=False,
         )
+        if event >= 0 and self._is_kept(state, event):
+            state = state._replace(sure=state.sure | 1 << event)
         return with_group(state, where, group._replace(queue=group.queue[1:]))
 
     def _people(self, state: State) -> Iterator[tuple[Move, State]]:
@@ -959,9 +977,11 @@ class World:
             for number in range(1 if state.swept else 2):
                 known = self.whole_sweep(known, f"settle-{number + 1}")
             if not self.scenario.guarded and not known.disabled:
-                again = self.drain_sweeps(self._start_sweep(known, "settle-3"))
+                again = self.drain_sweeps(self._start_sweep(known._replace(alarmed=0), "settle-3"))
                 if any(group.queue for group in again.groups):
                     raise ViolationError("after a sweep the next one still finds something to do")
+                if again.alarmed:
+                    raise ViolationError("after a sweep the next one tells of the same again")
             self._settled[key] = known
         return known
 
@@ -1002,7 +1022,7 @@ class World:
                 state = next(after for tried, after in self.successors(state) if tried == move)
                 self._keep_lines()
             if swept:
-                self.settle(self.drain(state))
+                self.settle(state)
         except ViolationError:
             self._keep_lines()
         told, self.lines = tuple(self.told), None
