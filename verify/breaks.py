@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import apply_commands
 
-from device_lockout import command_queue, decision, plan, steps, sweep
-from device_lockout.command import Command, DeviceCommand, Expire, Lock
+from device_lockout import command_queue, decision, fan_out, plan, steps, sweep
+from device_lockout.command import Command, DeviceCommand, Expire, Lock, Release
 from device_lockout.decision import Decision, Delete, Put
 from device_lockout.errors import UnansweredError, UnknownUserError
 from device_lockout.outcome import SOURCE
@@ -572,6 +572,20 @@ def gone_keeps_prior(off: Off) -> None:
         )
 
     off.parties(wrap)
+
+
+@guard("summary", "user, again")
+def summary(off: Off) -> None:
+    """What is said of a user's release goes by the locks that are newer."""
+
+    def around(real: Any) -> Any:
+        def decided(command: Any, *rest: Any) -> Any:
+            record, outcome = real(command, *rest)
+            return record, replace(outcome, result="released") if isinstance(command, Release) else outcome
+
+        return decided
+
+    off.around(fan_out, "decide_for_user", around)
 
 
 @guard("names", "deleted")

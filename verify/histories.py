@@ -59,6 +59,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         st.builds(Act, st.just("put"), numbers, st.sampled_from(_PUTS)),
         st.builds(Act, st.sampled_from(("delete", "flip")), numbers),
         st.builds(Act, st.just("edit"), numbers, until=st.sampled_from((12, 20, 40))),
+        st.builds(Act, st.sampled_from(("disable", "enable")), numbers),
     )
     acts = draw(st.lists(changes, max_size=4))
     if draw(st.integers(0, 5)) == 0:
@@ -73,6 +74,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         devices=devices,
         runs=4,
         faults=draw(st.integers(0, 4)),
+        buries=draw(st.booleans()),
         page_size=draw(st.sampled_from((1, 100))),
         pauses=draw(st.sampled_from((USER_CALLS, ALL_CALLS))),
     )
@@ -131,14 +133,20 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 2**20))
     @precondition(lambda self: self.world is not None and self.state.faults)
     def fail(self, pick: int) -> None:
-        """A process dies, an answer is lost, a page fails."""
-        self._happens(("die", "answer lost", "page fails", "page lacks a row", "dies"), pick)
+        """A process or a sweep dies, an answer is lost, a page fails, a command goes to the dead-letter queue."""
+        self._happens(("die", "answer lost", "page fails", "page lacks a row", "dies", "sweep dies", "bury"), pick)
 
     @rule(pick=st.integers(0, 2**20))
     @precondition(lambda self: self.world is not None and self.state.acts)
     def act(self, pick: int) -> None:
         """A person does something."""
         self._happens(("act",), pick)
+
+    @rule(pick=st.integers(0, 2**20))
+    @precondition(lambda self: self.world is not None and self.state.buried)
+    def redrive(self, pick: int) -> None:
+        """A command comes back from the dead-letter queue."""
+        self._happens(("redrive",), pick)
 
     @rule()
     @precondition(lambda self: self.world is not None and self.state.runs)

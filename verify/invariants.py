@@ -82,7 +82,7 @@ class Invariants:
             self._true_of_device(state, event, result)
 
     def _true_of_device(self, state: State, event: int, result: str) -> None:
-        """What is said of a device is so, but for what its user's lock or release, in a group of its own, may change."""
+        """What is said of a device is so, but for what its user's locks and releases may change in between."""
         about = self._world.events[event]
         device = about.device
         row = state.rows[device]
@@ -102,9 +102,15 @@ class Invariants:
             )
             if of_device or not self._users_lock:
                 raise ViolationError(said)
-        if result == "failed" and denied and live and isinstance(shown, Tag) and not self._users_lock:
-            if (shown.id, shown.why, shown.until) == (live[0].id, live[0].why, live[0].until):
-                raise ViolationError(f"{said}, which is what is wanted")
+        if (
+            result == "failed"
+            and denied
+            and live
+            and isinstance(shown, Tag)
+            and not self._users_lock
+            and (shown.id, shown.why, shown.until) == (live[0].id, live[0].why, live[0].until)
+        ):
+            raise ViolationError(f"{said}, which is what is wanted")
 
     def _true_summary(self, state: State, event: int, result: str) -> None:
         """What is said of a user's devices goes by the order in which things happened, as far as they are known."""
@@ -117,17 +123,17 @@ class Invariants:
         sure = [other for index, other in of_user if state.sure >> index & 1]
         came = [other for index, other in of_user if not state.pending >> index & 1]
 
-        def newer(events: list[Event]) -> list[Event]:
-            """The releases after a lock; the live locks not before a release that no later release ended."""
-            ended = max((other.at for other in events if other.releases), default=about.at)
+        def newer(events: list[Event], ends: list[Event]) -> list[Event]:
+            """Of ``events``, the releases after a lock; the locks that neither a release nor ``ends`` ended."""
             if about.claim:
                 return [other for other in events if other.releases and other.at > about.at]
-            now = self._world.now(state)
-            return [other for other in events if other.claim and other.at >= ended and other.claim.until > now]
+            ended = max(other.at for other in (about, *ends) if other.releases)
+            return [other for other in events if other.claim and other.at >= ended]
 
-        if result in ("released", "locked") and newer(sure):
-            raise ViolationError(f"the outcome of {about.name} says {result}, and {newer(sure)[0].name} is newer")
-        if result == "superseded" and not newer(came):
+        still = [other for other in newer(sure, came) if not other.claim or other.claim.until > self._world.now(state)]
+        if result in ("released", "locked") and still:
+            raise ViolationError(f"the outcome of {about.name} says {result}, and {still[0].name} is newer")
+        if result == "superseded" and not newer(came, sure):
             raise ViolationError(f"the outcome of {about.name} says {result}, and nothing newer has come")
 
     def true_alarm(self, state: State, device: int) -> None:

@@ -61,7 +61,8 @@ class Act:
     """Something that a person does once, at any time from second ``after`` on.
 
     ``put`` and ``delete`` a row; ``edit`` our tag's ``until``; ``flip`` our row's effect to ALLOW, keeping the tag;
-    ``disable`` or ``remove`` a user, or ``enable`` one again; ``lose`` the whole ledger; ``reap`` what TTL would remove.
+    ``disable`` or ``remove`` a user, or ``enable`` one again; ``lose`` the whole ledger; ``reap`` what TTL would
+    remove.
     """
 
     kind: Literal["put", "delete", "edit", "flip", "disable", "enable", "remove", "lose", "reap"]
@@ -78,7 +79,8 @@ class Scenario:
     ``instants``: the seconds that the clock shows, in turn. ``before``: events that were carried out before.
     ``rows``: what stands at the start, by device. ``devices``: (user, device ID) of each. ``runs``: how many sweeps may
     start, ``faults``: how many crashes, lost answers and failed pages a history may have.
-    ``on_tampering``: the sweep's policy. ``guarded``: nothing may be let back in (a cap of none, or WorkMail's clock off by ``skew`` seconds).
+    ``on_tampering``: the sweep's policy.
+    ``guarded``: nothing may be let back in (a cap of none, or WorkMail's clock off by ``skew`` seconds).
     ``freezes``: a process may stop before its ledger write for so long that its message is delivered again.
     ``buries``: a command may go to the dead-letter queue and be redriven later. ``deduplicates``: the queue drops what
     processes send twice. ``readable``: WorkMail still answers for the overrides of a user who was deleted.
@@ -371,7 +373,6 @@ SMALL = (
         rows=(VIP,),
         instants=(10, 16),
         most_claims=1,
-        runs=1,
     ),
     Scenario(
         "frozen",
@@ -518,6 +519,13 @@ SMALL = (
         pauses=USER_CALLS,
     ),
     Scenario(
+        "user, again",
+        "a user locked, restored and locked again, in every order of arrival",
+        (enroll("E0", 0), lock_user("U1(30)", 1, 30), release_user("RU3", 3), lock_user("U5(15)", 5, 15)),
+        before=("E0",),
+        pauses=USER_CALLS,
+    ),
+    Scenario(
         "recovered",
         "a phone recovered while its user is locked",
         (enroll("E0", 0), lock_user("U1(30)", 1, 30), R3, L1_15),
@@ -597,6 +605,15 @@ LARGE = tuple(
             (L1, R3, L5_15, copy(L1)),
             instants=(10, 16),
             runs=2,
+        ),
+        Scenario(
+            "full item, sweep",
+            "an item has room for one claim of three, and a sweep runs",
+            (L1_15, L5_30, lock("L6(15)", 6, 15), release("R5.5", 5.5)),
+            rows=(VIP,),
+            instants=(10, 16),
+            most_claims=1,
+            runs=1,
         ),
         Scenario(
             "order, two faults",

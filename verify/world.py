@@ -38,8 +38,8 @@ from verify.state import (
     Late,
     Move,
     Node,
-    Start,
     Shown,
+    Start,
     State,
     ViolationError,
     but,
@@ -411,9 +411,13 @@ class World:
 
     def _comes_back(self, state: State, where: int, *, settles: bool) -> State:
         """The head of the group will be delivered again, after what is pending has settled or before."""
-        pending = any(late.group == where for late in state.late)
-        held = pending and settles and "wait-for-late-writes" not in self.switches.off
+        held = self._is_pending(state, where) and settles and "wait-for-late-writes" not in self.switches.off
         return with_group(state, where, state.groups[where]._replace(node=0, marks=0, held=held))
+
+    @staticmethod
+    def _is_pending(state: State, where: int) -> bool:
+        """Whether a write to WorkMail may yet land that a process of the group made; nobody waits for the ledger's."""
+        return any(late.group == where and late.call[0] not in _SAVES for late in state.late)
 
     def _ends(self, state: State, where: int, node: Node) -> State:
         """The code returned, and its message is deleted, or it raised, and the message comes back."""
@@ -433,14 +437,16 @@ class World:
         return self._renumbered(state, where)
 
     def _of_nobody(self, state: State, event: int) -> bool:
-        """Whether a report was rejected whose user WorkMail does not know: the ledger has nothing of it."""
+        """Whether a lock was rejected since WorkMail does not know its user: the ledger has nothing of it."""
+        if self.events[event].claim is None:
+            return False
         user = self._user[user_name(self.events[event].user)]
         told = state.outcomes[event]
         return bool(state.removed >> user & 1 and told and self.values[told].result == "rejected")
 
     def _renumbered(self, state: State, where: int) -> State:
         """Versions start anew where no process holds one: all that matters of them is whether they changed."""
-        if state.frozen or any(late.call[0] == "save" for late in state.late):
+        if state.frozen or any(late.call[0] in _SAVES for late in state.late):
             return state
         items, users = state.items, state.users
         for device in self._devices_in.get(where, ()):
@@ -477,9 +483,11 @@ class World:
         self._say(lambda: f"late, {self._told(late.call)}")
         if late.call[0] == "save":
             state, _ = self._save(state, late.call)
+        elif late.call[0] == "save user":
+            state, _ = self._perform_for_user(state, late.call)
         else:
             state = self.invariants.written(state, late.call[1], late.call[2], late.marks)
-        if not any(other.group == late.group for other in state.late):
+        if not self._is_pending(state, late.group):
             state = with_group(state, late.group, state.groups[late.group]._replace(held=False))
         return state
 
@@ -494,6 +502,10 @@ class World:
             if node.changed:
                 move = self._try("die", where)
                 yield move, self._dies(state, where, f"the process dies before it can {_verb(node)}")
+            if node.call[0] in _SAVES:  # done or not is the same as a death after or before it
+                spent = state._replace(faults=state.faults - 1)
+                how = "lost, and done late"
+                yield from self._advance(spent, where, self._try("answer lost", where, how), how)
             if node.call[0] in ("put", "delete"):
                 for how in ("lost after it was done", "lost, and nothing was done", "lost, and done late"):
                     spent = state._replace(faults=state.faults - 1)
@@ -739,7 +751,7 @@ class World:
         if how in ("lost, and done late", "lost, and nothing was done"):
             if how == "lost, and done late":
                 state = state._replace(late=(*state.late, Late(where, call, marks)))
-            return state, self._unanswered
+            return state, self._unsaved if call[0] in _SAVES else self._unanswered
         match call[0]:
             case "get" | "open" | "user" | "save" | "put" | "delete":
                 return self._perform_on_device(state, call, marks, where, how)
@@ -840,6 +852,10 @@ class World:
         item: DeviceRecord = self.values[state.items[device]] or DeviceRecord()
         changed = self.number(replace(item, known=item.known or known))
         return but(state, ITEMS, put(state.items, device, changed))
+
+    @property
+    def _unsaved(self) -> int:
+        return self.number(Failure(TransientError, "the ledger did not answer"))
 
     @property
     def _unanswered(self) -> int:
@@ -1022,7 +1038,7 @@ class World:
                 state = next(after for tried, after in self.successors(state) if tried == move)
                 self._keep_lines()
             if swept:
-                self.settle(state)
+                self.settle(self.drain(state))
         except ViolationError:
             self._keep_lines()
         told, self.lines = tuple(self.told), None
@@ -1125,4 +1141,5 @@ _CHANGING = frozenset(
         "alarm",
     }
 )
+_SAVES = ("save", "save user")
 _QUIET = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "told", "note"})

@@ -446,6 +446,10 @@ RECORDS = [
     for users, users_release in USERS_CLAIMS
     for prior in PRIORS
     for last in ("another", "this")
+] + [
+    Record(((D, "device", -41 * DAY, FOREVER),), released_device=-31 * DAY, prior=prior, last=last)
+    for prior in PRIORS
+    for last in ("another", "this")
 ]
 
 

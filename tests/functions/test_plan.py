@@ -226,6 +226,17 @@ def test_caps(what, items, ours, cap, percent, guard):
     assert (refusal and refusal.guard) == guard, what
 
 
+def test_what_is_not_ours_makes_no_percentage_smaller():
+    listing = [ListedOverride(BOB, f"over{n}", denial(999)) for n in range(11)]
+    listing += [ListedOverride(BOB, f"live{n}", denial(2000)) for n in range(29)]
+    listing += [ListedOverride(BOB, f"foreign{n}", Override("ALLOW", "not ours")) for n in range(10_000)]
+    known = {(BOB, f"live{n}"): wanting(claim(2000)) for n in range(29)}
+    refusal = plan(listing, known, {}, NOW, "local").refusal(50, 25)
+    assert refusal is not None
+    assert refusal.guard == "max-removals-percent"
+    assert refusal.because.startswith("11 overrides would be let go, of 40 that are ours")
+
+
 def test_a_refusal_says_how_many_and_how_many_were_expected():
     assert Plan(removals(51), (), {"ours": 1000}).refusal(50, 25).because == (
         "51 overrides would be let go: expected at most 50 in one plan"

@@ -20,6 +20,7 @@ from tests.functions.fakes import (
     DAY,
     DEVICE,
     ORGANIZATION,
+    Killed,
     World,
     at,
     cause,
@@ -31,6 +32,7 @@ from tests.functions.fakes import (
 )
 
 TARGET = Target(ORGANIZATION, "Bob@example.com", DEVICE.upper())
+TARGET_OF_BOB = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
 ALLOWED = Override("ALLOW", "CEO's travel phone")
 DENIED = Override("DENY", "quarantine, see SEC-9")
 
@@ -366,6 +368,27 @@ def test_each_report_of_a_disabled_users_device_has_an_outcome_of_its_own():
         assert len(world.told(command.cause.event_id)) == 1, command.cause.event_id
 
 
+def test_a_command_that_failed_decides_anew_when_it_is_delivered_again():
+    world = World()
+    is_disabled(world)
+    world.wire.faults = dict.fromkeys([record_outcome_of(STOLEN)], killed_before)
+    with pytest.raises(Killed):
+        world.carry_out(STOLEN, at(70))
+    assert world.record.failed
+    is_enabled(world)
+    assert world.deliver(STOLEN, at(130)).result == "locked"
+    assert world.stands == STOLEN_DENIAL
+    assert [told["result"] for told in world.told("stolen")] == ["locked"]
+
+
+def record_outcome_of(command):
+    """The number of the call that records the outcome of ``command`` for a disabled user."""
+    world = World()
+    is_disabled(world)
+    world.carry_out(command, at(70))
+    return world.wire.calls.index("ledger.record_outcome")
+
+
 @pytest.mark.parametrize(
     "outlives", [True, False], ids=["overrides outlive their user", "overrides go with their user"]
 )
@@ -409,7 +432,22 @@ class TestADeletedUser:
         world.workmail.overrides_outlive_users = outlives
         world.sweep(at(3600))
         world.sweep(at(7200))
-        assert world.stands is None or not outlives
+        ends = [detail["result"] for kind, detail in world.bus.announced if not kind.startswith("Sweep")]
+        assert (world.stands is None) == outlives, "what WorkMail does not list is nothing to the sweep"
+        assert ends == ["locked", "expired"][: 1 + outlives]
+
+
+def test_an_expiry_of_which_workmail_does_not_know_the_user_any_more_is_told_once():
+    world = World()
+    world.workmail.overrides_outlive_users = False
+    world.deliver(LOST, at(10))
+    world.workmail.deleted.add(BOB)
+    expiries = [Expire(replace(SWEEP, event_id=run), TARGET_OF_BOB, LOST_DENIAL) for run in ("run-1", "run-2")]
+    first, second = (world.deliver(expiry, at(3600)) for expiry in expiries)
+    assert (first.result, first.page) == ("failed", True)
+    assert f"WorkMail knows no {BOB}" in first.because
+    assert second.result == "skipped"
+    assert [claim.id for claim in world.record.claims] == [LOST.claim.id]
 
 
 # Messages.

@@ -126,6 +126,15 @@ def test_a_release_that_overtakes_its_lock_leaves_every_device_open() -> None:
     assert results(world, "compromised") == ["superseded"]
 
 
+def test_a_restoration_older_than_the_lock_that_stands_is_told_as_superseded() -> None:
+    world = World()
+    world.deliver(enrolled(1), at(1))
+    world.deliver(lock("compromised", at(60)), at(61))
+    assert world.deliver(restored("restored", at(30)), at(90)).result == "superseded"
+    assert results(world, "restored") == ["superseded", "superseded"], "the user's, and the device's"
+    assert denied(world) == {device(1)}
+
+
 def test_a_users_lock_covers_a_retired_device_too_as_the_sweep_would() -> None:
     world = World()
     world.deliver(enrolled(1), at(0))

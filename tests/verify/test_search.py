@@ -3,16 +3,19 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from device_lockout.errors import RefusedError
 from verify import pairs
 from verify.__main__ import main
-from verify.breaks import BREAKS, search, switched_off
+from verify.breaks import BREAKS, Between, search, switched_off
 from verify.explorer import explore
 from verify.histories import walk
 from verify.scenarios import SCENARIOS, SMALL
+from verify.world import Switches
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -80,6 +83,18 @@ def test_a_violation_before_a_scenario_begins_has_its_history():
 def test_a_history_that_fails_in_the_next_sweep_tells_of_that_sweep_too():
     found = search("tampered", "reassert")
     assert "sweep settle-1 starts" in " ".join(found.history)
+
+
+def test_an_outcome_that_says_failed_of_what_is_done_is_noticed():
+    def put_and_refuse(parties):
+        def put(*call):
+            parties.workmail.put(*call)
+            raise RefusedError("no")
+
+        return replace(parties, workmail=Between(parties.workmail, {"put": put}))
+
+    found = explore(SCENARIOS["tie"], Switches(wrap=put_and_refuse))
+    assert found.violation.endswith("DENY [L5(hold) until released was=none], which is what is wanted")
 
 
 def test_a_guard_is_on_again_afterwards():
