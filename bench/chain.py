@@ -80,19 +80,19 @@ def _calls_alone(there: Deployment, rounds: int) -> float:
         "ExpressionAttributeNames": {"#version": "version"},
         "ExpressionAttributeValues": {":version": {"N": "1"}},
     }
-    calls = [
-        lambda: workmail.describe_user(OrganizationId=there.organization, UserId="bob"),
-        lambda: ledger.update_item(**item, **change),
-        lambda: workmail.get_mobile_device_access_override(**one),
-        lambda: ledger.get_item(**item, ConsistentRead=True),
-        lambda: ledger.update_item(**item, **change),
-        lambda: workmail.put_mobile_device_access_override(**one, Effect="DENY"),
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (workmail.describe_user, {"OrganizationId": there.organization, "UserId": "bob"}),
+        (ledger.update_item, item | change),
+        (workmail.get_mobile_device_access_override, one),
+        (ledger.get_item, item | {"ConsistentRead": True}),
+        (ledger.update_item, item | change),
+        (workmail.put_mobile_device_access_override, one | {"Effect": "DENY"}),
     ]
     seconds = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
-        for call in calls:
-            call()
+        for call, parameters in calls:
+            call(**parameters)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
 
