@@ -191,11 +191,11 @@ class _Others:
     def among(self, listing: Iterator[ListedOverride], owner: str) -> Iterator[ListedOverride]:
         """The listing as it is."""
         for listed in listing:
-            if not isinstance(listed.override.read(owner), Tag):
-                key = listed.user_id, listed.device
-                if len(self.next) < INVENTORIED or self._turn(key) < self._turn(self.next[-1]):
-                    insort(self.next, key, key=self._turn)
-                    del self.next[INVENTORIED:]
+            key = listed.user_id, listed.device
+            near = len(self.next) < INVENTORIED or self._turn(key) < self._turn(self.next[-1])
+            if near and not isinstance(listed.override.read(owner), Tag):
+                insort(self.next, key, key=self._turn)
+                del self.next[INVENTORIED:]
             yield listed
 
     def _turn(self, key: Key) -> tuple[bool, Key]:
