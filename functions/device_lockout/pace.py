@@ -1,8 +1,10 @@
 """How fast WorkMail may be called: it publishes no limit, so this process finds one by trying, and holds it.
 
-The gap between two calls grows by a seventh with each that is throttled, and shrinks by a fiftieth with each that is
-not: it settles where about one call in eight is refused, whatever the limit is and however many processes share it.
-Where nothing is throttled there is no gap. Nobody waits for a turn that would come too late.
+Additive increase, multiplicative decrease, as in TCP: a call that is taken raises the rate by :data:`RISE`, one that is
+throttled widens the gap between calls by :data:`WIDEN`. Of several processes that share a limit the slow ones then catch
+up (Chiu and Jain, https://doi.org/10.1016/0169-7552(89)90019-6); with both steps multiplicative one of them ends up with
+next to nothing, and what it holds waits. Refused is about one call in twelve at twenty a second for each process, one in
+two at one. Where nothing is throttled there is no gap. Nobody waits for a turn that would come too late.
 """
 
 import random
@@ -13,7 +15,10 @@ from contextlib import contextmanager
 
 from device_lockout.errors import NotTriedError
 
-WIDEN, NARROW = 1.15, 0.98
+WIDEN = 1.15
+RISE = 0.25
+"""Calls a second."""
+
 FIRST_GAP = 0.01
 """Seconds, after the first throttled call; a gap that has shrunk below a tenth of it is none."""
 
@@ -54,11 +59,11 @@ class Pace:
 
     def throttled(self) -> None:
         with self._changed:
-            self.gap = min(max(FIRST_GAP, self.gap * WIDEN), WIDEST_GAP)
+            self.gap = min(self.gap * WIDEN or FIRST_GAP, WIDEST_GAP)
 
     def accepted(self) -> None:
         with self._changed:
-            self.gap = self.gap * NARROW if self.gap > FIRST_GAP / 10 else 0.0
+            self.gap = self.gap / (1 + RISE * self.gap) if self.gap > FIRST_GAP / 10 else 0.0
 
     @contextmanager
     def command(self, fits: Fits) -> Iterator[None]:
