@@ -662,7 +662,17 @@ def alert_each_time(off: Off) -> None:
 @guard("never-stood", "alert, never set")
 def never_stood(off: Off) -> None:
     """A lock that was recorded and never set was not undone: it is set."""
-    off.replace(sweep, "_stood", lambda *_: True)
+    off.replace(sweep, "_stood", lambda *_: _LONG_AGO)
+
+
+@guard("told-before-the-list", "alert, never set")
+def told_before_the_list(off: Off) -> None:
+    """What was told only since the list began is no ground to say that a lock was undone which the list lacks."""
+
+    def around(real: Any) -> Any:
+        return lambda items, wanted, _, run, parties: real(items, wanted, timedelta(seconds=-1), run, parties)
+
+    off.around(sweep, "_told_apart", around)
 
 
 @guard("clock", "clock")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from device_lockout.command import Enroll
 from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.tag import HandWritten, Reading, Tag
-from verify.scenarios import Event, Scenario, at, second_of, user_name
+from verify.scenarios import WRITER_TIMEOUT, Event, Scenario, at, second_of, user_name
 from verify.state import FORGOTTEN, TOUCHED, Shown, State, ViolationError, put
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Seen(Protocol):
     def now(self, state: State) -> datetime: ...
     def settle(self, state: State) -> State: ...
     def buried(self, state: State) -> set[int]: ...
+    def number(self, value: Any) -> int: ...
+    def told_at(self, state: State, outcome: int) -> datetime | None: ...
 
 
 class Invariants:
@@ -351,8 +353,14 @@ class Invariants:
         if not state.undone >> device & 1:
             raise ViolationError(f"after a sweep {self._row(state.rows[device])} is back, which is only to be told")
         must = self.must(before, device, untils)
-        if must and not state.alarmed >> device & 1:
+        if must and not state.alarmed >> device & 1 and not self._just_told(state, device):
             raise ViolationError(f"after a sweep nobody is told that {self._world.claim(must[0])} was undone")
+
+    def _just_told(self, state: State, device: int) -> bool:
+        """Whether what the last command left may be newer than the list: then the next sweep tells."""
+        item: DeviceRecord | None = self._values[state.items[device]]
+        told = self._world.told_at(state, self._world.number(item.last.command)) if item and item.last else None
+        return told is not None and self._world.now(state) - told <= WRITER_TIMEOUT
 
     def _check_locked(self, before: State, state: State, device: int, untils: dict[Shown, datetime], when: str) -> None:
         """What certainly is locked is denied, with the tag that is wanted, or by somebody else.

@@ -192,6 +192,9 @@ def _target(user: int, device: str) -> Target:
     return Target(ORGANIZATION, user_name(user), device)
 
 
+WRITER_TIMEOUT = timedelta(seconds=15)
+
+
 def settings_of(scenario: Scenario) -> settings.Settings:
     return settings.parse(
         {
@@ -212,7 +215,7 @@ def settings_of(scenario: Scenario) -> settings.Settings:
             },
             "limits": {
                 "settle_seconds": 60,
-                "writer_timeout_seconds": 15,
+                "writer_timeout_seconds": int(WRITER_TIMEOUT.total_seconds()),
                 "workmail_timeout_seconds": 4,
                 "clock_skew_seconds": 60,
                 "max_event_age": scenario.max_event_age,
@@ -461,10 +464,10 @@ SMALL = (
     Scenario(
         "alert",
         "people undo a lock, which is told of and not mended, while a copy of its report comes",
-        (L1_15, copy(L1_15)),
+        (L1_30, copy(L1_30)),
         (Act("delete"), Act("put", override=VIP), Act("flip")),
-        before=("L1(15)",),
-        instants=(10, 16),
+        before=("L1(30)",),
+        instants=(10, 26, 31),
         on_tampering="alert",
         runs=1,
     ),
@@ -472,8 +475,10 @@ SMALL = (
         "alert, never set",
         "a lock is recorded and its command goes to the dead-letter queue before it is set: that is no tampering",
         (L1_30,),
+        instants=(10, 26),
         on_tampering="alert",
         buries=True,
+        pauses=DEVICE_CALLS | {"told", "alarm"},
         faults=2,
         runs=1,
     ),

@@ -39,7 +39,7 @@ class State(NamedTuple):
     the ledger took over; ``tended``: a sweep began, with nothing else under way, since a person
     or the clock changed anything.
     ``undone``: the devices whose lock a person undid, and ``alarmed``, those of which it was told; ``noted``: what the
-    ledger has of what was told. These three only where undone locks are told of and not put back.
+    ledger has of what was told, and the clock then. These three only where undone locks are told of and not put back.
     """
 
     clock: int
@@ -73,7 +73,7 @@ class State(NamedTuple):
     tended: bool
     undone: int
     alarmed: int
-    noted: tuple[int, ...]
+    noted: tuple[tuple[int, int], ...]
 
 
 Move = tuple[Any, ...]

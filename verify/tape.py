@@ -159,8 +159,9 @@ class TapeLedger:
     def save_sweep(self, organization: str, completed: datetime) -> None:
         self.tape.ask("save sweep")
 
-    def told(self, event_id: str, outcome_id: str) -> bool:
-        return bool(self.tape.ask("told", outcome_id)[1])
+    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
+        told: datetime | None = self.tape.ask("told", outcome_id)[1]
+        return told
 
     def inventoried_up_to(self, organization: str) -> tuple[str, str]:
         """All devices of a scenario are seen in each run."""

@@ -113,7 +113,7 @@ class World:
             }
         self._fixed: dict[str, Any] = {} if self._removes else {"remember": None}
         if scenario.on_tampering != "alert":
-            self._fixed |= {"told": ("told", False), "note": None, "alarm": None}
+            self._fixed |= {"told": ("told", None), "note": None, "alarm": None}
         self._readings: dict[int, tag.Reading | None] = {}
         self._sights: dict[tuple[int, int], int] = {}
         self._settled: dict[State, State] = {}
@@ -798,7 +798,7 @@ class World:
             case "last sweep":
                 return state, self.number(self.now(state)) if state.swept else 0
             case "told":
-                return state, self.number(("told", call[1] in state.noted))
+                return state, self.number(("told", self.told_at(state, call[1])))
             case "note":
                 return self._noted(state, call[1]), 0
             case "alarm":
@@ -810,7 +810,13 @@ class World:
     def _noted(self, state: State, outcome: int) -> State:
         if self.scenario.on_tampering != "alert":
             return state
-        return state._replace(noted=tuple(sorted({*state.noted, outcome})))
+        if any(noted == outcome for noted, _ in state.noted):
+            return state
+        return state._replace(noted=tuple(sorted((*state.noted, (outcome, state.clock)))))
+
+    def told_at(self, state: State, outcome: int) -> datetime | None:
+        """When the ledger first had an outcome; None if it has not."""
+        return next((at(self.second[clock]) for noted, clock in state.noted if noted == outcome), None)
 
     def _perform_for_user(self, state: State, call: tuple[Any, ...]) -> tuple[State, int]:
         match call[0]:

@@ -143,16 +143,18 @@ def _kept(
     return tuple(claim for claim in young if claim.identity not in forgotten)
 
 
-def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision) -> bool:
+def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision, owner: str) -> bool:
     """Whether the decision goes to the ledger: always for a lock or release, else if it changes or writes anything.
 
     Or if something else stands than was left there last: what was replaced is not told as tampering once it is gone.
+    That somebody undid a lock is not noted as if it had to be so: the sweep is to find it, and to tell.
     """
     if isinstance(command, Lock | Release) or decision.write is not None:
         return True
-    if before.last is not None and before.last.outcome.after != decision.outcome.after:
+    if replace(decision.record, last=before.last) != before:
         return True
-    return replace(decision.record, last=before.last) != before
+    stands = decision.outcome.after
+    return before.last is not None and before.last.outcome.after != stands and not before.undone(stands, owner)
 
 
 def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> DeviceRecord:

@@ -184,7 +184,7 @@ class Ledger:
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Keep what is to be announced of an outcome; answers what was kept first, if this one was recorded before."""
-        item = {"told": told, "expires": int((now + OUTCOMES_KEPT).timestamp())}
+        item = {"told": told, "at": instant.write(now), "expires": int((now + OUTCOMES_KEPT).timestamp())}
         try:
             self._call(
                 "put_item",
@@ -197,9 +197,10 @@ class Ledger:
             return kept
         return told
 
-    def told(self, event_id: str, outcome_id: str) -> bool:
-        """Whether that outcome is recorded."""
-        return bool(self._get(f"event#{event_id}", outcome_id))
+    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
+        """The ``now`` that the outcome was first recorded with; None if it was not."""
+        item = self._get(f"event#{event_id}", outcome_id)
+        return instant.read(item["at"]) if item else None
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         """Every user who was ever locked or released, by user ID."""

@@ -145,7 +145,7 @@ def _on_device(command: DeviceCommand, parties: Parties, now: datetime) -> Outco
         unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(sight.date)}"
     if isinstance(command, Expire) and unsure:
         return _failed(command, parties, user_id, record, replace(decision, record=record), unsure, now)
-    if must_be_recorded(command, record, decision):
+    if must_be_recorded(command, record, decision, parties.rules.owner):
         parties.ledger.save_device(organization, user_id, device, decision.record)
     try:
         if gone and decision.write is not None:

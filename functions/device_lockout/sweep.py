@@ -7,7 +7,7 @@ import hashlib
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class LedgerParty(Protocol):
     def last_sweep(self, organization: str) -> datetime | None: ...
     def save_sweep(self, organization: str, completed: datetime) -> None: ...
     def saw(self, organization: str, user_id: str, device: str) -> None: ...
-    def told(self, event_id: str, outcome_id: str) -> bool: ...
+    def told_at(self, event_id: str, outcome_id: str) -> datetime | None: ...
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]: ...
 
 
@@ -109,7 +109,7 @@ def run(this: Run, parties: Parties, settings: Settings) -> Report:
     if policy.mode == "apply":
         if policy.on_tampering == "alert":
             wanted = partial(record_of, records=records, users=users)
-            undone, reasserts = _told_apart(reasserts, wanted, this, parties)
+            undone, reasserts = _told_apart(reasserts, wanted, settings.limits.writer_timeout, this, parties)
             _alert((item for item in undone if item.stands is not None or completed), wanted, this, parties)
         removals = planned.turn(policy.max_removals) if refused is None else ()
         due = [*reasserts[: policy.max_reasserts], *removals]
@@ -249,12 +249,17 @@ def _command(item: Item, this: Run) -> Command:
 
 
 def _told_apart(
-    items: Sequence[Item], wanted: Callable[[Key], DeviceRecord], this: Run, parties: Parties
+    items: Sequence[Item],
+    wanted: Callable[[Key], DeviceRecord],
+    writer_timeout: timedelta,
+    this: Run,
+    parties: Parties,
 ) -> tuple[list[Item], list[Item]]:
     """Of ``items``, the locks that somebody undid, to be told of; and those to be put back all the same.
 
     What the last command is not known to have left standing was not undone, and is put back. A lock whose record
-    changed since the list began is neither: it may have ended.
+    changed since the list began is neither, for it may have ended; nor one whose command, which may take
+    ``writer_timeout``, may have been under way then: the list is older than what it left.
     """
     undone: list[Item] = []
     others = [item for item in items if not item.tampered]
@@ -265,15 +270,28 @@ def _told_apart(
     records = ledger.records(this.organization, users)
     for item in items:
         record = wanted(item.key)
-        if item.tampered and record_of(item.key, records, users) == record:
-            (undone if _stood(record, ledger) else others).append(item)
+        if not item.tampered or record_of(item.key, records, users) != record:
+            continue
+        stood = _stood(record, ledger)
+        if stood is None:
+            others.append(item)
+        elif stood + writer_timeout < this.now:
+            undone.append(item)
     return undone, others
 
 
-def _stood(record: DeviceRecord, ledger: LedgerParty) -> bool:
-    """Whether what the last command was to leave standing did stand: it was there before, or its outcome is told."""
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _stood(record: DeviceRecord, ledger: LedgerParty) -> datetime | None:
+    """About when what the last command was to leave did stand: before it, or when its outcome was told; None if never.
+
+    What that command found there it had seen before it recorded so.
+    """
     last = record.last
-    return last is None or last.outcome.before == last.outcome.after or ledger.told(last.event_id, last.command)
+    if last is None or last.outcome.before == last.outcome.after:
+        return _EVER
+    return ledger.told_at(last.event_id, last.command)
 
 
 def _alert(items: Iterable[Item], wanted: Callable[[Key], DeviceRecord], this: Run, parties: Parties) -> None:
@@ -320,7 +338,7 @@ def _tell_once(what: str, detail_type: str, about: dict[str, Any], this: Run, pa
     """Announce, then remember that it was announced: a crash between the two tells twice, never not at all."""
     which = f"{this.organization} {about['userId']} {about['deviceId']} {detail_type} {what}"
     told_id = hashlib.sha256(which.encode()).hexdigest()
-    if parties.ledger.told(told_id, told_id):
+    if parties.ledger.told_at(told_id, told_id):
         return
     detail = {**_of_run(told_id, this), **about, "times": {"decided": instant.write(this.now)}}
     parties.bus.announce(detail_type, detail)
@@ -340,7 +358,7 @@ def _announce(report: Report, last: datetime | None, this: Run, parties: Parties
     if refused is not None and not report.completed:
         since = instant.write(last) if last else "ever"
         once = hashlib.sha256(f"{this.organization} {refused.guard} since {since}".encode()).hexdigest()
-        page = not parties.ledger.told(once, once)
+        page = parties.ledger.told_at(once, once) is None
     kind = "Sweep Completed" if refused is None else "Sweep Refused"
     told = _told(report, this, mode, page)
     parties.bus.announce(kind, told)

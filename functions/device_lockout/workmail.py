@@ -95,8 +95,9 @@ class WorkMail:
     """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`.
 
     A throttled call did not happen: it is made again when ``pace`` gives it its turn, as long as another ``fits`` in
-    the time that is left; else NotTriedError. A read whose connection was closed is made once more, since one that was
-    kept open through a pause of the function is often closed at the other end. Nothing else is repeated here.
+    the time that is left; else NotTriedError. Who is the user and what stands is asked once more where the answer is a
+    5xx, or the connection was closed, as one often is that was kept open through a pause of the function. Nothing else
+    is repeated here: a page of the list has the client's own attempts.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class WorkMail:
                     **more,
                 ),
                 f"list the overrides of {organization}",
+                again=False,
             )
             yield [_listed(row) for row in answer.get("Overrides", [])], _date(answer)
             token = answer.get("NextToken")
@@ -188,15 +190,18 @@ class WorkMail:
             seen.add(token)
             more = {"NextToken": token}
 
-    def _asked(self, call: Callable[[], Any], doing: str) -> Any:
+    def _asked(self, call: Callable[[], Any], doing: str, *, again: bool = True) -> Any:
         """The answer to a call that changes nothing."""
         try:
-            try:
-                return self._unthrottled(call)
-            except ConnectionClosedError:
-                return self._unthrottled(call)
+            return self._unthrottled(call)
         except ClientError as error:
+            if again and _status(error) >= 500:
+                return self._asked(call, doing, again=False)
             raise _told_apart(error, doing) from error
+        except ConnectionClosedError as error:
+            if again:
+                return self._asked(call, doing, again=False)
+            raise TransientError(f"{doing}: {error}") from error
         except ParamValidationError as error:
             raise RejectedError(f"{doing}: {error}") from error
         except BotoCoreError as error:
@@ -207,7 +212,7 @@ class WorkMail:
         try:
             self._unthrottled(call)
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            if _status(error) >= 500:
                 raise UnansweredError(f"{doing}: {error}") from error
             raise _told_apart(error, doing) from error
         except ParamValidationError as error:  # before anything was sent
@@ -234,8 +239,12 @@ class WorkMail:
 
 def _throttled(error: ClientError) -> bool:
     """Whether WorkMail refused the call for its rate; a 5xx leaves open whether it did."""
-    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code, status = error.response["Error"]["Code"], _status(error)
     return status < 500 and (status == 429 or code in _THROTTLED)
+
+
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def _listed(row: Any) -> ListedOverride:

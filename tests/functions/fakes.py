@@ -197,6 +197,7 @@ class FakeLedger:
     inventoried_last: tuple[str, str] = ("", "")
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    recorded_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     swept: datetime | None = START
 
     def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord:
@@ -295,12 +296,14 @@ class FakeLedger:
         return self.wire.pass_on("ledger.user_named", lambda: self.names.get(name.casefold()))
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
-        return self.wire.pass_on(
-            "ledger.record_outcome", lambda: self.outcomes.setdefault((event_id, outcome_id), told)
-        )
+        def record() -> dict[str, Any]:
+            self.recorded_at.setdefault((event_id, outcome_id), now)
+            return self.outcomes.setdefault((event_id, outcome_id), told)
 
-    def told(self, event_id: str, outcome_id: str) -> bool:
-        return self.wire.pass_on("ledger.told", lambda: (event_id, outcome_id) in self.outcomes)
+        return self.wire.pass_on("ledger.record_outcome", record)
+
+    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
+        return self.wire.pass_on("ledger.told_at", lambda: self.recorded_at.get((event_id, outcome_id)))
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         return self.wire.pass_on("ledger.users", lambda: dict(self.user_items))

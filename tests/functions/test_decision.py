@@ -475,7 +475,7 @@ def check_whatever_happens(command, stands, record, decision):
     assert decision.record.version == before.version
     assert decision.record.user == before.user
     if decision.write is not None or isinstance(command, Lock | Release):
-        assert must_be_recorded(command, before, decision)
+        assert must_be_recorded(command, before, decision, RULES.owner)
     if isinstance(decision.write, Put):
         assert len(decision.write.override.description or "") <= 256
     foreign = stands.kind not in ("ours", "nothing")
@@ -731,7 +731,7 @@ def test_a_redelivery_decides_at_the_time_of_the_first_delivery_and_tells_the_sa
 
 def test_a_decision_on_what_stands_as_it_should_is_not_worth_a_write_to_the_ledger():
     decision = decided(REASSERT, OURS_LIVE, LIVE)[0]
-    assert not must_be_recorded(REASSERT, LIVE.value(REASSERT), decision)
+    assert not must_be_recorded(REASSERT, LIVE.value(REASSERT), decision, RULES.owner)
     edited = ours("DENY", B, 15, 150, "none")
     decision = decided(REASSERT, edited, LIVE)[0]
-    assert must_be_recorded(REASSERT, LIVE.value(REASSERT), decision), "a person's edit is taken over"
+    assert must_be_recorded(REASSERT, LIVE.value(REASSERT), decision, RULES.owner), "a person's edit is taken over"

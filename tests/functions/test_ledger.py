@@ -176,6 +176,7 @@ def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubb
                 "pk": {"S": "event#e1"},
                 "sk": {"S": "o1"},
                 "told": serialize({"detailType": "Lockout Failed", "detail": {}}),
+                "at": {"S": "2026-11-22T07:30:00.000Z"},
                 "expires": {"N": str(int((START + timedelta(days=400)).timestamp()))},
             },
             "ConditionExpression": "attribute_not_exists(pk)",
@@ -230,7 +231,7 @@ EVERYTHING = {
     "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
     "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
     "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {}, START),
-    "told": lambda ledger: ledger.told("e1", "o1"),
+    "told_at": lambda ledger: ledger.told_at("e1", "o1"),
     "users": lambda ledger: ledger.users(ORGANIZATION),
     "records": lambda ledger: ledger.records(ORGANIZATION, {}),
     "inventoried_up_to": lambda ledger: ledger.inventoried_up_to(ORGANIZATION),
@@ -418,12 +419,12 @@ def test_names_of_users_are_kept_in_any_case(either):
 
 def test_the_first_outcome_recorded_is_the_one_that_counts(either):
     first, second = {"detail": {"result": "locked"}}, {"detail": {"result": "failed"}}
-    assert not either.told("e1", "o1")
+    assert either.told_at("e1", "o1") is None
     assert either.record_outcome("e1", "o1", first, START) == first
-    assert either.record_outcome("e1", "o1", second, START) == first
+    assert either.record_outcome("e1", "o1", second, START + timedelta(seconds=9)) == first
     assert either.record_outcome("e1", "o2", second, START) == second
-    assert either.told("e1", "o1")
-    assert not either.told("e1", "o3")
+    assert either.told_at("e1", "o1") == START
+    assert either.told_at("e1", "o3") is None
 
 
 def test_what_is_told_again_can_be_announced_again(either):

@@ -40,7 +40,8 @@ def standing(world, number, until, device, known=True, was="none"):
         outcome = Outcome("locked", before=prior, after=stands)
         last = Last("c" * 64, f"event-{number}", outcome, at(1))
         world.ledger.devices[BOB, device] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
-        world.ledger.outcomes[f"event-{number}", "c" * 64] = {"detail": {}}
+        outcome_id = f"event-{number}", "c" * 64
+        world.ledger.outcomes[outcome_id], world.ledger.recorded_at[outcome_id] = {"detail": {}}, at(1)
 
 
 def told(world, kind):
@@ -514,6 +515,20 @@ def test_an_end_that_somebody_changed_is_honoured_and_outlives_a_deletion():
     assert world.stands is None
 
 
+def test_an_expiry_that_comes_too_late_does_not_hide_that_somebody_undid_the_lock():
+    world = World()
+    world.deliver(lock(0, until=3600), at(10))
+    world.plan(NOW)
+    (expiry,) = world.queue.sent
+    world.queue.sent.clear()
+    world.deliver(lock(1, until=9000, happened=3500), NOW)
+    world.stand(None)
+    assert world.deliver(expiry, NOW).result == "skipped"
+    world.sweep(at(3700))
+    (tampering,) = told(world, "Tampering Detected")
+    assert (tampering["result"], tampering["after"]) == ("reasserted", world.stands.fields())
+
+
 def test_tampering_may_be_left_and_only_told_once():
     world = World(known=sweeping(on_tampering="alert"))
     world.deliver(lock(until=None), at(10))
@@ -522,6 +537,17 @@ def test_tampering_may_be_left_and_only_told_once():
         world.sweep(at(3600 * hour))
     assert world.stands == Override("ALLOW", "mine")
     assert len(told(world, "Tampering Detected")) == 1
+
+
+def test_a_list_that_may_be_older_than_the_lock_is_no_proof_of_tampering():
+    world = World(known=sweeping(on_tampering="alert"))
+    world.deliver(lock(until=None), at(10))
+    world.stand(None)
+    world.sweep(at(25))
+    assert told(world, "Tampering Detected") == [], "the writer has 15 s"
+    world.sweep(at(26))
+    assert len(told(world, "Tampering Detected")) == 1
+    assert world.stands is None
 
 
 def test_where_tampering_is_left_a_lock_that_never_stood_is_still_set():
