@@ -36,7 +36,7 @@ def clients() -> tuple[Any, Any, Any]:
 
 @cache
 def queue() -> command_queue.CommandQueue:
-    return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
+    return command_queue.CommandQueue(settings.environment("COMMANDS_QUEUE_URL"))
 
 
 def parties(fits: Fits) -> Parties:

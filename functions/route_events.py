@@ -16,7 +16,7 @@ metrics = Metrics()
 
 @cache
 def queue() -> command_queue.CommandQueue:
-    return command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL"))
+    return command_queue.CommandQueue(settings.environment("COMMANDS_QUEUE_URL"))
 
 
 def route(message: batch.Message) -> Command:

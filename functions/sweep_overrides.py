@@ -28,7 +28,7 @@ def parties(fits: Fits) -> sweep.Parties:
     return sweep.Parties(
         workmail=workmail.WorkMail(client(), Pace(), fits),
         ledger=ledger.Ledger(ledger.client(), settings.environment("LEDGER_TABLE")),
-        queue=command_queue.CommandQueue(command_queue.client(), settings.environment("COMMANDS_QUEUE_URL")),
+        queue=command_queue.CommandQueue(settings.environment("COMMANDS_QUEUE_URL")),
         bus=bus.Bus(bus.client(), settings.environment("LOCKOUT_EVENT_BUS")),
     )
 

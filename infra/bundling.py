@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from modulefinder import ModuleFinder
 from pathlib import Path, PurePosixPath
@@ -29,8 +29,21 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = "requirements.txt"
 CACHE = ROOT / ".local" / "asset"
 
-BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs", "workmail")
-"""The services whose models are packaged; botocore's other models are most of its size."""
+OPERATIONS = {
+    "dynamodb": ("GetItem", "PutItem", "Query", "UpdateItem"),
+    "events": ("PutEvents",),
+    "secretsmanager": ("GetSecretValue",),
+    "sqs": ("ChangeMessageVisibility", "GetQueueAttributes", "SendMessageBatch"),
+    "workmail": (
+        "DeleteMobileDeviceAccessOverride",
+        "DescribeUser",
+        "GetMobileDeviceAccessOverride",
+        "ListMobileDeviceAccessOverrides",
+        "ListUsers",
+        "PutMobileDeviceAccessOverride",
+    ),
+}
+"""What the functions call. The rest of botocore's models is most of its size, and of what a client reads first."""
 
 PYTHON = "3.13"
 """The runtime's version, which must build the package too: bytecode is one version's."""
@@ -51,7 +64,7 @@ _LEFT_OUT = re.compile(
     | ^aws_lambda_powertools/event_handler/               # its Logger asks it for pydantic models only: we have none
     | ^dateutil/zoneinfo/.*\.gz$                          # time zones by name, which nothing here has
     | ^botocore/data/.*/(examples|paginators|waiters)-    # unused: WorkMail has none, nothing else is paged or awaited
-    """.replace("SERVICES", "|".join(BOTOCORE_SERVICES)),
+    """.replace("SERVICES", "|".join(OPERATIONS)),
     re.VERBOSE,
 )
 
@@ -105,22 +118,44 @@ def dependencies(installed: Path) -> Entries:
 
 
 def _lean(data: Entries) -> Entries:
-    """Data of botocore for our services alone: the newest version of each, without documentation, uncompressed."""
+    """Data of botocore for what we call alone: the newest version of each, without documentation, uncompressed."""
     newest: dict[tuple[str, str], str] = {}
     lean: Entries = {}
     for name in sorted(data):
         service, version, file = name.removeprefix(_DATA).split("/") if name.count("/") == 4 else ("", "", name)
         newest[service, file] = name
         del version
-    for name in newest.values():
+    for (service, file), name in newest.items():
         content = data[name]
         document = json.loads(gzip.decompress(content) if name.endswith(".gz") else content)
         if name == f"{_DATA}endpoints.json":
             for partition in document["partitions"]:
                 services = partition["services"]
-                partition["services"] = {each: services[each] for each in BOTOCORE_SERVICES if each in services}
+                partition["services"] = {each: services[each] for each in OPERATIONS if each in services}
+        if file.removesuffix(".gz") == "service-2.json":
+            document = _with_operations(document, OPERATIONS[service])
         lean[name.removesuffix(".gz")] = json.dumps(_undocumented(document), separators=(",", ":")).encode()
     return lean
+
+
+def _with_operations(model: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A service's model with these operations and the shapes that they reach."""
+    operations = {name: model["operations"][name] for name in names}
+    shapes: dict[str, Any] = {}
+
+    def reach(part: Any) -> None:
+        if isinstance(part, dict):
+            name = part.get("shape")
+            if isinstance(name, str) and name not in shapes:
+                shapes[name] = model["shapes"][name]
+                reach(shapes[name])
+            part = [*part.values()]
+        if isinstance(part, list):
+            for each in part:
+                reach(each)
+
+    reach(operations)
+    return {**model, "operations": operations, "shapes": shapes}
 
 
 def _undocumented(document: Any) -> Any:

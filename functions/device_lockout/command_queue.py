@@ -5,6 +5,7 @@ IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone; `
 
 from __future__ import annotations
 
+import threading
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from device_lockout.command import command_id, dump, group_id
 from device_lockout.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from mypy_boto3_sqs import SQSClient
@@ -32,11 +33,20 @@ def client() -> SQSClient:
 
 
 class CommandQueue:
-    """Commands on their way to the writer."""
+    """Commands on their way to the writer. The client is made when it is first needed: most commands send no others."""
 
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self._client = client
+    def __init__(self, url: str, make_client: Callable[[], SQSClient] = client) -> None:
         self._url = url
+        self._make_client = make_client
+        self._made: SQSClient | None = None
+        self._making = threading.Lock()
+
+    @property
+    def _client(self) -> SQSClient:
+        with self._making:
+            if self._made is None:
+                self._made = self._make_client()
+            return self._made
 
     def send(self, commands: Iterable[Command]) -> int:
         """Enqueue ``commands``, each in its group, and count them; TransientError if any was not taken.

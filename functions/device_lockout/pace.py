@@ -1,10 +1,11 @@
 """How fast WorkMail may be called: it publishes no limit, so this process finds one by trying, and holds it.
 
 Additive increase, multiplicative decrease, as in TCP: a call that is taken raises the rate by :data:`RISE`, one that is
-throttled widens the gap between calls by :data:`WIDEN`. Of several processes that share a limit the slow ones then catch
-up (Chiu and Jain, https://doi.org/10.1016/0169-7552(89)90019-6); with both steps multiplicative one of them ends up with
-next to nothing, and what it holds waits. Refused is about one call in twelve at twenty a second for each process, one in
-two at one. Where nothing is throttled there is no gap. Nobody waits for a turn that would come too late.
+throttled widens the gap between calls by :data:`WIDEN`. Of several processes that share a limit the slow ones then
+catch up (Chiu and Jain, https://doi.org/10.1016/0169-7552(89)90019-6); were both steps multiplicative, one of them
+would end up with next to nothing, and what it holds would wait. At twenty calls a second for each process about one in
+twelve is refused, at one a second one in two. Where nothing is throttled there is no gap. Nobody waits for a turn that
+would come too late.
 """
 
 import random

@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ParamValidationError
 
+from device_lockout.client_config import USER_AGENT
 from device_lockout.errors import (
     LockoutError,
     RefusedError,
@@ -87,6 +88,7 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
         connect_timeout=min(1.0, seconds),
         read_timeout=seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
+        user_agent=USER_AGENT,
     )
     return boto3.client("workmail", config=config)
 

@@ -51,7 +51,17 @@ def stubber(client):
 
 @pytest.fixture
 def queue(client):
-    return command_queue.CommandQueue(client, URL)
+    return command_queue.CommandQueue(URL, lambda: client)
+
+
+def test_the_client_is_made_once_and_only_when_it_is_needed(client, stubber):
+    made = []
+    queue = command_queue.CommandQueue(URL, lambda: made.append(client) or client)
+    assert made == []
+    for _ in range(2):
+        stubber.add_response("get_queue_attributes", {"Attributes": {"ApproximateNumberOfMessages": "7"}})
+        assert queue.waiting() == 7
+    assert made == [client]
 
 
 def commands(count):

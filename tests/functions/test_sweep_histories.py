@@ -64,7 +64,7 @@ def test_a_run_that_dies_before_it_has_reported_has_not_reported():
 def test_a_warning_that_fails_does_not_undo_the_run():
     failing = world()
     failing.deliver(lock("lost", at(2 * 86400)), at(1))
-    failing.ledger.told = lambda *_: 1 / 0
+    failing.ledger.told_at = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         failing.plan(at(HOUR))
     assert failing.ledger.swept == at(HOUR)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
+from botocore.model import ServiceModel
 
 from bench import cold_start
 from infra import bundling, configuration
@@ -65,7 +66,27 @@ def test_the_package_is_pure_python_and_has_nothing_that_is_never_used(package: 
 
 def test_the_package_has_the_models_of_the_services_that_we_call_and_no_others(package: zipfile.ZipFile) -> None:
     inside = {match[1] for name in package.namelist() if (match := re.match(r"botocore/data/([^/]+)/", name))}
-    assert inside == set(bundling.BOTOCORE_SERVICES) == {"dynamodb", "events", "secretsmanager", "sqs", "workmail"}
+    assert inside == set(bundling.OPERATIONS) == {"dynamodb", "events", "secretsmanager", "sqs", "workmail"}
+
+
+def test_a_model_has_the_operations_that_we_call_and_every_shape_that_they_reach(package: zipfile.ZipFile) -> None:
+    for name in package.namelist():
+        if name.endswith("/service-2.json"):
+            service = ServiceModel(model := json.loads(package.read(name)))
+            assert set(service.operation_names) == set(bundling.OPERATIONS[name.split("/")[2]])
+            reached: set[str] = set()
+            due = [
+                shape
+                for each in map(service.operation_model, service.operation_names)
+                for shape in (each.input_shape, each.output_shape, *each.error_shapes)
+                if shape is not None
+            ]
+            while due:
+                if (shape := due.pop()).name not in reached:
+                    reached.add(shape.name)
+                    parts = (getattr(shape, part, None) for part in ("member", "key", "value"))
+                    due += [*getattr(shape, "members", {}).values(), *(part for part in parts if part is not None)]
+            assert reached == set(model["shapes"])
 
 
 def test_the_package_stays_small(package: zipfile.ZipFile) -> None:
@@ -100,9 +121,7 @@ def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_docum
     assert "documentation" not in model["operations"]["PutMobileDeviceAccessOverride"]
     assert model["shapes"]["PutMobileDeviceAccessOverrideRequest"]["required"]
     endpoints = json.loads(package.read("botocore/data/endpoints.json"))
-    assert {name for partition in endpoints["partitions"] for name in partition["services"]} == set(
-        bundling.BOTOCORE_SERVICES
-    )
+    assert {name for partition in endpoints["partitions"] for name in partition["services"]} == set(bundling.OPERATIONS)
 
 
 @pytest.mark.parametrize("function", cold_start.FUNCTIONS)

@@ -11,6 +11,7 @@ import pytest
 from apply_commands import LONGEST_DELAY
 
 from bench import cost
+from infra.bundling import OPERATIONS
 from infra.configuration import Configuration
 from infra.sources import Source
 from tests.infra.conftest import ROOT, Template, as_list, called
@@ -350,6 +351,16 @@ def test_only_the_writer_may_change_an_override(template: Template) -> None:
         if any(re.match("workmail:(Put|Delete)", action) for action in actions)
     }
     assert may == {"ApplyCommandsRole"}
+
+
+def test_the_functions_may_call_what_the_package_has_the_models_of_and_nothing_else(local_template: Template) -> None:
+    """A permission without a model could not be used, nor a model without a permission."""
+    roles = local_template.of_type("IAM::Role")
+    may = {action for role in roles for actions, _ in local_template.statements(role) for action in actions}
+    of_models = {action for action in may if action.split(":")[0] in OPERATIONS}
+    called = {f"{service}:{name}" for service, names in OPERATIONS.items() for name in names}
+    lambdas_own = {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    assert of_models == lambdas_own | {name.replace("SendMessageBatch", "SendMessage") for name in called}
 
 
 # The ledger
