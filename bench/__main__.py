@@ -40,6 +40,18 @@ TARGETS: dict[str, tuple[str, float]] = {
 """What is aimed at. Nothing fails where a figure is missed: this machine may be busy."""
 
 
+ONE_QUEUE = """
+import sys, app
+app.prepare_jsii()
+from aws_cdk import App, Stack, aws_sqs
+checked = {"@aws-cdk/core:validateAgainstDefaultRules": True}
+made = App(outdir=sys.argv[1], analytics_reporting=False, context=checked)
+aws_sqs.Queue(Stack(made, "Stack"), "Queue", enforce_ssl=True)
+made.synth()
+"""
+"""The least that CDK takes: to start, to import one module of its own, and to check a template."""
+
+
 def main() -> None:
     """Measure what is asked for, print the table and write the file."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -70,14 +82,16 @@ def _cold_starts(scale: int) -> Figures:
 
 
 def _synth(scale: int) -> Figures:
-    """Seconds of `make synth` with its check, dependencies being installed; the median of several."""
+    """Seconds of `make synth` with its check, dependencies being installed, and of CDK for one queue; medians."""
+    commands = {"synth_s": ["app.py", "--config", "local", "--output"], "synth_floor_s": ["-c", ONE_QUEUE]}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        seconds = []
         for _ in range(max(1, 5 // scale)):
-            started = time.monotonic()
-            subprocess.run([sys.executable, "app.py", "--config", "local", "--output", work], cwd=ROOT, check=True)
-            seconds.append(time.monotonic() - started)
-    return {"synth_s": statistics.median(seconds)}
+            for name, command in commands.items():
+                started = time.monotonic()
+                subprocess.run([sys.executable, *command, f"{work}/{name}"], cwd=ROOT, check=True)
+                seconds[name].append(time.monotonic() - started)
+    return {name: statistics.median(each) for name, each in seconds.items()}
 
 
 def _removals(scale: int) -> Figures:

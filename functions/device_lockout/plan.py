@@ -113,9 +113,9 @@ def plan(
         reading = listed.override.read(owner)
         kind = _kind(reading)
         seen[kind] += 1
+        if kind == "foreign" and key not in records and not (listed.user_id in users and users[listed.user_id].claims):
+            continue  # most of an organization's overrides
         record = record_of(key, records, users)
-        if key not in records and not record.user.claims and kind == "foreign":
-            continue
         item = _judge(listed, reading, record, now, owner)
         if key in noted:
             repeated = repeated or Item("leave", *key, listed.override, now, "it was listed twice")
