@@ -22,6 +22,8 @@ from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.settings import Settings
 from device_lockout.tag import Tag, write_time
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 SHOWN_ROWS = 5
 """How many rows of the plan an outcome carries; the log has all."""
 
@@ -280,17 +282,14 @@ def _told_apart(
     return undone, others
 
 
-_EVER = datetime.min.replace(tzinfo=UTC)
-
-
 def _stood(record: DeviceRecord, ledger: LedgerParty) -> datetime | None:
-    """About when what the last command was to leave did stand: before it, or when its outcome was told; None if never.
+    """When what the last command was to leave is known to have stood: as its outcome was told; None if it is not known.
 
-    What that command found there it had seen before it recorded so.
+    What that command found, and left as it was, had stood before it was recorded: that is long ago.
     """
     last = record.last
     if last is None or last.outcome.before == last.outcome.after:
-        return _EVER
+        return _LONG_AGO
     return ledger.told_at(last.event_id, last.command)
 
 
