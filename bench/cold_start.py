@@ -31,7 +31,10 @@ type Figures = dict[str, float]
 
 
 def measure(work: Path, rounds: int) -> Figures:
-    """Medians of `rounds` cold starts of every function in every package, taken in turn."""
+    """Medians of `rounds` cold starts of every function in every package, taken in turn.
+
+    A ratio is the median of the rounds' own: the machine's speed drifts more from round to round than within one.
+    """
     made = packages(work)
     runtime = runtime_client(work / "runtime")
     found: dict[tuple[str, str], list[ColdStart]] = {}
@@ -49,14 +52,17 @@ def measure(work: Path, rounds: int) -> Figures:
 
     figures: Figures = {"asset_mb": (work / "asset.zip").stat().st_size / 1e6}
     for function in FUNCTIONS:
-        seconds = {name: statistics.median(each.seconds for each in found[function, name]) for name in made}
-        cpu = {name: statistics.median(each.cpu_seconds for each in found[function, name]) for name in made}
-        figures[f"cold_start_ratio_{function}"] = seconds["ours"] / seconds["default"]
-        figures[f"cold_start_cpu_ratio_{function}"] = cpu["ours"] / cpu["default"]
-        figures[f"cold_start_floor_ratio_{function}"] = seconds["floor"] / seconds["default"]
-        figures[f"cold_start_floor_cpu_ratio_{function}"] = cpu["floor"] / cpu["default"]
+        default = found[function, "default"]
+        for name, kind in (("ours", ""), ("floor", "floor_")):
+            pairs = [*zip(found[function, name], default, strict=True)]
+            figures[f"cold_start_{kind}ratio_{function}"] = statistics.median(a.seconds / b.seconds for a, b in pairs)
+            figures[f"cold_start_{kind}cpu_ratio_{function}"] = statistics.median(
+                a.cpu_seconds / b.cpu_seconds for a, b in pairs
+            )
         for name in made:
-            figures[f"cold_start_ms_{function}_{name}"] = seconds[name] * 1000
+            figures[f"cold_start_ms_{function}_{name}"] = 1000 * statistics.median(
+                each.seconds for each in found[function, name]
+            )
             figures[f"cold_start_peak_mb_{function}_{name}"] = statistics.median(
                 each.peak_mb for each in found[function, name]
             )
