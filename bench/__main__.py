@@ -82,8 +82,12 @@ def _cold_starts(scale: int) -> Figures:
 
 
 def _synth(scale: int) -> Figures:
-    """Seconds of `make synth` with its check, dependencies being installed, and of CDK for one queue; medians."""
-    commands = {"synth_s": ["app.py", "--config", "local", "--output"], "synth_floor_s": ["-c", ONE_QUEUE]}
+    """Seconds of `make synth`, with and without the check, and of CDK for one queue, all being installed; medians."""
+    commands = {
+        "synth_s": ["app.py", "--config", "local", "--output"],
+        "synth_unchecked_s": ["app.py", "--unchecked", "--config", "local", "--output"],
+        "synth_floor_s": ["-c", ONE_QUEUE],
+    }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         for _ in range(max(1, 5 // scale)):
