@@ -33,7 +33,7 @@ WRITER_TIMEOUT = 15.0
 VISIBILITY = 6 * WRITER_TIMEOUT + 60
 """Seconds, as the stack sets it: six times the function's time, and the time in which a lost write settles."""
 
-RECEIVES = 60
+RECEIVES = 200
 
 
 @dataclass

@@ -13,8 +13,11 @@ from device_lockout.outcome import Outcome
 from device_lockout.pace import Fits, Pace
 from device_lockout.parties import Parties
 
-LONGEST_DELAY = timedelta(minutes=15)
-"""Between two tries of a command that keeps failing; with the queue's 60 receives it is tried for half a day."""
+LONGEST_DELAY = timedelta(minutes=4)
+"""Between two tries of a command that keeps failing: after an outage no device stays open for longer than that.
+
+With the queue's 200 receives it is tried for half a day.
+"""
 
 TIMES_AT_ONCE = 10
 """How often a command comes back at once that was not tried; then it waits like any other."""

@@ -21,11 +21,12 @@ SWEEP_TIMEOUT = 900
 """Seconds. The sweep has all that Lambda gives; the writer's timeout is short and configured."""
 
 REPORT_RECEIVES = 20
-COMMAND_RECEIVES = 60
+COMMAND_RECEIVES = 200
 """Before a message is dead-lettered. A command that meets a transient error comes back after a delay that grows to
-15 minutes: 60 of those are 15 hours, and 60 full visibility timeouts (6 x 60 s + 900 s at most) are 21."""
+2 to 4 minutes: 200 of those are ten hours, and 200 full visibility timeouts (6 x 60 s + 900 s at most) are three days.
+"""
 
-FAILING_PERIOD = Duration.minutes(30)
+FAILING_PERIOD = Duration.minutes(10)
 """Twice the longest time between two tries of a message, so that one that keeps failing is one alarm and one notice."""
 
 
