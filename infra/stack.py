@@ -26,8 +26,9 @@ COMMAND_RECEIVES = 200
 2 to 4 minutes: 200 of those are ten hours, and 200 full visibility timeouts (6 x 60 s + 900 s at most) are three days.
 """
 
-FAILING_PERIOD = Duration.minutes(10)
-"""Twice the longest time between two tries of a message, so that one that keeps failing is one alarm and one notice."""
+FAILING_PERIOD = Duration.minutes(30)
+"""Longer than between two tries of a message, a visibility timeout of 21 minutes at most, so that one that keeps
+failing is one alarm and one notice."""
 
 
 class DeviceLockout(Stack):

@@ -464,6 +464,7 @@ def test_people_are_told_of_a_message_that_keeps_failing_once_and_not_at_each_tr
     for each in watched.values():
         assert (each["Statistic"], each["EvaluationPeriods"]) == ("Maximum", 1)
         assert each["Period"] >= LONGEST_DELAY.total_seconds(), "it would be over before the next try"
+        assert each["Period"] > 6 * 60 + 900, "the longest visibility timeout that can be configured"
 
 
 def test_people_are_told_of_webhooks_that_could_not_be_passed_on(local_template: Template) -> None:
