@@ -78,17 +78,13 @@ def packages(work: Path) -> dict[str, Path]:
     with zipfile.ZipFile(asset) as zipped:
         zipped.extractall(ours)
     shutil.copytree(bundling.installed(), default)
-    for name, content in bundling.sources().items():
-        (default / name).parent.mkdir(exist_ok=True)
-        (default / name).write_bytes(content)
+    bundling.unpack(bundling.sources(), default)
     (default / "settings.json").write_text(json.dumps(settings))
     bare.mkdir()
     (bare / "bare.py").write_text(BARE)
     shutil.copytree(ours, floor)
-    made = {"floor.py": (bundling.ROOT / "bench" / "floor.py").read_bytes()}
-    for name, content in {**made, **bundling.bytecode(made)}.items():
-        (floor / name).parent.mkdir(exist_ok=True)
-        (floor / name).write_bytes(content)
+    handler = {"floor.py": (bundling.ROOT / "bench" / "floor.py").read_bytes()}
+    bundling.unpack({**handler, **bundling.bytecode(handler)}, floor)
     return {"ours": ours, "default": default, "bare": bare, "floor": floor}
 
 

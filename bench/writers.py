@@ -26,14 +26,12 @@ from device_lockout.command import Command
 from device_lockout.decision import Rules
 from device_lockout.pace import Fits, Pace
 from device_lockout.parties import Parties
-from tests.functions.fakes import Call, FakeBus, FakeLedger, Killed, Wire
+from tests.functions.fakes import MOST_RECEIVES, Call, FakeBus, FakeLedger, Killed, Wire
 
 BATCH = 10
 WRITER_TIMEOUT = 15.0
 VISIBILITY = 6 * WRITER_TIMEOUT + 60
 """Seconds, as the stack sets it: six times the function's time, and the time in which a lost write settles."""
-
-RECEIVES = 200
 
 
 @dataclass
@@ -93,7 +91,7 @@ class Queue:
         """Drop what succeeded; what failed comes back after its delay, or is dead after its last receive."""
         with self._changed:
             for message in messages:
-                if message.id in delays and message.receives < RECEIVES:
+                if message.id in delays and message.receives < MOST_RECEIVES:
                     timer = threading.Timer(delays[message.id].total_seconds(), self._back, [message.group])
                     timer.daemon = True
                     timer.start()

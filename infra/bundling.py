@@ -173,7 +173,7 @@ def _reachable(own: Entries, others: Entries) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         unpacked = Path(directory).resolve()
         sources = {name: content for name, content in {**own, **others}.items() if name.endswith(".py")}
-        _unpack({name: _as_run(content) for name, content in sources.items()}, unpacked)
+        unpack({name: _as_run(content) for name, content in sources.items()}, unpacked)
         finder = ModuleFinder(path=[str(unpacked)])
         for handler in sorted(unpacked.glob("*.py")):
             if handler.name in own:
@@ -202,7 +202,7 @@ def bytecode(entries: Entries) -> Entries:
     """
     with tempfile.TemporaryDirectory() as directory:
         unpacked = Path(directory).resolve()
-        _unpack({name: content for name, content in entries.items() if name.endswith(".py")}, unpacked)
+        unpack({name: content for name, content in entries.items() if name.endswith(".py")}, unpacked)
         compiling = subprocess.run(
             [
                 *(sys.executable, "-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"),
@@ -228,7 +228,8 @@ def _bytecode_once(entries: Entries) -> Entries:
         return {name: zipped.read(name) for name in zipped.namelist()}
 
 
-def _unpack(entries: Entries, directory: Path) -> None:
+def unpack(entries: Entries, directory: Path) -> None:
+    """Write the entries as files below a directory, as Lambda does."""
     for name, content in entries.items():
         file = directory / name
         file.parent.mkdir(parents=True, exist_ok=True)

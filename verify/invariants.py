@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from device_lockout.command import Enroll
 from device_lockout.record import Claim, DeviceRecord, UserRecord
 from device_lockout.tag import HandWritten, Reading, Tag
-from verify.scenarios import WRITER_TIMEOUT, Event, Scenario, at, second_of, user_name
+from verify.scenarios import Event, Scenario, at, second_of, settings_of, user_name
 from verify.state import FORGOTTEN, TOUCHED, Shown, State, ViolationError, put
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Invariants:
 
     def __init__(self, world: Seen) -> None:
         self._world = world
+        self._writer_timeout = settings_of(world.scenario).limits.writer_timeout
         self._values, self._reading, self._row = world.values, world.reading, world.row
         self._claims: dict[Any, tuple[Claim, ...]] = {}
         self._about = [
@@ -360,7 +361,7 @@ class Invariants:
         """Whether what the last command left may be newer than the list: then the next sweep tells."""
         item: DeviceRecord | None = self._values[state.items[device]]
         told = self._world.told_at(state, self._world.number(item.last.command)) if item and item.last else None
-        return told is not None and self._world.now(state) - told <= WRITER_TIMEOUT
+        return told is not None and self._world.now(state) - told <= self._writer_timeout
 
     def _check_locked(self, before: State, state: State, device: int, untils: dict[Shown, datetime], when: str) -> None:
         """What certainly is locked is denied, with the tag that is wanted, or by somebody else.

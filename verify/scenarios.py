@@ -192,9 +192,6 @@ def _target(user: int, device: str) -> Target:
     return Target(ORGANIZATION, user_name(user), device)
 
 
-WRITER_TIMEOUT = timedelta(seconds=15)
-
-
 def settings_of(scenario: Scenario) -> settings.Settings:
     return settings.parse(
         {
@@ -215,7 +212,7 @@ def settings_of(scenario: Scenario) -> settings.Settings:
             },
             "limits": {
                 "settle_seconds": 60,
-                "writer_timeout_seconds": int(WRITER_TIMEOUT.total_seconds()),
+                "writer_timeout_seconds": 15,
                 "workmail_timeout_seconds": 4,
                 "clock_skew_seconds": 60,
                 "max_event_age": scenario.max_event_age,

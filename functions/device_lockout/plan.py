@@ -113,9 +113,9 @@ def plan(
         reading = listed.override.read(owner)
         kind = _kind(reading)
         seen[kind] += 1
-        if kind == "foreign" and key not in records and not (listed.user_id in users and users[listed.user_id].claims):
-            continue  # most of an organization's overrides
         record = record_of(key, records, users)
+        if key not in records and not record.user.claims and kind == "foreign":
+            continue
         item = _judge(listed, reading, record, now, owner)
         if key in noted:
             repeated = repeated or Item("leave", *key, listed.override, now, "it was listed twice")
@@ -131,9 +131,14 @@ def plan(
     return Plan(removals, reasserts, seen, left, repeated)
 
 
+_NOTHING = DeviceRecord()
+
+
 def record_of(key: Key, records: Mapping[Key, DeviceRecord], users: Mapping[str, UserRecord]) -> DeviceRecord:
-    """What is wanted for a device, be it only for its user."""
-    return records.get(key) or DeviceRecord(user=users.get(key[0], UserRecord()))
+    """What is wanted for a device, be it only for its user; for most of an organization's it is nothing."""
+    if key in records:
+        return records[key]
+    return DeviceRecord(user=users[key[0]]) if key[0] in users else _NOTHING
 
 
 def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:

@@ -197,17 +197,14 @@ class WorkMail:
         try:
             return self._unthrottled(call)
         except ClientError as error:
-            if again and _status(error) >= 500:
-                return self._asked(call, doing, again=False)
-            raise _told_apart(error, doing) from error
-        except ConnectionClosedError as error:
-            if again:
-                return self._asked(call, doing, again=False)
-            raise TransientError(f"{doing}: {error}") from error
+            if not again or _status(error) < 500:
+                raise _told_apart(error, doing) from error
         except ParamValidationError as error:
             raise RejectedError(f"{doing}: {error}") from error
         except BotoCoreError as error:
-            raise TransientError(f"{doing}: {error}") from error
+            if not again or not isinstance(error, ConnectionClosedError):
+                raise TransientError(f"{doing}: {error}") from error
+        return self._asked(call, doing, again=False)
 
     def _written(self, call: Callable[[], Any], doing: str) -> None:
         """Make a call that changes something, and say whether it did where that is known."""
