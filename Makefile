@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
-MYPY_PATHS = $(wildcard functions infra lockout local bench verify app.py)
+MYPY_PATHS = functions configuration infra lockout local bench verify app.py
 NO_SERVER := -m "not slow and not local_aws"
 
 .PHONY: help bench up down demo test unit check fix synth lock clean verify verify-list verify-long histories faults
@@ -34,7 +34,7 @@ test: install ## every test
 	@$(RUN) -m pytest
 
 unit: install ## the tests that need no server, in seconds
-	@$(RUN) -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
+	@$(RUN) -m pytest $(NO_SERVER) tests/functions tests/configuration tests/infra tests/lockout
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
 	@PYTHONPATH=functions $(RUN) -m bench
@@ -64,7 +64,7 @@ verify-long: .venv/installed ## one fault more in every scenario, the histories,
 	@$(SEARCH).pairs
 
 faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
-	@$(SEARCH).faults $(ROWS)
+	@PYTHONPATH=functions $(RUN) -m local.fault_matrix $(ROWS)
 
 CONFIG ?= local
 synth: install ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml

@@ -11,7 +11,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra import bundling, configuration
+from configuration import loader
+from infra import bundling
 
 ROOT = Path(__file__).parent
 
@@ -26,16 +27,16 @@ def main() -> None:
     )
     chosen = arguments.parse_args()
     try:
-        deployment = configuration.load(chosen.config, ROOT / "config")
+        deployment = loader.load(chosen.config, ROOT / "config")
         package = bundling.package(deployment.settings())
-    except (configuration.ConfigurationError, bundling.BundlingError) as error:
+    except (loader.ConfigurationError, bundling.BundlingError) as error:
         sys.exit(str(error))
     if chosen.unchecked:
         os.environ["CDK_VALIDATION"] = "false"
     synthesize(deployment, package, chosen.output)
 
 
-def synthesize(deployment: configuration.Configuration, package: Path, output: Path) -> None:
+def synthesize(deployment: loader.Configuration, package: Path, output: Path) -> None:
     """Write the cloud assembly of the deployment, with the package in it.
 
     What CDK's check of the template finds is an error.

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from bench.emulator import ORGANIZATION, emulator
 from bench.writers import writers
-from device_lockout.command import Cause, Command, Lock, Target, claim_id
-from device_lockout.record import Claim
+from device_lockout.values.command import Cause, Command, Lock, Target, claim_id
+from device_lockout.values.record import Claim
 
 USERS = ("ana", "bob", "carla", "dave", "eve")
 

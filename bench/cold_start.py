@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.runtime_api import ColdStart, RuntimeApi, runtime_client
-from device_lockout import command
-from device_lockout.record import Claim
-from infra import bundling, configuration
+from configuration import loader
+from device_lockout.values import command, wire
+from device_lockout.values.record import Claim
+from infra import bundling
 
 FUNCTIONS = ("route_events", "apply_commands", "sweep_overrides")
 
@@ -71,7 +72,7 @@ def measure(work: Path, rounds: int) -> Figures:
 
 def packages(work: Path) -> dict[str, Path]:
     """The packages, unpacked as Lambda unpacks them."""
-    settings = configuration.load("local", bundling.ROOT / "config").settings()
+    settings = loader.load("local", bundling.ROOT / "config").settings()
     asset = bundling.package(settings)
     shutil.copy(asset, work / "asset.zip")
     ours, default, bare, floor = (work / name for name in ("ours", "default", "bare", "floor"))
@@ -119,7 +120,7 @@ def environment(url: str) -> Mapping[str, str]:
 
 def first_event(function: str, number: int) -> Any:
     """A function's first event on a bad day: a lost device reported, its lock to be carried out, a sweep's hour."""
-    organization = configuration.load("local", bundling.ROOT / "config").organizations[0].id
+    organization = loader.load("local", bundling.ROOT / "config").organizations[0].id
     now = datetime.now(UTC)
     if function == "sweep_overrides":
         return {"organizationId": organization}
@@ -137,7 +138,7 @@ def first_event(function: str, number: int) -> Any:
     cause = command.Cause(f"event-{number}", "helpdesk", "Device Lost", now, now, "INC-1234")
     claim = Claim(command.claim_id(cause.event_id), "device", "lost", now, now.replace(year=now.year + 1), "INC-1234")
     asked = command.Lock(cause, command.Target(organization, "bob", f"COLD{number}"), claim)
-    return {"Records": [_record(command.dump(asked), now, command.group_id(asked))]}
+    return {"Records": [_record(wire.dump(asked), now, command.group_id(asked))]}
 
 
 def _record(body: str, now: datetime, group: str = "") -> dict[str, Any]:

@@ -16,14 +16,17 @@ from bench.burst import USERS, locks
 from bench.emulator import ORGANIZATION, Emulator, emulator
 from bench.memory import peak_mb
 from bench.writers import writers
-from device_lockout import settings, sweep, tag
-from device_lockout.override import ListedOverride
-from device_lockout.record import Claim, DeviceRecord
-from device_lockout.tag import Tag
-from device_lockout.workmail import WorkMail
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.protocol import sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values import settings, tag
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.override import ListedOverride
+from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.tag import Tag
 from infra.bundling import ROOT
+from local.in_memory import CONFIGURED, FakeBus, FakeLedger, Wire
 from local.workmail.seeding import user_id_of
-from tests.functions.fakes import CONFIGURED, FakeBus, FakeLedger, Wire
 
 OURS_ONE_IN = 100
 OVER_ONE_IN = 1000
@@ -113,7 +116,7 @@ def _delete_by_boto3(workmail: Emulator, rows: list[ListedOverride]) -> None:
     client = workmail.client()
     for row in rows:
         client.delete_mobile_device_access_override(
-            OrganizationId=ORGANIZATION, UserId=row.user_id, DeviceId=row.device
+            OrganizationId=ORGANIZATION, UserId=row.key.user_id, DeviceId=row.key.device
         )
 
 
@@ -124,7 +127,7 @@ def _delete_by_cli(workmail: Emulator, rows: list[ListedOverride]) -> None:
     done"""
     credentials = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
     region = {"AWS_DEFAULT_REGION": "eu-west-1", "PATH": os.environ["PATH"]}
-    lines = "".join(f"{row.user_id} {row.device}\n" for row in rows)
+    lines = "".join(f"{row.key.user_id} {row.key.device}\n" for row in rows)
     subprocess.run(["/bin/bash", "-c", script], input=lines, text=True, check=True, env=credentials | region)
 
 
@@ -174,7 +177,7 @@ def main() -> None:
                 ours = tag.read(row["Description"], "local")
                 assert isinstance(ours, Tag)
                 claim = Claim(ours.id, "device", ours.why, ours.at, ours.until)
-                key = (user_id_of(row["UserId"]), row["DeviceId"].casefold())
+                key = DeviceKey(ORGANIZATION, user_id_of(row["UserId"]), row["DeviceId"])
                 ledger.devices[key] = DeviceRecord(claims=(claim,), known=True)
         seen = sum(_sweep(workmail, ledger, None, cap=count).plan.seen.values())
     assert seen == count, f"{seen} of {count} were listed"
@@ -212,7 +215,7 @@ class _NoQueue:
 
 def _sweep(
     workmail: Emulator, ledger: FakeLedger, queue: Any, cap: int, enough: threading.Event | None = None
-) -> sweep.Report:
+) -> sweep.SweepResult:
     """One run with the real gateway and caps that let everything through."""
     now = datetime.now(UTC)
     ledger.swept = now
@@ -226,8 +229,8 @@ def _sweep(
         enough_time=lambda: enough is None or not enough.is_set(),
         pause=lambda: time.sleep(1),
     )
-    parties = sweep.Parties(WorkMail(workmail.client()), ledger, queue or _NoQueue(), FakeBus(Wire()))
-    return sweep.run(this, parties, replace(known, sweep=policy))
+    ports = Ports(WorkMail(workmail.client()), ledger, queue or _NoQueue(), FakeBus(Wire()))
+    return sweep.run(this, ports, replace(known, sweep=policy))
 
 
 def _locked(ledger: FakeLedger) -> list[tuple[str, str]]:

@@ -18,29 +18,34 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import apply_commands
+from apply_commands import CALLS_OF_A_COMMAND
 
 from bench.emulator import CALL_TIMEOUT, Emulator
-from device_lockout import batch, command, steps, workmail
-from device_lockout.command import Command
-from device_lockout.decision import Rules
-from device_lockout.pace import Fits, Pace
-from device_lockout.parties import Parties
-from tests.functions.fakes import MOST_RECEIVES, Call, FakeBus, FakeLedger, Killed, Wire
+from device_lockout.aws import sqs_batch, workmail
+from device_lockout.aws.pace import Fits, Pace
+from device_lockout.protocol import steps
+from device_lockout.protocol.ports import Ports
+from device_lockout.protocol.redelivery import delay_after
+from device_lockout.values import command, wire
+from device_lockout.values.command import Command
+from device_lockout.values.policy import Rules
+from local.in_memory import MOST_RECEIVES, Call, FakeBus, FakeLedger, Killed, Wire
 
 BATCH = 10
 WRITER_TIMEOUT = 15.0
-VISIBILITY = 6 * WRITER_TIMEOUT + 60
+SETTLE = timedelta(minutes=1)
+VISIBILITY = 6 * WRITER_TIMEOUT + SETTLE.total_seconds()
 """Seconds, as the stack sets it: six times the function's time, and the time in which a lost write settles."""
+RULES = Rules("local", max_event_age=timedelta(days=30), clock_skew=timedelta(minutes=1))
 
 
 @dataclass
 class Queue:
     """SQS FIFO as far as the writer can tell: a group is with one worker at a time, in order; receives are counted."""
 
-    dead: list[batch.Message] = field(default_factory=list)
+    dead: list[sqs_batch.Message] = field(default_factory=list)
     receives: Counter[int] = field(default_factory=Counter)
-    _groups: dict[str, deque[batch.Message]] = field(default_factory=dict)
+    _groups: dict[str, deque[sqs_batch.Message]] = field(default_factory=dict)
     _ready: deque[str] = field(default_factory=deque)
     _known: set[str] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -58,7 +63,7 @@ class Queue:
                 self._known.add(identity)
                 group = command.group_id(each)
                 now = datetime.now(UTC)
-                message = batch.Message(str(uuid.uuid4()), command.dump(each), group, "", 0, now)
+                message = sqs_batch.Message(str(uuid.uuid4()), wire.dump(each), group, "", 0, now)
                 self._left += 1
                 waiting = self._groups.setdefault(group, deque())
                 waiting.append(message)
@@ -75,7 +80,7 @@ class Queue:
         with self._changed:
             return self._left
 
-    def receive(self) -> list[batch.Message]:
+    def receive(self) -> list[sqs_batch.Message]:
         """Up to ten messages, each the first of a group that nobody works on; nothing after a second without."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready, timeout=1)
@@ -87,7 +92,7 @@ class Queue:
                 taken.append(message)
             return taken
 
-    def settle(self, messages: list[batch.Message], delays: dict[str, timedelta]) -> None:
+    def settle(self, messages: list[sqs_batch.Message], delays: dict[str, timedelta]) -> None:
         """Drop what succeeded; what failed comes back after its delay, or is dead after its last receive."""
         with self._changed:
             for message in messages:
@@ -190,7 +195,7 @@ def _work(
 
 
 def _invoke(
-    messages: list[batch.Message],
+    messages: list[sqs_batch.Message],
     client: Any,
     pace: Pace,
     queue: Queue,
@@ -202,15 +207,14 @@ def _invoke(
     invocation = _Invocation()
     client.meta.events.register("before-call.workmail", invocation.go_on, unique_id="time")
     gateway = workmail.WorkMail(client, pace, partial(invocation.fits, 1))
-    rules = Rules("local", timedelta(days=30))
     ours, told = replace(ledger, wire=invocation), replace(bus, wire=invocation)
-    parties = Parties(gateway, ours, queue, told, rules, clock_skew=timedelta(minutes=1))
+    ports = Ports(gateway, ours, queue, told)
     answers: list[dict[str, timedelta]] = []
 
     def handle() -> None:
         with suppress(Killed):
-            whole = partial(invocation.fits, apply_commands.MOST_CALLS_TO_WORKMAIL)
-            answers.append(_carry_out(messages, parties, pace, whole, side_by_side))
+            whole = partial(invocation.fits, CALLS_OF_A_COMMAND)
+            answers.append(_carry_out(messages, ports, pace, whole, side_by_side))
 
     handling = threading.Thread(target=handle, daemon=True)
     handling.start()
@@ -224,23 +228,21 @@ def _invoke(
 
 
 def _carry_out(
-    messages: list[batch.Message],
-    parties: Parties,
+    messages: list[sqs_batch.Message],
+    ports: Ports,
     pace: Pace,
     fits: Fits,
     side_by_side: bool,
 ) -> dict[str, timedelta]:
     """The delays of those that failed, by message."""
 
-    def do(message: batch.Message) -> None:
+    def do(message: sqs_batch.Message) -> None:
         with pace.command(fits):
-            steps.carry_out(command.load(message.body), parties, datetime.now(UTC))
+            steps.carry_out(wire.load(message.body), ports, RULES, datetime.now(UTC))
 
     portions = [messages] if side_by_side else [[message] for message in messages]
-    failures = [failure for portion in portions for failure in batch.side_by_side(portion, do)[1]]
-    return {
-        failure.message.id: apply_commands.delay_after(failure.error, failure.message.receives) for failure in failures
-    }
+    failures = [failure for portion in portions for failure in sqs_batch.side_by_side(portion, do)[1]]
+    return {failure.message.id: delay_after(failure.error, failure.message.receives, SETTLE) for failure in failures}
 
 
 def shuffled[T](items: Iterable[T]) -> list[T]:

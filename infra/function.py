@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.configuration import Configuration
+from configuration.loader import Configuration
 from infra.queues import WorkQueue
 
 

@@ -13,10 +13,10 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.configuration import Configuration
+from configuration.loader import Configuration
+from configuration.sources import DEFAULT_BUS, OUTCOME_SOURCE, Source
 from infra.notices import Notices
 from infra.queues import DeadLetters, WorkQueue
-from infra.sources import DEFAULT_BUS, OUTCOME_SOURCE, Source
 
 DELIVERY_AGE = Duration.hours(24)
 DELIVERY_ATTEMPTS = 185

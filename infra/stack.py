@@ -6,13 +6,13 @@ from aws_cdk import App, CfnOutput, Duration, Environment, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
-from infra.configuration import Configuration
+from configuration.loader import Configuration
+from configuration.sources import OUTCOME_SOURCE, WEBHOOK_PREFIX
 from infra.function import Function, May
 from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
-from infra.sources import OUTCOME_SOURCE, WEBHOOK_PREFIX
 from infra.sweep_schedule import SweepSchedule
 from infra.webhooks import Webhooks
 

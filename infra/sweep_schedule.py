@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from infra.configuration import Configuration
+from configuration.loader import Configuration
 from infra.function import Function, May
 from infra.notices import Notices
 from infra.queues import DeadLetters

@@ -5,7 +5,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.configuration import Configuration
+from configuration.loader import Configuration
 from infra.function import Function, May
 from infra.ledger import Ledger
 from infra.notices import Notices

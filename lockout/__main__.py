@@ -10,8 +10,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from device_lockout.errors import LockoutError
-from infra.configuration import ConfigurationError
+from configuration.loader import ConfigurationError
+from device_lockout.values.errors import LockoutError
 from lockout import export, inventory, mappings
 from lockout.deployment import Deployment
 

@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from device_lockout import settings
-from device_lockout.settings import Settings
-from infra import configuration
-from infra.configuration import Configuration
+from configuration import loader
+from configuration.loader import Configuration
+from device_lockout.values import settings
+from device_lockout.values.settings import Settings
 from lockout import ROOT
 
 
@@ -21,5 +21,5 @@ class Deployment:
     @classmethod
     def load(cls, name: str) -> Self:
         """ConfigurationError with every mistake if the file can't be used."""
-        read = configuration.load(name, ROOT / "config")
+        read = loader.load(name, ROOT / "config")
         return cls(read, settings.parse(json.loads(json.dumps(read.settings()))))

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from device_lockout.ledger import Ledger
-from device_lockout.override import Override
-from device_lockout.tag import Broken, HandWritten, Tag, write_time
-from device_lockout.workmail import WorkMail
+from device_lockout.aws.ledger import Ledger
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.values.override import Override
+from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
 from lockout.deployment import Deployment
 
 COLUMNS = (
@@ -86,19 +86,19 @@ def _rows(organization: str, table: str | None, owner: str, clients: Clients) ->
     ledger = Ledger(clients("dynamodb"), table) if table else None
     records = ledger.records(organization, ledger.users(organization)) if ledger else {}
     for each in listed:
-        user = users.get(each.user_id, {})
+        user = users.get(each.key.user_id, {})
         row: Row = {
             "organizationId": organization,
-            "userId": each.user_id,
+            "userId": each.key.user_id,
             "userName": user.get("Name"),
             "email": user.get("Email"),
-            "deviceId": each.device,
+            "deviceId": each.key.device,
             "effect": each.override.effect,
             **_told(each.override, owner),
             "description": each.override.description,
         }
         if table:
-            record = records.get((each.user_id, each.device))
+            record = records.get(each.key)
             prior = record.prior if record is not None and row["was"] == "allow" else None
             row["priorEffect"], row["priorDescription"] = (prior.effect, prior.description) if prior else (None, None)
         yield row

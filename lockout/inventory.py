@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from device_lockout import instant, report
-from device_lockout.command import Reject
+from device_lockout.inbound import report
+from device_lockout.values import instant
+from device_lockout.values.command import Reject
 from lockout.deployment import Deployment
 
 if TYPE_CHECKING:

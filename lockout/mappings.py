@@ -6,10 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from device_lockout import instant, report
-from device_lockout.command import Command, Enroll, Lock, Reject, Release, Retire
-from device_lockout.tag import write_time
-from infra import event_pattern
+from configuration import event_pattern
+from device_lockout.inbound import report
+from device_lockout.values import instant
+from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire
+from device_lockout.values.tag import write_time
 from lockout.deployment import Deployment
 
 

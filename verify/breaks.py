@@ -1,6 +1,6 @@
 """Guards switched off one at a time, from outside, to show that the search notices.
 
-Each function here replaces something in the real modules, wraps the parties, or takes a guard from the queue or the
+Each function here replaces something in the real modules, wraps the ports, or takes a guard from the queue or the
 ledger; its docstring says which rule it switches off; ``scenarios`` are those in which it shows soonest.
 """
 
@@ -11,17 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-import apply_commands
-
-from device_lockout import command_queue, decision, fan_out, plan, steps, sweep
-from device_lockout.command import Command, DeviceCommand, Expire, Lock, Release
-from device_lockout.decision import Decision, Delete, Put
-from device_lockout.errors import UnansweredError, UnknownUserError
-from device_lockout.outcome import SOURCE
-from device_lockout.override import Override
-from device_lockout.parties import Parties
-from device_lockout.record import Claim, DeviceRecord, Released, UserRecord, later
-from device_lockout.tag import Broken, HandWritten, Tag
+from device_lockout.aws import command_queue
+from device_lockout.decisions import decision, plan
+from device_lockout.decisions.decision import Decision, Delete, Put
+from device_lockout.protocol import fan_out, redelivery, steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values.command import Command, DeviceCommand, Expire, Lock, Release
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import UnansweredError, UnknownUserError
+from device_lockout.values.outcome import SOURCE
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord, Released, UserRecord, later
+from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
 from verify.scenarios import SCENARIOS
 from verify.world import Switches
@@ -53,8 +54,8 @@ class Off:
         """Take a guard from the queue or the ledger."""
         self.switches.off.add(name)
 
-    def parties(self, wrap: Callable[[Parties], Parties]) -> None:
-        """Let ``wrap`` stand between the steps and the parties."""
+    def ports(self, wrap: Callable[[Ports], Ports]) -> None:
+        """Let ``wrap`` stand between the steps and the ports."""
         self.switches.wrap = wrap
 
 
@@ -126,11 +127,11 @@ def adopt(off: Off) -> None:
 def tie(off: Off) -> None:
     """Of a lock and a release at the same instant the lock wins."""
 
-    def stands(self: DeviceRecord, claim: Claim) -> bool:
+    def unreleased(self: DeviceRecord, claim: Claim) -> bool:
         released = self.released_at(claim.scope)
         return released is None or claim.at > released
 
-    off.replace(DeviceRecord, "stands", stands)
+    off.replace(DeviceRecord, "unreleased", unreleased)
 
 
 @guard("milliseconds", "milliseconds")
@@ -191,24 +192,24 @@ def scopes(off: Off) -> None:
 def prior_first(off: Off) -> None:
     """The ALLOW that a lock covers is in the ledger before it is covered."""
 
-    def wrap(parties: Parties) -> Parties:
+    def wrap(ports: Ports) -> Ports:
         kept: dict[str, Any] = {}
 
-        def save(organization: str, user_id: str, device: str, saved: DeviceRecord) -> None:
-            kept["saved"] = organization, user_id, device, replace(saved, version=saved.version + 1)
-            parties.ledger.save_device(organization, user_id, device, replace(saved, prior=None))
+        def save(key: DeviceKey, saved: DeviceRecord) -> None:
+            kept["saved"] = key, replace(saved, version=saved.version + 1)
+            ports.ledger.save_device(key, replace(saved, prior=None))
 
         def put(*call: Any) -> None:
-            parties.workmail.put(*call)
-            parties.ledger.save_device(*kept["saved"])
+            ports.workmail.put(*call)
+            ports.ledger.save_device(*kept["saved"])
 
         return replace(
-            parties,
-            ledger=Between(parties.ledger, {"save_device": save}),
-            workmail=Between(parties.workmail, {"put": put}),
+            ports,
+            ledger=Between(ports.ledger, {"save_device": save}),
+            workmail=Between(ports.workmail, {"put": put}),
         )
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("was-from-tag", "loss")
@@ -219,12 +220,12 @@ def was_from_tag(off: Off) -> None:
 
 def _reading_as(off: Off, read: Callable[[Tag, DeviceRecord], Tag]) -> None:
     def around(real: Any) -> Any:
-        def write(command: Any, stands: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
-            return real(command, stands, read(reading, known) if isinstance(reading, Tag) else reading, known, *rest)
+        def write(asked: Any, observed: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
+            return real(asked, observed, read(reading, known) if isinstance(reading, Tag) else reading, known, *rest)
 
         return write
 
-    off.around(decision, "_write", around)
+    off.around(decision, "write_for", around)
 
 
 @guard("prior-verbatim", "prior")
@@ -238,15 +239,14 @@ def hand_written_check(off: Off) -> None:
     """Where a hand-written DENY runs out and a lock is live, ours takes its place."""
 
     def around(real: Any) -> Any:
-        def write(command: Any, stands: Any, reading: Any, known: Any, wanted: Any, now: Any, owner: str) -> Any:
-            over = isinstance(command, Expire) and isinstance(reading, HandWritten) and reading.until <= now
-            if over and stands == command.planned:
+        def write(asked: Any, observed: Any, reading: Any, known: Any, wanted: Any, now: Any, owner: str) -> Any:
+            if asked is Expire and isinstance(reading, HandWritten) and reading.until <= now:
                 return Delete(), known.prior
-            return real(command, stands, reading, known, wanted, now, owner)
+            return real(asked, observed, reading, known, wanted, now, owner)
 
         return write
 
-    off.around(decision, "_write", around)
+    off.around(decision, "write_for", around)
 
 
 @guard("foreign-deny", "denied")
@@ -254,13 +254,13 @@ def foreign_deny(off: Off) -> None:
     """A DENY that is not ours is left alone."""
 
     def around(real: Any) -> Any:
-        def write(command: Any, stands: Any, reading: Any, known: Any, wanted: Any, *rest: Any) -> Any:
-            as_if = Override("ALLOW") if stands is not None and not isinstance(reading, Tag) else stands
-            return real(command, as_if, reading, known, wanted, *rest)
+        def write(asked: Any, observed: Any, reading: Any, known: Any, wanted: Any, *rest: Any) -> Any:
+            as_if = Override("ALLOW") if observed is not None and not isinstance(reading, Tag) else observed
+            return real(asked, as_if, reading, known, wanted, *rest)
 
         return write
 
-    off.around(decision, "_write", around)
+    off.around(decision, "write_for", around)
 
 
 @guard("broken-tag", "broken")
@@ -285,8 +285,8 @@ def stored_outcome(off: Off) -> None:
     """A redelivered command keeps the outcome that was decided first."""
 
     def around(real: Any) -> Any:
-        def decide(command: Any, stands: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
-            decided: Decision = real(command, stands, replace(known, last=None), now, rules)
+        def decide(command: Any, observed: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
+            decided: Decision = real(command, observed, replace(known, last=None), now, rules)
             return decided
 
         return decide
@@ -299,9 +299,9 @@ def decided_at(off: Off) -> None:
     """A redelivered command decides at the time at which it was decided first."""
 
     def around(real: Any) -> Any:
-        def decide(command: Any, stands: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
+        def decide(command: Any, observed: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
             last = replace(known.last, decided_at=now) if known.last else None
-            decided: Decision = real(command, stands, replace(known, last=last), now, rules)
+            decided: Decision = real(command, observed, replace(known, last=last), now, rules)
             return decided
 
         return decide
@@ -349,8 +349,8 @@ def fresh_read(off: Off) -> None:
     """An expiry decides on what stands now, not on what the sweep saw."""
 
     def around(real: Any) -> Any:
-        def decide(command: Any, stands: Any, *rest: Any) -> Decision:
-            decided: Decision = real(command, command.planned if isinstance(command, Expire) else stands, *rest)
+        def decide(command: Any, observed: Any, *rest: Any) -> Decision:
+            decided: Decision = real(command, command.planned if isinstance(command, Expire) else observed, *rest)
             return decided
 
         return decide
@@ -365,56 +365,56 @@ def fresh_read(off: Off) -> None:
 def ledger_first(off: Off) -> None:
     """The ledger knows of a lock before WorkMail has it."""
 
-    def wrap(parties: Parties) -> Parties:
+    def wrap(ports: Ports) -> Ports:
         waiting: list[Any] = []
 
         def write(name: str) -> Callable[..., None]:
             def written(*call: Any) -> None:
-                getattr(parties.workmail, name)(*call)
-                parties.ledger.save_device(*waiting.pop())
+                getattr(ports.workmail, name)(*call)
+                ports.ledger.save_device(*waiting.pop())
 
             return written
 
         def outcome(*call: Any) -> Any:
             if waiting:
-                parties.ledger.save_device(*waiting.pop())
-            return parties.ledger.record_outcome(*call)
+                ports.ledger.save_device(*waiting.pop())
+            return ports.ledger.record_outcome(*call)
 
         return replace(
-            parties,
+            ports,
             ledger=Between(
-                parties.ledger, {"save_device": lambda *call: waiting.append(call), "record_outcome": outcome}
+                ports.ledger, {"save_device": lambda *call: waiting.append(call), "record_outcome": outcome}
             ),
-            workmail=Between(parties.workmail, {"put": write("put"), "delete": write("delete")}),
+            workmail=Between(ports.workmail, {"put": write("put"), "delete": write("delete")}),
         )
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("fail-on-unanswered", "order")
 def fail_on_unanswered(off: Off) -> None:
     """A write that got no answer fails the delivery."""
 
-    def wrap(parties: Parties) -> Parties:
+    def wrap(ports: Ports) -> Ports:
         def write(name: str) -> Callable[..., None]:
             def written(*call: Any) -> None:
                 try:
-                    getattr(parties.workmail, name)(*call)
+                    getattr(ports.workmail, name)(*call)
                 except UnansweredError:
                     return
 
             return written
 
-        return replace(parties, workmail=Between(parties.workmail, {"put": write("put"), "delete": write("delete")}))
+        return replace(ports, workmail=Between(ports.workmail, {"put": write("put"), "delete": write("delete")}))
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("wait-for-late-writes", "order")
 def wait_for_late_writes(off: Off) -> None:
     """After a write without an answer a device's group waits until nothing can land any more."""
     off.guard("wait-for-late-writes")
-    off.replace(apply_commands, "delay_after", lambda *_: timedelta(seconds=2))
+    off.replace(redelivery, "delay_after", lambda *_: timedelta(seconds=2))
 
 
 @guard("no-ttl", "end of life")
@@ -433,7 +433,7 @@ def forget_late(off: Off) -> None:
 
         return kept
 
-    off.around(decision, "_kept", around)
+    off.around(decision, "claims_to_keep", around)
 
 
 @guard("forget-the-outlasted", "full item")
@@ -458,44 +458,44 @@ def single_writer(off: Off) -> None:
 def write_then_read(off: Off) -> None:
     """A user's lock is in the ledger before the user's devices are listed."""
 
-    def wrap(parties: Parties) -> Parties:
-        listed: dict[str, list[str]] = {}
+    def wrap(ports: Ports) -> Ports:
+        listed: dict[str, list[DeviceKey]] = {}
 
         def save(organization: str, user_id: str, saved: UserRecord) -> None:
-            listed[user_id] = list(parties.ledger.devices_of(organization, user_id))
-            parties.ledger.save_user(organization, user_id, saved)
+            listed[user_id] = list(ports.ledger.devices_of(organization, user_id))
+            ports.ledger.save_user(organization, user_id, saved)
 
         def devices_of(organization: str, user_id: str) -> Any:
-            return listed[user_id] if user_id in listed else parties.ledger.devices_of(organization, user_id)
+            return listed[user_id] if user_id in listed else ports.ledger.devices_of(organization, user_id)
 
-        return replace(parties, ledger=Between(parties.ledger, {"save_user": save, "devices_of": devices_of}))
+        return replace(ports, ledger=Between(ports.ledger, {"save_user": save, "devices_of": devices_of}))
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("item-first", "unknown device", "enrolment")
 def item_first(off: Off) -> None:
     """A device's item is there before the user's item is read."""
 
-    def wrap(parties: Parties) -> Parties:
+    def wrap(ports: Ports) -> Ports:
         read: dict[str, UserRecord] = {}
 
         def first(name: str) -> Callable[..., Any]:
-            def then(organization: str, user_id: str, *rest: Any) -> Any:
-                if user_id not in read:
-                    read[user_id] = parties.ledger.user(organization, user_id)
-                return getattr(parties.ledger, name)(organization, user_id, *rest)
+            def then(key: DeviceKey, *rest: Any, **named: Any) -> Any:
+                if key.user_id not in read:
+                    read[key.user_id] = ports.ledger.user(key.organization, key.user_id)
+                return getattr(ports.ledger, name)(key, *rest, **named)
 
             return then
 
         instead = {
             "open_device": first("open_device"),
-            "enroll": first("enroll"),
-            "user": lambda organization, user_id: read.get(user_id) or parties.ledger.user(organization, user_id),
+            "list_device": first("list_device"),
+            "user": lambda organization, user_id: read.get(user_id) or ports.ledger.user(organization, user_id),
         }
-        return replace(parties, ledger=Between(parties.ledger, instead))
+        return replace(ports, ledger=Between(ports.ledger, instead))
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("device-group-only", "user")
@@ -503,11 +503,11 @@ def device_group_only(off: Off) -> None:
     """Only a command in its device's own group touches WorkMail."""
 
     def around(real: Any) -> Any:
-        def carry_out(command: Command, parties: Parties, now: Any) -> Any:
+        def carry_out(command: Command, ports: Ports, *rest: Any) -> Any:
             def send(commands: Any) -> int:
-                return len([real(each, parties, now) for each in commands])
+                return len([real(each, ports, *rest) for each in commands])
 
-            return real(command, replace(parties, queue=Between(parties.queue, {"send": send})), now)
+            return real(command, replace(ports, queue=Between(ports.queue, {"send": send})), *rest)
 
         return carry_out
 
@@ -551,27 +551,26 @@ def claim_identity(off: Off) -> None:
 def gone_keeps_prior(off: Off) -> None:
     """The ALLOW that a lock covers is kept while WorkMail does not know the user."""
 
-    def wrap(parties: Parties) -> Parties:
+    def wrap(ports: Ports) -> Ports:
         gone: list[str] = []
 
-        def get(organization: str, user_id: str, device: str) -> Any:
+        def get(key: DeviceKey) -> Any:
             try:
-                return parties.workmail.get(organization, user_id, device)
+                return ports.workmail.get(key)
             except UnknownUserError:
-                gone.append(user_id)
+                gone.append(key.user_id)
                 raise
 
-        def save(organization: str, user_id: str, device: str, saved: DeviceRecord) -> None:
-            saved = replace(saved, prior=None) if gone else saved
-            parties.ledger.save_device(organization, user_id, device, saved)
+        def save(key: DeviceKey, saved: DeviceRecord) -> None:
+            ports.ledger.save_device(key, replace(saved, prior=None) if gone else saved)
 
         return replace(
-            parties,
-            workmail=Between(parties.workmail, {"get": get}),
-            ledger=Between(parties.ledger, {"save_device": save}),
+            ports,
+            workmail=Between(ports.workmail, {"get": get}),
+            ledger=Between(ports.ledger, {"save_device": save}),
         )
 
-    off.parties(wrap)
+    off.ports(wrap)
 
 
 @guard("summary", "user, again")
@@ -591,7 +590,7 @@ def summary(off: Off) -> None:
 @guard("names", "deleted")
 def names(off: Off) -> None:
     """The names of reported users are kept, so that a release finds a user who was deleted since."""
-    off.parties(lambda parties: replace(parties, ledger=Between(parties.ledger, {"user_named": lambda *_: None})))
+    off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"user_named": lambda *_: None})))
 
 
 # Guards of the sweep
@@ -640,7 +639,7 @@ def reassert_under_guard(off: Off) -> None:
 @guard("alert-only", "alert")
 def alert_only(off: Off) -> None:
     """Where undone locks are only told of, the sweep does not put them back."""
-    off.replace(sweep, "_told_apart", lambda items, *_: (list(items), list(items)))
+    off.replace(sweep, "_split_tampered", lambda items, *_: (list(items), list(items)))
 
 
 @guard("alert-once", "alert")
@@ -648,15 +647,15 @@ def alert_once(off: Off) -> None:
     """An undone lock is told of once, not by each sweep."""
 
     def around(real: Any) -> Any:
-        return lambda what, kind, about, run, parties: real(f"{what} {run.id}", kind, about, run, parties)
+        return lambda what, kind, about, run, ports: real(f"{what} {run.id}", kind, about, run, ports)
 
-    off.around(sweep, "_tell_once", around)
+    off.around(sweep, "_announce_once", around)
 
 
 @guard("alert-each-time", "alert")
 def alert_each_time(off: Off) -> None:
     """A lock that is undone anew is told of anew."""
-    off.around(sweep, "_tell_once", lambda real: lambda _, *rest: real("", *rest))
+    off.around(sweep, "_announce_once", lambda real: lambda _, *rest: real("", *rest))
 
 
 @guard("never-stood", "alert, never set")
@@ -670,9 +669,9 @@ def told_before_the_list(off: Off) -> None:
     """What was told only since the list began is no ground to say that a lock was undone which the list lacks."""
 
     def around(real: Any) -> Any:
-        return lambda items, wanted, _, run, parties: real(items, wanted, timedelta(seconds=-1), run, parties)
+        return lambda items, wanted, _, run, ports: real(items, wanted, timedelta(seconds=-1), run, ports)
 
-    off.around(sweep, "_told_apart", around)
+    off.around(sweep, "_split_tampered", around)
 
 
 @guard("clock", "clock")
@@ -680,13 +679,13 @@ def clock(off: Off) -> None:
     """Nothing is let back in while our clock and WorkMail's disagree."""
 
     def around(real: Any) -> Any:
-        def run(this: Any, parties: Any, settings: Any) -> Any:
-            return real(this, parties, replace(settings, limits=replace(settings.limits, clock_skew=timedelta.max)))
+        def run(this: Any, ports: Any, settings: Any) -> Any:
+            return real(this, ports, replace(settings, limits=replace(settings.limits, clock_skew=timedelta.max)))
 
         return run
 
     off.around(sweep, "run", around)
-    off.parties(lambda parties: replace(parties, clock_skew=timedelta.max))
+    off.switches.rules = lambda rules: replace(rules, clock_skew=timedelta.max)
 
 
 @guard("whole-list", "pages")

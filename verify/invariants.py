@@ -9,14 +9,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from device_lockout.command import Enroll
-from device_lockout.record import Claim, DeviceRecord, UserRecord
-from device_lockout.tag import HandWritten, Reading, Tag
+from device_lockout.values.command import Enroll
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.record import Claim, DeviceRecord, UserRecord
+from device_lockout.values.tag import HandWritten, Reading, Tag
 from verify.scenarios import Event, Scenario, at, second_of, settings_of, user_name
 from verify.state import FORGOTTEN, TOUCHED, Shown, State, ViolationError, put
 
 if TYPE_CHECKING:
-    from device_lockout.override import Override
+    from device_lockout.values.override import Override
 
 _SAYS_DENIED = frozenset({"locked", "extended", "already-locked", "already-denied", "still-locked", "renewed"})
 
@@ -26,7 +27,7 @@ class Seen(Protocol):
 
     scenario: Scenario
     events: tuple[Event, ...]
-    keys: list[tuple[str, str]]
+    keys: list[DeviceKey]
     user_of: list[int]
     values: list[Any]
     by_claim: dict[Shown, int]
@@ -58,14 +59,14 @@ class Invariants:
                 for index, event in enumerate(world.events)
                 if event.device == device or (event.device < 0 and user_name(event.user) == user)
             ]
-            for device, (user, _) in enumerate(world.keys)
+            for device, (_, user, _) in enumerate(world.keys)
         ]
         self._of_devices = sum(1 << index for index, event in enumerate(world.events) if event.device >= 0)
         self._rows_change = any(act.kind in ("put", "delete", "edit", "flip") for act in world.scenario.acts)
         self._users_lock = any(event.device < 0 for event in world.events)
 
     def _name(self, device: int) -> str:
-        return self._world.keys[device][1]
+        return self._world.keys[device].device
 
     def true_outcome(self, state: State, event: int, result: str) -> None:
         """The outcome is the one that was first decided, and says what stands.

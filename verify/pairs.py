@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from time import perf_counter
 
-from device_lockout import tag
-from device_lockout.decision import DESCRIPTION_LOST
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, Released, Scope, UserRecord, tag_of
-from device_lockout.tag import HOLD, HandWritten, Tag
+from device_lockout.decisions.decision import DESCRIPTION_LOST
+from device_lockout.values import tag
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord, Released, Scope, UserRecord, tag_of
+from device_lockout.values.tag import HOLD, HandWritten, Tag
 from verify.scenarios import (
     BROKEN_ALLOW,
     BROKEN_DENY,

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from device_lockout import settings
-from device_lockout.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
-from device_lockout.decision import MOST_CLAIMS
-from device_lockout.override import Override
-from device_lockout.record import Claim, Scope
-from device_lockout.tag import HOLD, write_time
+from device_lockout.values import settings
+from device_lockout.values.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.values.override import Override
+from device_lockout.values.policy import MOST_CLAIMS
+from device_lockout.values.record import Claim, Scope
+from device_lockout.values.tag import HOLD, write_time
 
 OWNER = "prod"
 ORGANIZATION = "m-00000000000000000000000000000000"

@@ -1,15 +1,15 @@
-"""Parties that answer from a recorded list: what lets the real code stop at any of its calls and go on from there."""
+"""Ports that answer from a recorded list: what lets the real code stop at any of its calls and go on from there."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from device_lockout.command import Command, DeviceName, NamedDevice
-from device_lockout.errors import LockoutError
-from device_lockout.override import ListedOverride, Override
-from device_lockout.record import DeviceRecord, UserRecord
-from device_lockout.workmail import Sight, User
+from device_lockout.values.command import Command
+from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
+from device_lockout.values.errors import LockoutError
+from device_lockout.values.override import ListedOverride, Observation, Override
+from device_lockout.values.record import DeviceRecord, UserRecord
 
 
 class AskedError(BaseException):
@@ -67,15 +67,15 @@ class TapeWorkMail:
         user: User = self.tape.ask("look up", name)
         return user
 
-    def get(self, organization: str, user_id: str, device: str) -> Sight:
-        sight: Sight = self.tape.ask("get", (user_id, device.casefold()))
+    def get(self, key: DeviceKey) -> Observation:
+        sight: Observation = self.tape.ask("get", key)
         return sight
 
-    def put(self, organization: str, user_id: str, device: str, override: Override) -> None:
-        self.tape.ask("put", (user_id, device.casefold()), override)
+    def put(self, key: DeviceKey, override: Override) -> None:
+        self.tape.ask("put", key, override)
 
-    def delete(self, organization: str, user_id: str, device: str) -> None:
-        self.tape.ask("delete", (user_id, device.casefold()), None)
+    def delete(self, key: DeviceKey) -> None:
+        self.tape.ask("delete", key, None)
 
     def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
         more = True
@@ -92,12 +92,12 @@ class TapeLedger:
 
     tape: Tape
 
-    def open_device(self, organization: str, user_id: str, device: str) -> DeviceRecord:
-        record: DeviceRecord = self.tape.ask("open", (user_id, device.casefold()))
+    def open_device(self, key: DeviceKey) -> DeviceRecord:
+        record: DeviceRecord = self.tape.ask("open", key)
         return record
 
-    def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:
-        self.tape.ask("save", (user_id, device.casefold()), record)
+    def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
+        self.tape.ask("save", key, record)
 
     def user(self, organization: str, user_id: str) -> UserRecord:
         record: UserRecord = self.tape.ask("user", user_id)
@@ -106,22 +106,23 @@ class TapeLedger:
     def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
         self.tape.ask("save user", user_id, record)
 
-    def devices_of(self, organization: str, user_id: str) -> Iterator[str]:
-        devices: tuple[str, ...] = self.tape.ask("devices of", user_id)
+    def devices_of(self, organization: str, user_id: str) -> Iterator[DeviceKey]:
+        devices: tuple[DeviceKey, ...] = self.tape.ask("devices of", user_id)
         return iter(devices)
 
-    def enroll(
-        self, organization: str, user_id: str, device: str, names: Iterable[DeviceName], happened: datetime
-    ) -> bool:
-        """The item's attributes and the names are written one by one; only the first of these writes matters here."""
-        assert not list(names), "the search enrols devices without names"
-        return bool(self.tape.ask("enroll", (user_id, device.casefold()), happened)[1])
+    def list_device(self, key: DeviceKey, happened: datetime, *, retired: bool) -> dict[NameKind, str] | None:
+        """Scenarios have no serial numbers and asset tags, so that this one write is all there is of an enrolment."""
+        listed = self.tape.ask("retire" if retired else "enroll", key, happened)[1]
+        return {} if listed else None
 
-    def retire(self, organization: str, user_id: str, device: str, happened: datetime) -> bool:
-        return bool(self.tape.ask("retire", (user_id, device.casefold()), happened)[1])
+    def save_names(self, key: DeviceKey, names: Mapping[NameKind, str]) -> None:
+        raise AssertionError("the search enrols devices without names")
 
-    def saw(self, organization: str, user_id: str, device: str) -> None:
-        self.tape.ask("saw", (user_id, device.casefold()))
+    def save_named(self, name: DeviceName, row: NamedDevice) -> None:
+        raise AssertionError("the search enrols devices without names")
+
+    def saw(self, key: DeviceKey) -> None:
+        self.tape.ask("saw", key)
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
         found: tuple[NamedDevice, ...] = self.tape.ask("devices named", name)
@@ -145,9 +146,9 @@ class TapeLedger:
     def users(self, organization: str) -> dict[str, UserRecord]:
         return dict(self.tape.ask("records", "user"))
 
-    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[tuple[str, str], DeviceRecord]:
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
         merged = (
-            (key, replace(record, user=users.get(key[0], UserRecord())))
+            (key, replace(record, user=users.get(key.user_id, UserRecord())))
             for key, record in self.tape.ask("records", "device")
         )
         return {key: record for key, record in merged if record.claims or record.user.claims or record.failed}
@@ -163,11 +164,11 @@ class TapeLedger:
         told: datetime | None = self.tape.ask("told", outcome_id)[1]
         return told
 
-    def inventoried_up_to(self, organization: str) -> tuple[str, str]:
+    def inventoried_up_to(self, organization: str) -> DeviceKey:
         """All devices of a scenario are seen in each run."""
-        return "", ""
+        return DeviceKey(organization, "", "")
 
-    def save_inventoried(self, organization: str, user_id: str, device: str) -> None:
+    def save_inventoried(self, key: DeviceKey) -> None:
         pass
 
 
@@ -194,4 +195,4 @@ class TapeBus:
         if "result" in detail:
             self.tape.ask("announce", Told(detail_type, detail["id"], detail["result"]))
         elif detail_type == "Tampering Detected":
-            self.tape.ask("alarm", (detail["userId"], detail["deviceId"].casefold()))
+            self.tape.ask("alarm", DeviceKey(detail["organizationId"], detail["userId"], detail["deviceId"]))

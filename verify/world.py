@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
-from unittest.mock import patch
 
-import apply_commands
-
-from device_lockout import command_queue, settings, steps, sweep, tag
-from device_lockout.command import Cause, Command, Expire, Target, command_id
-from device_lockout.decision import DESCRIPTION_LOST
-from device_lockout.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
-from device_lockout.override import ListedOverride, Override
-from device_lockout.parties import Parties
-from device_lockout.record import Claim, DeviceRecord, UserRecord
-from device_lockout.tag import Tag
-from device_lockout.workmail import Sight, User
+from device_lockout.aws import command_queue
+from device_lockout.decisions.decision import DESCRIPTION_LOST
+from device_lockout.protocol import redelivery, steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values import tag
+from device_lockout.values.command import Cause, Command, Expire, Target, command_id
+from device_lockout.values.device import DeviceKey, User
+from device_lockout.values.errors import LockoutError, RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.values.override import ListedOverride, Observation, Override
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import Claim, DeviceRecord, UserRecord
+from device_lockout.values.tag import Tag
 from verify.invariants import Invariants
 from verify.scenarios import ORGANIZATION, OWNER, START, Act, Scenario, at, second_of, settings_of, user_name
 from verify.state import (
@@ -51,10 +51,11 @@ from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueu
 
 @dataclass(slots=True)
 class Switches:
-    """What ``breaks`` changes about the world: guards of the queue and the ledger, and a wrapper around the parties."""
+    """What ``breaks`` changes about the world: guards of the queue and the ledger, and a wrapper around the ports."""
 
     off: set[str] = field(default_factory=set)
-    wrap: Callable[[Parties], Parties] = lambda parties: parties
+    wrap: Callable[[Ports], Ports] = lambda ports: ports
+    rules: Callable[[Rules], Rules] = lambda rules: rules
 
 
 class World:
@@ -74,10 +75,10 @@ class World:
         self.lost_row = self.number(Override("ALLOW", DESCRIPTION_LOST))
 
         self.users = sorted({user_name(user) for user, _ in scenario.devices})
-        self.keys = [(user_name(user), device.casefold()) for user, device in scenario.devices]
+        self.keys = [DeviceKey(ORGANIZATION, user_name(user), device) for user, device in scenario.devices]
         self._device = {key: index for index, key in enumerate(self.keys)}
         self._user = {user: index for index, user in enumerate(self.users)}
-        self.user_of = [self._user[user] for user, _ in self.keys]
+        self.user_of = [self._user[key.user_id] for key in self.keys]
         self.events = scenario.events
         self._by_id: dict[str, int] = {}
         self.by_claim: dict[Shown, int] = {}
@@ -97,8 +98,8 @@ class World:
         self._event_commands = [self.number(event.command) for event in self.events]
         self._devices_in: dict[int, list[int]] = {}
         self._users_in: dict[int, list[int]] = {}
-        for index, (user, device) in enumerate(self.keys):
-            named = Expire(_CAUSE, Target(ORGANIZATION, user, device, resolved=True), Override("DENY"))
+        for index, key in enumerate(self.keys):
+            named = Expire(_CAUSE, Target.of(key), Override("DENY"))
             self._devices_in.setdefault(self._group_of(named), []).append(index)
         for event in self.events:
             where = self._group_of(event.command)
@@ -106,11 +107,10 @@ class World:
                 self._users_in[where].append(self._user[user_name(event.user)])
         self._removes = any(act.kind == "remove" for act in scenario.acts)
         self._settings = settings_of(scenario)
-        with patch.object(settings, "load", lambda: self._settings):
-            self._settles = {
-                error: apply_commands.delay_after(error(""), 1) >= self._settings.limits.settle
-                for error in (UnansweredError, TransientError)
-            }
+        settle = self._settings.limits.settle
+        self._settles = {
+            error: redelivery.delay_after(error(""), 1, settle) >= settle for error in (UnansweredError, TransientError)
+        }
         self._fixed: dict[str, Any] = {} if self._removes else {"remember": None}
         if scenario.on_tampering != "alert":
             self._fixed |= {"told": ("told", None), "note": None, "alarm": None}
@@ -190,15 +190,9 @@ class World:
             if start.run:
                 self._sweep(start, tape)
             else:
-                parties = Parties(
-                    TapeWorkMail(tape),
-                    TapeLedger(tape),
-                    TapeQueue(tape),
-                    TapeBus(tape),
-                    replace(self._settings.rules, most_claims=self.scenario.most_claims),
-                    self._settings.limits.clock_skew,
-                )
-                steps.carry_out(self.values[start.command], self.switches.wrap(parties), at(start.clock))
+                ports = self.switches.wrap(_ports(tape))
+                rules = replace(self.switches.rules(self._settings.rules), most_claims=self.scenario.most_claims)
+                steps.carry_out(self.values[start.command], ports, rules, at(start.clock))
         except AskedError as asked:
             node.call = self._compiled(asked.call)
         except Exception as error:  # noqa: BLE001 (whatever the code raises ends its process)
@@ -209,8 +203,7 @@ class World:
     def _sweep(self, start: Start, tape: Tape) -> None:
         now = at(start.clock)
         run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
-        parties = sweep.Parties(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape), TapeBus(tape))
-        sweep.run(run, parties, self._settings)
+        sweep.run(run, _ports(tape), self._settings)
 
     def _compiled(self, call: tuple[Any, ...]) -> tuple[Any, ...]:
         """A call with numbers in place of values."""
@@ -588,7 +581,7 @@ class World:
             return self._lose(state) if act.kind == "lose" else self._reap(state, act.device)
         if act.kind in ("disable", "enable", "remove"):
             bit = 1 << self.user_of[act.device]
-            self._say(lambda: f"somebody will {act.kind} user {self.keys[act.device][0]}")
+            self._say(lambda: f"somebody will {act.kind} user {self.keys[act.device].user_id}")
             if act.kind == "remove":
                 return state._replace(removed=state.removed | bit, disabled=state.disabled | bit, meddled=True)
             if act.kind == "enable":
@@ -618,7 +611,7 @@ class World:
         if row == state.rows[device]:
             return None
         state = self._undone(self._unless_adopted(state, device, row), device, row)
-        self._say(lambda: f"a person makes it {self.row(row)} on {self.keys[device][1]}")
+        self._say(lambda: f"a person makes it {self.row(row)} on {self.keys[device].device}")
         state = state._replace(rows=put(state.rows, device, row), owed=owed, meddled=True, tended=False)
         return self._touch(state, device, TOUCHED)
 
@@ -685,7 +678,7 @@ class World:
         item = state.items[device]
         if "no-ttl" not in self.switches.off or not item or self.values[item].live(self.now(state)):
             return None
-        self._say(lambda: f"the item of {self.keys[device][1]} outlives its time to live")
+        self._say(lambda: f"the item of {self.keys[device].device} outlives its time to live")
         return state._replace(items=put(state.items, device, 0))
 
     # Sweeps
@@ -828,9 +821,9 @@ class World:
                 return state._replace(users=put(state.users, user, record)), 0
             case "devices of":
                 known = [
-                    device
-                    for index, (user, device) in enumerate(self.keys)
-                    if self._user[user] == call[1] and state.items[index]
+                    key
+                    for index, key in enumerate(self.keys)
+                    if self._user[key.user_id] == call[1] and state.items[index]
                 ]
                 return state, self.number(tuple(known))
             case "saw":
@@ -879,7 +872,7 @@ class World:
         known = self._sights.get(key)
         if known is None:
             date = self.now(state) + timedelta(seconds=self.scenario.skew)
-            known = self._sights[key] = self.number(Sight(self.values[state.rows[device]], date))
+            known = self._sights[key] = self.number(Observation(self.values[state.rows[device]], date))
         return known
 
     def _open(self, state: State, device: int) -> tuple[State, int]:
@@ -919,7 +912,7 @@ class World:
         size = self.scenario.page_size
         stands = [index for index, row in enumerate(state.rows) if row]
         here = [index for index in stands if index // size == page][lacking:]
-        rows = tuple(ListedOverride(*self.keys[index], self.values[state.rows[index]]) for index in here)
+        rows = tuple(ListedOverride(self.keys[index], self.values[state.rows[index]]) for index in here)
         date = self.now(state) + timedelta(seconds=self.scenario.skew)
         return self.number((rows, date, (page + 1) * size < len(self.keys)))
 
@@ -1089,29 +1082,29 @@ class World:
         """A call in words."""
         match call:
             case ("get", device):
-                return f"reads what stands on {self.keys[device][1]}"
+                return f"reads what stands on {self.keys[device].device}"
             case ("put", device, row):
-                return f"puts {self.row(row)} on {self.keys[device][1]}"
+                return f"puts {self.row(row)} on {self.keys[device].device}"
             case ("delete", device, _):
-                return f"deletes what stands on {self.keys[device][1]}"
+                return f"deletes what stands on {self.keys[device].device}"
             case ("save", device, record, read):
                 saved: DeviceRecord = self.values[record]
                 claims = ", ".join(f"{self.claim(claim)} until {second_of(claim.until)}" for claim in saved.claims)
                 prior = f", prior {self.row(self.number(saved.prior))}" if saved.prior else ""
-                return f"saves version {read + 1} of {self.keys[device][1]}: {claims or 'no claims'}{prior}"
+                return f"saves version {read + 1} of {self.keys[device].device}: {claims or 'no claims'}{prior}"
             case ("open", device):
-                return f"opens the item of {self.keys[device][1]}"
+                return f"opens the item of {self.keys[device].device}"
             case ("send", command):
                 return f"sends {self.name(command)}"
             case ("alarm", device):
-                return f"tells that the lock of {self.keys[device][1]} was undone"
+                return f"tells that the lock of {self.keys[device].device} was undone"
             case ("outcome" | "announce" as kind, _, told):
                 return f"{'records' if kind == 'outcome' else 'announces'} {self.values[told].result}"
             case ("user" | "save user" | "devices of" as kind, user, *_):
                 doing = {"user": "reads the item", "save user": "writes the item", "devices of": "lists the devices"}
                 return f"{doing[kind]} of {self.users[user]}"
             case ("enroll" | "retire" as kind, device, _):
-                return f"{kind}s {self.keys[device][1]} in the inventory"
+                return f"{kind}s {self.keys[device].device} in the inventory"
             case _:
                 return " ".join(str(part) for part in call)
 
@@ -1125,6 +1118,10 @@ def _queue_name(kind: str, command: Command) -> str:
 def _verb(node: Node) -> str:
     assert node.call is not None, "a process that ended makes no call"
     return str(node.call[0])
+
+
+def _ports(tape: Tape) -> Ports:
+    return Ports(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape), TapeBus(tape))
 
 
 _NO_USER = UserRecord()

@@ -1,14 +1,14 @@
 """Device lockout: security reports become WorkMail DENY overrides, and stale ones expire.
 
-The story, in the order in which a report meets it: an event is read into a command (``report``, ``policy``);
-the command waits its turn in its device's group (``command``, ``command_queue``);
-there the six steps of the protocol carry it out (``steps``):
-what stands (``override``, ``tag``) and what is wanted (``record``) meet in one pure function (``decision``),
-WorkMail is made to agree (``workmail``), the ledger keeps what was decided (``ledger``),
-and the outcome is announced (``outcome``, ``bus``).
-On a schedule the sweep compares everything that stands with everything that is wanted (``plan``, ``sweep``).
+A report's way through the layers:
 
-The import rule: outside parties (``workmail``, ``ledger``, ``command_queue``, ``bus``) import values;
-decisions import values only, and never anything that reads or writes outside the process;
-only ``steps`` and ``sweep`` bring the two together; nothing here imports a handler.
+1. ``inbound`` reads an event into a command.
+2. The command waits its turn in its device's group, on a queue (``aws.command_queue``).
+3. ``protocol.steps`` carries it out. It reads the override and the ledger, asks ``decisions.decision``, writes the
+   ledger, then WorkMail, and announces the outcome.
+4. On a schedule ``protocol.sweep`` compares all overrides with all wanted locks (``decisions.plan``).
+
+``values`` is what all of them speak about. ``aws`` implements the ports of ``protocol``. ``wiring`` joins the two.
+Imports point one way: ``wiring`` → ``protocol``, ``inbound``, ``aws`` → ``decisions`` → ``values``. Gateways and
+``inbound`` skip ``decisions``. ``protocol`` knows no gateway.
 """

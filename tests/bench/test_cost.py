@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from bench import cost
+from infra import cost
 
 
 def test_the_readme_has_the_table_that_the_prices_give():

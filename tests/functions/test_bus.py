@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
 
-from device_lockout import bus
-from device_lockout.errors import TransientError
+from device_lockout.aws import bus
+from device_lockout.values.errors import TransientError
 
 DETAIL = {"id": "1", "message": "Device x of bob is locked.", "page": True, "until": None}
 EXPECTED = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from device_lockout import bus, command_queue, ledger, secret_store
-from tests.functions.fakes import SETTINGS
+from device_lockout.aws import bus, command_queue, ledger, secret_store
+from local.in_memory import SETTINGS
 
 
 @pytest.mark.parametrize("gateway", [bus, command_queue, ledger, secret_store], ids=lambda gateway: gateway.__name__)

@@ -10,10 +10,9 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout import command_queue
-from device_lockout.command import (
+from device_lockout.aws import command_queue
+from device_lockout.values.command import (
     Cause,
-    DeviceName,
     Enroll,
     Expire,
     Lock,
@@ -23,15 +22,15 @@ from device_lockout.command import (
     Retire,
     Target,
     command_id,
-    dump,
     group_id,
-    load,
 )
-from device_lockout.errors import TransientError
-from device_lockout.override import Override
-from device_lockout.record import Claim
-from device_lockout.tag import HOLD
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, START, at, cause
+from device_lockout.values.device import DeviceName
+from device_lockout.values.errors import TransientError
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import HOLD
+from device_lockout.values.wire import dump, load
+from local.in_memory import BOB, DEVICE, ORGANIZATION, START, at, cause
 
 URL = "https://sqs.eu-west-1.amazonaws.com/000000000000/commands.fifo"
 TARGET = Target(ORGANIZATION, BOB, DEVICE)

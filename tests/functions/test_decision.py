@@ -13,18 +13,19 @@ from typing import Any
 
 import pytest
 
-from device_lockout.command import Cause, Expire, Lock, Reassert, Release, Target, command_id
-from device_lockout.decision import Delete, Put, Rules, decide, must_be_recorded
-from device_lockout.outcome import Outcome
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
-from device_lockout.tag import HOLD, write_time
-from tests.functions.fakes import BOB, DAY, DEVICE, ORGANIZATION, at
+from device_lockout.decisions.decision import Delete, Put, decide, must_be_recorded
+from device_lockout.values.command import Cause, Expire, Lock, Reassert, Release, Target, command_id
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.override import Override
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.tag import HOLD, write_time
+from local.in_memory import BOB, DAY, DEVICE, ORGANIZATION, at
 
 NOW = 100
 FOREVER = 10**9
 """``hold``, in seconds."""
-RULES = Rules("local", timedelta(days=30))
+RULES = Rules("local", timedelta(days=30), timedelta(minutes=1))
 TARGET = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
 
 

@@ -7,14 +7,16 @@ from datetime import timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from device_lockout.command import Cause, Expire, Lock, Release, Target, claim_id, dump_claim
-from device_lockout.decision import MOST_CLAIMS, Delete, Put, Rules, decide, decide_for_user
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, UserRecord
-from device_lockout.tag import HOLD
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, at
+from device_lockout.decisions.decision import Delete, Put, decide, decide_for_user
+from device_lockout.values.command import Cause, Expire, Lock, Release, Target, claim_id
+from device_lockout.values.override import Override
+from device_lockout.values.policy import MOST_CLAIMS, Rules
+from device_lockout.values.record import Claim, DeviceRecord, UserRecord
+from device_lockout.values.tag import HOLD
+from device_lockout.values.wire import dump_claim
+from local.in_memory import BOB, DEVICE, ORGANIZATION, at
 
-ALL = Rules("local", timedelta(days=30), most_claims=10**6)
+ALL = Rules("local", timedelta(days=30), timedelta(minutes=1), most_claims=10**6)
 FEW = replace(ALL, most_claims=1)
 TARGET = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
 MOST_BYTES = 400_000
@@ -77,7 +79,7 @@ def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(hi
 
 
 def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and_can_be_released():
-    rules = Rules("local", timedelta(days=30))
+    rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
     record, stands = DeviceRecord(), None
     for minute in range(2 * 24 * 60):
         until = None if minute % 2 else 86400 * 30 + 60 * minute
@@ -90,7 +92,7 @@ def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and
 
 
 def test_a_user_reported_every_minute_leaves_room_in_the_users_item():
-    rules = Rules("local", timedelta(days=30))
+    rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
     record = UserRecord()
     for minute in range(500):
         command = lock(f"event {minute}", 60 * minute, 86400 + 60 * minute, "user", **LONGEST)
@@ -101,7 +103,7 @@ def test_a_user_reported_every_minute_leaves_room_in_the_users_item():
 
 
 def test_what_none_outlasts_is_remembered_however_many():
-    rules = Rules("local", timedelta(days=30))
+    rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
     record = DeviceRecord()
     for number in range(2 * MOST_CLAIMS):
         record = decide(lock(f"event {number}", number, 10**6 - number), None, record, at(1000), rules).record

@@ -11,6 +11,7 @@ import itertools
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import boto3
 import botocore.loaders
@@ -18,12 +19,13 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from device_lockout import settings
-from device_lockout.command import Lock, Reassert, Reject, Target, claim_id, dump, group_id, load
-from device_lockout.errors import NotTriedError, SettingsError, TransientError, UnansweredError
-from device_lockout.record import Claim
-from device_lockout.tag import HOLD
-from tests.functions.fakes import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
+from device_lockout import wiring
+from device_lockout.values.command import Lock, Reassert, Reject, Target, claim_id, group_id
+from device_lockout.values.errors import NotTriedError, SettingsError, TransientError, UnansweredError
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import HOLD
+from device_lockout.values.wire import dump, load
+from local.in_memory import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
 from tests.functions.test_ledger import Table
 
 HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
@@ -151,12 +153,18 @@ def aws_in_memory(aws, monkeypatch):  # noqa: ARG001 (what boto3 asks of the env
     return fake
 
 
+def forget_clients():
+    for made in vars(wiring).values():
+        if hasattr(made, "cache_clear"):
+            made.cache_clear()
+
+
 @pytest.fixture
 def deployed(aws_in_memory, monkeypatch, tmp_path):  # noqa: ARG001
     """The functions as in a deployment, each freshly imported: ``deployed("route_events")``."""
     (tmp_path / "settings.json").write_text(json.dumps(CONFIGURED), encoding="utf-8")
-    monkeypatch.setattr(settings, "__file__", str(tmp_path / "device_lockout" / "settings.py"))
-    settings.load.cache_clear()
+    monkeypatch.setattr(wiring, "PACKAGE", tmp_path)
+    forget_clients()
     for name, value in {**ENVIRONMENT, "POWERTOOLS_SERVICE_NAME": next(SERVICES)}.items():
         monkeypatch.setenv(name, value)
 
@@ -165,7 +173,7 @@ def deployed(aws_in_memory, monkeypatch, tmp_path):  # noqa: ARG001
         return importlib.import_module(name)
 
     yield load_module
-    settings.load.cache_clear()
+    forget_clients()
 
 
 def record(number, body, group="", receives=1, sent=NOW):
@@ -351,7 +359,7 @@ def test_a_command_is_begun_when_the_time_suffices_for_its_calls(deployed):
 
 @pytest.mark.usefixtures("aws_in_memory")
 def test_the_delay_doubles_from_two_seconds_to_four_minutes(deployed):
-    delay_after = deployed("apply_commands").delay_after
+    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
     for receives in range(1, 201):
         longest = min(2.0**receives, 240)
         for _ in range(20):
@@ -363,13 +371,13 @@ def test_the_delay_doubles_from_two_seconds_to_four_minutes(deployed):
 
 @pytest.mark.usefixtures("aws_in_memory")
 def test_what_was_not_tried_comes_back_at_once_but_not_for_ever(deployed):
-    delay_after = deployed("apply_commands").delay_after
+    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
     assert delay_after(NotTriedError("no time"), 1) == timedelta(0)
     assert delay_after(NotTriedError("no time"), 30) > timedelta(seconds=1)
 
 
 def test_all_that_waits_to_be_delivered_fits_in_a_queues_memory(deployed):
-    delay_after = deployed("apply_commands").delay_after
+    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
     longest = sum((delay_after(TransientError("no"), receives) for receives in range(1, 201)), timedelta())
     assert timedelta(hours=5) < longest < timedelta(days=1), "tried for half a day, kept for fourteen"
 
@@ -456,4 +464,4 @@ def test_settings_that_can_not_be_read_say_where_they_are(deployed, tmp_path, te
     (tmp_path / "settings.json").write_text(text, encoding="utf-8")
     deployed("apply_commands")
     with pytest.raises(SettingsError, match=r"settings\.json can't be read .*: build the package again"):
-        settings.load()
+        wiring.settings()

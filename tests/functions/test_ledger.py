@@ -16,18 +16,20 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.command import DeviceName, NamedDevice
-from device_lockout.errors import TransientError
-from device_lockout.ledger import Ledger
-from device_lockout.outcome import DETAIL_TYPES, Outcome
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
-from device_lockout.tag import HOLD
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, START, FakeLedger, Wire, at
+from device_lockout.aws.ledger import Ledger
+from device_lockout.protocol import inventory
+from device_lockout.values.command import Enroll, Retire, Target
+from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
+from device_lockout.values.errors import TransientError
+from device_lockout.values.outcome import RESULTS, Outcome
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.tag import HOLD
+from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
 
 TABLE = "ledger"
 CARLA = "ca51a000-0000-4000-8000-000000000000"
-KEY = {"pk": {"S": ORGANIZATION}, "sk": {"S": f"device#{BOB}#{DEVICE}"}}
+ITEM_KEY = {"pk": {"S": ORGANIZATION}, "sk": {"S": f"device#{BOB}#{DEVICE}"}}
 serialize, deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
 
 FULL = DeviceRecord(
@@ -80,17 +82,17 @@ def ledger(client):
 def test_a_device_is_opened_by_making_its_item_if_it_is_missing(ledger, stubber):
     stubber.add_response(
         "update_item",
-        {"Attributes": {**KEY, "version": {"N": "0"}}},
+        {"Attributes": {**ITEM_KEY, "version": {"N": "0"}}},
         {
             "TableName": TABLE,
-            "Key": KEY,
+            "Key": ITEM_KEY,
             "UpdateExpression": "SET #version = if_not_exists(#version, :new)",
             "ExpressionAttributeNames": {"#version": "version"},
             "ExpressionAttributeValues": {":new": {"N": "0"}},
             "ReturnValues": "ALL_NEW",
         },
     )
-    assert ledger.open_device(ORGANIZATION, BOB, DEVICE.upper()) == DeviceRecord()
+    assert ledger.open_device(key(DEVICE.upper())) == DeviceRecord()
 
 
 def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
@@ -99,7 +101,7 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
         {},
         {
             "TableName": TABLE,
-            "Key": KEY,
+            "Key": ITEM_KEY,
             "UpdateExpression": ANY,
             "ConditionExpression": "#version = :read",
             "ExpressionAttributeNames": {
@@ -145,13 +147,13 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
             },
         },
     )
-    ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL)
+    ledger.save_device(KEY, FULL)
 
 
 def test_a_device_that_changed_since_it_was_read_is_not_saved(ledger, stubber):
     stubber.add_client_error("update_item", "ConditionalCheckFailedException", "no", http_status_code=400)
     with pytest.raises(TransientError, match="was changed in the ledger since it was read"):
-        ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL)
+        ledger.save_device(KEY, FULL)
 
 
 def test_reads_are_consistent(ledger, stubber):
@@ -209,23 +211,24 @@ def test_records_are_read_page_by_page(ledger, stubber):
             }
         ]
     )
-    item = {**KEY, "version": {"N": "1"}, "claims": claim}
+    item = {**ITEM_KEY, "version": {"N": "1"}, "claims": claim}
     stubber.add_response("query", {"Items": []}, query("user#"))
-    stubber.add_response("query", {"Items": [item], "LastEvaluatedKey": KEY}, query("device#"))
+    stubber.add_response("query", {"Items": [item], "LastEvaluatedKey": ITEM_KEY}, query("device#"))
     other = {**item, "sk": {"S": f"device#{CARLA}#x"}}
-    stubber.add_response("query", {"Items": [other]}, query("device#", KEY))
+    stubber.add_response("query", {"Items": [other]}, query("device#", ITEM_KEY))
     users = ledger.users(ORGANIZATION)
-    assert set(ledger.records(ORGANIZATION, users)) == {(BOB, DEVICE), (CARLA, "x")}
+    assert set(ledger.records(ORGANIZATION, users)) == {KEY, key("x", CARLA)}
 
 
 EVERYTHING = {
-    "open_device": lambda ledger: ledger.open_device(ORGANIZATION, BOB, DEVICE),
-    "save_device": lambda ledger: ledger.save_device(ORGANIZATION, BOB, DEVICE, FULL),
+    "open_device": lambda ledger: ledger.open_device(KEY),
+    "save_device": lambda ledger: ledger.save_device(KEY, FULL),
     "user": lambda ledger: ledger.user(ORGANIZATION, BOB),
     "save_user": lambda ledger: ledger.save_user(ORGANIZATION, BOB, UserRecord()),
-    "enroll": lambda ledger: ledger.enroll(ORGANIZATION, BOB, DEVICE, (), START),
-    "retire": lambda ledger: ledger.retire(ORGANIZATION, BOB, DEVICE, START),
-    "saw": lambda ledger: ledger.saw(ORGANIZATION, BOB, DEVICE),
+    "list_device": lambda ledger: ledger.list_device(KEY, START, retired=False),
+    "save_names": lambda ledger: ledger.save_names(KEY, {"serial": "C02"}),
+    "save_named": lambda ledger: ledger.save_named(DeviceName("serial", "C02"), NamedDevice(KEY, False, START)),
+    "saw": lambda ledger: ledger.saw(KEY),
     "devices_of": lambda ledger: list(ledger.devices_of(ORGANIZATION, BOB)),
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
     "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
@@ -235,7 +238,7 @@ EVERYTHING = {
     "users": lambda ledger: ledger.users(ORGANIZATION),
     "records": lambda ledger: ledger.records(ORGANIZATION, {}),
     "inventoried_up_to": lambda ledger: ledger.inventoried_up_to(ORGANIZATION),
-    "save_inventoried": lambda ledger: ledger.save_inventoried(ORGANIZATION, BOB, DEVICE),
+    "save_inventoried": lambda ledger: ledger.save_inventoried(KEY),
     "last_sweep": lambda ledger: ledger.last_sweep(ORGANIZATION),
     "save_sweep": lambda ledger: ledger.save_sweep(ORGANIZATION, START),
 }
@@ -355,7 +358,7 @@ claims = st.builds(Claim, texts, st.sampled_from(["device", "user"]), texts, ins
 maybe_overrides = st.none() | st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
 outcomes = st.builds(
     Outcome,
-    st.sampled_from(sorted(DETAIL_TYPES)),
+    st.sampled_from(sorted(RESULTS)),
     texts,
     texts,
     st.none() | wholes,
@@ -380,23 +383,23 @@ user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), st
 @given(record=records, user=user_records)
 def test_what_is_saved_is_read_back_to_the_millisecond(make, record, user):
     ledger = make()
-    assert ledger.open_device(ORGANIZATION, BOB, DEVICE) == DeviceRecord()
-    ledger.save_device(ORGANIZATION, BOB, DEVICE.upper(), record)
-    assert ledger.open_device(ORGANIZATION, BOB, DEVICE) == replace(record, version=1)
+    assert ledger.open_device(KEY) == DeviceRecord()
+    ledger.save_device(key(DEVICE.upper()), record)
+    assert ledger.open_device(KEY) == replace(record, version=1)
     ledger.save_user(ORGANIZATION, BOB, user)
     assert ledger.user(ORGANIZATION, BOB) == replace(user, version=1)
     whole = replace(record, version=1, user=replace(user, version=1))
-    wanted = {(BOB, DEVICE): whole} if record.claims or user.claims or record.failed else {}
+    wanted = {KEY: whole} if record.claims or user.claims or record.failed else {}
     assert ledger.records(ORGANIZATION, ledger.users(ORGANIZATION)) == wanted
-    assert list(ledger.devices_of(ORGANIZATION, BOB)) == [DEVICE]
+    assert list(ledger.devices_of(ORGANIZATION, BOB)) == [KEY]
 
 
 def test_a_second_writer_is_refused(either):
     for _ in range(2):
-        either.open_device(ORGANIZATION, BOB, DEVICE)
-    either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
+        either.open_device(KEY)
+    either.save_device(KEY, FULL_AT_0)
     with pytest.raises(TransientError, match="changed in the ledger"):
-        either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
+        either.save_device(KEY, FULL_AT_0)
     either.save_user(ORGANIZATION, BOB, UserRecord())
     with pytest.raises(TransientError, match="changed in the ledger"):
         either.save_user(ORGANIZATION, BOB, UserRecord())
@@ -406,9 +409,9 @@ FULL_AT_0 = replace(FULL, version=0)
 
 
 def test_opening_a_device_again_changes_nothing(either):
-    either.open_device(ORGANIZATION, BOB, DEVICE)
-    either.save_device(ORGANIZATION, BOB, DEVICE, FULL_AT_0)
-    assert either.open_device(ORGANIZATION, BOB, DEVICE.upper()) == replace(FULL, version=1)
+    either.open_device(KEY)
+    either.save_device(KEY, FULL_AT_0)
+    assert either.open_device(key(DEVICE.upper())) == replace(FULL, version=1)
 
 
 def test_names_of_users_are_kept_in_any_case(either):
@@ -447,9 +450,19 @@ def test_a_restored_table_knows_of_no_sweep():
 
 
 def test_how_far_the_inventory_was_looked_for_is_remembered(either):
-    assert either.inventoried_up_to(ORGANIZATION) == ("", "")
-    either.save_inventoried(ORGANIZATION, BOB, DEVICE)
-    assert either.inventoried_up_to(ORGANIZATION) == (BOB, DEVICE)
+    assert either.inventoried_up_to(ORGANIZATION) == DeviceKey(ORGANIZATION, "", "")
+    either.save_inventoried(KEY)
+    assert either.inventoried_up_to(ORGANIZATION) == KEY
+
+
+def enroll(ledger, device, names, happened):
+    return inventory.enroll(
+        Enroll(cause("e", happened), replace(Target.of(device), names=tuple(names))), device, ledger
+    )
+
+
+def retire(ledger, device, happened):
+    return inventory.retire(Retire(cause("e", happened), Target.of(device)), device, ledger)
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations([(1, "one"), (2, "two"), (2, "three")])])
@@ -457,47 +470,49 @@ def test_of_several_devices_under_a_name_the_latest_enrolled_has_it(either, orde
     serial = DeviceName("serial", "C02")
     for _ in range(2):
         for when, device in order:
-            either.enroll(ORGANIZATION, BOB, device, [serial], at(when))
-    assert [row.device for row in either.devices_named(ORGANIZATION, serial) if not row.former] == ["two"]
+            enroll(either, key(device, BOB), [serial], at(when))
+    assert [row.key.device for row in either.devices_named(ORGANIZATION, serial) if not row.former] == ["two"]
 
 
 def test_devices_answer_to_their_names_and_to_former_ones_as_such(either):
     serial, other = DeviceName("serial", "C02-1"), DeviceName("serial", "C02-11")
-    assert either.enroll(ORGANIZATION, BOB, DEVICE.upper(), [serial, DeviceName("asset", "7")], at(0))
-    assert either.enroll(ORGANIZATION, BOB, "new", [serial], at(1))
-    assert either.enroll(ORGANIZATION, CARLA, DEVICE, [serial], at(2))
-    assert either.enroll(ORGANIZATION, CARLA, "third", [other], at(2))
+    assert enroll(either, key(DEVICE.upper(), BOB), [serial, DeviceName("asset", "7")], at(0))
+    assert enroll(either, key("new", BOB), [serial], at(1))
+    assert enroll(either, key(DEVICE, CARLA), [serial], at(2))
+    assert enroll(either, key("third", CARLA), [other], at(2))
     assert set(either.devices_named(ORGANIZATION, serial)) == {
-        NamedDevice(BOB, DEVICE, former=True, heard=at(1)),
-        NamedDevice(BOB, "new", former=False, heard=at(1)),
-        NamedDevice(CARLA, DEVICE, former=False, heard=at(2)),
+        NamedDevice(key(DEVICE), former=True, heard=at(1)),
+        NamedDevice(key("new"), former=False, heard=at(1)),
+        NamedDevice(key(DEVICE, CARLA), former=False, heard=at(2)),
     }
-    assert set(either.devices_named(ORGANIZATION, other)) == {NamedDevice(CARLA, "third", former=False, heard=at(2))}
+    assert set(either.devices_named(ORGANIZATION, other)) == {
+        NamedDevice(key("third", CARLA), former=False, heard=at(2))
+    }
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "c02-1"))) == set(
         either.devices_named(ORGANIZATION, serial)
     )
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "C02"))) == set()
-    assert either.retire(ORGANIZATION, BOB, "NEW", at(3))
-    assert NamedDevice(BOB, "new", former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
-    assert set(either.devices_of(ORGANIZATION, BOB)) == {DEVICE, "new"}
-    assert not either.enroll(ORGANIZATION, BOB, "new", [serial], at(2)), "old news"
-    assert NamedDevice(BOB, "new", former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
-    assert not either.retire(ORGANIZATION, CARLA, DEVICE, at(1)), "old news"
+    assert retire(either, key("NEW", BOB), at(3))
+    assert NamedDevice(key("new"), former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
+    assert set(either.devices_of(ORGANIZATION, BOB)) == {KEY, key("new")}
+    assert not enroll(either, key("new", BOB), [serial], at(2)), "old news"
+    assert NamedDevice(key("new"), former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
+    assert not retire(either, key(DEVICE, CARLA), at(1)), "old news"
 
 
 def test_a_device_enrolled_under_another_name_has_the_first_no_longer(either):
     one, other, asset = DeviceName("serial", "one"), DeviceName("serial", "other"), DeviceName("asset", "7")
-    either.enroll(ORGANIZATION, BOB, DEVICE, [one, asset], at(0))
-    either.enroll(ORGANIZATION, BOB, DEVICE, [other], at(1))
-    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(BOB, DEVICE, former=True, heard=at(1))]
-    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(BOB, DEVICE, former=False, heard=at(1))]
-    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(BOB, DEVICE, former=False, heard=at(0))]
+    enroll(either, KEY, [one, asset], at(0))
+    enroll(either, KEY, [other], at(1))
+    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(key(DEVICE), former=True, heard=at(1))]
+    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(key(DEVICE), former=False, heard=at(1))]
+    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(key(DEVICE), former=False, heard=at(0))]
 
 
 def test_an_enrolled_or_seen_device_is_known_and_keeps_what_is_wanted_of_it(either):
-    either.open_device(ORGANIZATION, BOB, DEVICE)
-    either.save_device(ORGANIZATION, BOB, DEVICE, replace(FULL_AT_0, known=False))
-    either.enroll(ORGANIZATION, BOB, DEVICE, [], at(0))
-    assert either.open_device(ORGANIZATION, BOB, DEVICE) == replace(FULL, version=1)
-    either.saw(ORGANIZATION, BOB, "seen")
-    assert either.open_device(ORGANIZATION, BOB, "seen").known
+    either.open_device(KEY)
+    either.save_device(KEY, replace(FULL_AT_0, known=False))
+    enroll(either, KEY, [], at(0))
+    assert either.open_device(KEY) == replace(FULL, version=1)
+    either.saw(key("seen"))
+    assert either.open_device(key("seen")).known

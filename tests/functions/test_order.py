@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout import instant, report
-from device_lockout.override import Override
-from tests.functions.fakes import BOB, DEVICE, SETTINGS, World, at
+from device_lockout.inbound import report
+from device_lockout.values import instant
+from device_lockout.values.override import Override
+from local.in_memory import BOB, DEVICE, SETTINGS, World, at
 
 ARRIVALS = 100
 """The first report arrives this many seconds after the tests' start; all happened before."""

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from device_lockout.errors import NotTriedError
-from device_lockout.pace import WIDEST_GAP, Pace
+from device_lockout.aws.pace import WIDEST_GAP, Pace
+from device_lockout.values.errors import NotTriedError
 
 
 class Limited:

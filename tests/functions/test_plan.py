@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.outcome import Outcome
-from device_lockout.override import ListedOverride, Override
-from device_lockout.plan import PERCENT_COUNTS_FROM, Item, Plan, plan, warnings
-from device_lockout.record import Claim, DeviceRecord, Last, Released, UserRecord
-from device_lockout.tag import HOLD, Tag, write
-from tests.functions.fakes import BOB, DAY, DEVICE, SETTINGS, at
+from device_lockout.decisions.plan import PERCENT_COUNTS_FROM, Item, Plan, plan
+from device_lockout.decisions.warnings import warnings
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.override import ListedOverride, Override
+from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.tag import HOLD, Tag, write
+from local.in_memory import DAY, DEVICE, KEY, SETTINGS, at, key
 
 NOW = at(1000)
 
@@ -134,8 +135,8 @@ ROWS = [
 
 
 def planned(stands, record):
-    listing = [] if stands is None else [ListedOverride(BOB, DEVICE, stands)]
-    records = {} if record == DeviceRecord() else {(BOB, DEVICE): record}
+    listing = [] if stands is None else [ListedOverride(key(DEVICE), stands)]
+    records = {} if record == DeviceRecord() else {KEY: record}
     return plan(listing, records, {}, NOW, "local")
 
 
@@ -147,9 +148,9 @@ def test_a_plan_says_what_happens_and_why(stands, record, happens):
         assert items == []
         return
     [item] = items
-    assert (item.action, item.over) == happens[:2]
+    assert (item.action, item.due_since) == happens[:2]
     assert happens[2] in item.because
-    assert (item.user_id, item.device, item.stands) == (BOB, DEVICE, stands)
+    assert (item.key, item.observed) == (KEY, stands)
     assert item in {"expire": result.removals, "reassert": result.reasserts, "leave": result.left}[item.action]
 
 
@@ -173,7 +174,7 @@ def test_only_what_stood_can_be_tampered_with(what, stands, last, tampered):
 
 def test_what_is_seen_is_counted_by_kind():
     stands = [row[1] for row in ROWS if row[1] is not None]
-    listing = [ListedOverride(BOB, f"device{number}", override) for number, override in enumerate(stands)]
+    listing = [ListedOverride(key(f"device{number}"), override) for number, override in enumerate(stands)]
     seen = plan(listing, {}, {}, NOW, "local").seen
     assert seen["ours"] == sum(str(row[0]).startswith("ours") for row in ROWS)
     assert seen["hand-written"] == sum(str(row[0]).startswith("hand-written") for row in ROWS)
@@ -182,15 +183,15 @@ def test_what_is_seen_is_counted_by_kind():
 
 
 def test_the_oldest_comes_first_and_what_was_refused_comes_last():
-    listing = [ListedOverride(BOB, f"device{until}", denial(until)) for until in (300, 100, 200, 50)]
+    listing = [ListedOverride(key(f"device{until}"), denial(until)) for until in (300, 100, 200, 50)]
     refused = Last("c" * 64, "an event", Outcome("failed"), at(500))
-    records = {(BOB, "device50"): wanting(claim(50), last=refused)}
+    records = {key("device50"): wanting(claim(50), last=refused)}
     removals = plan(listing, records, {}, NOW, "local").removals
-    assert [item.device for item in removals] == ["device100", "device200", "device300", "device50"]
+    assert [item.key.device for item in removals] == ["device100", "device200", "device300", "device50"]
 
 
 def test_a_device_that_is_listed_twice_makes_the_list_suspect():
-    twice = [ListedOverride(BOB, DEVICE, denial(999))] * 2
+    twice = [ListedOverride(key(DEVICE), denial(999))] * 2
     result = plan(twice, {}, {}, NOW, "local")
     assert result.refusal(50, 100).guard == "list"
     assert len(result.removals) == 1
@@ -200,7 +201,7 @@ def test_a_device_that_is_listed_twice_makes_the_list_suspect():
 
 
 def removals(count, ours=True, failed=0):
-    item = Item("expire", BOB, DEVICE, None, at(0), "over", ours=ours)
+    item = Item("expire", KEY, None, at(0), "over", ours=ours)
     return (item,) * (count - failed) + (replace(item, failed=at(1)),) * failed
 
 
@@ -227,10 +228,10 @@ def test_caps(what, items, ours, cap, percent, guard):
 
 
 def test_what_is_not_ours_makes_no_percentage_smaller():
-    listing = [ListedOverride(BOB, f"over{n}", denial(999)) for n in range(11)]
-    listing += [ListedOverride(BOB, f"live{n}", denial(2000)) for n in range(29)]
-    listing += [ListedOverride(BOB, f"foreign{n}", Override("ALLOW", "not ours")) for n in range(10_000)]
-    known = {(BOB, f"live{n}"): wanting(claim(2000)) for n in range(29)}
+    listing = [ListedOverride(key(f"over{n}"), denial(999)) for n in range(11)]
+    listing += [ListedOverride(key(f"live{n}"), denial(2000)) for n in range(29)]
+    listing += [ListedOverride(key(f"foreign{n}"), Override("ALLOW", "not ours")) for n in range(10_000)]
+    known = {key(f"live{n}"): wanting(claim(2000)) for n in range(29)}
     refusal = plan(listing, known, {}, NOW, "local").refusal(50, 25)
     assert refusal is not None
     assert refusal.guard == "max-removals-percent"
@@ -247,8 +248,8 @@ def test_a_refusal_says_how_many_and_how_many_were_expected():
 
 
 def test_what_was_refused_before_has_what_room_the_cap_leaves():
-    assert len(Plan(removals(60, failed=30), (), {"ours": 1000}).turn(50)) == 50
-    assert len(Plan(removals(100, failed=60), (), {"ours": 1000}).turn(50)) == 50
+    assert len(Plan(removals(60, failed=30), (), {"ours": 1000}).removals_of_one_run(50)) == 50
+    assert len(Plan(removals(100, failed=60), (), {"ours": 1000}).removals_of_one_run(50)) == 50
 
 
 # The plan is a function of what there is, and of nothing else.
@@ -260,8 +261,8 @@ organizations = st.dictionaries(st.integers(0, 30), st.tuples(st.none() | overri
 
 @given(organizations, st.randoms())
 def test_the_order_of_the_list_does_not_matter(organization, chance):
-    listing = [ListedOverride(BOB, f"d{n:02}", stands) for n, (stands, _) in organization.items() if stands]
-    wanted = {(BOB, f"d{n:02}"): record for n, (_, record) in organization.items() if record != DeviceRecord()}
+    listing = [ListedOverride(key(f"d{n:02}"), stands) for n, (stands, _) in organization.items() if stands]
+    wanted = {key(f"d{n:02}"): record for n, (_, record) in organization.items() if record != DeviceRecord()}
     first = plan(listing, wanted, {}, NOW, "local")
     chance.shuffle(listing)
     shuffled = dict(sorted(wanted.items(), key=lambda _: chance.random()))
@@ -270,12 +271,12 @@ def test_the_order_of_the_list_does_not_matter(organization, chance):
 
 @given(organizations)
 def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization):
-    listing = [ListedOverride(BOB, f"d{n}", stands) for n, (stands, _) in organization.items() if stands]
-    wanted = {(BOB, f"d{n}"): record for n, (_, record) in organization.items()}
+    listing = [ListedOverride(key(f"d{n}"), stands) for n, (stands, _) in organization.items() if stands]
+    wanted = {key(f"d{n}"): record for n, (_, record) in organization.items()}
     for item in plan(listing, wanted, {}, NOW, "local").removals:
-        reading = item.stands.read("local")
+        reading = item.observed.read("local")
         assert hasattr(reading, "until"), "neither foreign nor broken"
-        record = wanted[item.user_id, item.device]
+        record = wanted[item.key]
         released = isinstance(reading, Tag) and any(record.released_at(scope) for scope in ("device", "user"))
         assert reading.until <= NOW or released
 
@@ -284,7 +285,7 @@ def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization
 
 
 def due(*claims, **fields):
-    return list(warnings({(BOB, DEVICE): wanting(*claims, **fields)}, SETTINGS.reasons, NOW))
+    return list(warnings({KEY: wanting(*claims, **fields)}, SETTINGS.reasons, NOW))
 
 
 def test_people_are_warned_ahead_of_an_end():
@@ -296,7 +297,7 @@ def test_people_are_warned_ahead_of_an_end():
 
 def test_a_warning_has_one_id_through_its_period_and_another_for_another_end():
     def warning(until, now):
-        record = {(BOB, DEVICE): wanting(claim(until))}
+        record = {KEY: wanting(claim(until))}
         return next(warnings(record, SETTINGS.reasons, now)).id
 
     assert warning(DAY, NOW) == warning(DAY, NOW + timedelta(hours=1))
@@ -313,7 +314,7 @@ def test_a_released_lock_needs_no_warning():
 
 def test_a_lock_on_hold_is_brought_to_mind_once_in_every_period():
     reasons = {"stolen": replace(SETTINGS.reasons["stolen"], warn_before=timedelta(days=30))}
-    record = {(BOB, DEVICE): wanting(claim(None, why="stolen"))}
+    record = {KEY: wanting(claim(None, why="stolen"))}
     ids = [[w.id for w in warnings(record, reasons, at(day * DAY))] for day in range(95)]
     assert ids[:30] == [[]] * 30
     assert len({one for day in ids for one in day}) == 3

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout import instant, report, settings
-from device_lockout.command import Lock, Reject, Release, Target, claim_id, command_id, dump, group_id, load
-from device_lockout.record import Claim
-from device_lockout.tag import HOLD
-from tests.functions.fakes import CONFIGURED, DAY, DEVICE, ORGANIZATION, SETTINGS, at
+from device_lockout.inbound import report
+from device_lockout.values import instant, settings
+from device_lockout.values.actions import DETAIL_TYPES
+from device_lockout.values.command import Lock, Reject, Release, Target, claim_id, command_id, group_id
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import HOLD
+from device_lockout.values.wire import dump, load
+from local.in_memory import CONFIGURED, DAY, DEVICE, ORGANIZATION, SETTINGS, at
 
 RECEIVED = at(60)
 DETAIL = {"userId": "bob@example.com", "deviceId": DEVICE, "reportedAt": "2026-11-22T07:30:00.125Z"}
@@ -474,7 +477,7 @@ events = st.fixed_dictionaries(
     optional={
         "id": st.just("id") | anything,
         "source": st.sampled_from(["helpdesk", "siem"]) | anything,
-        "detail-type": st.sampled_from(list(report.KINDS)) | anything,
+        "detail-type": st.sampled_from(list(DETAIL_TYPES)) | anything,
         "time": st.just("2026-11-22T07:30:00Z") | anything,
         "detail": details,
         "mappedSource": st.sampled_from(["okta", "helpdesk"]) | anything,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.command import Lock, Release, Target, claim_id
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord
-from device_lockout.tag import HOLD, write_time
-from tests.functions.fakes import BOB, DAY, ORGANIZATION, World, at, cause, killed_after, killed_before
+from device_lockout.values.command import Lock, Release, Target, claim_id
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.tag import HOLD, write_time
+from local.in_memory import DAY, ORGANIZATION, World, at, cause, key, killed_after, killed_before
 
 PHONE, TABLET = "phone", "tablet"
 SWEEP = 3600
@@ -65,7 +65,7 @@ deaths = st.dictionaries(st.integers(0, 60), st.sampled_from([killed_before, kil
 
 def a_user_with_two_devices():
     world = World()
-    world.ledger.devices = {(BOB, PHONE): DeviceRecord(), (BOB, TABLET): DeviceRecord()}
+    world.ledger.devices = {key(PHONE): DeviceRecord(), key(TABLET): DeviceRecord()}
     return world
 
 
@@ -81,7 +81,7 @@ def test_any_order_and_number_of_copies_ends_in_the_one_right_state_wherever_the
     world.wire.faults.clear()
     world.sweep(at(SWEEP))
     for device in (PHONE, TABLET):
-        assert world.workmail.overrides.get((BOB, device)) == right(events, device), device
+        assert world.workmail.overrides.get(key(device)) == right(events, device), device
     told = [(event, kept["detail"]["deviceId"]) for (event, _), kept in world.ledger.outcomes.items()]
     assert len(told) == len(set(told)), "one outcome for each event and device"
     assert {(event.id, event.device) for event in events} <= set(told)
@@ -97,7 +97,7 @@ def tell(*events):
     world = a_user_with_two_devices()
     for number, event in enumerate(events):
         world.deliver(event.command(), at(100 + number))
-    return {device for _, device in world.workmail.overrides}
+    return {each.device for each in world.workmail.overrides}
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_user_restored_after_any_time_has_all_devices_back(days):
 def test_a_persons_edit_of_a_users_lock_holds_for_that_device_alone():
     world = a_user_with_two_devices()
     world.deliver(Told("offboarded", "", 0, 5000).command(), at(100))
-    edited = world.workmail.overrides[BOB, PHONE]
-    world.workmail.overrides[BOB, PHONE] = Override("DENY", edited.description.replace("08:53:20Z", "07:40:00Z"))
+    edited = world.workmail.overrides[key(PHONE)]
+    world.workmail.overrides[key(PHONE)] = Override("DENY", edited.description.replace("08:53:20Z", "07:40:00Z"))
     world.sweep(at(1000))
-    assert {device for _, device in world.workmail.overrides} == {TABLET}
+    assert {each.device for each in world.workmail.overrides} == {TABLET}
     world.sweep(at(6000))
     assert world.workmail.overrides == {}
 
@@ -141,8 +141,8 @@ def test_a_persons_edit_of_a_users_lock_holds_for_that_device_alone():
 def test_a_users_lock_whose_end_a_person_changed_is_still_the_users():
     world = a_user_with_two_devices()
     world.deliver(Told("offboarded", "", 0, 5000).command(), at(100))
-    edited = world.workmail.overrides[BOB, PHONE]
-    world.workmail.overrides[BOB, PHONE] = Override("DENY", edited.description.replace("08:53:20Z", "12:00:00Z"))
+    edited = world.workmail.overrides[key(PHONE)]
+    world.workmail.overrides[key(PHONE)] = Override("DENY", edited.description.replace("08:53:20Z", "12:00:00Z"))
     world.sweep(at(1000))
     world.deliver(USER_RESTORED.command(), at(1100))
     assert world.workmail.overrides == {}

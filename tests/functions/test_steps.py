@@ -9,16 +9,17 @@ from dataclasses import replace
 
 import pytest
 
-from device_lockout.command import Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
-from device_lockout.errors import TransientError, UnansweredError
-from device_lockout.outcome import SOURCE
-from device_lockout.override import Override
-from device_lockout.record import Claim
-from device_lockout.tag import HOLD, write
-from tests.functions.fakes import (
+from device_lockout.values.command import Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
+from device_lockout.values.errors import TransientError, UnansweredError
+from device_lockout.values.outcome import SOURCE
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import HOLD, write
+from local.in_memory import (
     BOB,
     DAY,
     DEVICE,
+    KEY,
     ORGANIZATION,
     Killed,
     World,
@@ -168,7 +169,7 @@ def in_the_end(world):
 
     Left out is that a refusal may be told a second time, where a sweep's try at it was killed in the middle.
     """
-    record = world.ledger.devices.get((BOB, DEVICE))
+    record = world.ledger.devices.get(KEY)
     outcomes = {
         key: told["detail"]["result"]
         for key, told in world.ledger.outcomes.items()
@@ -329,7 +330,7 @@ def test_bob_under_any_name_and_either_case_of_the_device_is_one_override():
     for number, user in enumerate(["bob", "Bob@example.com", "BOB", BOB, BOB.upper()]):
         device = DEVICE.upper() if number % 2 else DEVICE
         world.deliver(lock(f"report {number}", at(number), target=Target(ORGANIZATION, user, device)), at(10))
-    assert list(world.workmail.overrides) == list(world.ledger.devices) == [(BOB, DEVICE)]
+    assert list(world.workmail.overrides) == list(world.ledger.devices) == [KEY]
     assert len(world.record.claims) == 5
 
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from device_lockout.command import Expire, Lock, Reassert, Target, claim_id
-from device_lockout.errors import RefusedError, TransientError
-from device_lockout.outcome import Outcome
-from device_lockout.override import Override
-from device_lockout.record import Claim, DeviceRecord, Last, UserRecord
-from device_lockout.tag import HOLD, Tag, write
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, FakeQueue, World, at, cause, sweeping, throttled
+from device_lockout.values.command import Expire, Lock, Reassert, Target, claim_id
+from device_lockout.values.errors import RefusedError, TransientError
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
+from device_lockout.values.tag import HOLD, Tag, write
+from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, FakeQueue, World, at, cause, key, sweeping, throttled
 
 TARGET = Target(ORGANIZATION, BOB, DEVICE)
 NOW = at(3600)
@@ -34,12 +34,12 @@ def lock(number=0, until=None, device=DEVICE, happened=0):
 
 def standing(world, number, until, device, known=True, was="none"):
     """A lock of ours that stands, in the ledger too if ``known``."""
-    stands = world.workmail.overrides[BOB, device] = denial(number, until, was)
+    stands = world.workmail.overrides[key(device)] = denial(number, until, was)
     if known:
         prior = Override("ALLOW", f"before {number}") if was == "allow" else None
         outcome = Outcome("locked", before=prior, after=stands)
         last = Last("c" * 64, f"event-{number}", outcome, at(1))
-        world.ledger.devices[BOB, device] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
+        world.ledger.devices[key(device)] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
         outcome_id = f"event-{number}", "c" * 64
         world.ledger.outcomes[outcome_id], world.ledger.recorded_at[outcome_id] = {"detail": {}}, at(1)
 
@@ -83,7 +83,7 @@ def an_organization(count, known):
             case "ours, over, an ALLOW before it":
                 standing(world, number, 100, device, was="allow")
             case _:
-                world.workmail.overrides[BOB, device] = {
+                world.workmail.overrides[key(device)] = {
                     "another owner's": denial(number, 100, owner="prod"),
                     "broken": replace(over, description=over.description.replace("id=", "id=x")),
                     "newer version": replace(over, description=over.description.replace("lockout/1", "lockout/2")),
@@ -102,13 +102,13 @@ def test_of_a_thousand_mixed_overrides_exactly_the_expired_ones_change():
     report = world.sweep(NOW)
     after = world.workmail.overrides
     for device, kind in kinds.items():
-        key = (BOB, device)
+        place = key(device)
         if kind in OVER:
-            assert key not in after, device
+            assert place not in after, device
         elif kind == "ours, over, an ALLOW before it":
-            assert after[key] == Override("ALLOW", f"before {int(device[6:])}")
+            assert after[place] == Override("ALLOW", f"before {int(device[6:])}")
         else:
-            assert after[key] == before[key], f"{device}: {kind}"
+            assert after[place] == before[place], f"{device}: {kind}"
     expired = sum(kind in OVER or kind.startswith("ours, over") for kind in kinds.values())
     assert (len(report.plan.removals), report.refused) == (expired, None)
     assert world.workmail.writes == expired, "nothing else was even written with what it was"
@@ -196,9 +196,9 @@ def one_over_and_one_gone(known=None):
     world.workmail.page_size = 1
     standing(world, 1, 100, "over")
     standing(world, 2, None, "allowed")
-    world.workmail.overrides[BOB, "allowed"] = Override("ALLOW", "it is fine")
+    world.workmail.overrides[key("allowed")] = Override("ALLOW", "it is fine")
     standing(world, 3, None, "missing")
-    del world.workmail.overrides[BOB, "missing"]
+    del world.workmail.overrides[key("missing")]
     standing(world, 4, 200, "zover")
     return world
 
@@ -296,7 +296,7 @@ def test_unsure_it_lets_nothing_go_and_says_so(disturbance):
 def test_a_page_of_other_peoples_overrides_that_comes_twice_makes_the_list_suspect_too():
     world = one_over_and_one_gone()
     for device in ("a1", "a2"):
-        world.workmail.overrides[BOB, device] = Override("ALLOW", "travel")
+        world.workmail.overrides[key(device)] = Override("ALLOW", "travel")
     repeats_a_page(world)
     assert world.plan(NOW).refused.guard == "list"
     assert Expire not in asked_for(world).values()
@@ -334,44 +334,44 @@ def test_what_a_list_that_fails_lacks_is_put_back_in_another_order_each_time_so_
     world = World(known=sweeping(max_reasserts=3))
     for number in range(10):
         standing(world, number, None, f"device{number}")
-    del world.workmail.overrides[BOB, "device7"]
+    del world.workmail.overrides[key("device7")]
     pages_that_fail_at(0, TransientError("no"))(world)
     for _ in range(20):
         world.sweep(NOW)
-    assert (BOB, "device7") in world.workmail.overrides
+    assert key("device7") in world.workmail.overrides
 
 
 def test_an_allow_that_is_to_end_by_hand_does_not_keep_a_lock_from_being_put_back_under_a_guard():
     world = two_hundred(0)
     standing(world, 900, None, "undone")
-    world.workmail.overrides[BOB, "undone"] = Override("ALLOW", "[until=2026-11-21] back from repair")
+    world.workmail.overrides[key("undone")] = Override("ALLOW", "[until=2026-11-21] back from repair")
     report = world.sweep(NOW)
     assert report.refused.guard == "max-removals"
-    assert world.workmail.overrides[BOB, "undone"].effect == "DENY"
+    assert world.workmail.overrides[key("undone")].effect == "DENY"
 
 
 def test_a_device_of_a_locked_user_that_only_the_listing_tells_of_is_locked_by_that_run():
     world = World()
     claim = Claim("cccccccc", "user", "compromised", at(0), HOLD)
     world.ledger.user_items[BOB] = UserRecord((claim,))
-    world.workmail.overrides[BOB, "unheard-of"] = Override("ALLOW", "the boss's phone")
-    world.workmail.overrides[BOB, "denied"] = Override("DENY", "by somebody else")
+    world.workmail.overrides[key("unheard-of")] = Override("ALLOW", "the boss's phone")
+    world.workmail.overrides[key("denied")] = Override("DENY", "by somebody else")
     report = world.sweep(NOW)
-    assert [item.device for item in report.plan.reasserts] == ["unheard-of"]
-    assert world.workmail.overrides[BOB, "unheard-of"].effect == "DENY"
-    assert world.workmail.overrides[BOB, "denied"] == Override("DENY", "by somebody else")
+    assert [item.key.device for item in report.plan.reasserts] == ["unheard-of"]
+    assert world.workmail.overrides[key("unheard-of")].effect == "DENY"
+    assert world.workmail.overrides[key("denied")] == Override("DENY", "by somebody else")
 
 
 def test_somebody_elses_denial_in_place_of_ours_is_no_tampering_once_it_is_gone():
     world = World()
     standing(world, 1, None, "one")
-    world.workmail.overrides[BOB, "one"] = Override("DENY", "by somebody else")
+    world.workmail.overrides[key("one")] = Override("DENY", "by somebody else")
     for minute in range(3):
         report = world.sweep(NOW + timedelta(minutes=minute))
         assert len(report.plan.reasserts) == (minute == 0), "it is noted once"
-    del world.workmail.overrides[BOB, "one"]
+    del world.workmail.overrides[key("one")]
     world.sweep(NOW + timedelta(minutes=5))
-    assert world.workmail.overrides[BOB, "one"] == denial(1, None)
+    assert world.workmail.overrides[key("one")] == denial(1, None)
     assert not told(world, "Tampering Detected")
     assert [detail["result"] for detail in told(world, "Device Locked")] == ["took-over"]
 
@@ -379,11 +379,11 @@ def test_somebody_elses_denial_in_place_of_ours_is_no_tampering_once_it_is_gone(
 def test_a_tag_that_is_behind_is_brought_up_to_date_without_a_word_of_tampering():
     world = World()
     standing(world, 1, None, "one")
-    record = world.ledger.devices[BOB, "one"]
+    record = world.ledger.devices[key("one")]
     longer = Claim("dddddddd", "device", "stolen", at(5), HOLD)
-    world.ledger.devices[BOB, "one"] = record.with_claim(longer)
+    world.ledger.devices[key("one")] = record.with_claim(longer)
     world.sweep(NOW)
-    assert "id=dddddddd" in world.workmail.overrides[BOB, "one"].description
+    assert "id=dddddddd" in world.workmail.overrides[key("one")].description
     assert not told(world, "Tampering Detected")
     assert [detail["result"] for detail in told(world, "Lockout Extended")] == ["renewed"]
 
@@ -399,9 +399,9 @@ def test_an_organization_that_fails_leaves_the_ledger_in_peace():
 def test_the_guards_never_stop_what_is_put_back():
     world = two_hundred(0)
     standing(world, 900, None, "missing")
-    del world.workmail.overrides[BOB, "missing"]
+    del world.workmail.overrides[key("missing")]
     world.sweep(NOW)
-    assert world.workmail.overrides[BOB, "missing"] == denial(900, None)
+    assert world.workmail.overrides[key("missing")] == denial(900, None)
 
 
 # Portions.
@@ -430,6 +430,7 @@ class SlowQueue(FakeQueue):
 def test_no_more_than_a_portion_waits_at_a_time():
     world = two_hundred(200)
     world.queue = SlowQueue(world.wire)
+    world.ports = replace(world.ports, queue=world.queue)
     report = world.plan(NOW, pause=world.queue.pause)
     assert world.queue.longest == 30
     assert report.enqueued == 200
@@ -438,6 +439,7 @@ def test_no_more_than_a_portion_waits_at_a_time():
 def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
     world = two_hundred(200)
     world.queue = SlowQueue(world.wire)
+    world.ports = replace(world.ports, queue=world.queue)
     world.queue.pace = 0
     seconds = iter([True] * 20)
     report = world.plan(NOW, pause=world.queue.pause, enough_time=lambda: next(seconds, False))
@@ -457,7 +459,7 @@ def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
 def test_reasserts_have_a_cap_of_their_own_and_go_first():
     world = World(known=sweeping(max_reasserts=5))
     for number in range(20):
-        world.ledger.devices[BOB, f"device{number:02}"] = DeviceRecord(claims=(claim(number, None),), version=1)
+        world.ledger.devices[key(f"device{number:02}")] = DeviceRecord(claims=(claim(number, None),), version=1)
     standing(world, 99, 100, "over")
     world.plan(NOW)
     kinds = [type(command) for command in world.queue.sent]
@@ -638,4 +640,4 @@ def test_people_are_warned_once_before_a_device_is_let_back_in():
 def test_overrides_of_others_put_their_devices_in_the_inventory():
     world = World(Override("ALLOW", "travel"))
     world.sweep(NOW)
-    assert world.ledger.devices[BOB, DEVICE].known
+    assert world.ledger.devices[KEY].known

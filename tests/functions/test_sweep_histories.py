@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from device_lockout.command import Lock, Release, Target, claim_id
-from device_lockout.errors import RejectedError
-from device_lockout.override import Override
-from device_lockout.record import Claim
-from device_lockout.tag import Tag, write
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION, SETTINGS, Killed, World, at, cause
+from device_lockout.values.command import Lock, Release, Target, claim_id
+from device_lockout.values.errors import RejectedError
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import Tag, write
+from local.in_memory import DEVICE, ORGANIZATION, SETTINGS, Killed, World, at, cause, key
 
 TARGET = Target(ORGANIZATION, "bob", DEVICE)
 HOUR = 3600
@@ -104,7 +104,7 @@ def test_a_write_that_workmail_finds_invalid_is_told_once_however_often_the_swee
 def test_what_is_handwritten_does_not_count_for_the_percentage_of_ours():
     people = world(max_removals_percent=25)
     for number in range(15):
-        people.workmail.overrides[BOB, f"d{number}"] = Override("ALLOW", "[until=2026-01-01]")
+        people.workmail.overrides[key(f"d{number}")] = Override("ALLOW", "[until=2026-01-01]")
     report = people.sweep(at(HOUR))
     assert report.refused is None
     assert not people.workmail.overrides
@@ -115,5 +115,5 @@ def test_a_group_that_is_stuck_keeps_no_portion_waiting():
     stuck.queue.waiting = lambda: 3
     for number in range(40):
         tag = Tag("local", "lost", at(60), at(0), f"{number:08x}", "none")
-        stuck.workmail.overrides[BOB, f"d{number}"] = Override("DENY", write(tag))
+        stuck.workmail.overrides[key(f"d{number}")] = Override("DENY", write(tag))
     assert stuck.plan(at(HOUR)).enqueued == 40

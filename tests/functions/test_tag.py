@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from device_lockout import tag
-from device_lockout.tag import HOLD, Broken, Foreign, HandWritten, Tag
+from device_lockout.values import tag
+from device_lockout.values.tag import HOLD, Broken, Foreign, HandWritten, Tag
 
 WHOLE = "[lockout/1 by=prod why=lost until=2026-12-22T07:30:00Z at=2026-11-22T07:30:00Z id=9f3c2a1b was=none]"
 LONGEST = Tag(

@@ -12,15 +12,17 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 from botocore.stub import Stubber
 
-from device_lockout import fan_out, report, settings
-from device_lockout.command import DeviceName as Name
-from device_lockout.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
-from device_lockout.errors import TransientError, UnansweredError
-from device_lockout.ledger import Ledger
-from device_lockout.override import Override
-from device_lockout.record import Claim, Scope
-from device_lockout.tag import HOLD
-from tests.functions.fakes import (
+from device_lockout.aws.ledger import Ledger
+from device_lockout.inbound import report
+from device_lockout.protocol import fan_out
+from device_lockout.values import settings
+from device_lockout.values.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
+from device_lockout.values.device import DeviceName as Name
+from device_lockout.values.errors import TransientError, UnansweredError
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, Scope
+from device_lockout.values.tag import HOLD
+from local.in_memory import (
     BOB,
     CONFIGURED,
     ORGANIZATION,
@@ -31,6 +33,7 @@ from tests.functions.fakes import (
     World,
     at,
     cause,
+    key,
     killed_after,
     killed_before,
 )
@@ -60,7 +63,7 @@ def retired(number: int, when: datetime) -> Retire:
 
 
 def denied(world: World) -> set[str]:
-    return {name for (_, name), override in world.workmail.overrides.items() if override.effect == "DENY"}
+    return {key.device for key, override in world.workmail.overrides.items() if override.effect == "DENY"}
 
 
 def results(world: World, event_id: str) -> list[str]:
@@ -76,7 +79,7 @@ def test_a_user_with_a_thousand_devices_three_of_them_lost_is_locked_and_restore
     for number in range(1000):
         world.deliver(enrolled(number), at(0))
         if number % 10 == 0:
-            world.workmail.overrides[BOB, device(number)] = allowed
+            world.workmail.overrides[key(device(number))] = allowed
     before = dict(world.workmail.overrides)
     lost = {device(number) for number in (10, 500, 999)}
     for name in sorted(lost):
@@ -91,8 +94,8 @@ def test_a_user_with_a_thousand_devices_three_of_them_lost_is_locked_and_restore
 
     world.deliver(restored("restored", at(20)), at(21))
     assert denied(world) == lost
-    assert {key: each for key, each in world.workmail.overrides.items() if key[1] not in lost} == {
-        key: each for key, each in before.items() if key[1] not in lost
+    assert {key: each for key, each in world.workmail.overrides.items() if key.device not in lost} == {
+        key: each for key, each in before.items() if key.device not in lost
     }
     assert results(world, "restored").count("still-locked") == 3
     assert results(world, "restored").count("released") == 997 + 1
@@ -242,7 +245,7 @@ def test_a_device_enrolled_while_its_user_is_locked_is_never_left_open(crashes: 
         again = turns.race(*(partial(world.carry_out, command, at(11)) for command in asked))
         for runner in again:
             runner()
-        both_orders.add(turns.calls.index("ledger.save_user") < turns.calls.index("ledger.enroll"))
+        both_orders.add(turns.calls.index("ledger.save_user") < turns.calls.index("ledger.list_device"))
         while world.queue.sent:
             world.deliver(world.queue.sent.pop(0), at(12))
         assert denied(world) == {device(1)}, seed
@@ -329,7 +332,7 @@ def test_a_device_of_two_users_is_locked_for_both() -> None:
     world.deliver(enrolled(1, at(0), tag), at(0))
     world.deliver(enrolled(1, at(0), tag, user="carla"), at(0))
     world.deliver(asset_report(world, "lost", at(10)), at(11))
-    assert set(world.workmail.overrides) == {(BOB, device(1)), (carla, device(1))}
+    assert set(world.workmail.overrides) == {key(device(1)), key(device(1), carla)}
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1), (2, 1, 2)])
@@ -376,9 +379,9 @@ def test_a_retired_device_no_longer_answers_to_its_names_and_keeps_its_lock() ->
 
 def test_the_sweep_adds_devices_that_others_made_overrides_for_and_the_users_lock_finds_them() -> None:
     world = World()
-    world.workmail.overrides[BOB, device(1)] = Override("ALLOW", "the boss's phone")
+    world.workmail.overrides[key(device(1))] = Override("ALLOW", "the boss's phone")
     world.sweep(at(10))
-    assert world.ledger.devices[BOB, device(1)].known
+    assert world.ledger.devices[key(device(1))].known
     world.deliver(lock("compromised", at(20)), at(21))
     assert denied(world) == {device(1)}
     (told,) = (each for each in world.told("compromised") if each["deviceId"])
@@ -386,19 +389,19 @@ def test_the_sweep_adds_devices_that_others_made_overrides_for_and_the_users_loc
 
 
 def test_a_run_adds_a_bounded_number_of_devices_and_other_runs_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    from device_lockout import sweep
+    from device_lockout.protocol import sweep
 
     monkeypatch.setattr(sweep, "INVENTORIED", 10)
     world = World()
     for number in range(25):
-        world.workmail.overrides[BOB, device(number)] = Override("ALLOW")
+        world.workmail.overrides[key(device(number))] = Override("ALLOW")
     world.sweep(at(10))
     assert len(world.ledger.devices) == 10
     world.sweep(at(20))
     assert len(world.ledger.devices) == 20
     world.sweep(at(30))
     assert len(world.ledger.devices) == 25
-    world.workmail.overrides[BOB, device(99)] = Override("ALLOW")
+    world.workmail.overrides[key(device(99))] = Override("ALLOW")
     for run in range(3):
         world.sweep(at(40 + run))
     assert len(world.ledger.devices) == 26, "it goes around"
@@ -407,7 +410,7 @@ def test_a_run_adds_a_bounded_number_of_devices_and_other_runs_the_rest(monkeypa
 def test_what_there_was_no_time_to_add_is_added_by_the_next_run() -> None:
     world = World()
     for number in range(5):
-        world.workmail.overrides[BOB, device(number)] = Override("ALLOW")
+        world.workmail.overrides[key(device(number))] = Override("ALLOW")
     left = iter([True, True, True])
     world.plan(at(10), enough_time=lambda: next(left, False))
     assert 0 < len(world.ledger.devices) < 5
@@ -491,7 +494,7 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
     assert len(ids) == 2, "neither is a copy of the other to the queue"
     target = Target(ORGANIZATION, "bob", device(1) if ends == "device" else "")
     world.deliver(Release(cause("over", at(20)), target, ends), at(21))
-    assert f"why={stays}" in (world.workmail.overrides[BOB, device(1)].description or "")
+    assert f"why={stays}" in (world.workmail.overrides[key(device(1))].description or "")
 
 
 def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from device_lockout import webhook
-from device_lockout.errors import TransientError
-from device_lockout.ledger import WEBHOOK_LIVES, Ledger
-from device_lockout.secret_store import KEPT, SecretStore
-from device_lockout.settings import Webhook
-from device_lockout.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
-from tests.functions.fakes import at
+from device_lockout import wiring
+from device_lockout.aws.ledger import WEBHOOK_LIVES, Ledger
+from device_lockout.aws.secret_store import KEPT, SecretStore
+from device_lockout.inbound import webhook
+from device_lockout.inbound.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
+from device_lockout.values.errors import TransientError
+from device_lockout.values.settings import Webhook
+from local.in_memory import at
 
 BODY = b'{"EventType": "Compromised Status Changed", "SerialNumber": "S1"}'
 NOW = at(0)
@@ -279,7 +280,7 @@ def test_credentials_that_are_kept_wrongly_are_our_trouble_not_the_senders(world
 @pytest.fixture
 def handle(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(receive_webhooks.metrics, "namespace", "DeviceLockout")
-    monkeypatch.setattr(receive_webhooks, "door", lambda: world.door)
+    monkeypatch.setattr(wiring, "door", lambda: world.door)
     return lambda asked: receive_webhooks.handler(asked, CONTEXT)
 
 
@@ -328,7 +329,7 @@ def test_a_random_body_is_never_an_error_of_ours(body: bytes) -> None:
     world = World()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(receive_webhooks.metrics, "namespace", "DeviceLockout")
-        patch.setattr(receive_webhooks, "door", lambda: world.door)
+        patch.setattr(wiring, "door", lambda: world.door)
         assert receive_webhooks.handler(fresh(body), CONTEXT)["statusCode"] in (202, 400)
         assert receive_webhooks.handler(signed(body, key="wrong"), CONTEXT) == {"statusCode": 401}
         raw = event("signer", {}) | {"body": body.decode(errors="surrogateescape"), "isBase64Encoded": False}

@@ -9,8 +9,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
 
-from device_lockout import workmail
-from device_lockout.errors import (
+from device_lockout.aws import workmail
+from device_lockout.aws.pace import Pace
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.values.device import User
+from device_lockout.values.errors import (
     LockoutError,
     NotTriedError,
     RefusedError,
@@ -19,10 +22,8 @@ from device_lockout.errors import (
     UnansweredError,
     UnknownUserError,
 )
-from device_lockout.override import ListedOverride, Override
-from device_lockout.pace import Pace
-from device_lockout.workmail import WorkMail
-from tests.functions.fakes import BOB, DEVICE, ORGANIZATION
+from device_lockout.values.override import ListedOverride, Override
+from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, key
 
 DATE = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}
@@ -55,9 +56,7 @@ def test_a_user_is_looked_up_by_any_name_and_comes_with_all(gateway, stubber):
         {"UserId": BOB, "Name": "Bob", "Email": "Bob@example.com"},
         {"OrganizationId": ORGANIZATION, "UserId": "BOB@Example.com"},
     )
-    assert gateway.user(ORGANIZATION, "BOB@Example.com") == workmail.User(
-        BOB, frozenset({BOB, "bob", "bob@example.com"})
-    )
+    assert gateway.user(ORGANIZATION, "BOB@Example.com") == User(BOB, frozenset({BOB, "bob", "bob@example.com"}))
 
 
 def test_a_user_is_looked_up_by_the_id_that_identity_center_knows(gateway, stubber):
@@ -73,18 +72,18 @@ def test_a_user_is_looked_up_by_the_id_that_identity_center_knows(gateway, stubb
         },
         {"OrganizationId": ORGANIZATION, "Filters": {"IdentityProviderUserIdPrefix": identity}},
     )
-    assert gateway.user(ORGANIZATION, identity) == workmail.User(BOB, frozenset({BOB, "bob", identity}))
+    assert gateway.user(ORGANIZATION, identity) == User(BOB, frozenset({BOB, "bob", identity}))
 
 
 def test_what_stands_comes_with_the_services_own_time(gateway, stubber):
     answer = {"Effect": "ALLOW", "Description": "travel", "ResponseMetadata": DATED}
     stubber.add_response("get_mobile_device_access_override", answer, ONE)
-    assert gateway.get(ORGANIZATION, BOB, DEVICE) == workmail.Sight(Override("ALLOW", "travel"), DATE)
+    assert gateway.get(KEY) == workmail.Observation(Override("ALLOW", "travel"), DATE)
 
 
 def test_an_override_without_a_description_has_none(gateway, stubber):
     stubber.add_response("get_mobile_device_access_override", {"Effect": "DENY", "ResponseMetadata": DATED}, ONE)
-    assert gateway.get(ORGANIZATION, BOB, DEVICE).override == Override("DENY", None)
+    assert gateway.get(KEY).override == Override("DENY", None)
 
 
 def test_where_nothing_stands_there_is_a_time_all_the_same(gateway, stubber):
@@ -95,43 +94,43 @@ def test_where_nothing_stands_there_is_a_time_all_the_same(gateway, stubber):
         expected_params=ONE,
         response_meta=DATED,
     )
-    assert gateway.get(ORGANIZATION, BOB, DEVICE) == workmail.Sight(None, DATE)
+    assert gateway.get(KEY) == workmail.Observation(None, DATE)
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}, {"date": ""}])
 def test_a_time_that_is_missing_or_unreadable_agrees_with_no_clock(gateway, stubber, headers):
     answer = {"Effect": "DENY", "ResponseMetadata": {**DATED, "HTTPHeaders": headers}}
     stubber.add_response("get_mobile_device_access_override", answer, ONE)
-    assert abs(gateway.get(ORGANIZATION, BOB, DEVICE).date - DATE) > timedelta(days=365)
+    assert abs(gateway.get(KEY).date - DATE) > timedelta(days=365)
 
 
 def test_an_override_is_put_with_its_description(gateway, stubber):
     stubber.add_response(
         "put_mobile_device_access_override", {}, {**ONE, "Effect": "DENY", "Description": DENIAL.description}
     )
-    gateway.put(ORGANIZATION, BOB, DEVICE, DENIAL)
+    gateway.put(KEY, DENIAL)
 
 
 def test_an_override_that_never_had_a_description_is_put_without_one(gateway, stubber):
     stubber.add_response("put_mobile_device_access_override", {}, {**ONE, "Effect": "ALLOW"})
-    gateway.put(ORGANIZATION, BOB, DEVICE, Override("ALLOW"))
+    gateway.put(KEY, Override("ALLOW"))
 
 
 def test_an_override_is_deleted(gateway, stubber):
     stubber.add_response("delete_mobile_device_access_override", {}, ONE)
-    gateway.delete(ORGANIZATION, BOB, DEVICE)
+    gateway.delete(KEY)
 
 
 # What goes wrong, by effect.
 
 READS = {
     "describe_user": lambda gateway: gateway.user(ORGANIZATION, "bob"),
-    "get_mobile_device_access_override": lambda gateway: gateway.get(ORGANIZATION, BOB, DEVICE),
+    "get_mobile_device_access_override": lambda gateway: gateway.get(KEY),
     "list_mobile_device_access_overrides": lambda gateway: list(gateway.pages(ORGANIZATION)),
 }
 WRITES = {
-    "put_mobile_device_access_override": lambda gateway: gateway.put(ORGANIZATION, BOB, DEVICE, DENIAL),
-    "delete_mobile_device_access_override": lambda gateway: gateway.delete(ORGANIZATION, BOB, DEVICE),
+    "put_mobile_device_access_override": lambda gateway: gateway.put(KEY, DENIAL),
+    "delete_mobile_device_access_override": lambda gateway: gateway.delete(KEY),
 }
 ERRORS = [
     # code                                       status  of a read        of a write
@@ -212,8 +211,8 @@ def test_what_botocore_does_not_even_send_is_rejected(client):
     gateway = WorkMail(client)
     for call in (
         lambda: gateway.user(ORGANIZATION, ""),
-        lambda: gateway.put(ORGANIZATION, BOB, "", Override("DENY")),
-        lambda: gateway.delete(ORGANIZATION, BOB, ""),
+        lambda: gateway.put(key(""), Override("DENY")),
+        lambda: gateway.delete(key("")),
     ):
         with pytest.raises(RejectedError, match="Invalid length"):
             call()
@@ -237,7 +236,7 @@ def test_the_writers_client_makes_every_call_once(answer):
 
     client.meta.events.register("before-send.workmail", reply)
     with pytest.raises(LockoutError):
-        WorkMail(client).put(ORGANIZATION, BOB, DEVICE, DENIAL)
+        WorkMail(client).put(KEY, DENIAL)
     assert len(sent) == 1
 
 
@@ -274,9 +273,9 @@ def test_every_page_is_listed(gateway, stubber):
     stubber.add_response(LIST, page(token="t2"), listing("t1"))
     stubber.add_response(LIST, page(("def", "ALLOW", None)), listing("t2"))
     assert list(gateway.pages(ORGANIZATION)) == [
-        ([ListedOverride(BOB, "abc", Override("DENY", "one"))], DATE),
+        ([ListedOverride(key("abc"), Override("DENY", "one"))], DATE),
         ([], DATE),
-        ([ListedOverride(BOB, "def", Override("ALLOW", None))], DATE),
+        ([ListedOverride(key("def"), Override("ALLOW", None))], DATE),
     ]
 
 
@@ -334,7 +333,7 @@ def test_a_throttled_write_that_gets_through_is_written(client, stubber):
     stubber.add_response(
         "put_mobile_device_access_override", {}, {**ONE, "Effect": "DENY", "Description": DENIAL.description}
     )
-    WorkMail(client, Pace(sleep=lambda _: None)).put(ORGANIZATION, BOB, DEVICE, DENIAL)
+    WorkMail(client, Pace(sleep=lambda _: None)).put(KEY, DENIAL)
 
 
 @pytest.mark.parametrize(
@@ -343,4 +342,4 @@ def test_a_throttled_write_that_gets_through_is_written(client, stubber):
 def test_nothing_but_a_throttled_call_is_made_again(client, stubber, code, status):
     stubber.add_client_error("put_mobile_device_access_override", code, http_status_code=status)
     with pytest.raises(LockoutError):
-        WorkMail(client, Pace(sleep=lambda _: None)).put(ORGANIZATION, BOB, DEVICE, DENIAL)
+        WorkMail(client, Pace(sleep=lambda _: None)).put(KEY, DENIAL)

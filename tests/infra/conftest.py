@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import app
-from infra import bundling, configuration
-from infra.configuration import Configuration, Organization
+from configuration import loader
+from configuration.loader import Configuration, Organization
+from infra import bundling
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -86,7 +87,7 @@ def as_list(value: str | list[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def deployment() -> Configuration:
     """The example, with a second organization."""
-    example = configuration.load("example", ROOT / "config")
+    example = loader.load("example", ROOT / "config")
     second = Organization(id="m-" + "f" * 32, alias="second")
     return replace(example, organizations=(*example.organizations, second))
 
@@ -112,4 +113,4 @@ def template(synthesize: Callable[[Configuration], Template], deployment: Config
 
 @pytest.fixture(scope="session")
 def local_template(synthesize: Callable[[Configuration], Template]) -> Template:
-    return synthesize(configuration.load("local", ROOT / "config"))
+    return synthesize(loader.load("local", ROOT / "config"))

@@ -13,13 +13,14 @@ import pytest
 from botocore.model import ServiceModel
 
 from bench import cold_start
-from infra import bundling, configuration
+from configuration import loader
+from infra import bundling
 from infra.bundling import BundlingError
 from tests.infra.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = configuration.load("local", ROOT / "config").settings()
+SETTINGS = loader.load("local", ROOT / "config").settings()
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +108,8 @@ def test_every_source_has_its_bytecode_of_the_runtime_that_is_never_compared_wit
     for name in map(str, compiled):
         header = package.read(name)[:8]
         assert header == importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")  # hash-based, unchecked
-    decision = marshal.loads(package.read("device_lockout/__pycache__/decision.cpython-313.pyc")[16:])
-    assert decision.co_filename == "/var/task/device_lockout/decision.py"
+    decision = marshal.loads(package.read("device_lockout/decisions/__pycache__/decision.cpython-313.pyc")[16:])
+    assert decision.co_filename == "/var/task/device_lockout/decisions/decision.py"
 
 
 def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_documentation(

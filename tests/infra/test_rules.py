@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import app
+from configuration.loader import Configuration
 from infra import bundling
-from infra.configuration import Configuration
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from device_lockout import mapping, report, settings
-from device_lockout.command import Lock
-from device_lockout.ledger import WEBHOOK_LIVES
-from infra import configuration, event_pattern, sources
-from infra.configuration import Configuration, ConfigurationError
-from infra.sources import Source, Webhook
+from configuration import event_pattern, loader, sources
+from configuration.loader import Configuration, ConfigurationError
+from configuration.sources import Source, Webhook
+from device_lockout.aws.ledger import WEBHOOK_LIVES
+from device_lockout.inbound import event_mapping as mapping
+from device_lockout.inbound import report
+from device_lockout.values import actions, settings
+from device_lockout.values.command import Lock
 from tests.infra.conftest import ROOT, Template
 
 CONFIG = ROOT / "config"
@@ -49,7 +51,7 @@ secret = "lockout-x"
 
 
 def read(extra: str) -> Configuration:
-    return configuration.read(EXAMPLE + extra, "config/x.toml")
+    return loader.read(EXAMPLE + extra, "config/x.toml")
 
 
 def mistakes(extra: str) -> list[str]:
@@ -263,8 +265,8 @@ def test_a_pattern_on_our_own_bus_reads_nothing_that_others_answer_for(taken: st
 
 def test_expressions_actions_and_rights_are_called_the_same_here_and_in_the_functions() -> None:
     assert tuple(mapping.FIELDS) == sources.EXPRESSIONS
-    assert mapping.Action == sources.Action
-    assert settings.Act == sources.Act
+    assert actions.Action == sources.Action
+    assert actions.Permission == sources.Act
 
 
 def test_with_ministack_half_installed_a_pattern_is_still_checked_for_its_shape(
@@ -285,7 +287,7 @@ def test_with_ministack_half_installed_a_pattern_is_still_checked_for_its_shape(
 
 
 def mapped() -> list[sources.Source]:
-    return [source for source in configuration.load("local", CONFIG).sources if source.mapping is not None]
+    return [source for source in loader.load("local", CONFIG).sources if source.mapping is not None]
 
 
 def test_there_is_a_sample_event_for_each_ready_made_source_and_its_pattern_matches_no_other() -> None:
@@ -300,7 +302,7 @@ def test_there_is_a_sample_event_for_each_ready_made_source_and_its_pattern_matc
 
 def test_a_finding_that_is_imported_again_happened_when_it_was_created() -> None:
     """Else a product's update of a finding would lock anew a device that was recovered meanwhile."""
-    known = settings.parse(configuration.load("local", CONFIG).settings())
+    known = settings.parse(loader.load("local", CONFIG).settings())
     event = json.loads((SAMPLES / "security-hub-own-finding.json").read_text(encoding="utf-8"))
     event["detail"]["findings"][0]["UpdatedAt"] = "2026-11-23T10:00:00.000Z"
     received = datetime(2026, 11, 23, 10, tzinfo=UTC)

@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from apply_commands import LONGEST_DELAY
 
-from bench import cost
+from configuration.loader import Configuration
+from configuration.sources import Source
+from device_lockout.protocol.redelivery import LONGEST_DELAY
+from infra import cost
 from infra.bundling import OPERATIONS
-from infra.configuration import Configuration
-from infra.sources import Source
 from tests.infra.conftest import ROOT, Template, as_list, called
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local.deployment import Report
-from verify.fault_stories import Stories, Story
+from local.fault_matrix.stories import Stories, Story
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

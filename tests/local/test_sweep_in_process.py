@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 import sweep_overrides
 
-from device_lockout import settings, steps, sweep
-from device_lockout.command import Command
-from device_lockout.errors import TransientError
-from device_lockout.ledger import Ledger
-from device_lockout.parties import Parties
-from device_lockout.tag import HOLD, Tag, write
-from device_lockout.workmail import WorkMail
+from device_lockout import wiring
+from device_lockout.aws.ledger import Ledger
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.protocol import steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values import settings
+from device_lockout.values.command import Command
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import TransientError
+from device_lockout.values.tag import HOLD, Tag, write
 from local.connection import Connection
-from tests.functions.fakes import CONFIGURED, FakeBus, FakeQueue, Wire
+from local.in_memory import CONFIGURED, FakeBus, FakeQueue, Wire
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.slow]
 
@@ -48,7 +51,7 @@ class Organization:
         self.queue = OneAtATime(Wire())
         self.bus = FakeBus(Wire())
         self.workmail = WorkMail(self.client)
-        self.parties = Parties(self.workmail, self.ledger, self.queue, self.bus, known.rules, known.limits.clock_skew)
+        self.ports = Ports(self.workmail, self.ledger, self.queue, self.bus)
         organization = {"OrganizationId": self.id, "Alias": self.id[2:12]}
         self.seed(organizations=[organization], users=[{"UserId": self.user, "Name": "ana"}])
 
@@ -78,10 +81,10 @@ class Organization:
     def listed(self) -> dict[str, tuple[str, str]]:
         pages = self.workmail.pages(self.id)
         rows = [row for page, _ in pages for row in page]
-        return {row.device: (row.override.effect, row.override.description or "") for row in rows}
+        return {row.key.device: (row.override.effect, row.override.description or "") for row in rows}
 
     def tag(self, device: str) -> Tag | None:
-        stands = self.workmail.get(self.id, self.user, device).override
+        stands = self.workmail.get(DeviceKey(self.id, self.user, device)).override
         reading = None if stands is None else stands.read("local")
         return reading if isinstance(reading, Tag) and stands is not None and stands.effect == "DENY" else None
 
@@ -91,7 +94,7 @@ class Organization:
         tag = Tag("local", "lost", whole + until, whole - DAY, f"{number:08x}", "none")
         return {"UserId": self.user, "DeviceId": f"d{number}", "Effect": "DENY", "Description": write(tag)}
 
-    def plan(self, name: str = "", enough_time: Callable[[], bool] = lambda: True) -> sweep.Report:
+    def plan(self, name: str = "", enough_time: Callable[[], bool] = lambda: True) -> sweep.SweepResult:
         """One run of the sweep, whose commands wait."""
         ran_out: list[bool] = []
         run = sweep.Run(
@@ -102,19 +105,19 @@ class Organization:
             enough_time=lambda: enough_time() and not ran_out,
             pause=lambda: ran_out.append(True),
         )
-        return sweep.run(run, sweep.Parties(self.workmail, self.ledger, self.queue, self.bus), self.settings)
+        return sweep.run(run, self.ports, self.settings)
 
     def work_off(self) -> None:
         while self.queue.sent:
-            steps.carry_out(self.queue.sent.pop(0), self.parties, self.now)
+            steps.carry_out(self.queue.sent.pop(0), self.ports, self.settings.rules, self.now)
 
-    def sweep(self) -> sweep.Report:
+    def sweep(self) -> sweep.SweepResult:
         report = self.plan()
         self.work_off()
         return report
 
     def carry_out(self, command: Command) -> None:
-        steps.carry_out(command, self.parties, self.now)
+        steps.carry_out(command, self.ports, self.settings.rules, self.now)
 
     def told(self, detail_type: str) -> list[dict[str, Any]]:
         return [detail for kind, detail in self.bus.announced if kind == detail_type]
@@ -173,9 +176,8 @@ def test_two_hundred_that_are_over_stay_while_the_cap_is_fifty(organization, mon
     one.seed(overrides=[one.tag_of_ours(number, timedelta(minutes=-number - 1)) for number in range(200)])
     before = one.listed()
 
-    parties = sweep.Parties(one.workmail, one.ledger, one.queue, one.bus)
-    monkeypatch.setattr(sweep_overrides, "parties", lambda _fits: parties)
-    monkeypatch.setattr(settings, "load", lambda: one.settings)
+    monkeypatch.setattr(wiring, "ports", lambda *_: one.ports)
+    monkeypatch.setattr(wiring, "settings", lambda: one.settings)
     monkeypatch.setattr(sweep_overrides.metrics.provider, "namespace", "DeviceLockout")
     context = SimpleNamespace(
         aws_request_id="run",
@@ -320,7 +322,7 @@ def test_a_ledger_that_is_away_changes_nothing(organization):
     one.seed(overrides=[one.tag_of_ours(number, -DAY) for number in range(3)])
     one.plan()
     before = one.listed()
-    one.parties = replace(one.parties, ledger=Ledger(one.aws.client("dynamodb"), "no-such-table"))
+    one.ports = replace(one.ports, ledger=Ledger(one.aws.client("dynamodb"), "no-such-table"))
     for command in one.queue.sent:
         with pytest.raises(TransientError):
             one.carry_out(command)
@@ -343,7 +345,7 @@ def test_the_first_sweep_with_a_restored_table_only_reports(organization, aws, n
         aws.client("dynamodb").put_item(TableName=restored, Item=item)
     assert one.plan().refused is None, "with the table that it knows it would let go"
     one.queue.sent.clear()
-    one.ledger = Ledger(aws.client("dynamodb"), restored)
+    one.ports = replace(one.ports, ledger=Ledger(aws.client("dynamodb"), restored))
     report = one.plan()
     assert report.refused is not None
     assert report.refused.guard == "first-run"

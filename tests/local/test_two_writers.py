@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 
-from device_lockout import steps, sweep, workmail
-from device_lockout.command import Cause, Command, Lock, Release, Target, claim_id
-from device_lockout.errors import TransientError
-from device_lockout.override import Override
-from device_lockout.parties import Parties
-from device_lockout.record import Claim, DeviceRecord
-from device_lockout.tag import Tag
-from device_lockout.workmail import WorkMail
-from tests.functions.fakes import ORGANIZATION, SETTINGS, FakeBus, FakeLedger, FakeQueue, Wire
+from device_lockout.aws import workmail
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.protocol import steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values.command import Cause, Command, Lock, Release, Target, claim_id
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import TransientError
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.tag import Tag
+from local.in_memory import ORGANIZATION, SETTINGS, FakeBus, FakeLedger, FakeQueue, Wire
 from tests.local.workmail.conftest import Alone
 
 pytestmark = pytest.mark.slow
@@ -50,9 +52,9 @@ class AtomicWire(Wire):
 class Unconditional(FakeLedger):
     """A ledger that takes every write: the guard that is looked at, taken away."""
 
-    def save_device(self, organization: str, user_id: str, device: str, record: DeviceRecord) -> None:  # noqa: ARG002
+    def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
         def call() -> None:
-            self.devices[user_id, device] = replace(record, version=record.version + 1)
+            self.devices[key] = replace(record, version=record.version + 1)
 
         self.wire.pass_on("ledger.save_device", call)
 
@@ -102,20 +104,19 @@ class Race:
             Cause(f"release {device}", "helpdesk", "Device Recovered", at, at), self.target(device), "device"
         )
 
-    def parties(self, client: Any) -> Parties:
-        limits = SETTINGS.limits
-        return Parties(WorkMail(client), self.ledger, self.queue, self.bus, SETTINGS.rules, limits.clock_skew)
+    def ports(self, client: Any) -> Ports:
+        return Ports(WorkMail(client), self.ledger, self.queue, self.bus)
 
     def write(self, client: Any) -> None:
         """One writer: a command that was overtaken in the ledger is delivered again, later."""
-        parties = self.parties(client)
+        ports = self.ports(client)
         while True:
             try:
                 command = self.commands.pop()
             except IndexError:
                 return
             try:
-                steps.carry_out(command, parties, datetime.now(UTC))
+                steps.carry_out(command, ports, SETTINGS.rules, datetime.now(UTC))
             except TransientError as error:
                 self.conflicts += "changed in the ledger" in str(error)
                 self.commands.insert(0, command)
@@ -128,18 +129,17 @@ class Race:
         for number in range(2):
             self.sweep(f"run-{number}")
 
-    def sweep(self, name: str) -> sweep.Report:
+    def sweep(self, name: str) -> sweep.SweepResult:
         run = sweep.Run(name, ORGANIZATION, datetime.now(UTC), lambda: datetime.now(UTC), lambda: True, lambda: None)
-        of_workmail = WorkMail(self.clients[0])
-        report = sweep.run(run, sweep.Parties(of_workmail, self.ledger, self.queue, self.bus), SETTINGS)
-        parties = self.parties(self.clients[0])
+        ports = self.ports(self.clients[0])
+        result = sweep.run(run, ports, SETTINGS)
         while self.queue.sent:
             command: Command = self.queue.sent.pop(0)
-            steps.carry_out(command, parties, datetime.now(UTC))
-        return report
+            steps.carry_out(command, ports, SETTINGS.rules, datetime.now(UTC))
+        return result
 
     def stands(self, device: int) -> Override | None:
-        return WorkMail(self.clients[0]).get(ORGANIZATION, self.user, f"race{device}").override
+        return WorkMail(self.clients[0]).get(DeviceKey(ORGANIZATION, self.user, f"race{device}")).override
 
     def violations(self) -> list[str]:
         """What is not as every order of the reports, one at a time, leaves it."""
@@ -147,7 +147,7 @@ class Race:
         longest = max(self.lock(0, number).claim.until for number in range(LOCKS))
         for device in range(DEVICES):
             stands = self.stands(device)
-            record = self.ledger.devices[self.user, f"race{device}"]
+            record = self.ledger.devices[DeviceKey(ORGANIZATION, self.user, f"race{device}")]
             if device not in self.released and len(record.claims) != LOCKS:
                 found.append(f"race{device}: the ledger knows {len(record.claims)} of {LOCKS} locks")
             reading = stands.read("local") if stands else None
@@ -158,7 +158,7 @@ class Race:
                 found.append(f"race{device} is lost until {longest}, and {stands} stands")
             elif reading.was != "allow" or record.prior != ALLOWED:
                 found.append(f"race{device}: the ALLOW before is forgotten")
-        if WorkMail(self.clients[0]).get(ORGANIZATION, self.user, "foreign").override != DENIED:
+        if WorkMail(self.clients[0]).get(DeviceKey(ORGANIZATION, self.user, "foreign")).override != DENIED:
             found.append("a foreign override was changed")
         recorded = Counter(event for event, _ in self.ledger.outcomes)
         events = [f"lock {device} {number}" for device in range(DEVICES) for number in range(LOCKS)]

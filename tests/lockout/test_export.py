@@ -12,12 +12,12 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from device_lockout.errors import RefusedError
-from device_lockout.settings import Organization
+from device_lockout.values.errors import RefusedError
+from device_lockout.values.settings import Organization
+from local.in_memory import BOB, ORGANIZATION
 from lockout import export
 from lockout.__main__ import main
 from lockout.deployment import Deployment
-from tests.functions.fakes import BOB, ORGANIZATION
 
 CARLA = "ca51a000-0000-4000-8000-000000000000"
 DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
+from local.in_memory import at
 from lockout import inventory
 from lockout.__main__ import main
 from lockout.deployment import Deployment
-from tests.functions.fakes import at
 
 HEADER = "userId,deviceId,serialNumber,assetTag\n"
 GOOD = HEADER + "ana@example.com,ApplDNQX1,S1,A1\nbob,ApplDNQX2,,\n"

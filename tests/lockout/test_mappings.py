@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from local.in_memory import ORGANIZATION, at
 from lockout.__main__ import main
 from lockout.deployment import Deployment
 from lockout.mappings import describe, read
-from tests.functions.fakes import ORGANIZATION, at
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 

@@ -8,18 +8,19 @@ import boto3
 import pytest
 from botocore.validate import validate_parameters
 
-from device_lockout import report
-from device_lockout.command import Enroll, Lock, Reject, Release, Retire
+from device_lockout.inbound import report
+from device_lockout.values.actions import DETAIL_TYPES
+from device_lockout.values.command import Enroll, Lock, Reject, Release, Retire
+from local.in_memory import at
 from lockout.deployment import Deployment
-from tests.functions.fakes import at
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 COMMANDS = {"lock": Lock, "release": Release, "enroll": Enroll, "retire": Retire}
 
 
-@pytest.mark.parametrize("detail_type", report.KINDS)
+@pytest.mark.parametrize("detail_type", DETAIL_TYPES)
 def test_there_is_a_sample_of_each_detail_type_and_the_router_takes_it(detail_type: str) -> None:
-    kind = report.KINDS[detail_type]
+    kind = DETAIL_TYPES[detail_type]
     entries = json.loads((SAMPLES / kind.schema).read_text(encoding="utf-8"))
     model = boto3.client("events", region_name="eu-west-1").meta.service_model.operation_model("PutEvents")
     validate_parameters({"Entries": entries}, model.input_shape)

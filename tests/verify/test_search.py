@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device_lockout.errors import RefusedError
+from device_lockout.values.errors import RefusedError
 from verify import pairs
 from verify.__main__ import main
 from verify.breaks import BREAKS, Between, search, switched_off
@@ -86,12 +86,12 @@ def test_a_history_that_fails_in_the_next_sweep_tells_of_that_sweep_too():
 
 
 def test_an_outcome_that_says_failed_of_what_is_done_is_noticed():
-    def put_and_refuse(parties):
+    def put_and_refuse(ports):
         def put(*call):
-            parties.workmail.put(*call)
+            ports.workmail.put(*call)
             raise RefusedError("no")
 
-        return replace(parties, workmail=Between(parties.workmail, {"put": put}))
+        return replace(ports, workmail=Between(ports.workmail, {"put": put}))
 
     found = explore(SCENARIOS["tie"], Switches(wrap=put_and_refuse))
     assert found.violation.endswith("DENY [L5(hold) until released was=none], which is what is wanted")

@@ -7,7 +7,7 @@ import pytest
 
 from local import lifecycle
 from local.deployment import Deployment
-from verify.faults import MATRIX, SHORT_MATRIX, Matrix, table
+from local.fault_matrix.__main__ import MATRIX, SHORT_MATRIX, Matrix, table
 
 
 @pytest.mark.overlapping

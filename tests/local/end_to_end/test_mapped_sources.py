@@ -13,14 +13,14 @@ import pytest
 import urllib3
 from urllib3.util import make_headers
 
-from device_lockout.webhook import sign
-from infra import configuration
+from configuration import loader
+from device_lockout.inbound.webhook import sign
 from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
 from local.up import WEBHOOK_SECRETS
 from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
 
-SOURCES = {source.name: source for source in configuration.load("local", ROOT / "config").sources}
+SOURCES = {source.name: source for source in loader.load("local", ROOT / "config").sources}
 TIME = re.compile(r"2026-11-22T[0-9:.]+Z")
 EPOCH = re.compile(r"\b17\d{11}\b")
 

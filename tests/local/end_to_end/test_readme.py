@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from device_lockout import outcome, report, tag
+from device_lockout.inbound import contract
+from device_lockout.values import outcome, tag
+from device_lockout.values.actions import DETAIL_TYPES
 from tests.local.end_to_end.watching import environment
 from tests.local.observing import IN_A_SHELL
 
@@ -101,9 +103,11 @@ def test_boto3_works_in_a_shell_that_has_read_the_environment(state: Path) -> No
 
 
 def test_the_readme_names_every_detail_type_field_and_outcome() -> None:
-    schemas = [json.loads((report.SCHEMAS / kind.schema).read_text(encoding="utf-8")) for kind in report.KINDS.values()]
+    schemas = [
+        json.loads((contract.SCHEMAS / kind.schema).read_text(encoding="utf-8")) for kind in DETAIL_TYPES.values()
+    ]
     fields = {field for schema in schemas for field in schema["properties"]}
-    for name in [*report.KINDS, *fields, *outcome.DETAIL_TYPES.values(), "Sweep Completed", "Sweep Refused"]:
+    for name in [*DETAIL_TYPES, *fields, *outcome.DETAIL_TYPES.values(), "Sweep Completed", "Sweep Refused"]:
         assert f"`{name}`" in README, name
 
 

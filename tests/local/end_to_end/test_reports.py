@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from device_lockout.tag import HOLD
+from device_lockout.values.tag import HOLD
 from local.deployment import Deployment, Report, rfc3339
 from local.lifecycle import ROOT
 from tests.local.end_to_end.watching import (

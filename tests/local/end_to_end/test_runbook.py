@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from device_lockout import plan
+from device_lockout.decisions import plan
 from local.deployment import Deployment
 from tests.local.end_to_end.watching import new_users, seen
 

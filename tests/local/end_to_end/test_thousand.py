@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from device_lockout.tag import Tag, read, write
+from device_lockout.values.tag import Tag, read, write
 from local.deployment import Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import MEASURED, all_outcomes, new_device, new_users, seen
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from device_lockout.tag import Tag, read
+from device_lockout.values.tag import Tag, read
 from local.deployment import Deployment, Report
 from tests.local.observing import IN_A_SHELL
 

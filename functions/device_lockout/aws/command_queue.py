@@ -1,0 +1,93 @@
+"""The gateway to the command queue: SQS FIFO, one message group a device.
+
+IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone; ``sqs:GetQueueAttributes`` to count.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import batched
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout.aws.client_config import BRIEF
+from device_lockout.values.command import command_id, group_id
+from device_lockout.values.errors import TransientError
+from device_lockout.values.wire import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
+
+    from mypy_boto3_sqs import SQSClient
+
+    from device_lockout.values.command import Command
+
+BATCH = 10
+"""The most entries of one batch call (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html)."""
+
+
+def client() -> SQSClient:
+    return boto3.client("sqs", config=BRIEF)
+
+
+class CommandQueue:
+    """Commands on their way to the writer. The client is made when it is first needed: most commands send no others."""
+
+    def __init__(self, url: str, make_client: Callable[[], SQSClient] = client) -> None:
+        self._url = url
+        self._make_client = make_client
+        self._made: SQSClient | None = None
+        self._making = threading.Lock()
+
+    @property
+    def _client(self) -> SQSClient:
+        with self._making:
+            if self._made is None:
+                self._made = self._make_client()
+            return self._made
+
+    def send(self, commands: Iterable[Command]) -> int:
+        """Enqueue ``commands``, each in its group, and count them; TransientError if any was not taken.
+
+        Sending again is harmless: the queue drops a copy within five minutes, the writer knows a later one.
+        """
+        sent = 0
+        for batch in batched(commands, BATCH, strict=False):
+            entries = [
+                {
+                    "Id": str(number),
+                    "MessageBody": dump(command),
+                    "MessageGroupId": group_id(command),
+                    "MessageDeduplicationId": command_id(command),
+                }
+                for number, command in enumerate(batch)
+            ]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
+            except (ClientError, BotoCoreError) as error:
+                raise TransientError(f"enqueue {len(entries)} commands: {error}") from error
+            failed = answer.get("Failed", [])
+            if failed:
+                raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
+            sent += len(entries)
+        return sent
+
+    def waiting(self) -> int:
+        """About how many commands nobody has taken up yet; SQS's own count, which may lag."""
+        answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    def postpone(self, receipt_handle: str, delay: timedelta) -> None:
+        """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout.
+
+        TransientError if it will not: then the visibility timeout it is.
+        """
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=int(delay.total_seconds())
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(f"postpone a message by {delay}: {error}") from error

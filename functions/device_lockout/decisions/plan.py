@@ -1,0 +1,241 @@
+"""The sweep's plan: what happens to each override that was listed and each lock that is wanted, and why.
+
+Pure functions of (listing, ledger, policies, now). The plan asks the writer's own write table. The writer decides again
+on a fresh read, so a plan can ask for too much but never do harm.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from device_lockout.decisions.decision import write_for
+from device_lockout.values.command import Expire, Reassert
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.override import ListedOverride, Override
+from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.tag import Broken, HandWritten, Reading, Tag, write_time
+
+PERCENT_COUNTS_FROM = 10
+"""Fewer removals than this have no percentage cap: one lock of two that ends would be half of them."""
+
+Action = Literal["expire", "reassert", "leave"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of a plan.
+
+    Attributes:
+        action: The command to send; ``leave`` sends none and shows the row to people.
+        key: The device.
+        observed: The override as listed; None if the listing has none.
+        due_since: When the reason to act arose. Older rows come first.
+        because: The reason, in words.
+        ours: True if the override has our tag.
+        failed: When WorkMail refused the last try; None if it did not.
+        tampered: True if somebody undid a lock that is wanted.
+    """
+
+    action: Action
+    key: DeviceKey
+    observed: Override | None
+    due_since: datetime
+    because: str
+    ours: bool = False
+    failed: datetime | None = None
+    tampered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A guard's refusal to let anything back in, and why."""
+
+    guard: Literal["first-run", "gap", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sweep would do, oldest first.
+
+    Rows that WorkMail refused the last time come last, the longest untried first. They keep no other row from its turn.
+
+    Attributes:
+        removals: Overrides to expire.
+        reasserts: Locks to put back, or changes to note.
+        seen: How many overrides of each kind were listed.
+        left: Rows that a person should look at.
+        repeated: The first row that was listed twice; None if there is none.
+    """
+
+    removals: tuple[Item, ...]
+    reasserts: tuple[Item, ...]
+    seen: Mapping[str, int]
+    left: tuple[Item, ...] = ()
+    repeated: Item | None = None
+
+    def refusal(self, max_removals: int, max_removals_percent: int) -> Refusal | None:
+        """Return why so many overrides may not be removed at once, or None.
+
+        Rows that WorkMail refused the last time don't count. They may stay for good and would keep all others in.
+        """
+        if self.repeated is not None:
+            because = f"WorkMail listed device {self.repeated.key.device} of {self.repeated.key.user_id} twice"
+            return Refusal("list", because)
+        removals = [item for item in self.removals if not item.failed]
+        if len(removals) > max_removals:
+            because = f"{len(removals)} overrides would be let go: expected at most {max_removals} in one plan"
+            return Refusal("max-removals", because)
+        ended, ours = sum(item.ours for item in removals), self.seen["ours"]
+        if ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
+            because = f"{ended} overrides would be let go, of {ours} that are ours"
+            return Refusal("max-removals-percent", f"{because}: expected at most {max_removals_percent} percent")
+        return None
+
+    def removals_of_one_run(self, max_removals: int) -> tuple[Item, ...]:
+        """Return the removals for one run. Refused ones fill only the room that the cap leaves."""
+        fresh = sum(not item.failed for item in self.removals)
+        return self.removals[: max(fresh, max_removals)]
+
+
+def plan(
+    listing: Iterable[ListedOverride],
+    records: Mapping[DeviceKey, DeviceRecord],
+    users: Mapping[str, UserRecord],
+    now: datetime,
+    owner: str,
+) -> Plan:
+    """Compare all overrides with all wanted locks.
+
+    Args:
+        listing: Every override of the organization, read once as it comes.
+        records: The devices that the ledger wants something for.
+        users: The users with an item, by WorkMail's ID. Their locks cover devices that only the listing knows.
+        now: The time to decide at.
+        owner: The deployment's name in its tags.
+    """
+    items: dict[Action, list[Item]] = {"expire": [], "reassert": [], "leave": []}
+    seen = Counter({"ours": 0, "hand-written": 0, "broken": 0, "foreign": 0})
+    noted: set[DeviceKey] = set()
+    repeated: Item | None = None
+    for listed in listing:
+        key = listed.key
+        reading = listed.override.read(owner)
+        kind = _kind(reading)
+        seen[kind] += 1
+        record = record_of(key, records, users)
+        if key not in records and not record.user.claims and kind == "foreign":
+            continue
+        item = _judge(listed, reading, record, now, owner)
+        if key in noted:
+            repeated = repeated or Item("leave", key, listed.override, now, "it was listed twice")
+            continue
+        noted.add(key)
+        if item is not None:
+            items[item.action].append(item)
+    for key in records.keys() - noted:
+        item = _missing(key, records[key], now, owner)
+        if item is not None:
+            items["reassert"].append(item)
+    removals, reasserts, left = (_in_order(items[action]) for action in ("expire", "reassert", "leave"))
+    return Plan(removals, reasserts, seen, left, repeated)
+
+
+_NOTHING = DeviceRecord()
+
+
+def record_of(
+    key: DeviceKey, records: Mapping[DeviceKey, DeviceRecord], users: Mapping[str, UserRecord]
+) -> DeviceRecord:
+    """Return what is wanted for a device, if only for its user. Most devices have an empty record."""
+    if key in records:
+        return records[key]
+    return DeviceRecord(user=users[key.user_id]) if key.user_id in users else _NOTHING
+
+
+def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
+    """Return what happens to one listed override, or None if it is as it should be."""
+    observed = listed.override
+    adopted = record.adopt(reading) if isinstance(reading, Tag) else record
+    wanted = adopted.wanted(now)
+
+    def item(action: Action, due_since: datetime, because: str, *, tampered: bool = False) -> Item:
+        ours = isinstance(reading, Tag)
+        return Item(action, listed.key, observed, due_since, because, ours, _failed(record), tampered)
+
+    if wanted is not None:
+        write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)
+        if isinstance(reading, Tag):
+            if not record.shown_by(reading):
+                return item("reassert", reading.at, "the ledger does not know this lock of ours")
+            if write is not None:
+                because = f"it does not show the lock ({wanted.why}) that is wanted"
+                return item("reassert", wanted.at, because, tampered=record.undone(observed, owner))
+            edited = _edit(record, reading)
+            return item("reassert", wanted.at, edited) if edited else None
+        if write is not None:
+            because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
+            return item("reassert", wanted.at, because, tampered=record.undone(observed, owner))
+    write, _ = write_for(Expire, observed, reading, adopted, wanted, now, owner)
+    if write is not None:
+        return item("expire", *_end(reading, now))
+    if wanted is not None and record.ours_was_left(owner):
+        return item("reassert", wanted.at, f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted")
+    if isinstance(reading, Broken):
+        return item("leave", now, f"its tag can't be read: {reading.fault}")
+    if wanted is not None:
+        return item("leave", wanted.at, f"a lock ({wanted.why}) is wanted, and a DENY that is not ours stands")
+    return None
+
+
+def _edit(record: DeviceRecord, reading: Tag) -> str | None:
+    """Describe an end that a person wrote into our tag and the ledger has yet to take over; None if there is none."""
+    for known in record.shown_by(reading):
+        if known.until != reading.until:
+            return f"a person changed its end from {write_time(known.until)} to {write_time(reading.until)}"
+    return None
+
+
+def _end(reading: Reading, now: datetime) -> tuple[datetime, str]:
+    """Return since when an override is to be removed, and why."""
+    if isinstance(reading, HandWritten):
+        return reading.until, f"a person asked for its removal after {write_time(reading.until)}"
+    assert isinstance(reading, Tag), "only hand-written ends and our own locks expire"
+    if reading.until <= now:
+        return reading.until, f"its time was over at {write_time(reading.until)}"
+    return reading.at, "the lock that it shows was released"
+
+
+def _missing(key: DeviceKey, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
+    """Return what happens to a device that the listing lacks."""
+    wanted = record.wanted(now)
+    write, _ = write_for(Reassert, None, None, record, wanted, now, owner)
+    if wanted is None or write is None:
+        return None
+    because = f"a lock ({wanted.why}) until {write_time(wanted.until)} is wanted and nothing stands"
+    tampered = record.undone(None, owner)
+    return Item("reassert", key, None, wanted.at, because, failed=_failed(record), tampered=tampered)
+
+
+def _failed(record: DeviceRecord) -> datetime | None:
+    """Return when WorkMail refused to write for the device, if the last try ended so."""
+    return record.last.decided_at if record.last is not None and record.failed else None
+
+
+def _kind(reading: Reading) -> str:
+    match reading:
+        case Tag():
+            return "ours"
+        case HandWritten():
+            return "hand-written"
+        case Broken():
+            return "broken"
+        case _:
+            return "foreign"
+
+
+def _in_order(items: list[Item]) -> tuple[Item, ...]:
+    never = datetime.min.replace(tzinfo=UTC)
+    return tuple(sorted(items, key=lambda item: (item.failed or never, item.due_since, item.key)))

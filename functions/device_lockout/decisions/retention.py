@@ -1,0 +1,35 @@
+"""Which claims an item keeps: what may still be asked about, and no more than an item can hold."""
+
+from datetime import datetime
+
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import Claim, DeviceRecord, Scope
+
+
+def claims_to_keep(
+    claims: tuple[Claim, ...], record: DeviceRecord, scope: Scope, now: datetime, rules: Rules
+) -> tuple[Claim, ...]:
+    """Return the claims that an item of ``scope`` keeps.
+
+    Drop a claim once both its event and its end are older than ``max_event_age``. Keep younger ones: a late copy may
+    arrive, and an old tag may still name the claim. A device would take a dropped claim for one of its own, and the
+    user's release would not end it.
+
+    Over ``most_claims``, drop the oldest claims of ``scope`` that another outlasts: they can't be wanted again. A
+    device's copy of a user's claim stays as long as the user's own, which would hold without it.
+    """
+    users = {claim.identity for claim in record.user.claims} if scope == "device" else set()
+
+    def end(claim: Claim) -> datetime:
+        released = record.released_at(claim.scope)
+        return claim.until if released is None or record.unreleased(claim) else min(claim.until, released)
+
+    oldest = now - rules.max_event_age
+    young = tuple(claim for claim in claims if claim.identity in users or max(claim.at, end(claim)) >= oldest)
+    too_many = len(young) - rules.most_claims
+    if too_many <= 0:
+        return young
+    own = sorted((claim for claim in young if claim.scope == scope), key=lambda claim: (claim.at, claim.identity))
+    outlasted = [claim for claim in own if any(other.outlasts(claim) for other in own)]
+    dropped = {claim.identity for claim in outlasted[:too_many]}
+    return tuple(claim for claim in young if claim.identity not in dropped)

@@ -1,0 +1,157 @@
+"""The six steps of the protocol, for one command in its group. Each is safe to repeat after a crash anywhere.
+
+1. Read: WorkMail's ID of the user; the device's item (created if missing), the override, the user's item.
+2. Adopt what the override's tag says.
+3. Decide: :func:`device_lockout.decisions.decision.decide` does both.
+4. Write the ledger once, conditionally. From here on the lock can't be lost.
+5. Write to WorkMail at most once.
+6. Record and announce the outcome.
+
+A command that names no device is looked up and sent on instead: :mod:`device_lockout.protocol.fan_out`.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from device_lockout.decisions.decision import Decision, Delete, Put, decide, must_be_recorded
+from device_lockout.protocol import fan_out, inventory
+from device_lockout.protocol.ports import Ports
+from device_lockout.protocol.users import user_id
+from device_lockout.values.announcement import announcement
+from device_lockout.values.command import (
+    Command,
+    DeviceCommand,
+    Enroll,
+    Expire,
+    Lock,
+    Reassert,
+    Reject,
+    Release,
+    Retire,
+    command_id,
+)
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import RejectedError, UnknownUserError
+from device_lockout.values.outcome import SOURCE, Outcome
+from device_lockout.values.override import Observation
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import DeviceRecord, Last
+from device_lockout.values.tag import write_time
+
+
+def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
+
+    Raises:
+        TransientError: Nothing was written to WorkMail. Deliver the command again.
+        UnansweredError: A write may yet take effect. Deliver the command again when it no longer can.
+    """
+    try:
+        outcome = _dispatch(command, ports, rules, now)
+    except RejectedError as error:
+        outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
+    if outcome.announced:
+        told = ports.ledger.record_outcome(
+            command.cause.event_id, command_id(command), announcement(command, outcome, now), now
+        )
+        ports.bus.announce(told["detailType"], told["detail"])
+    return outcome
+
+
+def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    match command:
+        case Reject(because=because):
+            return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
+        case Lock() | Release() | Retire() if not command.target.found and command.target.names:
+            return fan_out.to_named_devices(command, ports, rules)
+        case Lock() | Release() if not command.target.found:
+            return fan_out.to_all_devices(command, ports, rules, now)
+        case Enroll():
+            return _enroll(command, ports, rules, now)
+        case Retire():
+            return _retire(command, ports, rules)
+        case _:
+            return _on_device(command, ports, rules, now)
+
+
+def _key(command: Command, ports: Ports, rules: Rules) -> DeviceKey:
+    return DeviceKey(command.target.organization, user_id(command, ports, rules), command.target.device)
+
+
+def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    """Write the device's item, then read the user's: a lock of the user misses no device."""
+    key = _key(command, ports, rules)
+    if not inventory.enroll(command, key, ports.ledger):
+        return _inventory_has_later_news(command)
+    target = replace(command.target, user=key.user_id, resolved=True)
+    outcome = _on_device(Reassert(command.cause, target), ports, rules, now)
+    return replace(outcome, result="enrolled") if outcome.result == "skipped" else outcome
+
+
+def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
+    """Change the inventory only: locks of the device or of its user go on."""
+    if not inventory.retire(command, _key(command, ports, rules), ports.ledger):
+        return _inventory_has_later_news(command)
+    return Outcome("retired", reference=command.cause.reference)
+
+
+def _inventory_has_later_news(command: Enroll | Retire) -> Outcome:
+    return Outcome("superseded", because="the inventory heard later news of it", reference=command.cause.reference)
+
+
+def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    key = _key(command, ports, rules)
+    record = ports.ledger.open_device(key)
+    gone = ""
+    try:
+        seen = ports.workmail.get(key)
+    except UnknownUserError as error:
+        if isinstance(command, Lock):
+            raise
+        gone, seen = str(error), Observation(None, now)
+    record = replace(record, user=ports.ledger.user(key.organization, key.user_id))
+    decision = decide(command, seen.override, record, now, rules)
+    if gone:
+        decision = replace(decision, record=replace(decision.record, prior=record.prior))
+    unsure = gone
+    if not gone and decision.write is not None and abs(seen.date - now) > rules.clock_skew:
+        unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(seen.date)}"
+    if isinstance(command, Expire) and unsure:
+        return _failed(command, ports, key, record, replace(decision, record=record), unsure, now)
+    if must_be_recorded(command, record, decision, rules.owner):
+        ports.ledger.save_device(key, decision.record)
+    try:
+        if gone and decision.write is not None:
+            raise UnknownUserError(gone)
+        match decision.write:
+            case Put(override=override):
+                ports.workmail.put(key, override)
+            case Delete():
+                ports.workmail.delete(key)
+    except RejectedError as error:
+        saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
+        return _failed(command, ports, key, record, saved, str(error), now)
+    return decision.outcome
+
+
+def _failed(
+    command: DeviceCommand,
+    ports: Ports,
+    key: DeviceKey,
+    before: DeviceRecord,
+    decision: Decision,
+    because: str,
+    now: datetime,
+) -> Outcome:
+    """Record that WorkMail refuses to write for this user now. The claim stays, and the sweep tries again.
+
+    People are told once for each report. Only the sweep's further tries are silent.
+
+    ``decision.record`` is the device's item as the ledger has it now.
+    """
+    failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
+    tried = before.last if before.last is not None and before.last.command == command_id(command) else None
+    last = Last(command_id(command), command.cause.event_id, failed, tried.decided_at if tried else now)
+    ports.ledger.save_device(key, replace(decision.record, last=last))
+    again = before.failed and tried is None and command.cause.source == SOURCE
+    return replace(failed, result="skipped") if again else failed

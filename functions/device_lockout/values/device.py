@@ -1,0 +1,67 @@
+"""Devices and users: how each is identified, and the other names that people know them by."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, Self
+
+
+class _Key(NamedTuple):
+    organization: str
+    user_id: str
+    device: str
+
+
+class DeviceKey(_Key):
+    """The device of one user, as WorkMail and the ledger identify it.
+
+    WorkMail ignores the case of a device ID, so the key case-folds it
+    (https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html).
+
+    >>> DeviceKey("m-1", "b0b", "ABC123")
+    DeviceKey(organization='m-1', user_id='b0b', device='abc123')
+
+    Attributes:
+        organization: WorkMail's organization ID.
+        user_id: WorkMail's user ID.
+        device: The ActiveSync device ID, case-folded.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, organization: str, user_id: str, device: str) -> Self:
+        return super().__new__(cls, organization, user_id, device.casefold())
+
+
+NameKind = Literal["serial", "asset"]
+"""A serial number or an asset tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceName:
+    """A name by which the inventory knows devices. Its value is compared case-folded."""
+
+    kind: NameKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDevice:
+    """A device that the inventory has, or had, under a name.
+
+    Attributes:
+        key: The device.
+        former: True if the device was retired, or the name was given to another device since.
+        heard: When the event happened that the row stems from.
+    """
+
+    key: DeviceKey
+    former: bool
+    heard: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A WorkMail user: the ID, and every known name, case-folded."""
+
+    id: str
+    names: frozenset[str]

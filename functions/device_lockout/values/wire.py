@@ -1,0 +1,144 @@
+"""Values as JSON: commands on their queue, claims and overrides in the ledger, details on the bus."""
+
+import json
+from typing import Any
+
+from device_lockout.values import instant
+from device_lockout.values.command import (
+    KINDS,
+    Cause,
+    Command,
+    Enroll,
+    Expire,
+    Lock,
+    Reassert,
+    Reject,
+    Release,
+    Retire,
+    Target,
+)
+from device_lockout.values.device import DeviceName
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, Scope
+from device_lockout.values.tag import read_time, write_time
+
+
+def compact(detail: Any) -> str:
+    """``detail`` as it goes on the bus, in few bytes; ValueError for a number that JSON has no word for."""
+    return json.dumps(detail, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def dump(command: Command) -> str:
+    """``command`` as the JSON text of its message."""
+    body: dict[str, Any] = {
+        "command": KINDS[type(command)],
+        "cause": {
+            "eventId": command.cause.event_id,
+            "source": command.cause.source,
+            "detailType": command.cause.detail_type,
+            "happened": instant.write(command.cause.happened),
+            "received": instant.write(command.cause.received),
+            "reference": command.cause.reference,
+            "reader": command.cause.reader,
+        },
+        "target": {
+            "organization": command.target.organization,
+            "user": command.target.user,
+            "device": command.target.device,
+            "names": {name.kind: name.value for name in command.target.names},
+            "resolved": command.target.resolved,
+            "after": command.target.after,
+        },
+    }
+    match command:
+        case Lock(claim=claim, force=force):
+            body["claim"] = dump_claim(claim)
+            body["force"] = force
+        case Release(scope=scope):
+            body["scope"] = scope
+        case Expire(planned=planned):
+            body["planned"] = planned.fields()
+        case Reject(because=because):
+            body["because"] = because
+        case Reassert() | Enroll() | Retire():
+            pass
+    return json.dumps(body)
+
+
+def load(text: str) -> Command:
+    """The command in a message that :func:`dump` wrote; KeyError or ValueError for anything else."""
+    body = json.loads(text)
+    cause = Cause(
+        event_id=body["cause"]["eventId"],
+        source=body["cause"]["source"],
+        detail_type=body["cause"]["detailType"],
+        happened=instant.read(body["cause"]["happened"]),
+        received=instant.read(body["cause"]["received"]),
+        reference=body["cause"]["reference"],
+        reader=body["cause"]["reader"],
+    )
+    names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
+    target = Target(names=names, **body["target"])
+    match body["command"]:
+        case "lock":
+            return Lock(cause, target, load_claim(body["claim"]), body["force"])
+        case "release":
+            return Release(cause, target, load_scope(body["scope"]))
+        case "expire":
+            return Expire(cause, target, load_override(body["planned"]))
+        case "reassert":
+            return Reassert(cause, target)
+        case "enroll":
+            return Enroll(cause, target)
+        case "retire":
+            return Retire(cause, target)
+        case "reject":
+            return Reject(cause, target, body["because"])
+        case other:
+            raise ValueError(f"command is {other!r}: expected one of {', '.join(KINDS.values())}")
+
+
+def dump_claim(claim: Claim) -> dict[str, str]:
+    """``claim`` as plain text fields, on the queue and in the ledger alike."""
+    return {
+        "id": claim.id,
+        "scope": claim.scope,
+        "why": claim.why,
+        "at": instant.write(claim.at),
+        "until": write_time(claim.until),
+        "reference": claim.reference,
+        "note": claim.note,
+    }
+
+
+def load_claim(fields: dict[str, str]) -> Claim:
+    """The inverse of :func:`dump_claim`."""
+    return Claim(
+        id=fields["id"],
+        scope=load_scope(fields["scope"]),
+        why=fields["why"],
+        at=instant.read(fields["at"]),
+        until=read_time(fields["until"]),
+        reference=fields["reference"],
+        note=fields["note"],
+    )
+
+
+def load_scope(text: str) -> Scope:
+    """``text`` as a scope; ValueError for any other word."""
+    match text:
+        case "device":
+            return "device"
+        case "user":
+            return "user"
+    raise ValueError(f"scope is {text!r}: expected device or user")
+
+
+def load_override(fields: dict[str, str | None]) -> Override:
+    """The override in ``{"effect": …, "description": …}``; ValueError for an unknown effect."""
+    match fields["effect"]:
+        case "ALLOW":
+            return Override("ALLOW", fields["description"])
+        case "DENY":
+            return Override("DENY", fields["description"])
+    raise ValueError(f"effect is {fields['effect']!r}: expected ALLOW or DENY")

@@ -1,0 +1,108 @@
+"""Joins the functions to AWS: the packaged settings, the environment, and clients behind the protocol's ports.
+
+Each function imports only the gateways that it uses: an import inside a function keeps the other functions' cold
+starts short. Clients live as long as the Lambda environment.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device_lockout.values.errors import SettingsError
+from device_lockout.values.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from mypy_boto3_workmail import WorkMailClient
+
+    from device_lockout.aws.bus import Bus
+    from device_lockout.aws.command_queue import CommandQueue
+    from device_lockout.aws.ledger import Ledger
+    from device_lockout.aws.pace import Fits, Pace
+    from device_lockout.inbound.webhook import Door
+    from device_lockout.protocol.ports import Ports
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@cache
+def settings() -> Settings:
+    """Return the packaged settings, read once.
+
+    Raises:
+        SettingsError: The package has no settings, or settings of another version of this code.
+    """
+    path = PACKAGE / "settings.json"
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} is missing: expected the settings that the build writes beside the handlers"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"{path} can't be read ({error!r}): build the package again") from error
+
+
+def environment(name: str) -> str:
+    """Return an environment variable that the stack sets.
+
+    Raises:
+        SettingsError: It is missing or empty.
+    """
+    value = os.environ.get(name, "")
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set: expected the value that the stack gives it")
+    return value
+
+
+@cache
+def command_queue() -> "CommandQueue":
+    from device_lockout.aws.command_queue import CommandQueue
+
+    return CommandQueue(environment("COMMANDS_QUEUE_URL"))
+
+
+@cache
+def ledger() -> "Ledger":
+    from device_lockout.aws import ledger
+
+    return ledger.Ledger(ledger.client(), environment("LEDGER_TABLE"))
+
+
+@cache
+def bus() -> "Bus":
+    from device_lockout.aws import bus
+
+    return bus.Bus(bus.client(), environment("LOCKOUT_EVENT_BUS"))
+
+
+def ports(attempts: int, pace: "Pace", fits: "Fits") -> "Ports":
+    """Return the protocol's ports for one invocation.
+
+    Args:
+        attempts: How many times botocore tries one call to WorkMail in all.
+        pace: The rate of calls to WorkMail. It holds for all invocations of an environment.
+        fits: Whether the time that is left suffices for one more call to WorkMail.
+    """
+    from device_lockout.aws.workmail import WorkMail
+    from device_lockout.protocol.ports import Ports
+
+    return Ports(WorkMail(_workmail_client(attempts), pace, fits), ledger(), command_queue(), bus())
+
+
+@cache
+def door() -> "Door":
+    """Return where webhooks come in."""
+    from device_lockout.aws import secret_store
+    from device_lockout.inbound.webhook import Door
+
+    senders = {each.name: each for each in settings().webhooks}
+    return Door(senders, secret_store.SecretStore(secret_store.client()), ledger(), bus())
+
+
+@cache
+def _workmail_client(attempts: int) -> "WorkMailClient":
+    from device_lockout.aws import workmail
+
+    return workmail.client(settings().limits.workmail_timeout, attempts)

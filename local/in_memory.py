@@ -1,0 +1,429 @@
+"""In-memory outside ports: real classes that keep what they are told, all on one wire that can be cut at any call."""
+# ruff: noqa: ARG001, ARG002 (a fake has the signature of the real thing, and one organization)
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, cast
+
+from device_lockout.protocol import steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values import settings
+from device_lockout.values.command import Cause, Command
+from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
+from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.override import ListedOverride, Observation, Override
+from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.wire import dump, load
+
+ORGANIZATION = "m-5eed5eed5eed5eed5eed5eed5eed5eed"
+BOB = "b0b00000-0000-4000-8000-000000000000"
+DEVICE = "androidc0ffee"
+KEY = DeviceKey(ORGANIZATION, BOB, DEVICE)
+START = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
+"""Where the tests' clock begins; :func:`at` counts seconds from here."""
+DAY = 86400
+MOST_RECEIVES = 200
+"""As the queue has it: what fails that often goes to the dead-letter queue, which fails a test."""
+
+CONFIGURED: dict[str, Any] = {
+    "owner": "local",
+    "bus": "device-security",
+    "organizations": [{"id": ORGANIZATION, "alias": "main"}],
+    "sources": [
+        {"name": "helpdesk", "may": ["lock", "release", "inventory"]},
+        {"name": "mdm", "may": ["lock", "release", "inventory"]},
+        {"name": "siem", "may": ["lock"]},
+    ],
+    "reasons": {
+        "lost": {"lock_for": 30 * DAY, "at_most": 365 * DAY, "warn_before": 3 * DAY},
+        "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
+        "compromised": {"lock_for": 7 * DAY, "at_most": 365 * DAY, "warn_before": DAY},
+        "offboarded": {"lock_for": 90 * DAY, "at_most": 365 * DAY, "warn_before": None},
+    },
+    "sweep": {
+        "every": 3600,
+        "mode": "apply",
+        "on_tampering": "reassert",
+        "max_removals": 50,
+        "max_removals_percent": 100,
+        "max_reasserts": 500,
+        "portion": 100,
+        "report_only_after_missed": 5,
+    },
+    "limits": {
+        "settle_seconds": 60,
+        "writer_timeout_seconds": 15,
+        "workmail_timeout_seconds": 4,
+        "clock_skew_seconds": 60,
+        "max_event_age": 30 * DAY,
+    },
+}
+"""What ``settings.json`` holds."""
+SETTINGS = settings.parse(CONFIGURED)
+
+
+def sweeping(**policy: Any) -> settings.Settings:
+    """The settings with another policy of the sweep."""
+    return settings.parse({**CONFIGURED, "sweep": {**CONFIGURED["sweep"], **policy}})
+
+
+def at(seconds: float) -> datetime:
+    """``seconds`` after :data:`START`."""
+    return START + timedelta(seconds=seconds)
+
+
+def key(device: str, user_id: str = BOB) -> DeviceKey:
+    """A device of Bob's, or of another user's."""
+    return DeviceKey(ORGANIZATION, user_id, device)
+
+
+def cause(event_id: str, happened: datetime, received: datetime | None = None, source: str = "helpdesk") -> Cause:
+    return Cause(event_id, source, "Told by a test", happened, received or happened)
+
+
+class Killed(BaseException):
+    """``kill -9``: nothing in the code may catch it."""
+
+
+Call = Callable[[], Any]
+Fault = Callable[[Call], Any]
+"""What befalls a call: it is given the call, and makes it or not."""
+
+
+def killed_before(call: Call) -> None:
+    raise Killed
+
+
+def killed_after(call: Call) -> None:
+    call()
+    raise Killed
+
+
+def unanswered_not_done(call: Call) -> None:
+    raise UnansweredError("no answer came")
+
+
+def unanswered_but_done(call: Call) -> None:
+    call()
+    raise UnansweredError("no answer came")
+
+
+def throttled(call: Call) -> None:
+    raise TransientError("slow down")
+
+
+@dataclass
+class Wire:
+    """Every call to every fake passes here; ``faults`` says what befalls the call of that number, counted from 0."""
+
+    calls: list[str] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+
+    def pass_on[T](self, name: str, call: Callable[[], T]) -> T:
+        fault = self.faults.pop(len(self.calls), None)
+        self.calls.append(name)
+        return cast("T", fault(call)) if fault else call()
+
+
+@dataclass
+class FakeWorkMail:
+    """Overrides in a dict; users known by several names in any case; ``now`` is the time that it answers with."""
+
+    wire: Wire
+    now: datetime = START
+    names: dict[str, str] = field(default_factory=lambda: {"bob": BOB, "bob@example.com": BOB, BOB: BOB})
+    disabled: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    overrides_outlive_users: bool = True
+    overrides: dict[DeviceKey, Override] = field(default_factory=dict)
+    writes: int = 0
+    page_size: int = 100
+
+    def user(self, organization: str, name: str) -> User:
+        def call() -> User:
+            user_id = self.names.get(name.casefold())
+            if user_id is None or user_id in self.deleted:
+                raise UnknownUserError(f"WorkMail knows no {name}")
+            return User(user_id, frozenset(known for known, whose in self.names.items() if whose == user_id))
+
+        return self.wire.pass_on("workmail.user", call)
+
+    def get(self, key: DeviceKey) -> Observation:
+        def call() -> Observation:
+            self._check(key.user_id)
+            return Observation(self.overrides.get(key), self.now)
+
+        return self.wire.pass_on("workmail.get", call)
+
+    def put(self, key: DeviceKey, override: Override) -> None:
+        def call() -> None:
+            if key.user_id in self.deleted:
+                raise UnknownUserError(f"WorkMail knows no {key.user_id}")
+            if key.user_id in self.disabled:
+                raise RefusedError(f"{key.user_id} is disabled")
+            self.overrides[key] = override
+            self.writes += 1
+
+        self.wire.pass_on("workmail.put", call)
+
+    def delete(self, key: DeviceKey) -> None:
+        def call() -> None:
+            self._check(key.user_id)
+            self.overrides.pop(key, None)
+            self.writes += 1
+
+        self.wire.pass_on("workmail.delete", call)
+
+    def _check(self, user_id: str) -> None:
+        if user_id in self.deleted and not self.overrides_outlive_users:
+            raise UnknownUserError(f"WorkMail knows no {user_id}")
+
+    def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
+        gone = set() if self.overrides_outlive_users else self.deleted
+        rows = [
+            ListedOverride(key, override)
+            for key, override in sorted(self.overrides.items(), key=lambda row: row[0])
+            if key.user_id not in gone
+        ]
+        for first in range(0, max(len(rows), 1), self.page_size):
+            yield self.wire.pass_on("workmail.list", partial(self._page, rows[first : first + self.page_size]))
+
+    def _page(self, rows: list[ListedOverride]) -> tuple[list[ListedOverride], datetime]:
+        return rows, self.now
+
+
+@dataclass
+class FakeLedger:
+    """Items in dicts; devices' and users' are written only over the version that was read."""
+
+    wire: Wire
+    devices: dict[DeviceKey, DeviceRecord] = field(default_factory=dict)
+    user_items: dict[str, UserRecord] = field(default_factory=dict)
+    retired: set[DeviceKey] = field(default_factory=set)
+    inventoried: dict[DeviceKey, datetime] = field(default_factory=dict)
+    names_of: dict[DeviceKey, dict[NameKind, str]] = field(default_factory=dict)
+    inventory: dict[DeviceName, dict[DeviceKey, NamedDevice]] = field(default_factory=dict)
+    inventoried_last: DeviceKey = field(default_factory=lambda: DeviceKey(ORGANIZATION, "", ""))
+    names: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    recorded_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    swept: datetime | None = START
+
+    def open_device(self, key: DeviceKey) -> DeviceRecord:
+        return self.wire.pass_on("ledger.open_device", lambda: self.devices.setdefault(key, DeviceRecord()))
+
+    def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
+        def call() -> None:
+            if self.devices[key].version != record.version:
+                raise TransientError(f"{key.device} was changed in the ledger since it was read")
+            self.devices[key] = replace(record, version=record.version + 1, user=UserRecord())
+
+        self.wire.pass_on("ledger.save_device", call)
+
+    def user(self, organization: str, user_id: str) -> UserRecord:
+        return self.wire.pass_on("ledger.user", lambda: self.user_items.get(user_id, UserRecord()))
+
+    def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
+        def call() -> None:
+            if self.user_items.get(user_id, UserRecord()).version != record.version:
+                raise TransientError(f"{user_id} was changed in the ledger since it was read")
+            self.user_items[user_id] = replace(record, version=record.version + 1)
+
+        self.wire.pass_on("ledger.save_user", call)
+
+    def devices_of(self, organization: str, user_id: str) -> Iterator[DeviceKey]:
+        yield from self.wire.pass_on(
+            "ledger.devices_of",
+            lambda: [key for key in sorted(self.devices) if key.user_id == user_id],
+        )
+
+    def list_device(self, key: DeviceKey, happened: datetime, *, retired: bool) -> dict[NameKind, str] | None:
+        def call() -> dict[NameKind, str] | None:
+            if self.inventoried.get(key, happened) > happened:
+                return None
+            self.inventoried[key] = happened
+            known = self.devices.get(key, DeviceRecord())
+            self.devices[key] = known if retired else replace(known, known=True)
+            if retired:
+                self.retired.add(key)
+            else:
+                self.retired.discard(key)
+            return dict(self.names_of.get(key, {}))
+
+        return self.wire.pass_on("ledger.list_device", call)
+
+    def save_names(self, key: DeviceKey, names: Mapping[NameKind, str]) -> None:
+        self.wire.pass_on("ledger.save_names", lambda: self.names_of.update({key: dict(names)}))
+
+    def save_named(self, name: DeviceName, row: NamedDevice) -> None:
+        def call() -> None:
+            rows = self.inventory.setdefault(replace(name, value=name.value.casefold()), {})
+            known = rows.get(row.key)
+            if known is None or known.heard <= row.heard:
+                rows[row.key] = row
+
+        self.wire.pass_on("ledger.save_named", call)
+
+    def saw(self, key: DeviceKey) -> None:
+        def call() -> None:
+            self.devices[key] = replace(self.devices.get(key, DeviceRecord()), known=True)
+
+        self.wire.pass_on("ledger.saw", call)
+
+    def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
+        had = self.wire.pass_on(
+            "ledger.devices_named", lambda: self.inventory.get(replace(name, value=name.value.casefold()), {})
+        )
+        return [row for _, row in sorted(had.items(), key=lambda item: item[0])]
+
+    def remember_name(self, organization: str, name: str, user_id: str) -> None:
+        self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): user_id}))
+
+    def user_named(self, organization: str, name: str) -> str | None:
+        return self.wire.pass_on("ledger.user_named", lambda: self.names.get(name.casefold()))
+
+    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
+        def record() -> dict[str, Any]:
+            self.recorded_at.setdefault((event_id, outcome_id), now)
+            return self.outcomes.setdefault((event_id, outcome_id), told)
+
+        return self.wire.pass_on("ledger.record_outcome", record)
+
+    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
+        return self.wire.pass_on("ledger.told_at", lambda: self.recorded_at.get((event_id, outcome_id)))
+
+    def users(self, organization: str) -> dict[str, UserRecord]:
+        return self.wire.pass_on("ledger.users", lambda: dict(self.user_items))
+
+    def inventoried_up_to(self, organization: str) -> DeviceKey:
+        return self.wire.pass_on("ledger.inventoried_up_to", lambda: self.inventoried_last)
+
+    def save_inventoried(self, key: DeviceKey) -> None:
+        def call() -> None:
+            self.inventoried_last = key
+
+        self.wire.pass_on("ledger.save_inventoried", call)
+
+    def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
+        def call() -> dict[DeviceKey, DeviceRecord]:
+            merged = {
+                key: replace(record, user=users.get(key.user_id, UserRecord())) for key, record in self.devices.items()
+            }
+            return {key: record for key, record in merged.items() if record.all_claims() or record.failed}
+
+        return self.wire.pass_on("ledger.records", call)
+
+    def last_sweep(self, organization: str) -> datetime | None:
+        return self.wire.pass_on("ledger.last_sweep", lambda: self.swept)
+
+    def save_sweep(self, organization: str, completed: datetime) -> None:
+        def call() -> None:
+            self.swept = completed
+
+        self.wire.pass_on("ledger.save_sweep", call)
+
+
+@dataclass
+class FakeBus:
+    """What was announced, in order."""
+
+    wire: Wire
+    announced: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
+        self.wire.pass_on("bus.announce", lambda: self.announced.append((detail_type, detail)))
+
+
+@dataclass
+class FakeQueue:
+    """What was sent, in order, as it arrives after a journey as text."""
+
+    wire: Wire
+    sent: list[Command] = field(default_factory=list)
+
+    def send(self, commands: Iterable[Command]) -> int:
+        arriving = [load(dump(command)) for command in commands]
+        self.wire.pass_on("queue.send", lambda: self.sent.extend(arriving))
+        return len(arriving)
+
+    def waiting(self) -> int:
+        """Nobody works while a sweep runs in a test: what is sent is taken up at once, as far as the sweep can see."""
+        return self.wire.pass_on("queue.waiting", lambda: 0)
+
+
+class World:
+    """All ports together; its clock goes where it is put."""
+
+    def __init__(self, stands: Override | None = None, known: settings.Settings = SETTINGS) -> None:
+        self.settings = known
+        self.wire = Wire()
+        self.workmail = FakeWorkMail(self.wire)
+        self.ledger = FakeLedger(self.wire)
+        self.bus = FakeBus(self.wire)
+        self.queue = FakeQueue(self.wire)
+        self.ports = Ports(self.workmail, self.ledger, self.queue, self.bus)
+        self.runs = 0
+        self.stand(stands)
+
+    @property
+    def stands(self) -> Override | None:
+        """What stands for Bob's device."""
+        return self.workmail.overrides.get(KEY)
+
+    @property
+    def record(self) -> DeviceRecord:
+        """What the ledger keeps of Bob's device."""
+        return self.ledger.devices[KEY]
+
+    def stand(self, override: Override | None) -> None:
+        """Somebody else, a person at the console for one, changes what stands for Bob's device."""
+        if override is None:
+            self.workmail.overrides.pop(KEY, None)
+        else:
+            self.workmail.overrides[KEY] = override
+
+    def carry_out(self, command: Command, now: datetime, workmail_says: datetime | None = None) -> Outcome:
+        """One delivery of ``command``, after its journey as text; raises whatever befalls it."""
+        self.workmail.now = workmail_says or now
+        return steps.carry_out(load(dump(command)), self.ports, self.settings.rules, now)
+
+    def deliver(self, command: Command, now: datetime) -> Outcome:
+        """``command`` delivered until it succeeds, each time a minute later, and whatever it sent on as well.
+
+        What fails for the last time that the queue would deliver it raises its error.
+        """
+        outcome, now = self._through(command, now)
+        while self.queue.sent:
+            _, now = self._through(self.queue.sent.pop(0), now)
+        return outcome
+
+    def _through(self, command: Command, now: datetime) -> tuple[Outcome, datetime]:
+        for _ in range(MOST_RECEIVES - 1):
+            try:
+                return self.carry_out(command, now), now
+            except (Killed, TransientError, UnansweredError):
+                now += timedelta(minutes=1)
+        return self.carry_out(command, now), now
+
+    def plan(self, now: datetime, **run: Any) -> sweep.SweepResult:
+        """One run of the sweep, its ``run`` as given; what it asks for is left in the queue."""
+        self.runs += 1
+        self.workmail.now = now
+        usual = sweep.Run(
+            f"run-{self.runs}", ORGANIZATION, now, clock=lambda: now, enough_time=lambda: True, pause=lambda: None
+        )
+        return sweep.run(replace(usual, **run), self.ports, self.settings)
+
+    def sweep(self, now: datetime) -> sweep.SweepResult:
+        """One run of the sweep, and all that it asked for carried out."""
+        report = self.plan(now)
+        while self.queue.sent:
+            self.deliver(self.queue.sent.pop(0), now)
+        return report
+
+    def told(self, event_id: str) -> list[dict[str, Any]]:
+        """What is recorded of an event: one outcome for each device that it was about."""
+        return [told["detail"] for (event, _), told in self.ledger.outcomes.items() if event == event_id]

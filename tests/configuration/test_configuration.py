@@ -1,0 +1,222 @@
+import json
+from pathlib import Path
+
+import pytest
+from apply_commands import CALLS_OF_A_COMMAND
+
+from configuration import loader
+from configuration.loader import ConfigurationError
+
+CONFIG = Path(__file__).parent.parent.parent / "config"
+EXAMPLE = (CONFIG / "example.toml").read_text(encoding="utf-8")
+
+
+def mistakes(*changes: tuple[str, str], text: str = EXAMPLE) -> list[str]:
+    """What is wrong with the example after replacing text in it."""
+    for old, new in changes:
+        assert old in text, f"the example has no {old!r} to replace"
+        text = text.replace(old, new)
+    with pytest.raises(ConfigurationError) as caught:
+        loader.read(text, "config/x.toml")
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_in_the_repository_is_valid(path: Path) -> None:
+    loader.load(path.stem, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('owner = "prod"', "", "owner: missing: expected 1 to 20 of a-z, 0-9 and '-', not beginning with '-'"),
+        ('owner = "prod"', 'owner = "Prod"', "owner: \"Prod\": expected 1 to 20 of a-z, 0-9 and '-'"),
+        ('owner = "prod"', "owner = 7", "owner: 7: expected 1 to 20"),
+        ('owner = "prod"', 'ownr = "prod"', "ownr: unknown key (did you mean 'owner'?): expected one of owner, region"),
+        ('region = "eu-west-1"', 'region = "eu-central-1"', 'region: "eu-central-1": expected one of eu-west-1, us-'),
+        ('bus = "device-security"', 'bus = "default"', 'bus: "default": expected the name of the bus to create'),
+        ('bus = "device-security"', 'bus = "aws.partner/x"', 'bus: "aws.partner/x": expected the name of the bus'),
+        ("retain_data = true", 'retain_data = "yes"', 'retain_data: "yes": expected true or false'),
+        ('id = "m-0123', 'id = "m-X123', "organizations[0].id: \"m-X123456789abcdef0123456789abcdef\": expected 'm-'"),
+        ('alias = "main"', 'alias = "Main"', 'organizations[0].alias: "Main": expected 1 to 32 of a-z'),
+        ('name = "siem"', 'name = "aws.guardduty"', 'sources[1].name: "aws.guardduty": expected a name of your own'),
+        ('name = "siem"', 'name = "device-lockout"', 'sources[1].name: "device-lockout": expected a name of your own'),
+        ('name = "siem"', 'name = "a b"', 'sources[1].name: "a b": expected 1 to 64 letters, digits'),
+        ('name = "siem"', 'name = "helpdesk"', 'sources[].name: "helpdesk": expected no value twice'),
+        ('may = ["lock"]', 'may = ["unlock"]', 'sources[1].may: ["unlock"]: expected a list of one or more of lock, '),
+        ('may = ["lock"]', "may = []", "sources[1].may: []: expected a list of one or more of lock, release"),
+        ('may = ["lock"]', 'may = ["lock", "lock"]', 'sources[1].may: ["lock", "lock"]: expected a list'),
+        ("[reasons.stolen]", "[reasons.other]", "reasons.stolen: missing: expected a table with lock_for and at_most"),
+        ("[reasons.stolen]", '[reasons."Lost it"]', "reasons.Lost it: expected a name of 1 to 16 of a-z"),
+        ('lock_for = "30d"', 'lock_for = "30 days"', 'reasons.lost.lock_for: "30 days": expected "hold" (until rel'),
+        ('lock_for = "30d"', 'lock_for = "366d"', 'reasons.lost.lock_for: "366d": expected at most as long as at_mo'),
+        ('lock_for = "30d"', 'lock_for = "hold"', 'reasons.lost.lock_for: "hold": expected at most as long as at_mo'),
+        ('warn_before = "3d"', 'warn_before = "30d"', 'reasons.lost.warn_before: "30d": expected shorter than lock_f'),
+        ('every = "1 hour"', 'every = "30 seconds"', 'sweep.every: "30 seconds": expected "N minutes", "N hours" or'),
+        ('every = "1 hour"', 'every = "4 days"', 'sweep.every: "4 days": expected "N minutes", "N hours" or'),
+        ('mode = "apply"', 'mode = "dry-run"', 'sweep.mode: "dry-run": expected one of apply, report'),
+        ("max_removals = 50 ", "max_removals = -1 ", "sweep.max_removals: -1: expected a whole number from 0 to"),
+        ("max_removals = 50 ", "max_removals = true ", "sweep.max_removals: true: expected a whole number from 0 to"),
+        ("_percent = 25", "_percent = 101", "sweep.max_removals_percent: 101: expected a whole number from 1 to 100"),
+        ("_percent = 25", "_percent = 0", "sweep.max_removals_percent: 0: expected a whole number from 1 to 100"),
+        ("concurrency = 5", "concurrency = 1", "limits.writer_concurrency: 1: expected a whole number from 2 to 1000"),
+        (
+            "workmail_timeout_seconds = 4",
+            "workmail_timeout_seconds = 5",
+            "limits.workmail_timeout_seconds: 5: expected at most 4: a command makes up to 3 calls to WorkMail, and",
+        ),
+        (
+            "writer_timeout_seconds = 15",
+            "writer_timeout_seconds = 4",
+            "limits.writer_timeout_seconds: 4: expected a whole number from 5 to 60",
+        ),
+        ("retention_days = 90", "retention_days = 91", "limits.log_retention_days: 91: expected one of 1, 3, 5, 7, 14"),
+        ("retention_days = 90", "retention_days = 90.0", "limits.log_retention_days: 90.0: expected one of 1, 3, 5, 7"),
+        ('max_event_age = "30d"', 'max_event_age = "1h"', 'limits.max_event_age: "1h": expected a duration from "1d"'),
+        ("security@example.com", "security", 'notify.emails[0]: "security": expected an e-mail address'),
+        ("[notify]", "[notify]\nchannel = 1", "notify.channel: unknown key: expected one of emails"),
+        ("[notify]", "[notify", "no valid TOML: Expected ']' at the end of a table declaration (at line "),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_what_is_expected(old: str, new: str, expected: str) -> None:
+    said = mistakes((old, new))
+    assert any(line.startswith(f"config/x.toml: {expected}") for line in said), said
+    assert len(said) == 1 or old in {'owner = "prod"', "[reasons.stolen]"}, said
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    said = mistakes(
+        ('owner = "prod"', 'owner = ""'),
+        ('may = ["lock"]', 'may = "lock"'),
+        ('lock_for = "7d"', 'lock_for = "soon"'),
+        ('every = "1 hour"', 'evry = "1 hour"'),
+        ("[notify]", "[notfy]"),
+    )
+    assert [line.split(": ")[1] for line in said] == [
+        "owner",
+        "sources[1].may",
+        "reasons.compromised.lock_for",
+        "sweep.every",
+        "sweep.evry",
+        "notify",
+        "notfy",
+    ]
+
+
+def test_every_mistake_of_a_reason_is_reported_beside_the_others() -> None:
+    said = mistakes(
+        (
+            "[reasons.lost]",
+            '[reasons."Lost it"]\nlock_for = "2d"\nat_most = "1d"\nwarn_before = "soon"\n[reasons.lost]',
+        ),
+        ('lock_for = "30d"     # unless', 'lock_for = "366d"     # unless'),
+        ('warn_before = "3d"', 'warn_before = "soon"'),
+    )
+    assert [line.split(": ")[1] for line in said] == [
+        "reasons.Lost it.lock_for",
+        "reasons.Lost it.warn_before",
+        "reasons.Lost it",
+        "reasons.lost.lock_for",
+        "reasons.lost.warn_before",
+    ]
+
+
+def test_what_is_held_against_the_writers_time_is_what_the_writer_does() -> None:
+    assert loader.CALLS_OF_A_COMMAND == CALLS_OF_A_COMMAND
+
+
+def test_a_missing_table_is_one_mistake_and_not_one_for_each_key_in_it() -> None:
+    assert mistakes(text="") == [
+        f"config/x.toml: {key}: missing: expected {expected}"
+        for key, expected in {
+            "owner": "1 to 20 of a-z, 0-9 and '-', not beginning with '-'",
+            "region": "one of eu-west-1, us-east-1, us-west-2",
+            "bus": "the name of the bus to create: 1 to 64 letters, digits, '.', '_', '-'; not 'default', not 'aws.…'",
+            "retain_data": "true or false",
+            "organizations": "one or more tables [[organizations]]",
+            "sources": "one or more tables [[sources]]",
+            "reasons": "a table [reasons]",
+            "sweep": "a table [sweep]",
+            "limits": "a table [limits]",
+            "notify": "a table [notify]",
+        }.items()
+    ]
+
+
+@pytest.mark.parametrize("value", ["1", '"text"', "[1]", "[]", "{}", "true", "1979-05-27", "[{}]"])
+@pytest.mark.parametrize("key", ["organizations", "sources", "reasons", "sweep", "limits", "notify", "owner"])
+def test_a_value_of_any_wrong_type_is_a_mistake_and_never_a_crash(key: str, value: str) -> None:
+    assert all(line.startswith("config/x.toml: ") for line in mistakes(text=f"{key} = {value}"))
+
+
+def test_two_organizations_share_neither_id_nor_alias() -> None:
+    again = '[[organizations]]\nid = "m-0123456789abcdef0123456789abcdef"\nalias = "main"\n\n[reasons.lost]'
+    assert mistakes(("[reasons.lost]", again)) == [
+        'config/x.toml: organizations[].id: "m-0123456789abcdef0123456789abcdef": expected no value twice',
+        'config/x.toml: organizations[].alias: "main": expected no value twice',
+    ]
+
+
+def test_an_unknown_name_lists_the_configurations_that_there_are(tmp_path: Path) -> None:
+    for name in ("local", "prod"):
+        (tmp_path / f"{name}.toml").write_text("")
+    with pytest.raises(
+        ConfigurationError, match=r"/prd\.toml: there is no such .*mean 'prod'\?\); there are: local, prod"
+    ):
+        loader.load("prd", tmp_path)
+    with pytest.raises(ConfigurationError, match="expected -c config=NAME or --config NAME; there are: local, prod"):
+        loader.load("", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [
+        ("1 minute", "rate(1 minute)"),
+        ("90 minutes", "rate(90 minutes)"),
+        ("60 minutes", "rate(1 hour)"),
+        ("2 hour", "rate(2 hours)"),
+        ("1 days", "rate(1 day)"),
+    ],
+)
+def test_a_period_becomes_a_schedule(every: str, expected: str) -> None:
+    text = EXAMPLE.replace('every = "1 hour"', f'every = "{every}"')
+    assert loader.read(text, "x").sweep.schedule == expected
+
+
+def test_settings_for_the_functions_are_json_with_durations_in_seconds() -> None:
+    settings = json.loads(json.dumps(loader.load("example", CONFIG).settings()))
+    assert settings == {
+        "owner": "prod",
+        "bus": "device-security",
+        "organizations": [{"id": "m-0123456789abcdef0123456789abcdef", "alias": "main"}],
+        "sources": [
+            {"name": "helpdesk", "may": ["lock", "release"]},
+            {"name": "siem", "may": ["lock"]},
+            {"name": "inventory", "may": ["inventory"]},
+        ],
+        "exempt_users": [],
+        "webhooks": [],
+        "reasons": {
+            "lost": {"lock_for": 2592000, "at_most": 31536000, "warn_before": 259200},
+            "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": 2592000},
+            "compromised": {"lock_for": 604800, "at_most": 31536000, "warn_before": 86400},
+            "offboarded": {"lock_for": 7776000, "at_most": 31536000, "warn_before": 604800},
+        },
+        "sweep": {
+            "every": 3600,
+            "mode": "apply",
+            "on_tampering": "reassert",
+            "max_removals": 50,
+            "max_removals_percent": 25,
+            "max_reasserts": 500,
+            "portion": 100,
+            "report_only_after_missed": 5,
+        },
+        "limits": {
+            "settle_seconds": 60,
+            "writer_timeout_seconds": 15,
+            "workmail_timeout_seconds": 4,
+            "clock_skew_seconds": 60,
+            "max_event_age": 2592000,
+        },
+    }
