@@ -16,7 +16,7 @@ RUN := .venv/bin/python
 MYPY_PATHS = functions configuration infra lockout local bench verify app.py
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help bench up down demo test unit check fix synth lock clean verify verify-list verify-long histories faults
+.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults
 
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: install ## every test
 
 unit: install ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) tests/functions tests/configuration tests/infra tests/lockout
+
+coverage: install ## the same tests, and which branches of functions/ they miss; fails below the floor in pyproject.toml
+	@$(RUN) -m coverage run -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
+	@$(RUN) -m coverage report
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
 	@PYTHONPATH=functions $(RUN) -m bench

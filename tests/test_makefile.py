@@ -23,7 +23,7 @@ def make(directory: Path, *arguments: str) -> str:
     return tried.stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "up", "test", "unit", "bench", "synth", "faults"])
+@pytest.mark.parametrize("target", ["demo", "up", "test", "unit", "coverage", "bench", "synth", "faults"])
 def test_what_asks_ministack_installs_it_first(target: str, tmp_path: Path) -> None:
     planned = make(tmp_path, "-n", target)
     for environment in (".venv", ".local/ministack"):
