@@ -13,10 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
-MYPY_PATHS = functions configuration infra lockout local bench verify app.py
+MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures app.py
 NO_SERVER := -m "not slow and not local_aws"
 
-.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults
+.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults picture recording
 
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,13 @@ verify-long: .venv/installed ## one fault more in every scenario, the histories,
 faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
 	@PYTHONPATH=functions $(RUN) -m local.fault_matrix $(ROWS)
 
+PICTURES := .local/pictures/bin/python docs/pictures/draw.py
+picture: .local/pictures/installed ## draw docs/pictures/overview.svg from overview.d2
+	@$(PICTURES) overview
+
+recording: install .local/pictures/installed down ## run the demo and record it in docs/pictures/demo.svg
+	@$(PICTURES) demo
+
 CONFIG ?= local
 synth: install ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
@@ -112,6 +119,9 @@ endef
 .local/ministack/installed: requirements/local.txt
 	$(call virtual_environment,.local/ministack,$<)
 
+.local/pictures/installed: requirements/pictures.txt
+	$(call virtual_environment,.local/pictures,$<)
+
 .local/lock/installed: requirements/lock.txt
 	$(call virtual_environment,.local/lock,$<)
 
@@ -123,4 +133,5 @@ lock: .local/lock/installed ## compile pyproject.toml into requirement files wit
 	@$(LOCK) pyproject.toml -o functions/requirements.txt
 	@$(LOCK) pyproject.toml --group dev --constraint functions/requirements.txt -o requirements/dev.txt
 	@$(LOCK) --group local -o requirements/local.txt
+	@$(LOCK) --group pictures -o requirements/pictures.txt
 	@$(LOCK) --group lock -o requirements/lock.txt
