@@ -37,7 +37,7 @@ unit: install ## the tests that need no server, in seconds
 	@$(RUN) -m pytest $(NO_SERVER) tests/functions tests/configuration tests/infra tests/lockout
 
 coverage: install ## the same tests, and which branches of functions/ they miss; fails below the floor in pyproject.toml
-	@$(RUN) -m coverage run -m pytest $(NO_SERVER) $(wildcard tests/functions tests/infra tests/lockout)
+	@$(MAKE) unit RUN="$(RUN) -m coverage run"
 	@$(RUN) -m coverage report
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
