@@ -11,8 +11,8 @@ import botocore.session
 import urllib3
 from botocore.config import Config
 
+from local.account import REGION
 from local.lifecycle import Server
-from local.server import REGION
 
 OWN_SETTINGS = {
     "profile": (None, None, None, None),

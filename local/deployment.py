@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from local.account import ACCOUNT, REGION
 from local.connection import Connection
-from local.server import ACCOUNT, REGION
 
 type Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ministack.core import lambda_runtime, responses
 from ministack.services import lambda_svc
 
-from local.server import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 
 
 def start(function: str, count: int) -> None:

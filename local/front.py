@@ -15,16 +15,17 @@ from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import eventbridge
 
 from local import environments
-from local.server import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 from local.workmail import Emulator
-from local.workmail.asgi import application as controls_of
+from local.workmail.asgi import application as workmail_application
+from local.workmail.controls import is_control
 from local.workmail.errors import ControlError
+from local.workmail.protocol import Response
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type Application = Callable[[Message, Receive, Send], Awaitable[None]]
-type Answer = tuple[int, dict[str, str], bytes]
 
 RECEIVE: ContextVar[Receive] = ContextVar("receive")
 """The current request's ASGI channel, which MiniStack does not hand on to its services."""
@@ -40,7 +41,7 @@ def application(when_ready: Callable[[], None]) -> Application:
     emulator = Emulator(account=ACCOUNT, region=REGION)
     emulator.publish = publish
     register(emulator)
-    controls = controls_of(emulator)
+    controls = workmail_application(emulator)
     holds = Holds(emulator)
 
     async def front(scope: Message, receive: Receive, send: Send) -> None:
@@ -51,7 +52,7 @@ def application(when_ready: Callable[[], None]) -> Application:
 
         if scope["type"] == "lifespan":
             await ministack.app(scope, receive, tell_when_ready)
-        elif scope["type"] == "http" and f"{scope['path']}/".startswith("/_emulator/"):
+        elif scope["type"] == "http" and is_control(scope["path"]):
             await controls(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/_local/environments":
             await answer(send, *await start_environments(scope["query_string"].decode()))
@@ -168,13 +169,11 @@ def register(emulator: Emulator) -> None:
         return str(original(service, method, path, headers, body, *rest))
 
     async def handle(
-        method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Sequence[str]]
-    ) -> Answer:
+        _method: str, _path: str, headers: Mapping[str, str], body: bytes, _query: Mapping[str, Sequence[str]]
+    ) -> Response:
         receive = RECEIVE.get()
         principal = iam_evaluator.caller_arn()
-        return await emulator.handle(
-            method, path, headers, body, query, principal=principal, gone=lambda: disconnected(receive)
-        )
+        return await emulator.handle(headers, body, principal=principal, gone=lambda: disconnected(receive))
 
     ministack.SERVICE_HANDLERS["workmail"] = handle
     router.SERVICE_PATTERNS["workmail"] = {"target_prefixes": ["WorkMailService."]}

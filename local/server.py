@@ -25,11 +25,11 @@ import traceback
 import venv
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
+
+from local.account import ACCOUNT, REGION
 
 MINISTACK_VERSION = "1.5.33"
-REGION: Final = "eu-west-1"
-ACCOUNT = "000000000000"
 
 LOOKS_EVERY = 1.0
 """Seconds after which the server looks again whether its state directory is still there."""

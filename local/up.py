@@ -29,7 +29,8 @@ STACK_INPUTS = ("app.py", "cdk.json", "config", "functions", "infra", "requireme
 """Everything that the synthesized stack depends on."""
 
 SERVER_INPUTS = (
-    *("local/environments.py", "local/front.py", "local/repairs.py", "local/server.py", "local/workmail"),
+    *("local/account.py", "local/environments.py", "local/front.py", "local/repairs.py", "local/server.py"),
+    "local/workmail",
     "requirements/local.txt",
 )
 """Everything that the server is made of."""

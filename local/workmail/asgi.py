@@ -1,9 +1,10 @@
-"""The emulator as an ASGI application of its own, for running alone."""
+"""The emulator and its controls as an ASGI application."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from local.workmail import controls
 from local.workmail.emulator import Emulator
 
 type Scope = MutableMapping[str, Any]
@@ -14,7 +15,7 @@ type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def application(emulator: Emulator) -> Application:
-    """HTTP requests to `Emulator.handle`, nothing more."""
+    """Return an application that passes `/_emulator/…` to the controls and all else to the API."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -34,24 +35,23 @@ async def _http(emulator: Emulator, scope: Scope, receive: Receive, send: Send) 
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
             break
+    body = b"".join(chunks)
 
     async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    query = scope["query_string"]
-    status, headers, body = await emulator.handle(
-        scope["method"],
-        scope["path"],
-        {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
-        b"".join(chunks),
-        parse_qs(query.decode("latin-1"), keep_blank_values=True) if query else {},
-        gone=gone,
-    )
-    lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    lines.append((b"content-length", str(len(body)).encode()))
+    if controls.is_control(scope["path"]):
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        response = await controls.handle(emulator, scope["method"], scope["path"], body, query)
+    else:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        response = await emulator.handle(headers, body, gone=gone)
+    status, sent, content = response
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+    lines.append((b"content-length", str(len(content)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": content})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.workmail.calls import Call
 from local.workmail.cloudtrail import envelope
+from local.workmail.emulator import Emulator
 from local.workmail.errors import ControlError
+from local.workmail.protocol import Response
 from local.workmail.seeding import seconds_of
-
-if TYPE_CHECKING:
-    from local.workmail.emulator import Emulator
 
 type Json = dict[str, Any]
 type Query = Mapping[str, Sequence[str]]
 
+_ROOT = "/_emulator"
 _CALLS_AT_ONCE = 10_000
 _DIGITS = 18
 """Of a number in a query: an index with more is none that a record ever gets to."""
@@ -32,39 +32,61 @@ _EVENT_MEMBERS: Mapping[str, tuple[type, str]] = {
 }
 
 
-async def answer(emulator: "Emulator", method: str, path: str, body: bytes, query: Query) -> Json:
-    """The answer of a control; ControlError, with its status, for anything that is not one."""
-    methods = _CONTROLS.get(path.removeprefix("/_emulator").strip("/"))
+def is_control(path: str) -> bool:
+    """Return whether a path belongs to the controls."""
+    return f"{path}/".startswith(f"{_ROOT}/")
+
+
+async def handle(emulator: Emulator, method: str, path: str, body: bytes, query: Query) -> Response:
+    """Answer one request to a control, with what is wrong with it if it is refused.
+
+    Args:
+        emulator: what is controlled.
+        method: the HTTP method.
+        path: the whole path.
+        body: the whole body.
+        query: parameters as `urllib.parse.parse_qs` returns them.
+    """
+    status = 200
+    try:
+        document = await _dispatch(emulator, method, path, body, query)
+    except ControlError as error:
+        status, document = error.status, {"error": error.message, "problems": list(error.problems)}
+    return emulator.response(status, document, "application/json")
+
+
+async def _dispatch(emulator: Emulator, method: str, path: str, body: bytes, query: Query) -> Json:
+    methods = _CONTROLS.get(path.removeprefix(_ROOT).strip("/"))
     if methods is None:
-        known = ", ".join(f"{verb} /_emulator/{name}" for name, verbs in _CONTROLS.items() for verb in verbs)
+        known = ", ".join(f"{verb} {_ROOT}/{name}" for name, verbs in _CONTROLS.items() for verb in verbs)
         raise ControlError(f"there is no control {path}; there are {known}", status=404)
     if method not in methods:
         raise ControlError(f"{path} takes {' and '.join(methods)}, not {method}", status=405)
     return await methods[method](emulator, body, query)
 
 
-async def _reset(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _reset(emulator: Emulator, body: bytes, query: Query) -> Json:
     del body, query
     emulator.reset()
     return emulator.settings.as_json()
 
 
-async def _get_settings(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _get_settings(emulator: Emulator, body: bytes, query: Query) -> Json:
     del body, query
     return emulator.settings.as_json()
 
 
-async def _put_settings(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _put_settings(emulator: Emulator, body: bytes, query: Query) -> Json:
     del query
     return emulator.change_settings(_document(body)).as_json()
 
 
-async def _seed(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _seed(emulator: Emulator, body: bytes, query: Query) -> Json:
     del query
     return await emulator.plant(_document(body))
 
 
-async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _put_event(emulator: Emulator, body: bytes, query: Query) -> Json:
     """Puts an event with any source, `aws.` included, on a bus: `bus`, or the default one.
 
     Source and detail-type must say something, as in https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
@@ -95,7 +117,7 @@ async def _put_event(emulator: "Emulator", body: bytes, query: Query) -> Json:
     return {"id": full["id"]}
 
 
-async def _get_calls(emulator: "Emulator", body: bytes, query: Query) -> Json:
+async def _get_calls(emulator: Emulator, body: bytes, query: Query) -> Json:
     """The recorded calls from `since` on that match every filter given.
 
     `next` is the `since` to go on with; `first` the oldest index kept; `limit` at most 10,000 calls are examined.
@@ -125,7 +147,7 @@ def _is_number(text: str) -> bool:
     return text.isdecimal() and len(text) <= _DIGITS
 
 
-def _wanted(emulator: "Emulator", call: Call, given: Mapping[str, str]) -> bool:
+def _wanted(emulator: Emulator, call: Call, given: Mapping[str, str]) -> bool:
     plain = {"operation": call.operation, "principal": call.principal, "error": call.error}
     plain["status"] = "none" if call.status is None else str(call.status)
     if any(name in given and given[name] != value for name, value in plain.items()):

@@ -4,25 +4,23 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from local.workmail import controls, protocol
+from local.workmail import protocol
 from local.workmail.calls import Call, Calls, clipped
 from local.workmail.cloudtrail import event_of
 from local.workmail.errors import ControlError, WorkMailError
 from local.workmail.faults import Fault
 from local.workmail.operations import WorkMail, seconds
-from local.workmail.protocol import Headers
+from local.workmail.protocol import Headers, Response
 from local.workmail.seeding import plant, plant_gently, seeded_organization
 from local.workmail.settings import Settings, merged
 from local.workmail.shapes import operation_names
 
 type Json = dict[str, Any]
-type Answer = tuple[int, dict[str, str], bytes]
-type Query = Mapping[str, Sequence[str]]
 type Gone = Callable[[], Awaitable[None]]
 
 _WRITES = ("Put", "Delete")
@@ -96,27 +94,28 @@ class Emulator:
         return self.settings
 
     async def handle(
-        self,
-        method: str,
-        path: str,
-        headers: Headers,
-        body: bytes,
-        query_params: Query,
-        *,
-        principal: str | None = None,
-        gone: Gone | None = None,
-    ) -> Answer:
-        """Answers one HTTP request: (status, headers, body).
+        self, headers: Headers, body: bytes, *, principal: str | None = None, gone: Gone | None = None
+    ) -> Response:
+        """Answer one request to WorkMail's API.
 
-        Header names are lower-case, query parameters as `urllib.parse.parse_qs` gives them.
-        `principal` is the caller's ARN, if somebody checked it; otherwise the access key of the signature is recorded.
-        `gone` returns once the client has given up; without it, a call that is never answered ends after 15 minutes.
+        Args:
+            headers: by lower-case name.
+            body: the whole body.
+            principal: the caller's ARN, if IAM has checked it. Without it, the record has the signature's access key.
+            gone: returns once the client has given up. Without it, a held call ends after 15 minutes.
         """
-        if path == "/_emulator" or path.startswith("/_emulator/"):
-            status, document = await self._control(method, path, body, query_params)
-            return self._answer(status, document, "application/json")
         status, document = await self._call(headers, body, principal, gone)
-        return self._answer(status, document, protocol.CONTENT_TYPE)
+        return self.response(status, document, protocol.CONTENT_TYPE)
+
+    def response(self, status: int, document: Json, content_type: str) -> Response:
+        """Return an HTTP response whose `Date` header has the skew of the settings."""
+        date = self.clock() + timedelta(seconds=self.settings.date_header_skew_seconds)
+        headers = {
+            "content-type": content_type,
+            "date": format_datetime(date.astimezone(UTC), usegmt=True),
+            "x-amzn-requestid": str(uuid.uuid4()),
+        }
+        return status, headers, json.dumps(document, separators=(",", ":")).encode()
 
     def user_forms(self, organization_id: object, identity: object) -> set[str]:
         """Everything, folded, that means the user of a request: as given, and ID, name, addresses if there is one."""
@@ -126,21 +125,6 @@ class Emulator:
         if user is None:
             return {identity.lower()}
         return {identity.lower(), user.user_id.lower(), *user.names}
-
-    def _answer(self, status: int, document: Json, content_type: str) -> Answer:
-        date = self.clock() + timedelta(seconds=self.settings.date_header_skew_seconds)
-        headers = {
-            "content-type": content_type,
-            "date": format_datetime(date.astimezone(UTC), usegmt=True),
-            "x-amzn-requestid": str(uuid.uuid4()),
-        }
-        return status, headers, json.dumps(document, separators=(",", ":")).encode()
-
-    async def _control(self, method: str, path: str, body: bytes, query: Query) -> tuple[int, Json]:
-        try:
-            return 200, await controls.answer(self, method, path, body, query)
-        except ControlError as error:
-            return error.status, {"error": error.message, "problems": list(error.problems)}
 
     # --- one call of the API --------------------------------------------------------------------------------------
 

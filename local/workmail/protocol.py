@@ -9,6 +9,8 @@ from local.workmail.errors import WorkMailError
 
 type Json = dict[str, Any]
 type Headers = Mapping[str, str]
+type Response = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 _TARGET = "WorkMailService."

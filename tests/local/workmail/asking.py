@@ -9,7 +9,7 @@ from typing import Any
 import botocore.parsers
 from botocore.model import OperationModel
 
-from local.workmail import Emulator
+from local.workmail import Emulator, controls
 from local.workmail.shapes import compile_check, service_model
 
 ORGANIZATION = "m-5eed5eed5eed5eed5eed5eed5eed5eed"
@@ -56,7 +56,7 @@ def emulator(clock: Clock | None = None, **settings: Any) -> Emulator:
 async def answer(to: Emulator, operation: str, request: Any, **more: Any) -> tuple[int, dict[str, str], bytes]:
     headers = {"x-amz-target": f"WorkMailService.{operation}", "authorization": SIGNED} | more.pop("headers", {})
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return await to.handle("POST", "/", headers, body, {}, **more)
+    return await to.handle(headers, body, **more)
 
 
 def parsed(operation: str, status: int, headers: dict[str, str], body: bytes) -> Any:
@@ -114,7 +114,7 @@ def refusal(to: Emulator, operation: str, /, **request: Any) -> RefusedError:
 def control(to: Emulator, method: str, name: str, document: Any = None, **query: str) -> tuple[int, Any]:
     body = document if isinstance(document, bytes) else json.dumps(document).encode() if document is not None else b""
     values = {key: [value] for key, value in query.items()}
-    status, _, answered = asyncio.run(to.handle(method, f"/_emulator/{name}", {}, body, values))
+    status, _, answered = asyncio.run(controls.handle(to, method, f"/_emulator/{name}", body, values))
     return status, json.loads(answered)
 
 

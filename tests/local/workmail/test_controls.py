@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from local.workmail import controls
 from local.workmail.cloudtrail import event_of
 from local.workmail.seeding import user_id_of
 from tests.local.workmail.asking import (
@@ -251,7 +252,7 @@ def test_a_large_seed_lets_others_in_between():
         to = emulator()
         rows = [{**A_PUT, "DeviceId": f"A{number}"} for number in range(20_000)]
         body = json.dumps({"overrides": rows}).encode()
-        seeding = asyncio.create_task(to.handle("POST", "/_emulator/seed", {}, body, {}))
+        seeding = asyncio.create_task(controls.handle(to, "POST", "/_emulator/seed", body, {}))
         answered = 0
         while not seeding.done():
             await answer(to, LIST, {"OrganizationId": ORGANIZATION})
