@@ -1,19 +1,28 @@
-"""The overrides of one organization: exact reads, and a list that may lag behind them."""
+"""The overrides of one organization: exact reads, and a listing that may lag behind them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count, takewhile
 
-from local.workmail.ordered_keys import Key, OrderedKeys, by_device, by_user
+from sortedcontainers import SortedList
+
+type Key = tuple[str, str]
+"""(user ID, device ID folded to lower case)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What stands on one (user, device).
+    """The override of one user and device.
 
-    `device` is in the case to be answered; the three dates are seconds since 1970, to the millisecond:
-    first put, last put that counts as a change, last change of the description.
+    Attributes:
+        user: the user's ID.
+        device: the device ID in the case that answers have.
+        effect: ALLOW or DENY.
+        description: None if it has none.
+        created: the first Put, in seconds since 1970 to the millisecond.
+        modified: the last Put that counts as a change.
+        described: the last change of the description.
     """
 
     user: str
@@ -26,16 +35,16 @@ class Override:
 
 
 class Overrides:
-    """Overrides by key, and their listing, by user or by device, which shows a change after the delay given with it.
+    """Overrides by key, with a listing that shows each change after a delay.
 
-    A listing costs what its page holds, however many overrides there are.
+    A page costs two binary searches and its rows, however many overrides there are.
     """
 
     def __init__(self) -> None:
         self._current: dict[Key, Override] = {}
-        self._by_user = OrderedKeys(by_user)
-        self._by_device = OrderedKeys(by_device)
-        # Only while the list lags: what it still shows for a key, and the changes that it will show later.
+        self._by_user: SortedList[Key] = SortedList()
+        self._by_device: SortedList[Key] = SortedList()  # of (device, user)
+        # Only while the listing lags: what it still shows for a key, and the changes that it will show later.
         self._shown: dict[Key, Override | None] = {}
         self._unseen: list[tuple[float, int, Key, Override | None]] = []
         self._waiting: dict[Key, int] = {}
@@ -46,18 +55,18 @@ class Overrides:
         return len(self._current)
 
     def get(self, key: Key) -> Override | None:
-        """What stands on the key now, whatever the list shows."""
+        """Return the override that is in force now, whatever the listing shows."""
         return self._current.get(key)
 
     def put(self, key: Key, override: Override, now: float, delay: float = 0) -> None:
-        """Sets what stands on the key; the list shows it `delay` seconds later."""
+        """Set an override; the listing shows it `delay` seconds later."""
         self.settle(now)
         before = self._current.get(key)
         self._current[key] = override
         self._change(key, before, override, now, delay)
 
     def remove(self, key: Key, now: float, delay: float = 0) -> Override | None:
-        """Removes and returns what stands on the key, if anything does."""
+        """Remove and return an override, if there is one."""
         self.settle(now)
         before = self._current.pop(key, None)
         if before is not None:
@@ -66,61 +75,69 @@ class Overrides:
         return before
 
     def put_all(self, items: Iterable[tuple[Key, Override]]) -> None:
-        """Sets very many at once, listed at once."""
+        """Set many overrides; the listing shows them at once."""
         fresh = dict(items)
         unlisted = [key for key in fresh if self._listed(key) is None]
         self._current |= fresh
         for key in fresh.keys() & self._shown.keys():
             self._shown[key] = fresh[key]
-        self._by_user.add_all(unlisted)
-        self._by_device.add_all(unlisted)
+        self._by_user.update(unlisted)
+        self._by_device.update(map(_swapped, unlisted))
 
     def of_user(self, user: str) -> list[Key]:
-        """All keys of one user that stand now."""
-        listed = takewhile(lambda key: key[0] == user, self._by_user.after((user, "")))
+        """Return the keys of one user's overrides."""
+        listed = takewhile(lambda key: key[0] == user, self._by_user.irange((user, "")))
         unlisted = (key for key in self._shown if key[0] == user)
         return [key for key in dict.fromkeys((*listed, *unlisted)) if key in self._current]
 
     def listed(self, user: str | None, device: str | None, after: Key | None, now: float) -> Iterator[Override]:
-        """What the list shows of a user, of a device, of both or of all, strictly after a key.
+        """Return what the listing shows after a key: of a user, of a device, of both or of all.
 
-        Ordered by user and device; with a device only, by user.
+        It is ordered by user and device, or by user alone for one device.
         """
         self.settle(now)
         if user is not None and device is not None:
-            key = (user, device)
-            shown = self._listed(key) if after is None or after < key else None
+            shown = self._listed((user, device)) if after is None or after < (user, device) else None
             return iter(() if shown is None else (shown,))
-        return (self._expect(key) for key in self._keys(user, device, after))
+        if device is not None:
+            start = (device, "") if after is None else _swapped(after)
+            found = self._by_device.irange(start, inclusive=(False, False))
+            return (self._expect(_swapped(key)) for key in takewhile(lambda key: key[0] == device, found))
+        start = after or (user or "", "")
+        keys = self._by_user.irange(start, inclusive=(False, False))
+        if user is not None:
+            keys = takewhile(lambda key: key[0] == user, keys)
+        return map(self._expect, keys)
 
     def listed_from(self, user: str | None, device: str | None, offset: int, now: float) -> Iterator[Override]:
-        """The same, but for the first `offset`, whichever they are by now."""
+        """Return the same without the first `offset` rows, whichever those are by now."""
         self.settle(now)
         if user is not None and device is not None:
             return self.listed(user, device, None, now) if offset == 0 else iter(())
         if device is not None:
-            keys = self._by_device.from_rank(self._by_device.rank((device, "")) + offset)
-            return (self._expect(key) for key in takewhile(lambda key: key[1] == device, keys))
+            found = self._by_device.islice(self._by_device.bisect_right((device, "")) + offset)
+            return (self._expect(_swapped(key)) for key in takewhile(lambda key: key[0] == device, found))
+        first = 0 if user is None else self._by_user.bisect_right((user, ""))
+        keys = self._by_user.islice(first + offset)
         if user is not None:
-            keys = self._by_user.from_rank(self._by_user.rank((user, "")) + offset)
-            return (self._expect(key) for key in takewhile(lambda key: key[0] == user, keys))
-        return (self._expect(key) for key in self._by_user.from_rank(offset))
+            keys = takewhile(lambda key: key[0] == user, keys)
+        return map(self._expect, keys)
 
     def settle(self, now: float) -> None:
-        """Makes the list show the changes whose delay is over."""
+        """Let the listing show the changes whose delay is over."""
         while self._unseen and self._unseen[0][0] <= now:
             _, _, key, shown = heappop(self._unseen)
+            was_listed = self._listed(key) is not None
             self._waiting[key] -= 1
             if self._waiting[key]:
                 self._shown[key] = shown
             else:
                 del self._waiting[key], self._shown[key]
-            self._index(key)
+            self._index(key, was_listed)
 
     def _change(self, key: Key, before: Override | None, after: Override | None, now: float, delay: float) -> None:
         if not delay and key not in self._waiting:
-            if (before is None) != (after is None):
-                self._index(key)
+            self._index(key, before is not None)
             return
         self._shown.setdefault(key, before)
         self._waiting[key] = self._waiting.get(key, 0) + 1
@@ -134,18 +151,16 @@ class Overrides:
         assert shown is not None, f"the index lists {key}, where nothing is shown"
         return shown
 
-    def _index(self, key: Key) -> None:
-        if self._listed(key) is None:
-            self._by_user.discard(key)
-            self._by_device.discard(key)
-        else:
+    def _index(self, key: Key, was_listed: bool) -> None:
+        """Bring both orders in line with what is listed now."""
+        is_listed = self._listed(key) is not None
+        if is_listed and not was_listed:
             self._by_user.add(key)
-            self._by_device.add(key)
+            self._by_device.add(_swapped(key))
+        elif was_listed and not is_listed:
+            self._by_user.remove(key)
+            self._by_device.remove(_swapped(key))
 
-    def _keys(self, user: str | None, device: str | None, after: Key | None) -> Iterator[Key]:
-        if device is not None:
-            start = by_device(after) if after else (device, "")
-            return takewhile(lambda key: key[1] == device, self._by_device.after(start))
-        if user is not None:
-            return takewhile(lambda key: key[0] == user, self._by_user.after(after or (user, "")))
-        return self._by_user.after(after or ("", ""))
+
+def _swapped(key: Key) -> Key:
+    return key[1], key[0]

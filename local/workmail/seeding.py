@@ -26,9 +26,8 @@ from typing import Any
 
 from local.workmail.errors import ControlError
 from local.workmail.operations import WorkMail, seconds
-from local.workmail.ordered_keys import Key
 from local.workmail.organizations import CONDITIONS, Organization, Rule, User
-from local.workmail.overrides import Override
+from local.workmail.overrides import Key, Override
 from local.workmail.shapes import Check, member_check
 
 type Json = dict[str, Any]

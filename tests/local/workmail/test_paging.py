@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.workmail.ordered_keys import OrderedKeys, by_device, by_user
 from local.workmail.overrides import Override, Overrides
 from tests.local.workmail.asking import (
     DELETE,
@@ -136,43 +135,28 @@ def test_a_listing_is_in_one_order_whatever_the_page_size():
     assert all(one["DeviceId"].lower() < other["DeviceId"].lower() for one, other in pairwise(whole))
 
 
-KEYS = st.tuples(st.text("abc", max_size=3), st.text("abc", max_size=3))
+KEYS = st.tuples(st.text("abc", min_size=1, max_size=3), st.text("abc", min_size=1, max_size=3))
 
 
-@pytest.mark.parametrize("order", [by_user, by_device])
+def keys_of(rows):
+    return [(row.user, row.device) for row in rows]
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), KEYS)), st.sets(KEYS), KEYS)
-def test_ordered_keys_are_a_sorted_set(order, changes, many, start):
-    keys, model = OrderedKeys(order), set()
-    for adds, key in changes:
-        (keys.add if adds else keys.discard)(key)
-        (model.add if adds else model.discard)(key)
-    keys.add_all(many - model)
-    model |= many
-    wanted = sorted(model, key=order)
-    assert len(keys) == len(wanted)
-    assert list(keys.after(start)) == [key for key in wanted if order(key) > start]
-    rank = sum(order(key) <= start for key in wanted)
-    assert keys.rank(start) == rank
-    assert list(keys.from_rank(rank)) == wanted[rank:]
-
-
-def test_ordered_keys_stay_so_in_many_blocks():
-    keys = OrderedKeys(by_user)
-    numbers = [number * 7919 % 10_007 for number in range(10_007)]
-    for number in numbers:
-        keys.add((f"{number:05}", ""))
-    for number in numbers[::3]:
-        keys.discard((f"{number:05}", ""))
-    keys.add_all([("x", ""), *((f"{number:05}", "") for number in numbers[::3])])
-    wanted = [(f"{number:05}", "") for number in range(10_007)] + [("x", "")]
-    assert list(keys.after(("", ""))) == wanted
-    assert list(keys.from_rank(5000)) == wanted[5000:]
-    assert list(keys.after(("09000", ""))) == wanted[9001:]
-    assert keys.rank(("09000", "")) == 9001
-    for key in wanted:
-        keys.discard(key)
-    assert (len(keys), list(keys.after(("", ""))), list(keys.from_rank(0))) == (0, [], [])
+@given(st.lists(st.tuples(st.booleans(), KEYS)), st.sets(KEYS), KEYS, st.integers(0, 9))
+def test_a_listing_is_sorted_and_goes_on_after_any_key_and_any_number_of_rows(changes, many, start, offset):
+    overrides, model = Overrides(), {}
+    for puts, key in changes:
+        model = change(overrides, model, puts, key, now=0, delay=0)
+    overrides.put_all((key, Override(*key, "DENY", None, 0, 0, 0)) for key in many)
+    wanted = sorted({*model, *many})
+    assert len(overrides) == len(wanted)
+    for user in (None, start[0]):
+        for device in (None, start[1]):
+            rows = [key for key in wanted if user in (None, key[0]) and device in (None, key[1])]
+            assert keys_of(overrides.listed(user, device, None, 0)) == rows
+            assert keys_of(overrides.listed(user, device, start, 0)) == [key for key in rows if key > start]
+            assert keys_of(overrides.listed_from(user, device, offset, 0)) == rows[offset:]
 
 
 CHANGES = st.lists(
