@@ -49,20 +49,20 @@ def test_a_device_that_is_let_back_in_too_early_is_a_lost_lock(stories):
 
 def test_what_stands_in_the_end_must_be_what_is_due(stories):
     right = {"ANALOST": {"Effect": "DENY", "Description": "… until=hold …"}}
-    assert stories.unsettled(right) == []
-    assert len(stories.unsettled({})) == 1
-    assert len(stories.unsettled({"ANALOST": {"Effect": "ALLOW", "Description": "until=hold"}})) == 1
-    assert len(stories.unsettled({**right, "ANASHORT": {"Effect": "DENY"}})) == 1
+    assert stories.wrong_ends(right) == []
+    assert len(stories.wrong_ends({})) == 1
+    assert len(stories.wrong_ends({"ANALOST": {"Effect": "ALLOW", "Description": "until=hold"}})) == 1
+    assert len(stories.wrong_ends({**right, "ANASHORT": {"Effect": "DENY"}})) == 1
 
 
 def test_a_foreign_override_must_be_as_it_was_and_never_written(stories):
     device = stories.device("BYSTANDER")
-    stories.made = {"BYSTANDER": stories.there.override("ana", device)}
+    stories.untouched = {"BYSTANDER": stories.deployment.override("ana", device)}
     listed = {device: {}}
     assert not list(stories.changed(listed, []))
     assert list(stories.changed(listed, [call("PutMobileDeviceAccessOverride", device.lower(), NOW)]))
     assert list(stories.changed({}, []))
-    stories.made["BYSTANDER"] = {"Effect": "ALLOW"}
+    stories.untouched["BYSTANDER"] = {"Effect": "ALLOW"}
     assert list(stories.changed(listed, []))
 
 
@@ -79,6 +79,6 @@ def test_a_foreign_override_must_be_as_it_was_and_never_written(stories):
     ],
 )
 def test_every_report_has_one_outcome_which_is_told(stories, results, announced, wrong):
-    stories.there.kept["event"] = [{"detail": {"result": result, "message": "…"}} for result in results]
+    stories.deployment.kept["event"] = [{"detail": {"result": result, "message": "…"}} for result in results]
     told = {"event": [{"result": result} for result in announced]}
     assert len(list(stories.unaccounted(told))) == wrong
