@@ -1,6 +1,6 @@
-"""`make demo`: a local AWS, and on it, with real events, devices that are locked, released, and let go in time.
+"""`make demo`: start a local AWS and show on it how devices are locked, released and expired by real events.
 
-Everything shown is checked; the exit status is 0 only if every check passed.
+Everything that is shown is checked. The exit status is 0 only if every check passed.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
@@ -20,169 +21,175 @@ from local.deploy import DeploymentError
 from local.deployment import REFUSED, Announcements, Deployment, Report, rfc3339
 from local.lifecycle import STATE, ServerError
 from local.readiness import NotReadyError
-from local.up import SynthesisError, alone, stack_name, up
+from local.up import SynthesisError, one_at_a_time, stack_name, up
 
 type Json = dict[str, Any]
 
-PATIENCE = 45.0
-"""Seconds within which the chain answers a report, a second delivery included: the local queue waits 35 for that."""
+TIMEOUT = 45.0
+"""Seconds for the answer to a report. They include a second delivery, which the local queue makes after 35."""
+
+SWEEP_TIMEOUT = 140.0
+"""Seconds for two sweeps, of which one runs each minute. After a long pause the first one only reports."""
 
 SHORT_LIFE = timedelta(seconds=10)
-NEXT_SWEEPS = 140.0
-"""Seconds: the local sweep runs each minute; where none ran for a while (a laptop slept), the first only reports."""
 
 BY_HAND = (
     ("ana", "DESK", "ALLOW", "CHG-77  approved by Zoë Müller, 受付"),
     ("dave", "LEGAL", "DENY", "legal hold 2026-17, ask Jana before you change this"),
     ("eve", "TABLET", "ALLOW", "lockout/1 is not what this is, it is my tablet"),
 )
-"""Overrides that people make: the first is covered by a lock and comes back, the others nobody may touch."""
+"""Overrides that people make. A lock replaces the first for a while; the others must never change."""
 
 
 class NotSeenError(Exception):
-    """What was waited for did not come; `reasons` are lines about why, as far as logs and announcements tell."""
+    """Something did not happen in time. `reasons` are lines about why, from logs and announcements."""
 
     def __init__(self, what: str, reasons: list[str]) -> None:
         super().__init__(what)
         self.reasons = reasons
 
 
-class Demonstration:
-    """One showing, on devices of its own; it counts what it checks."""
+class Demo:
+    """One run of the demo, on devices of its own. It counts its checks."""
 
-    def __init__(self, there: Deployment) -> None:
-        self.there = there
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
         self.began = datetime.now(UTC)
         self.run = secrets.token_hex(3).upper()
-        self.announcements = Announcements(there, f"demonstration-{self.run}")
+        self.announcements = Announcements(deployment, f"demo-{self.run}")
         self.locked: list[tuple[str, str]] = []
         self.checks = 0
         self.failures = 0
 
     def show(self) -> bool:
-        """Show everything, remove what was made for it, and answer whether all was as expected."""
+        """Show everything, remove what the demo made, and return whether every check passed."""
         before: dict[str, Json] = {}
         after: dict[str, Json] = {}
         try:
             self.make_overrides_by_hand()
-            before = self.standing()
-            self.story()
+            before = self.current_overrides()
+            self.show_sections()
         except NotSeenError as not_seen:
-            self.fail(f"expected, and not seen: {not_seen}")
+            self.fail(f"did not happen: {not_seen}")
             for reason in not_seen.reasons:
                 tell(f"       {reason}")
-            tell("       The rest of the demonstration is left out.")
+            tell("       The rest of the demo is skipped.")
         finally:
-            after = self.standing()
+            after = self.current_overrides()
             self.clean_up()
         self.compare(before, after)
         return self.failures == 0
 
-    # --- the story ------------------------------------------------------------------------------------------------
+    # --- the sections ---------------------------------------------------------------------------------------------
 
-    def story(self) -> None:
-        """Everything that is shown, the short lock first: the sweep ends it while the others are on."""
-        untouched = {device: self.there.override(user, self.device(device)) for user, device, *_ in BY_HAND[1:]}
-        short_lived = self.a_lock_with_a_short_life()
-        lost = self.a_lost_device()
-        self.the_same_report_again(lost)
-        self.an_allowed_device_is_stolen_and_found()
-        self.a_malformed_report()
-        self.the_sweep_lets_go(short_lived)
-        title("What people made by hand")
+    def show_sections(self) -> None:
+        """Show each section. The short lock comes first, because it must end before the last ones."""
+        untouched = {device: self.deployment.override(user, self.device(device)) for user, device, *_ in BY_HAND[1:]}
+        short_lock = self.short_lock()
+        lost = self.lost_device()
+        self.repeated_report(lost)
+        self.allowed_device_stolen_and_found()
+        self.malformed_report()
+        self.expiry(short_lock)
+        title("Overrides that people made by hand")
         for user, device, effect, _ in BY_HAND[1:]:
-            what = f"{user}'s {effect} on {self.device(device)} is as it was, its dates included"
-            self.check(what, untouched[device], self.there.override(user, self.device(device)), show=False)
+            what = f"{user}'s {effect} on {self.device(device)} is unchanged, dates included"
+            self.check(what, untouched[device], self.deployment.override(user, self.device(device)), show=False)
 
-    def a_lock_with_a_short_life(self) -> Report:
+    def short_lock(self) -> Report:
         expires = rfc3339(datetime.now(UTC) + SHORT_LIFE)
-        title(f"A lock with a short life, until {expires}: more of it below")
+        title(f"carla's watch is locked for a short time, until {expires}")
         return self.lock("Device Lost", "carla", "WATCH", expiresAt=expires, reference="INC-1")
 
-    def a_lost_device(self) -> Report:
-        title("bob's phone is reported as lost")
+    def lost_device(self) -> Report:
+        title("bob's phone is reported lost")
         report = self.lock("Device Lost", "bob", "PHONE", reference="INC-2", note="left in a taxi")
-        description = (self.there.override("bob", self.device("PHONE")) or {})["Description"]
+        description = (self.deployment.override("bob", self.device("PHONE")) or {})["Description"]
         tag = re.match(r"\[lockout/1 by=(\S+) why=(\S+) until=(\S+) at=\S+ id=[0-9a-f]{8} was=(\S+)\] ", description)
         owner, why, until, was = tag.groups() if tag else (None, None, None, None)
-        self.check("its tag says whose it is, and why", "local lost", f"{owner} {why}")
-        self.check("its tag says what stood there before", "none", was)
+        self.check("the tag's owner and reason", "local lost", f"{owner} {why}")
+        self.check("the tag's override before the lock", "none", was)
         lasts = datetime.fromisoformat(until or rfc3339()) - datetime.fromisoformat(report.detail["reportedAt"])
-        self.check("it lasts as long as this reason's locks do, in days", 30, lasts.days)
+        self.check("the lock's length in days", 30, lasts.days)
         return report
 
-    def the_same_report_again(self, report: Report) -> None:
+    def repeated_report(self, report: Report) -> None:
         user, device = report.detail["userId"], report.detail["deviceId"]
-        title("The same report comes again")
-        stood = self.there.override(user, device)
-        self.there.deliver_again(report)
-        self.wait("the router has seen both copies", lambda: self.there.routed(self.began)[report.event_id] > 1)
+        title("The same loss is reported again")
+        before = self.deployment.override(user, device)
+        self.deployment.deliver_again(report)
+        self.wait("the router has seen both copies", lambda: self.deployment.routed(self.began)[report.event_id] > 1)
         earlier = rfc3339(datetime.fromisoformat(report.detail["reportedAt"]) - timedelta(seconds=5))
         began = time.monotonic()
-        again = self.there.publish("Device Lost", "mdm", userId=user, deviceId=device, reportedAt=earlier)
+        again = self.deployment.publish("Device Lost", "mdm", userId=user, deviceId=device, reportedAt=earlier)
         outcome = self.outcome(again)
-        self.check("the MDM reports the same loss, too", "already-locked", outcome["result"], began)
-        self.check("the first event, delivered twice: outcomes recorded", 1, len(self.there.outcomes(report.event_id)))
-        self.check("writes to WorkMail after these three reports", 1, len(self.there.writes(device)))
-        stands = self.there.override(user, device)
-        self.check("the override is as it was, its dates included", stood, stands, show=False)
+        self.check("the outcome of the MDM's report", "already-locked", outcome["result"], began)
+        self.check("outcomes of the event that came twice", 1, len(self.deployment.outcomes(report.event_id)))
+        self.check("writes to WorkMail after all three", 1, len(self.deployment.writes(device)))
+        after = self.deployment.override(user, device)
+        self.check("the override is unchanged, dates included", before, after, show=False)
 
-    def an_allowed_device_is_stolen_and_found(self) -> None:
-        title("ana's computer, allowed by an administrator, is reported as stolen, and found again")
+    def allowed_device_stolen_and_found(self) -> None:
+        title("ana's computer, allowed by an administrator, is reported stolen and then found")
         device = self.device("DESK")
-        allowed = self.there.override("ana", device) or {}
+        allowed = self.deployment.override("ana", device) or {}
         self.lock("Device Stolen", "ana", "DESK", reference="INC-3")
-        denied = self.there.override("ana", device) or {}
-        self.check("its tag says what stood there before", True, " was=allow] " in denied["Description"], show=False)
+        denied = self.deployment.override("ana", device) or {}
+        self.check("the tag remembers the ALLOW", True, " was=allow] " in denied["Description"], show=False)
         began = time.monotonic()
-        found = self.there.publish("Device Recovered", userId="ana", deviceId=device, reference="INC-3")
-        self.wait("the ALLOW comes back", lambda: (self.there.override("ana", device) or {})["Effect"] == "ALLOW")
-        back = self.there.override("ana", device) or {}
-        self.check("the ALLOW is back", "ALLOW", back["Effect"], began)
+        found = self.deployment.publish("Device Recovered", userId="ana", deviceId=device, reference="INC-3")
+        self.wait("the ALLOW is back", lambda: (self.deployment.override("ana", device) or {})["Effect"] == "ALLOW")
+        back = self.deployment.override("ana", device) or {}
+        self.check("the override once it is found", "ALLOW", back["Effect"], began)
         same = back["Description"].encode() == allowed["Description"].encode()
-        self.check(f"its description is the same to the byte: {back['Description']}", True, same, show=False)
-        self.check("announced", "released", self.outcome(found)["result"])
+        self.check(f"its description is the same, byte for byte: {back['Description']}", True, same, show=False)
+        self.check("the announced outcome", "released", self.outcome(found)["result"])
 
-    def a_malformed_report(self) -> None:
-        title("A report with four mistakes")
+    def malformed_report(self) -> None:
+        title("A report with four mistakes is rejected")
         device = f"{self.run}-PHONE"
         began = time.monotonic()
-        report = self.there.publish("Device Lost", userID="eve", deviceId=device, expiresAt="Friday", reference="INC-4")
+        report = self.deployment.publish(
+            "Device Lost", userID="eve", deviceId=device, expiresAt="Friday", reference="INC-4"
+        )
         outcome = self.outcome(report)
-        self.check("announced", "rejected", outcome["result"], began)
-        for fault in outcome["message"].rstrip(".").split("; "):
-            tell(f"       {fault}")
-        missed = [field for field in ("userID", "userId", "deviceId", "expiresAt") if field not in outcome["message"]]
-        self.check("mistakes that the message does not name", 0, len(missed))
-        self.check("somebody is paged", "yes", "yes" if outcome["page"] else "no")
-        self.check("calls to WorkMail about it", 0, len(self.there.calls(device=device)))
+        self.check("the announced outcome", "rejected", outcome["result"], began)
+        for mistake in outcome["message"].rstrip(".").split("; "):
+            tell(f"       {mistake}")
+        missing = [field for field in ("userID", "userId", "deviceId", "expiresAt") if field not in outcome["message"]]
+        self.check("mistakes that the message leaves out", 0, len(missing))
+        self.check("the outcome pages somebody", "yes", "yes" if outcome["page"] else "no")
+        self.check("calls to WorkMail about it", 0, len(self.deployment.calls(device=device)))
 
-    def the_sweep_lets_go(self, report: Report) -> None:
+    def expiry(self, report: Report) -> None:
         user, device, expires = (report.detail[name] for name in ("userId", "deviceId", "expiresAt"))
-        title(f"The lock with the short life, over at {expires}")
-        tell("       … waiting for the scheduled sweep, which runs each minute")
-        self.wait("the sweep removes it", lambda: self.there.override(user, device) is None, NEXT_SWEEPS)
+        title(f"The lock with the short life ended at {expires}")
+        self.wait(
+            "the sweep removes it; one runs each minute",
+            lambda: self.deployment.override(user, device) is None,
+            SWEEP_TIMEOUT,
+        )
         late = (datetime.now(UTC) - datetime.fromisoformat(expires)).total_seconds()
-        stands = self.there.override(user, device)
-        self.check(f"what stands for {device}, {late:.1f} s after the end of its lock", "nothing", stands or "nothing")
-        expired = self.wait("its end is announced", lambda: self.heard(deviceId=device.lower(), result="expired"))
-        self.check("announced", "Lockout Expired", expired["detail-type"])
+        override = self.deployment.override(user, device)
+        self.check(f"{user}'s {device}, {late:.1f} s later", "no override", override or "no override")
+        expired = self.wait("its end is announced", lambda: self.announced(deviceId=device.lower(), result="expired"))
+        self.check("the announced end", "Lockout Expired", expired["detail-type"])
         run = expired["detail"]["eventId"]
-        sweep = self.wait("the sweep behind it is announced", lambda: self.heard(eventId=run))
-        self.check("by what a run of the schedule planned", "Sweep Completed", sweep["detail-type"])
+        sweep = self.wait("the sweep is announced", lambda: self.announced(eventId=run))
+        self.check("the announced sweep", "Sweep Completed", sweep["detail-type"])
         tell(f"       {sweep['detail']['message']}")
 
-    # --- the pieces that it is told with --------------------------------------------------------------------------
+    # --- the parts of a section -----------------------------------------------------------------------------------
 
     def device(self, name: str) -> str:
-        """A device ID of this showing."""
+        """Return the ID of a device in this run."""
         return f"DEMO{self.run}{name}"
 
     def make_overrides_by_hand(self) -> None:
-        """Put what an administrator has put into WorkMail before any of this."""
+        """Put the overrides that an administrator made before."""
         for user, name, effect, description in BY_HAND:
-            self.there.workmail.put_mobile_device_access_override(
-                OrganizationId=self.there.organization,
+            self.deployment.workmail.put_mobile_device_access_override(
+                OrganizationId=self.deployment.organization,
                 UserId=user,
                 DeviceId=self.device(name),
                 Effect=effect,
@@ -190,43 +197,50 @@ class Demonstration:
             )
 
     def lock(self, detail_type: str, user: str, name: str, **detail: str) -> Report:
-        """Report a device, wait until it is denied, and check how that was announced."""
+        """Report a device, wait until it is denied, and check the outcome."""
         device = self.device(name)
         began = time.monotonic()
-        report = self.there.publish(detail_type, userId=user, deviceId=device, **detail)
+        report = self.deployment.publish(detail_type, userId=user, deviceId=device, **detail)
         self.locked.append((user, device))
-        stands = self.wait(f"{device} is denied", lambda: self.denied(user, device))
-        self.check(f"{user}'s {device}", "DENY", stands["Effect"], began)
-        tell(f"       {stands['Description']}")
-        self.check("announced", "locked", self.outcome(report)["result"])
+        override = self.wait(f"{device} is denied", lambda: self.denied(user, device))
+        self.check(f"{user}'s {device}", "DENY", override["Effect"], began)
+        tell(f"       {override['Description']}")
+        self.check("the announced outcome", "locked", self.outcome(report)["result"])
         return report
 
     def denied(self, user: str, device: str) -> Json | None:
-        """The override of a device if it is a DENY."""
-        stands = self.there.override(user, device)
-        return stands if stands and stands["Effect"] == "DENY" else None
+        """Return the override of a device if it is a DENY."""
+        override = self.deployment.override(user, device)
+        return override if override and override["Effect"] == "DENY" else None
 
     def outcome(self, report: Report) -> Json:
-        """How a report ended, as announced on the bus."""
-        heard = self.wait(
-            f"the outcome of report {report.event_id} is announced", lambda: self.heard(eventId=report.event_id)
+        """Return the outcome of a report once it is announced on the bus."""
+        event = self.wait(
+            f"the outcome of report {report.event_id} is announced", lambda: self.announced(eventId=report.event_id)
         )
-        detail: Json = heard["detail"]
+        detail: Json = event["detail"]
         return detail
 
-    def heard(self, **members: str) -> Json | None:
-        """The first announcement with these members in its detail."""
+    def announced(self, **members: str) -> Json | None:
+        """Return the first announcement whose detail has these members."""
         return next((event for event in self.announcements.heard() if members.items() <= event["detail"].items()), None)
 
-    def wait[T](self, what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-        """What `look` finds; NotSeenError if that is nothing for `patience` seconds, or if IAM stands in the way."""
-        began = asked = time.monotonic()
-        while not (found := look()):
+    def wait[T](self, what: str, condition: Callable[[], T | None], timeout: float = TIMEOUT) -> T:
+        """Return what the condition returns once that is true. Say what is awaited if it takes two seconds.
+
+        Raises NotSeenError after `timeout` seconds, or if IAM refuses something.
+        """
+        began = looked_for_reasons = time.monotonic()
+        said = False
+        while not (found := condition()):
             now = time.monotonic()
-            if now - began > patience:
-                raise NotSeenError(f"{what} within {patience:.0f} s", self.reasons())
-            if now - asked > 3:
-                asked = now
+            if now - began > 2 and not said:
+                said = True
+                tell(f"       … waiting until {what}")
+            if now - began > timeout:
+                raise NotSeenError(f"{what} within {timeout:.0f} s", self.reasons())
+            if now - looked_for_reasons > 3:
+                looked_for_reasons = now
                 reasons = self.reasons()
                 if any(reason.startswith(REFUSED) for reason in reasons):
                     raise NotSeenError(what, reasons)
@@ -234,15 +248,15 @@ class Demonstration:
         return found
 
     def reasons(self) -> list[str]:
-        """What the logs, the queues and the announcements say about what goes wrong."""
-        return self.there.troubles(self.began) + [
+        """Return what logs, queues and announcements say is wrong."""
+        return self.deployment.troubles(self.began) + [
             f"{event['detail-type']}: {event['detail']['message']}"
             for event in self.announcements.heard()
             if event["detail-type"] in ("Sweep Refused", "Lockout Failed", "Lockout Rejected")
         ]
 
     def check(self, what: str, expected: object, found: object, began: float | None = None, show: bool = True) -> None:
-        """Say what was found, how long after `began`; a failed check is said and counted, and the story goes on."""
+        """Print what was found, and how long after `began`. A failed check is printed and counted."""
         took = "" if began is None else f"  ({time.monotonic() - began:.2f} s)"
         if expected != found:
             self.fail(f"{what}: expected {expected}, found {found}")
@@ -255,31 +269,33 @@ class Demonstration:
         self.failures += 1
         tell(f"  {colour('FAILED', 31)}   {what}")
 
-    def standing(self) -> dict[str, Json]:
-        """What stands for this showing's devices, by device."""
-        listed = {override["DeviceId"].upper(): override for override in self.there.overrides()}
+    def current_overrides(self) -> dict[str, Json]:
+        """Return the overrides of this run's devices, by device."""
+        listed = {override["DeviceId"].upper(): override for override in self.deployment.overrides()}
         return {device: override for device, override in listed.items() if device.startswith(self.device(""))}
 
     def compare(self, before: dict[str, Json], after: dict[str, Json]) -> None:
-        """The closing table: each device's override before and after."""
-        title("Overrides before and after; what was made for this is removed again")
+        """Print each device's override before and after."""
+        title("All overrides before and after; the demo has removed them now")
         by_hand = {(user, self.device(name)) for user, name, *_ in BY_HAND}
         for user, device in sorted(by_hand | set(self.locked)):
-            for label, when, standing in ((f"{user:<6} {device}", "before", before), ("", "after", after)):
-                row = standing.get(device)
-                said = f"{row['Effect']:<5} {row.get('Description', '')}" if row else "nothing"
-                tell(f"  {label:<26} {when:<6}  {said}")
+            for label, when, overrides in ((f"{user:<6} {device}", "before", before), ("", "after", after)):
+                override = overrides.get(device)
+                words = f"{override['Effect']:<5} {override.get('Description', '')}" if override else "none"
+                tell(f"  {label:<26} {when:<6}  {words}")
 
     def clean_up(self) -> None:
-        """Release what is locked, delete what was made by hand, stop listening."""
+        """Release the locks, delete the overrides made by hand, and stop listening."""
         for user, device in self.locked:
-            self.there.publish("Device Recovered", userId=user, deviceId=device, reference="end of demonstration")
-        deadline = time.monotonic() + (0 if self.failures else PATIENCE)
-        while time.monotonic() < deadline and any(self.denied(user, device) for user, device in self.locked):
-            time.sleep(0.05)
+            self.deployment.publish("Device Recovered", userId=user, deviceId=device, reference="end of the demo")
+        if not self.failures:
+            with suppress(NotSeenError):
+                self.wait(
+                    "all locks are released", lambda: not any(self.denied(user, device) for user, device in self.locked)
+                )
         for user, name, *_ in BY_HAND:
-            self.there.workmail.delete_mobile_device_access_override(
-                OrganizationId=self.there.organization, UserId=user, DeviceId=self.device(name)
+            self.deployment.workmail.delete_mobile_device_access_override(
+                OrganizationId=self.deployment.organization, UserId=user, DeviceId=self.device(name)
             )
         self.announcements.close()
 
@@ -293,12 +309,12 @@ def tell(text: str) -> None:
 
 
 def colour(text: str, number: int) -> str:
-    """The text in a terminal's colour, where the output is a terminal that wants colours (https://no-color.org)."""
+    """Return the text in a colour, if the output is a terminal that wants colours (https://no-color.org)."""
     return f"\033[{number}m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def main() -> None:
-    """Bring everything up, show it, and exit with 0 if all of it was as expected."""
+    """Bring everything up, show it, and exit with 0 if every check passed."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal can show every description
     parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
@@ -306,20 +322,20 @@ def main() -> None:
     state: Path = parser.parse_args().state.resolve()
     began = time.monotonic()
     try:
-        with alone(state):
+        with one_at_a_time(state):
             up(state)
     except (ServerError, SynthesisError, DeploymentError, NotReadyError) as error:
         sys.exit(f"make demo: {error}")
-    demonstration = Demonstration(Deployment.find(Connection.read(state / "env"), stack_name(state)))
+    demo = Demo(Deployment.find(Connection.read(state / "env"), stack_name(state)))
     try:
-        succeeded = demonstration.show()
+        succeeded = demo.show()
     except KeyboardInterrupt:
         sys.exit("make demo: interrupted")
     took = time.monotonic() - began
     if succeeded:
-        tell(f"\n{demonstration.checks} checks, all as expected, in {took:.0f} s.")
+        tell(f"\n{demo.checks} checks, all as expected, in {took:.0f} s.")
     else:
-        sys.exit(f"\n{demonstration.failures} of {demonstration.checks} checks failed, in {took:.0f} s.")
+        sys.exit(f"\n{demo.failures} of {demo.checks} checks failed, in {took:.0f} s.")
 
 
 if __name__ == "__main__":

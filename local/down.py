@@ -2,14 +2,14 @@
 
 from local import lifecycle
 from local.lifecycle import STATE
-from local.up import alone
+from local.up import one_at_a_time
 
 
 def main() -> None:
-    """Stop the server, if one runs."""
-    with alone(STATE):
+    """Stop the server, if one is running."""
+    with one_at_a_time(STATE):
         stopped = lifecycle.stop(STATE)
-    print("the local AWS is down" if stopped else "no local AWS was up")
+    print("the local AWS is down" if stopped else "no local AWS was running")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make up`: a local AWS with the stack deployed, ready to be used; once more, and only what changed is done again."""
+"""`make up`: start a local AWS and deploy the stack to it. A second `make up` does only what has changed."""
 
 import fcntl
 import hashlib
@@ -33,77 +33,86 @@ SERVER_INPUTS = (
     "local/workmail",
     "requirements/local.txt",
 )
-"""Everything that the server is made of."""
+"""Everything that the server depends on."""
 
 DEPLOYED_INPUTS = "/local/deployed-inputs"
-"""SSM parameter, on the server itself: the digest of the inputs of what is deployed there."""
+"""The SSM parameter, on the server itself, with the digest of the deployed stack's inputs."""
 
 WEBHOOK_SECRETS = {
     "lockout-jamf": '{"username": "jamf", "password": "local"}',
     "lockout-workspace-one": "the local signing key",
 }
-"""What the senders of webhooks in `config/local.toml` show: no secrets at all, since this is a file in a repository."""
+"""The secrets of the senders of webhooks in `config/local.toml`. They are public, as is this file."""
 
 
 class SynthesisError(Exception):
-    """The CDK application failed; the message is its output."""
+    """The CDK application failed. The message has its output."""
 
 
 def main() -> None:
-    """Bring everything up, and say in one line what was wrong if that fails."""
+    """Bring everything up, or exit with a message about what failed."""
     try:
-        with alone(STATE):
+        with one_at_a_time(STATE):
             up(STATE)
     except (ServerError, SynthesisError, DeploymentError, NotReadyError) as error:
         sys.exit(f"make up: {error}")
 
 
 @contextmanager
-def alone(state: Path) -> Iterator[None]:
-    """One `up` or `down` at a time for a state directory."""
+def one_at_a_time(state: Path) -> Iterator[None]:
+    """Hold the lock of a state directory: one `up` or `down` runs at a time."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another make up, make demo or make down to end", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def up(state: Path) -> None:
-    """Bring a server up and its stack to what the working tree says, and write `env` when all of it is ready."""
+    """Bring server and stack to the state of the working tree, and write `env` once everything works.
+
+    Each step is printed before it begins, because the first run takes a minute.
+    """
     began = time.monotonic()
 
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
+    def log(message: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {message}", flush=True)
 
     server = lifecycle.find(state)
-    ingredients = digest(SERVER_INPUTS)
-    if server is not None and not same(state / "server.inputs", ingredients):
-        say("the local AWS itself has changed: starting it anew, empty")
+    server_inputs = digest(SERVER_INPUTS)
+    if server is not None and not has_text(state / "server.inputs", server_inputs):
+        log("the server's own files have changed, so a new and empty one replaces it")
         server = None
     if server is None:
+        log("starting the local AWS")
         lifecycle.stop(state)
         server = lifecycle.start(state)
-        (state / "server.inputs").write_text(ingredients)
-        say(f"local AWS at {server.endpoint}, its log is {state / 'server.log'}")
+        (state / "server.inputs").write_text(server_inputs)
+        log(f"the local AWS is at {server.endpoint}, its log is {state / 'server.log'}")
     aws = operator(server)
     inputs = digest(STACK_INPUTS)
     if deployed_inputs(aws) == inputs and (state / "env").exists() and is_complete(aws, stack_name(state)):
-        say("the stack is deployed as the working tree says")
+        log("the stack is up to date")
         readiness.check(aws, stack_name(state))
     else:
+        log("synthesizing the stack with CDK")
         assembly = read(synthesize(state / "cdk.out"))
-        say(f"stack {assembly.stack} synthesized")
-        keep_webhook_secrets(aws)
+        log(f"deploying stack {assembly.stack}")
+        create_webhook_secrets(aws)
         stack = deploy(assembly, aws)
-        say("deployed" if stack.changed else "deployed already")
+        log(f"{'deployed' if stack.changed else 'nothing to deploy'}; starting the functions")
         readiness.check(aws, stack.name)
         readiness.warm(aws, stack.name)
         aws.client("ssm").put_parameter(Name=DEPLOYED_INPUTS, Value=inputs, Type="String", Overwrite=True)
         write_environment(state / "env", aws, stack.name)
-    say(f"ready; its environment is {state / 'env'}")
+    log(f"ready; its environment is {state / 'env'}")
 
 
 def operator(server: Server) -> Connection:
-    """The operator's connection: an IAM user with all permissions, made once for each server by its root user."""
+    """Return the connection of the operator, an IAM user who may do everything. The root user creates it once."""
     file = server.state / "operator.json"
     if not file.exists():
         root = Connection.to(server, json.loads((server.state / "root.json").read_text()))
@@ -116,8 +125,8 @@ def operator(server: Server) -> Connection:
     return Connection.to(server, json.loads(file.read_text()))
 
 
-def keep_webhook_secrets(aws: Connection) -> None:
-    """Have the senders' secrets in Secrets Manager, as an operator does before the first deployment."""
+def create_webhook_secrets(aws: Connection) -> None:
+    """Put the senders' secrets into Secrets Manager, as an operator does before the first deployment."""
     secrets = aws.client("secretsmanager")
     for name, value in WEBHOOK_SECRETS.items():
         with suppress(secrets.exceptions.ResourceExistsException):
@@ -125,24 +134,24 @@ def keep_webhook_secrets(aws: Connection) -> None:
 
 
 def digest(names: Iterable[str]) -> str:
-    """One digest of these files and directories of the working tree."""
-    whole = hashlib.sha256()
+    """Return one digest of files and directories of the working tree."""
+    total = hashlib.sha256()
     for name in names:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
-                whole.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
-                whole.update(file.read_bytes())
-    return whole.hexdigest()
+                total.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
+                total.update(file.read_bytes())
+    return total.hexdigest()
 
 
-def same(file: Path, text: str) -> bool:
-    """True if there is such a file, and it says just this."""
+def has_text(file: Path, text: str) -> bool:
+    """Return whether the file exists and has exactly this text."""
     return file.exists() and file.read_text() == text
 
 
 def deployed_inputs(aws: Connection) -> str | None:
-    """The digest of what is deployed, `None` if that never came to its end."""
+    """Return the digest of the deployed stack's inputs, None if no deployment was completed."""
     ssm: SSMClient = aws.client("ssm")
     try:
         return ssm.get_parameter(Name=DEPLOYED_INPUTS)["Parameter"]["Value"]
@@ -153,12 +162,12 @@ def deployed_inputs(aws: Connection) -> str | None:
 
 
 def is_complete(aws: Connection, stack: str) -> bool:
-    """Whether the stack is there and whole: somebody may have deleted it, or updated it in vain, by hand."""
+    """Return whether the stack is complete. Somebody may have deleted it or failed to update it by hand."""
     return status_of(aws.client("cloudformation"), stack) in COMPLETE
 
 
 def synthesize(output: Path) -> Path:
-    """Run the CDK application with the local configuration; returns the cloud assembly, which is `output`."""
+    """Run the CDK application with the local configuration, and return `output`, the cloud assembly."""
     run = subprocess.run(
         [sys.executable, "app.py", "--config", "local", "--output", output],
         cwd=ROOT,
@@ -173,7 +182,7 @@ def synthesize(output: Path) -> Path:
 
 
 def write_environment(file: Path, aws: Connection, stack: str) -> None:
-    """What a shell, a test or another language's client needs to know, one `KEY=VALUE` a line."""
+    """Write what a shell, a test or any other client needs, one `KEY=VALUE` a line."""
     configuration = tomllib.loads((ROOT / "config" / "local.toml").read_text())
     values = {
         **aws.environment(),
@@ -185,7 +194,7 @@ def write_environment(file: Path, aws: Connection, stack: str) -> None:
 
 
 def stack_name(state: Path) -> str:
-    """The stack that the environment file names."""
+    """Return the name of the stack in the environment file."""
     lines = (state / "env").read_text().splitlines()
     return next(line.removeprefix("LOCKOUT_STACK=") for line in lines if line.startswith("LOCKOUT_STACK="))
 
