@@ -1,5 +1,9 @@
-"""The local AWS: MiniStack with our WorkMail emulator inside, brought up, deployed to and taken down again.
+"""The local AWS: MiniStack with the WorkMail emulator inside, and the stack deployed to it.
 
-`up` and `down` are the two commands; `lifecycle` starts, finds and stops the server process; `server`, `front` and
-`repairs` are what runs in it; `deploy` puts a synthesized stack on it, as on AWS, through CloudFormation.
+- `up`, `down` and `demo` are the commands.
+- `lifecycle` starts, finds and stops the server process.
+- `server`, `front`, `repairs`, `environments` and `workmail` run in that process.
+- `deploy` deploys a synthesized stack through CloudFormation, and `readiness` waits until it works.
+- `connection` and `deployment` are for clients: tests, the demo and the fault matrix.
+- `in_memory` has the protocol's ports without any of that.
 """

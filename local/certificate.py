@@ -6,9 +6,9 @@ import trustme
 
 
 def make(directory: Path) -> None:
-    """Write `ca.pem`, for clients to trust, and `certificate.pem`, key and certificate of 127.0.0.1, for the server.
+    """Write `ca.pem`, which clients trust, and `certificate.pem`, the server's key and certificate for 127.0.0.1.
 
-    The authority's own key is not kept: nothing else can be signed by it.
+    The authority's own key is not kept, so nobody can sign with it.
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))

@@ -1,4 +1,4 @@
-"""How to reach a local AWS as one principal: from Python, and as the `KEY=VALUE` lines of `.local/env`."""
+"""A connection to the local AWS as one principal, from Python or as the environment of another client."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ OWN_SETTINGS = {
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
 }
-"""Session variables of botocore that keep a machine's profiles out."""
+"""Session variables of botocore that keep the machine's profiles out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Connection:
 
     @classmethod
     def to(cls, server: Server, credentials: dict[str, str]) -> Self:
-        """A connection to a running server with `access_key_id` and `secret_access_key`."""
+        """Return a connection to a running server; `credentials` has `access_key_id` and `secret_access_key`."""
         return cls(server.endpoint, server.ca, **credentials)
 
     @classmethod
     def read(cls, environment: Path) -> Self:
-        """The connection that an environment file like `.local/env` describes."""
+        """Return the connection that an environment file such as `.local/env` describes."""
         lines = (line.partition("=") for line in environment.read_text().splitlines())
         values = {name: "".join(shlex.split(value)) for name, _, value in lines}
         return cls(
@@ -50,7 +50,7 @@ class Connection:
         )
 
     def client(self, service: str, config: Config | None = None) -> Any:
-        """A boto3 client; the machine's own AWS settings and proxies play no part in it."""
+        """Return a boto3 client. It ignores the machine's own AWS settings and proxies."""
         session: Any = boto3.Session(
             botocore_session=botocore.session.Session(OWN_SETTINGS),
             aws_access_key_id=self.access_key_id,
@@ -62,18 +62,20 @@ class Connection:
         return session.client(service, endpoint_url=self.endpoint, verify=str(self.ca), config=direct)
 
     def control(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
-        """One call of the server's own controls, `/_emulator/…` and `/_local/…`: its status and text."""
+        """Call a control, `/_emulator/…` or `/_local/…`, and return the status and the text of the answer."""
         pool = urllib3.PoolManager(ca_certs=str(self.ca))
         answer = pool.request(method, self.endpoint + path, body=body, retries=False, timeout=60)
         return answer.status, answer.data.decode()
 
     def environment(self) -> dict[str, str]:
-        """The variables that make any AWS client use this connection: boto3, the AWS CLI, Node.js, other SDKs.
+        """Return the variables that make any AWS client use this connection: boto3, the AWS CLI, Node.js, other SDKs.
 
-        What the shell has already must not get in the way: a token of its own session, which would be sent with our
-        key (empty is none to botocore and to the SDK for JavaScript; botocore looks for the older name first), and a
-        proxy, which can't reach this machine's loopback interface (of the two cases the lower one wins in Python).
-        https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
+        Some of them override what the shell may have:
+
+        - A session token would be sent with our key. An empty one counts as none for botocore and the SDK for
+          JavaScript. botocore reads the older name first.
+        - A proxy can't reach this machine's loopback interface. Python prefers the name in lower case.
+          https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
         """
         return {
             "AWS_ENDPOINT_URL": self.endpoint,

@@ -1,6 +1,6 @@
-"""Deploys a synthesized cloud assembly through CloudFormation: its assets to S3, then its template, unchanged.
+"""Deploys a cloud assembly as `cdk deploy` does: assets to S3, then the unchanged template to CloudFormation.
 
-It does what `cdk deploy` does, without Node.js and without the roles that `cdk bootstrap` makes.
+It needs neither Node.js nor the roles of `cdk bootstrap`.
 """
 
 import io
@@ -29,12 +29,12 @@ COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
 class DeploymentError(Exception):
-    """CloudFormation refused or rolled back; the message names each failed resource and its reason."""
+    """CloudFormation refused or rolled back. The message names each failed resource and its reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What CDK synthesized: one stack, and the files that it refers to.
+    """One stack as CDK synthesized it, and the files that it refers to.
 
     https://docs.aws.amazon.com/cdk/api/v2/docs/cloud-assembly-schema-readme.html
     """
@@ -54,24 +54,24 @@ class Stack:
     changed: bool
 
 
-def deploy(assembly: Assembly, aws: Connection, patience: float = 120) -> Stack:
+def deploy(assembly: Assembly, aws: Connection, timeout: float = 120) -> Stack:
     """Create or update the assembly's stack, and wait until it is complete.
 
-    Raises DeploymentError if it fails, or is not through after `patience` seconds.
+    Raises DeploymentError if that fails or takes longer than `timeout` seconds.
     """
     account = aws.client("sts").get_caller_identity()["Account"]
-    # The parameter and the bucket are what `cdk bootstrap` leaves behind and a template of CDK relies on.
+    # CDK's templates rely on the parameter and the bucket of `cdk bootstrap`.
     aws.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value=BOOTSTRAP_VERSION, Type="String", Overwrite=True)
     s3: S3Client = aws.client("s3")
     for asset in assembly.assets:
         for destination in asset["destinations"].values():
-            bucket = located(destination["bucketName"], account)
+            bucket = resolve(destination["bucketName"], account)
             upload(s3, bucket, destination["objectKey"], assembly.directory, asset["source"])
 
     cloudformation: CloudFormationClient = aws.client("cloudformation")
-    template = f"{aws.endpoint}/{located(assembly.template, account).removeprefix('s3://')}"
+    template = f"{aws.endpoint}/{resolve(assembly.template, account).removeprefix('s3://')}"
     changed = submit(cloudformation, assembly.stack, template)
-    stack = settled(cloudformation, assembly.stack, patience)
+    stack = wait_until_settled(cloudformation, assembly.stack, timeout)
     if stack["StackStatus"] not in COMPLETE:
         failures = "\n".join(f"  {line}" for line in reasons(cloudformation, stack["StackId"]))
         raise DeploymentError(f"stack {assembly.stack} ended as {stack['StackStatus']}:\n{failures}")
@@ -80,7 +80,7 @@ def deploy(assembly: Assembly, aws: Connection, patience: float = 120) -> Stack:
 
 
 def read(directory: Path) -> Assembly:
-    """The assembly in a directory like `cdk.out`; it must have exactly one stack."""
+    """Read the assembly in a directory such as `cdk.out`. Raises DeploymentError unless it has exactly one stack."""
     artifacts = json.loads((directory / "manifest.json").read_text())["artifacts"]
     stacks = {name: what for name, what in artifacts.items() if what["type"] == "aws:cloudformation:stack"}
     if len(stacks) != 1:
@@ -96,13 +96,13 @@ def read(directory: Path) -> Assembly:
     )
 
 
-def located(name: str, account: str) -> str:
-    """A name of the assembly with its placeholders filled in."""
+def resolve(name: str, account: str) -> str:
+    """Fill in the placeholders of a name in the assembly."""
     return name.replace("${AWS::AccountId}", account).replace("${AWS::Region}", REGION)
 
 
 def upload(s3: "S3Client", bucket: str, key: str, directory: Path, source: Mapping[str, str]) -> None:
-    """Put an asset, a directory as a zip, unless it is there: its key is the hash of its content."""
+    """Put an asset, a directory as a zip, unless it is there already. Its key is the hash of its content."""
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -120,7 +120,7 @@ def upload(s3: "S3Client", bucket: str, key: str, directory: Path, source: Mappi
 
 
 def zipped(directory: Path) -> bytes:
-    """The directory as a zip file."""
+    """Return a directory as a zip file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(directory.rglob("*")):
@@ -129,15 +129,15 @@ def zipped(directory: Path) -> bytes:
 
 
 def submit(cloudformation: "CloudFormationClient", stack: str, template: str) -> bool:
-    """Ask for the stack to be as the template says; False if it is so already."""
+    """Create or update a stack. Returns False if it is already as the template says."""
     status = status_of(cloudformation, stack)
-    if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:  # never created: can't be updated
+    if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:  # such a stack can't be updated
         cloudformation.delete_stack(StackName=stack)
-        settled(cloudformation, stack, patience=60)
+        wait_until_settled(cloudformation, stack, timeout=60)
         status = None
-    ask = cloudformation.update_stack if status else cloudformation.create_stack
+    request = cloudformation.update_stack if status else cloudformation.create_stack
     try:
-        ask(StackName=stack, TemplateURL=template, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"])
+        request(StackName=stack, TemplateURL=template, Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"])
     except ClientError as error:
         message = error.response["Error"]["Message"]
         if "No updates are to be performed" in message:
@@ -147,7 +147,7 @@ def submit(cloudformation: "CloudFormationClient", stack: str, template: str) ->
 
 
 def status_of(cloudformation: "CloudFormationClient", stack: str) -> str | None:
-    """The stack's status, `None` if there is no such stack."""
+    """Return the stack's status, None if there is no such stack."""
     try:
         return cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
     except ClientError as error:
@@ -156,9 +156,9 @@ def status_of(cloudformation: "CloudFormationClient", stack: str) -> str | None:
         raise
 
 
-def settled(cloudformation: "CloudFormationClient", stack: str, patience: float) -> Mapping[str, Any]:
-    """The stack's description once nothing is in progress any more; empty once it is deleted."""
-    deadline = time.monotonic() + patience
+def wait_until_settled(cloudformation: "CloudFormationClient", stack: str, timeout: float) -> Mapping[str, Any]:
+    """Wait until nothing is in progress and return the stack's description, which is empty if the stack is gone."""
+    deadline = time.monotonic() + timeout
     while True:
         status = status_of(cloudformation, stack)
         if status is None:
@@ -166,12 +166,12 @@ def settled(cloudformation: "CloudFormationClient", stack: str, patience: float)
         if not status.endswith("_IN_PROGRESS"):
             return cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
         if time.monotonic() > deadline:
-            raise DeploymentError(f"stack {stack} is still {status} after {patience:.0f} s")
+            raise DeploymentError(f"stack {stack} is still {status} after {timeout:.0f} s")
         time.sleep(0.05)
 
 
 def reasons(cloudformation: "CloudFormationClient", stack: str) -> Iterator[str]:
-    """Each resource that failed in the stack's last operation, and why, in the order it happened."""
+    """Yield each resource that failed in the stack's last operation, with its reason, in order of time."""
     latest = []
     for event in cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:
         latest.append(event)

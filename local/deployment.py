@@ -1,4 +1,4 @@
-"""A deployed stack from outside: put a report in, see what comes of it; for the demonstration and for tests."""
+"""A deployed stack from outside: what goes in, and what comes of it. For the demo and for tests."""
 
 import json
 import re
@@ -20,12 +20,12 @@ type Json = dict[str, Any]
 FUNCTIONS: Final = ("route_events", "apply_commands", "sweep_overrides")
 
 REFUSED: Final = "IAM refuses"
-"""How a trouble begins that no patience will end."""
+"""How a trouble begins that does not end by waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An event that the bus has taken in."""
+    """An event that the bus has accepted."""
 
     event_id: str
     source: str
@@ -54,7 +54,7 @@ class Report:
 
 
 class Deployment:
-    """One deployed stack, as an operator with all permissions sees it. Methods may be called from several threads."""
+    """One deployed stack, seen by an operator with all permissions. Methods can be called from several threads."""
 
     def __init__(self, aws: Connection, organization: str, outputs: Mapping[str, str]) -> None:
         self.aws = aws
@@ -69,7 +69,7 @@ class Deployment:
 
     @classmethod
     def find(cls, aws: Connection, stack: str) -> Self:
-        """The deployment that CloudFormation knows as `stack`; it must have one organization."""
+        """Find the deployment of a stack, which must have one organization."""
         described = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
         return cls(aws, outputs["OrganizationIds"], outputs)
@@ -77,11 +77,11 @@ class Deployment:
     # --- what goes in ---------------------------------------------------------------------------------------------
 
     def publish(self, detail_type: str, source: str = "helpdesk", **detail: Any) -> Report:
-        """Put one event on the bus; `reportedAt` is now unless it is given."""
+        """Put one event on the bus. `reportedAt` is now by default."""
         return self.publish_all([(detail_type, source, detail)])[0]
 
     def publish_all(self, events: list[tuple[str, str, Json]]) -> list[Report]:
-        """Put (detail-type, source, detail) on the bus, ten a call; raises unless the bus takes every one."""
+        """Put events on the bus, each as detail-type, source and detail. Raises if the bus refuses one."""
         reports: list[Report] = []
         for start in range(0, len(events), 10):
             dated = [
@@ -107,11 +107,11 @@ class Deployment:
         return reports
 
     def deliver_again(self, report: Report) -> None:
-        """Deliver the very same event once more, as EventBridge and SQS may."""
+        """Deliver the same event once more, as EventBridge and SQS may."""
         self.sqs.send_message(QueueUrl=self.outputs["ReportsQueueUrl"], MessageBody=report.body)
 
     def sweep(self) -> Json:
-        """Run the sweep now, rather than when its schedule says; answers what it says of the run."""
+        """Run the sweep now and return its answer."""
         ran = self.functions.invoke(
             FunctionName=self.outputs["SweepOverridesFunctionName"],
             Payload=json.dumps({"organizationId": self.organization}).encode(),
@@ -124,7 +124,7 @@ class Deployment:
     # --- what comes of it -----------------------------------------------------------------------------------------
 
     def override(self, user: str, device: str) -> Json | None:
-        """The override that stands for a device, with its dates; None if there is none."""
+        """Return the override of a device with its dates, None if there is none."""
         try:
             found = self.workmail.get_mobile_device_access_override(
                 OrganizationId=self.organization, UserId=user, DeviceId=device
@@ -134,7 +134,7 @@ class Deployment:
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def overrides(self) -> Iterator[Json]:
-        """Every override of the organization, as listed."""
+        """Yield every override of the organization."""
         more: Json = {}
         while True:
             page = self.workmail.list_mobile_device_access_overrides(
@@ -146,7 +146,7 @@ class Deployment:
             more = {"NextToken": page["NextToken"]}
 
     def outcomes(self, event_id: str) -> list[Json]:
-        """What the ledger has recorded of how an event ended: detail-type and detail, one for each device."""
+        """Return an event's outcomes in the ledger, one for each device, with detail-type and detail."""
         items = self.dynamodb.query(
             TableName=self.outputs["LedgerTableName"],
             KeyConditionExpression="pk = :event",
@@ -157,7 +157,7 @@ class Deployment:
         return [read(item["told"]) for item in items]
 
     def calls(self, **filters: str) -> list[Json]:
-        """The recorded calls of WorkMail that match all filters: `device`, `operation`, `since` (a number) and more."""
+        """Return the recorded calls to WorkMail that match all filters, such as `device`, `operation` and `since`."""
         found: list[Json] = []
         since = int(filters.pop("since", 0))
         while True:
@@ -168,7 +168,7 @@ class Deployment:
             since = page["next"]
 
     def writes(self, device: str) -> list[Json]:
-        """The calls by the stack's functions that changed, or were to change, the override of a device."""
+        """Return the functions' Puts and Deletes of a device's override, successful or not."""
         return [
             call
             for call in self.calls(device=device)
@@ -176,7 +176,7 @@ class Deployment:
         ]
 
     def control(self, method: str, path: str, body: Json | None = None) -> Json:
-        """One call of the emulator's own controls; raises with what it says if it refuses."""
+        """Call a control of the emulator. Raises with its answer if it refuses."""
         content = None if body is None else json.dumps(body).encode()
         status, text = self.aws.control(method, f"/_emulator/{path}", content)
         if status != 200:
@@ -185,22 +185,22 @@ class Deployment:
         return answer
 
     def queued(self, output: str) -> int:
-        """How many messages the queue behind an output has, in flight ones included."""
+        """Return the number of messages in the queue of an output, those in flight included."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         answer = self.sqs.get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
         return sum(int(value) for value in answer["Attributes"].values())
 
     def is_idle(self) -> bool:
-        """True when no report and no command waits or is being worked on. Locally, SQS counts exactly."""
+        """Return whether no report and no command waits or is in progress. The local SQS counts exactly."""
         return self.queued("ReportsQueueUrl") == 0 and self.queued("CommandsQueueUrl") == 0
 
     def dead_letters(self) -> dict[str, int]:
-        """The dead-letter queues that are not empty, and how many messages they have."""
+        """Return the number of messages in each dead-letter queue that is not empty."""
         names = [name for name in self.outputs if name.startswith(("Dead", "Undelivered", "Missed"))]
         return {name: count for name in names if (count := self.queued(name))}
 
     def log(self, function: str, since: datetime) -> Iterator[str]:
-        """The lines of a function's log since then."""
+        """Yield the lines of a function's log since an instant."""
         pages = self.logs.get_paginator("filter_log_events").paginate(
             logGroupName=self.log_groups[function], startTime=int(since.timestamp() * 1000)
         )
@@ -209,28 +209,28 @@ class Deployment:
                 yield event["message"].strip()
 
     def routed(self, since: datetime) -> Counter[str]:
-        """How many copies of each event, by its ID, the router has sent on, by its log."""
+        """Count the copies of each event, by ID, that the router has passed on, according to its log."""
         lines = (json.loads(line) for line in self.log("route_events", since) if '"message":"routed"' in line)
         return Counter(line["event_id"] for line in lines)
 
     def troubles(self, since: datetime) -> list[str]:
-        """All that is wrong or waits, as far as logs and queues say it, in sentences; the worst first."""
-        refusals, said = [], []
+        """Return in sentences what logs and queues say is wrong or waiting, the worst first."""
+        refusals, others = [], []
         for function in FUNCTIONS:
             for message in filter(None, map(complaint, self.log(function, since))):
-                said.append(f"The log of {function}: {message}")
+                others.append(f"The log of {function}: {message}")
                 if refused := re.search(r"not authorized to perform: (\S+)(?: on resource: (\S+))?", message):
                     on = f" on {refused[2]}" if refused[2] else ""
-                    refusals.append(f"{REFUSED} {function}: its role may not {refused[1]}{on}.")
+                    refusals.append(f"{REFUSED} {function} the action {refused[1]}{on}.")
         for output, kind in (("ReportsQueueUrl", "reports"), ("CommandsQueueUrl", "commands")):
             if count := self.queued(output):
-                said.append(f"Not lost: in the queue of {kind}, to be tried again: {count}.")
-        said += [f"Messages in {queue}: {count}." for queue, count in self.dead_letters().items()]
-        return list(dict.fromkeys(refusals + said))
+                others.append(f"In the queue of {kind}, to be tried again: {count}. None is lost.")
+        others += [f"Messages in {queue}: {count}." for queue, count in self.dead_letters().items()]
+        return list(dict.fromkeys(refusals + others))
 
     @cached_property
     def log_groups(self) -> dict[str, str]:
-        """Each function's log group."""
+        """The log group of each function."""
         groups = {}
         for function in FUNCTIONS:
             name = self.outputs[f"{function.title().replace('_', '')}FunctionName"]
@@ -240,7 +240,7 @@ class Deployment:
 
 
 class Announcements:
-    """What the deployment announces on its bus while this exists: a queue of our own behind a rule of our own."""
+    """Collects what the deployment announces on its bus, with a rule and a queue of its own."""
 
     def __init__(self, deployment: Deployment, name: str) -> None:
         self._deployment = deployment
@@ -261,7 +261,7 @@ class Announcements:
         deployment.events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
 
     def heard(self) -> list[Json]:
-        """All that was announced so far: the events, in order of arrival."""
+        """Return the events that were announced so far, in order of arrival."""
         sqs = self._deployment.sqs
         while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -283,17 +283,17 @@ class Announcements:
 
 
 def complaint(line: str) -> str | None:
-    """What a line of a function's log says went wrong; None for all other lines."""
+    """Return what went wrong according to a line of a function's log, None if nothing did."""
     try:
-        said = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         wrong = re.search(r"\[ERROR\]|Task timed out|Traceback", line)
         return line if wrong else None
-    if isinstance(said, dict) and said.get("level") in ("WARNING", "ERROR", "CRITICAL"):
-        return str(said["message"])
+    if isinstance(entry, dict) and entry.get("level") in ("WARNING", "ERROR", "CRITICAL"):
+        return str(entry["message"])
     return None
 
 
 def rfc3339(time: datetime | None = None) -> str:
-    """The time, by default now, to the millisecond as events have it."""
+    """Return a time, now by default, to the millisecond as events have it."""
     return (time or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,9 +1,9 @@
-"""Starts Lambda execution environments ahead of the first invocation: a control of the local server.
+"""Starts Lambda execution environments before the first invocation.
 
-AWS has provisioned concurrency for that, on published versions only.
+AWS has provisioned concurrency for that, but only for published versions.
 """
 
-# ruff: noqa: SLF001 - MiniStack has no public name for any of it
+# ruff: noqa: SLF001 - MiniStack has no public names for this
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,9 +14,9 @@ from local.account import ACCOUNT, REGION
 
 
 def start(function: str, count: int) -> None:
-    """Have `count` environments of the function initialized and idle; raises what its initialization raised.
+    """Start `count` environments of a function and leave them idle. Raises what their initialization raises.
 
-    Blocks: not for the event loop.
+    It blocks, so it must not run in the event loop.
     """
     responses.set_request_account_id(ACCOUNT)
     responses.set_request_region(REGION)
@@ -26,7 +26,7 @@ def start(function: str, count: int) -> None:
     code = lambda_svc._execution_record_for_config(record, config)["code_zip"]
     workers = [lambda_runtime.acquire_worker(name, config, code)[0] for _ in range(count)]
     try:
-        lambda_runtime.ensure_spawned(workers[0])  # alone: it leaves bytecode for the others
+        lambda_runtime.ensure_spawned(workers[0])  # alone, because it writes bytecode for the others
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda_runtime.ensure_spawned, workers))
     finally:

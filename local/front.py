@@ -1,6 +1,9 @@
-"""What stands before MiniStack: WorkMail registered as one more of its services, and the emulator's controls."""
+"""The front of MiniStack: the emulator's controls, and WorkMail as one more service.
 
-# ruff: noqa: SLF001 - MiniStack has places for this, though not under public names
+It also holds requests to any service, for faults of the kind `hold`.
+"""
+
+# ruff: noqa: SLF001 - MiniStack has no public names for this
 
 import asyncio
 import json
@@ -28,21 +31,22 @@ type Send = Callable[[Message], Awaitable[None]]
 type Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 RECEIVE: ContextVar[Receive] = ContextVar("receive")
-"""The current request's ASGI channel, which MiniStack does not hand on to its services."""
+"""The ASGI channel of the current request. MiniStack does not pass it to its services."""
 
 
 def application(when_ready: Callable[[], None]) -> Application:
-    """The ASGI application: `/_emulator/…` to the emulator's controls, `/_local/…` to ours, all else to MiniStack.
+    """Return the ASGI application. It calls `when_ready` once MiniStack has started.
 
-    Ours are `/_local/environments`, and `/_local/held`: the names of the faults that hold a request now, as JSON.
-
-    `when_ready` is called when MiniStack has started.
+    - `/_emulator/…` are the emulator's controls.
+    - `/_local/environments` starts environments of a function.
+    - `/_local/held` returns the names of the faults that hold a request now, as JSON.
+    - Everything else goes to MiniStack.
     """
     emulator = Emulator(account=ACCOUNT, region=REGION)
     emulator.publish = publish
     register(emulator)
     controls = workmail_application(emulator)
-    holds = Holds(emulator)
+    requests = HeldRequests(emulator)
 
     async def front(scope: Message, receive: Receive, send: Send) -> None:
         async def tell_when_ready(message: Message) -> None:
@@ -57,9 +61,9 @@ def application(when_ready: Callable[[], None]) -> Application:
         elif scope["type"] == "http" and scope["path"] == "/_local/environments":
             await answer(send, *await start_environments(scope["query_string"].decode()))
         elif scope["type"] == "http" and scope["path"] == "/_local/held":
-            await answer(send, 200, json.dumps(holds.held))
+            await answer(send, 200, json.dumps(requests.held))
         elif scope["type"] == "http":
-            await holds.pass_on(scope, receive, send)
+            await requests.pass_on(scope, receive, send)
         else:
             await to_ministack(scope, receive, send)
 
@@ -67,15 +71,15 @@ def application(when_ready: Callable[[], None]) -> Application:
 
 
 async def to_ministack(scope: Message, receive: Receive, send: Send) -> None:
-    """Let MiniStack answer, and its services see when their client is gone."""
+    """Let MiniStack answer, and let WorkMail see when its client is gone."""
     RECEIVE.set(receive)
     await ministack.app(scope, receive, send)
 
 
-class Holds:
-    """Requests to any service that the emulator's settings have held, by faults of the kind `hold`.
+class HeldRequests:
+    """Holds requests to any service, as the emulator's faults of the kind `hold` say.
 
-    `held` has the fault's name for each request that is held now: with `applied`, its effect is there already.
+    `held` has the fault's name for each request that is held now. An effect `applied` is done by then.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -90,25 +94,25 @@ class Holds:
         if not faults or target is None:
             await to_ministack(scope, receive, send)
             return
-        body = await whole(receive)
+        body = await read_body(receive)
         principal = iam_evaluator.request_caller_arn(headers)
         fault = next((each for each in faults if each.holds(target, principal, body.decode(errors="replace"))), None)
         if fault is None:
-            await to_ministack(scope, replayed(body, receive), send)
+            await to_ministack(scope, replay(body, receive), send)
             return
         if fault.effect == "applied":
-            await to_ministack(scope, replayed(body, never), nowhere)
+            await to_ministack(scope, replay(body, wait_forever), discard)
         self.held.append(fault.name)
         gone = await self._emulator.hold(lambda: disconnected(receive))
         self.held.remove(fault.name)
         if not gone:
-            await answer(send, 503, "let go of by a reset of the emulator")
+            await answer(send, 503, "released by a reset of the emulator")
         elif fault.effect == "late":
-            await to_ministack(scope, replayed(body, never), nowhere)
+            await to_ministack(scope, replay(body, wait_forever), discard)
 
 
-async def whole(receive: Receive) -> bytes:
-    """The body of a request, as far as it comes."""
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request, up to a disconnect."""
     body = b""
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")
@@ -117,8 +121,8 @@ async def whole(receive: Receive) -> bytes:
     return body
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A channel that begins with a body that was read already."""
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that begins with a body that was already read."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -133,18 +137,18 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-async def never() -> Message:
-    """A channel of a client that just waits."""
+async def wait_forever() -> Message:
+    """Stand for the channel of a client that just waits."""
     await asyncio.Event().wait()
     raise AssertionError("nobody sets it")
 
 
-async def nowhere(message: Message) -> None:
-    """Take an answer that nobody is to have."""
+async def discard(message: Message) -> None:
+    """Drop a part of an answer."""
 
 
 async def start_environments(query: str) -> tuple[int, str]:
-    """Answer `/_local/environments?function=NAME&count=N`."""
+    """Answer `/_local/environments?function=NAME&count=N` with a status and a text."""
     values = parse_qs(query)
     try:
         await asyncio.to_thread(environments.start, values["function"][0], int(values["count"][0]))
@@ -160,7 +164,7 @@ async def answer(send: Send, status: int, text: str) -> None:
 
 
 def register(emulator: Emulator) -> None:
-    """Make WorkMail a service that MiniStack routes to, and that IAM decides on by the caller's role."""
+    """Make WorkMail a service that MiniStack routes to and that its IAM protects."""
     original = iam_actions.extract_resource_arn
 
     def resource_arn(service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, *rest: Any) -> str:
@@ -182,7 +186,7 @@ def register(emulator: Emulator) -> None:
 
 
 def organization_arn(body: bytes) -> str:
-    """The ARN that a WorkMail request is about, `*` for one that names no organization.
+    """Return the ARN of a WorkMail request's organization, `*` if the request has none.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonworkmail.html
     """
@@ -194,18 +198,18 @@ def organization_arn(body: bytes) -> str:
 
 
 def publish(event: Mapping[str, Any]) -> None:
-    """Put an event on a bus, the default one or the one in its extra member `bus`, under any source.
+    """Put an event on the default bus, or on the bus in its extra member `bus`.
 
-    As AWS services and partners do: for clients, `PutEvents` refuses the sources that begin with `aws.`.
-    ControlError for a bus that there is not.
+    The source can be any, as for AWS services and partners. `PutEvents` refuses `aws.…` from clients.
+    Raises ControlError for an unknown bus.
     """
     responses.set_request_account_id(ACCOUNT)
     responses.set_request_region(REGION)
     bus = event.get("bus", "default")
     if bus not in eventbridge._event_buses:
-        there = ", ".join(sorted(eventbridge._event_buses))
-        raise ControlError(f"no event: bus is {bus!r:.100}; expected is the name of a bus that is there: {there}")
-    iam_evaluator.pin_request_origin("127.0.0.1", True)  # else queues that insist on TLS refuse what rules deliver
+        known = ", ".join(sorted(eventbridge._event_buses))
+        raise ControlError(f"no event was put: bus is {bus!r:.100}; expected one of {known}")
+    iam_evaluator.pin_request_origin("127.0.0.1", True)  # queues that insist on TLS would refuse a rule's delivery
     record = {
         "EventId": event["id"],
         "Source": event["source"],

@@ -1,5 +1,5 @@
-"""In-memory outside ports: real classes that keep what they are told, all on one wire that can be cut at any call."""
-# ruff: noqa: ARG001, ARG002 (a fake has the signature of the real thing, and one organization)
+"""The protocol's ports in memory, for tests and benches. Every call passes one wire, which can inject a fault."""
+# ruff: noqa: ARG001, ARG002 (a fake has the signatures of its port, but one organization)
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,10 +23,10 @@ BOB = "b0b00000-0000-4000-8000-000000000000"
 DEVICE = "androidc0ffee"
 KEY = DeviceKey(ORGANIZATION, BOB, DEVICE)
 START = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
-"""Where the tests' clock begins; :func:`at` counts seconds from here."""
+"""The start of the tests' clock. :func:`at` counts seconds from here."""
 DAY = 86400
 MOST_RECEIVES = 200
-"""As the queue has it: what fails that often goes to the dead-letter queue, which fails a test."""
+"""The deliveries before a message goes to the dead-letter queue, as the queue is configured."""
 
 CONFIGURED: dict[str, Any] = {
     "owner": "local",
@@ -61,22 +61,22 @@ CONFIGURED: dict[str, Any] = {
         "max_event_age": 30 * DAY,
     },
 }
-"""What ``settings.json`` holds."""
+"""A whole ``settings.json``."""
 SETTINGS = settings.parse(CONFIGURED)
 
 
 def sweeping(**policy: Any) -> settings.Settings:
-    """The settings with another policy of the sweep."""
+    """Return the settings with changes to the sweep's policy."""
     return settings.parse({**CONFIGURED, "sweep": {**CONFIGURED["sweep"], **policy}})
 
 
 def at(seconds: float) -> datetime:
-    """``seconds`` after :data:`START`."""
+    """Return the instant ``seconds`` after :data:`START`."""
     return START + timedelta(seconds=seconds)
 
 
 def key(device: str, user_id: str = BOB) -> DeviceKey:
-    """A device of Bob's, or of another user's."""
+    """Return the key of a device, Bob's by default."""
     return DeviceKey(ORGANIZATION, user_id, device)
 
 
@@ -85,12 +85,12 @@ def cause(event_id: str, happened: datetime, received: datetime | None = None, s
 
 
 class Killed(BaseException):
-    """``kill -9``: nothing in the code may catch it."""
+    """Stands for ``kill -9``. No code may catch it."""
 
 
 Call = Callable[[], Any]
 Fault = Callable[[Call], Any]
-"""What befalls a call: it is given the call, and makes it or not."""
+"""A fault gets the call, and makes it or not."""
 
 
 def killed_before(call: Call) -> None:
@@ -117,7 +117,12 @@ def throttled(call: Call) -> None:
 
 @dataclass
 class Wire:
-    """Every call to every fake passes here; ``faults`` says what befalls the call of that number, counted from 0."""
+    """Passes on every call to every fake.
+
+    Attributes:
+        calls: the names of all calls so far.
+        faults: faults by the number of the call that they hit, counted from 0.
+    """
 
     calls: list[str] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
@@ -130,7 +135,7 @@ class Wire:
 
 @dataclass
 class FakeWorkMail:
-    """Overrides in a dict; users known by several names in any case; ``now`` is the time that it answers with."""
+    """WorkMail with overrides in a dict. ``now`` is the time of its answers; user names ignore case."""
 
     wire: Wire
     now: datetime = START
@@ -197,7 +202,7 @@ class FakeWorkMail:
 
 @dataclass
 class FakeLedger:
-    """Items in dicts; devices' and users' are written only over the version that was read."""
+    """The ledger in dicts. Device and user items are written only over the version that was read."""
 
     wire: Wire
     devices: dict[DeviceKey, DeviceRecord] = field(default_factory=dict)
@@ -328,7 +333,7 @@ class FakeLedger:
 
 @dataclass
 class FakeBus:
-    """What was announced, in order."""
+    """The bus as a list of announcements."""
 
     wire: Wire
     announced: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -339,7 +344,7 @@ class FakeBus:
 
 @dataclass
 class FakeQueue:
-    """What was sent, in order, as it arrives after a journey as text."""
+    """The queue as a list of commands, each read back from the message that carries it."""
 
     wire: Wire
     sent: list[Command] = field(default_factory=list)
@@ -350,12 +355,12 @@ class FakeQueue:
         return len(arriving)
 
     def waiting(self) -> int:
-        """Nobody works while a sweep runs in a test: what is sent is taken up at once, as far as the sweep can see."""
+        """Return 0: to the sweep, every command seems to be done at once."""
         return self.wire.pass_on("queue.waiting", lambda: 0)
 
 
 class World:
-    """All ports together; its clock goes where it is put."""
+    """All ports together. Each call says what time it is."""
 
     def __init__(self, stands: Override | None = None, known: settings.Settings = SETTINGS) -> None:
         self.settings = known
@@ -370,30 +375,30 @@ class World:
 
     @property
     def stands(self) -> Override | None:
-        """What stands for Bob's device."""
+        """The override of Bob's device."""
         return self.workmail.overrides.get(KEY)
 
     @property
     def record(self) -> DeviceRecord:
-        """What the ledger keeps of Bob's device."""
+        """The ledger's record of Bob's device."""
         return self.ledger.devices[KEY]
 
     def stand(self, override: Override | None) -> None:
-        """Somebody else, a person at the console for one, changes what stands for Bob's device."""
+        """Set or remove the override of Bob's device, as a person at the console does."""
         if override is None:
             self.workmail.overrides.pop(KEY, None)
         else:
             self.workmail.overrides[KEY] = override
 
     def carry_out(self, command: Command, now: datetime, workmail_says: datetime | None = None) -> Outcome:
-        """One delivery of ``command``, after its journey as text; raises whatever befalls it."""
+        """Deliver ``command`` once and return its outcome. Raises what the delivery raises."""
         self.workmail.now = workmail_says or now
         return steps.carry_out(load(dump(command)), self.ports, self.settings.rules, now)
 
     def deliver(self, command: Command, now: datetime) -> Outcome:
-        """``command`` delivered until it succeeds, each time a minute later, and whatever it sent on as well.
+        """Deliver ``command`` each minute until it succeeds, and then the commands that it sent.
 
-        What fails for the last time that the queue would deliver it raises its error.
+        Raises the error of the last delivery that the queue would make.
         """
         outcome, now = self._through(command, now)
         while self.queue.sent:
@@ -409,7 +414,7 @@ class World:
         return self.carry_out(command, now), now
 
     def plan(self, now: datetime, **run: Any) -> sweep.SweepResult:
-        """One run of the sweep, its ``run`` as given; what it asks for is left in the queue."""
+        """Run the sweep, with changes to its ``Run``. The commands stay in the queue."""
         self.runs += 1
         self.workmail.now = now
         usual = sweep.Run(
@@ -418,12 +423,12 @@ class World:
         return sweep.run(replace(usual, **run), self.ports, self.settings)
 
     def sweep(self, now: datetime) -> sweep.SweepResult:
-        """One run of the sweep, and all that it asked for carried out."""
-        report = self.plan(now)
+        """Run the sweep and carry out its commands."""
+        result = self.plan(now)
         while self.queue.sent:
             self.deliver(self.queue.sent.pop(0), now)
-        return report
+        return result
 
     def told(self, event_id: str) -> list[dict[str, Any]]:
-        """What is recorded of an event: one outcome for each device that it was about."""
+        """Return the recorded outcomes of an event, one for each device."""
         return [told["detail"] for (event, _), told in self.ledger.outcomes.items() if event == event_id]

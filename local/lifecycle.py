@@ -1,7 +1,6 @@
-"""Starting, finding and stopping the server process of one state directory; several directories can live side by side.
+"""Starts, finds and stops the server process of a state directory. Several directories can live side by side.
 
-Whether a server runs is said by the lock that it holds on `server.lock`: a lock can't outlive its process, as a PID
-file can, and no other process holds it.
+A running server holds a lock on `server.lock`. A lock can't outlive its process, as a PID file can.
 """
 
 import fcntl
@@ -22,12 +21,12 @@ ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".local"
 SERVER_PYTHON = STATE / "ministack" / "bin" / "python"
 
-REACHED_BY = ("server.json", "server.inputs", "ca.pem", "certificate.pem", "root.json", "operator.json", "env")
-"""Files of a state directory that mean nothing without their server."""
+SERVER_FILES = ("server.json", "server.inputs", "ca.pem", "certificate.pem", "root.json", "operator.json", "env")
+"""Files of a state directory that are useless without their server."""
 
 
 class ServerError(Exception):
-    """The local server did not start or did not stop; the message says what its log says."""
+    """The local server did not start. The message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +39,23 @@ class Server:
 
     @property
     def ca(self) -> Path:
-        """The certificate authority that its clients must trust."""
+        """The certificate authority that clients must trust."""
         return self.state / "ca.pem"
 
 
 def find(state: Path) -> Server | None:
-    """The running server of this state directory, `None` if there is none or it is not ready yet."""
+    """Return the running server of a state directory, None if there is none or it is not ready yet."""
     if not is_running(state):
         return None
     try:
-        told = json.loads((state / "server.json").read_text())
+        described = json.loads((state / "server.json").read_text())
     except FileNotFoundError:
         return None
-    return Server(told["pid"], told["endpoint"], state)
+    return Server(described["pid"], described["endpoint"], state)
 
 
 def is_running(state: Path) -> bool:
-    """True while a server process of this state directory lives, ready or not."""
+    """Return whether a server process of the state directory lives, ready or not."""
     try:
         with (state / "server.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -67,15 +66,15 @@ def is_running(state: Path) -> bool:
     return False
 
 
-def start(state: Path, python: Path = SERVER_PYTHON, patience: float = 30) -> Server:
+def start(state: Path, python: Path = SERVER_PYTHON, timeout: float = 30) -> Server:
     """Start a server in the background and wait until it answers.
 
-    Raises ServerError, with the end of its log, if it ends instead or is not ready after `patience` seconds.
+    Raises ServerError if it ends instead or is not ready after `timeout` seconds.
     """
     if is_running(state):
-        raise ServerError(f"a server of {state} runs already")
+        raise ServerError(f"a server of {state} is already running")
     if not python.exists():
-        raise ServerError(f"there is no {python}: `make install` makes it")
+        raise ServerError(f"there is no {python}; `make install` creates it")
     certificate.make(state)
     make_root_credentials(state / "root.json")
     log = state / "server.log"
@@ -90,21 +89,22 @@ def start(state: Path, python: Path = SERVER_PYTHON, patience: float = 30) -> Se
         )
     if launched.returncode:
         raise ServerError(f"the local AWS server did not start: {end_of(log)}")
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while (server := find(state)) is None:
         if not is_running(state):
             raise ServerError(f"the local AWS server ended while starting, see {log}: {end_of(log)}")
         if time.monotonic() > deadline:
             stop(state)
-            raise ServerError(f"the local AWS server was not ready after {patience:.0f} s, see {log}: {end_of(log)}")
+            raise ServerError(f"the local AWS server was not ready after {timeout:.0f} s, see {log}: {end_of(log)}")
         time.sleep(0.02)
     return server
 
 
 def stop(state: Path, grace: float = 2) -> bool:
-    """Stop the server with its workers, remove its temporary directory and what says how to reach it.
+    """Stop the server with its workers, and remove its temporary directory and the files that need it.
 
-    False if none was running. SIGTERM, then after `grace` seconds SIGKILL to every process of its session.
+    It gets SIGTERM. After `grace` seconds every process of its session gets SIGKILL.
+    Returns whether a server was running.
     """
     running = is_running(state)
     if running:
@@ -115,7 +115,7 @@ def stop(state: Path, grace: float = 2) -> bool:
             time.sleep(0.02)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-    for name in REACHED_BY:
+    for name in SERVER_FILES:
         (state / name).unlink(missing_ok=True)
     for temporary in state.glob("tmp-*"):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -123,13 +123,13 @@ def stop(state: Path, grace: float = 2) -> bool:
 
 
 def make_root_credentials(file: Path) -> None:
-    """New credentials of the account's root user."""
+    """Write new credentials of the account's root user."""
     secret = {"access_key_id": f"AKIA{secrets.token_hex(8).upper()}", "secret_access_key": secrets.token_hex(20)}
     write_secret(file, json.dumps(secret))
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Write a file that only this user can read, and that nobody sees half-written."""
+    """Write a file that only this user can read and that is never seen half-written."""
     partial = file.with_name(f"{file.name}.partial")
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
@@ -138,5 +138,5 @@ def write_secret(file: Path, text: str) -> None:
 
 
 def end_of(log: Path) -> str:
-    """The last lines of the log."""
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -1,4 +1,4 @@
-"""Whether a deployed stack really works: mappings that poll, functions that start."""
+"""Checks that a deployed stack works: its mappings poll and its functions start."""
 
 import time
 from collections.abc import Iterator
@@ -13,24 +13,27 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 ENVIRONMENTS = 2
-"""Execution environments that are started of a mapped function: often a second event comes during the first."""
+"""How many environments of a mapped function are started. A second event often comes during the first."""
 
 
 class NotReadyError(Exception):
-    """Something of the deployed stack does not work; the message says what."""
+    """A part of the deployed stack does not work. The message says which."""
 
 
-def check(aws: Connection, stack: str, patience: float = 30) -> None:
-    """Wait until every function is active and every mapping enabled; NotReadyError if that takes too long."""
-    deadline = time.monotonic() + patience
+def check(aws: Connection, stack: str, timeout: float = 30) -> None:
+    """Wait until every function is active and every mapping enabled.
+
+    Raises NotReadyError after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
     while waiting_for := [*inactive(aws, stack)]:
         if time.monotonic() > deadline:
-            raise NotReadyError(f"after {patience:.0f} s: {'; '.join(waiting_for)}")
+            raise NotReadyError(f"after {timeout:.0f} s: {'; '.join(waiting_for)}")
         time.sleep(0.1)
 
 
 def inactive(aws: Connection, stack: str) -> Iterator[str]:
-    """What is not yet active or enabled, and what it is instead."""
+    """Yield what is not yet active or enabled, and its state."""
     functions: LambdaClient = aws.client("lambda")
     for name in physical_names(aws, stack, "AWS::Lambda::Function"):
         function = functions.get_function_configuration(FunctionName=name)
@@ -43,9 +46,9 @@ def inactive(aws: Connection, stack: str) -> Iterator[str]:
 
 
 def warm(aws: Connection, stack: str) -> None:
-    """Initialize the first environments of each mapped function, and run what the stack's schedules run, once.
+    """Start environments of each mapped function, and run the target of each schedule once.
 
-    Raises NotReadyError with the function's own error if one fails at that.
+    Raises NotReadyError with the function's error if one fails.
     """
     functions: LambdaClient = aws.client("lambda")
     for uuid in physical_names(aws, stack, "AWS::Lambda::EventSourceMapping"):
@@ -59,11 +62,11 @@ def warm(aws: Connection, stack: str) -> None:
         target = scheduler.get_schedule(Name=schedule)["Target"]
         ran = functions.invoke(FunctionName=target["Arn"], Payload=target.get("Input", "{}").encode())
         if "FunctionError" in ran:
-            raise NotReadyError(f"what schedule {schedule} runs failed: {ran['Payload'].read().decode()}")
+            raise NotReadyError(f"the target of schedule {schedule} failed: {ran['Payload'].read().decode()}")
 
 
 def physical_names(aws: Connection, stack: str, kind: str) -> list[str]:
-    """The physical names of the stack's resources of a kind."""
+    """Return the physical names of the stack's resources of a kind."""
     cloudformation: CloudFormationClient = aws.client("cloudformation")
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     return [

@@ -1,10 +1,10 @@
-"""Repairs of MiniStack 1.5.33, each named after the AWS page whose promise it restores.
+"""Repairs of MiniStack 1.5.33. Each links the AWS page whose promise it restores.
 
-Only what our proofs need; `tests/local/test_repairs.py` has a test for each that fails without it.
-A repair wraps or replaces one named function of MiniStack, which is why `local.server` refuses any other version.
+There are only those that the tests need. `tests/local/test_repairs.py` has a test for each that fails without it.
+A repair wraps or replaces functions inside MiniStack, so `local.server` refuses any other version.
 """
 
-# ruff: noqa: SLF001 - a repair is done inside
+# ruff: noqa: SLF001 - MiniStack has no public names for this
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ type Json = dict[str, Any]
 
 
 def apply(lambda_python: Path) -> None:
-    """Apply every repair; call once, before the first request. Workers run under `lambda_python`."""
+    """Apply every repair, once, before the first request. Lambda workers run under `lambda_python`."""
     only_its_own_key_is_the_root_user()
     sqs_batch_calls_need_the_single_call_permission()
     put_events_keeps_the_time_it_is_given()
@@ -44,7 +44,7 @@ def apply(lambda_python: Path) -> None:
 
 
 def only_its_own_key_is_the_root_user() -> None:
-    """Nobody is the root user by calling himself `test` or by the account's number.
+    """The access keys `test` and the account number are not the root user's.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user.html
     """
@@ -57,7 +57,7 @@ def only_its_own_key_is_the_root_user() -> None:
 
 
 def sqs_batch_calls_need_the_single_call_permission() -> None:
-    """`SendMessageBatch` is allowed by `sqs:SendMessage`; IAM has no action of its own for batches.
+    """`sqs:SendMessage` allows `SendMessageBatch`. IAM has no action for batches.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
     """
@@ -72,7 +72,7 @@ def sqs_batch_calls_need_the_single_call_permission() -> None:
 
 
 def put_events_keeps_the_time_it_is_given() -> None:
-    """An entry's `Time` becomes the event's `time`; without one it is the time of the call.
+    """An entry's `Time` becomes the event's `time`. The default is the time of the call.
 
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
     """
@@ -107,7 +107,7 @@ def put_events_keeps_the_time_it_is_given() -> None:
 
 
 def rules_need_permission_and_have_dead_letter_queues() -> None:
-    """A rule delivers to a queue that exists and whose policy lets it; else the event goes to the target's DLQ.
+    """A rule delivers to a queue that exists and allows it. Otherwise the event goes to the target's DLQ.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
@@ -126,11 +126,18 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
             return
         code, message = refusal
         view = view or eventbridge._pattern_event_view(event)
-        told = {"RULE_ARN": rule["Arn"], "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}
+        attributes = {
+            "RULE_ARN": rule["Arn"],
+            "TARGET_ARN": target["Arn"],
+            "ERROR_CODE": code,
+            "ERROR_MESSAGE": message,
+        }
         letter = {
             "QueueUrl": sqs._queue_url(parse_arn(dead_letter).resource),
             "MessageBody": json.dumps(view.event_with_detail()),
-            "MessageAttributes": {name: {"DataType": "String", "StringValue": value} for name, value in told.items()},
+            "MessageAttributes": {
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
         }
         sqs._act_send_message(letter, letter["QueueUrl"])
 
@@ -147,7 +154,7 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
 
 
 def targets_invoke_functions_asynchronously() -> None:
-    """Rules and schedules invoke a function asynchronously: it is tried again, then goes to its failure destination.
+    """Rules and schedules invoke a function asynchronously, with retries and then its failure destination.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
     """
@@ -165,7 +172,7 @@ def targets_invoke_functions_asynchronously() -> None:
 
 
 def function_urls_of_type_none_need_no_signature() -> None:
-    """A function's URL with the authentication type NONE takes from anybody what the function's own policy allows.
+    """A function URL of type NONE takes unsigned requests if the function's own policy allows them.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
     """
@@ -231,7 +238,7 @@ def cloudformation_enables_time_to_live_and_recovery() -> None:
 
 
 def fifo_groups_are_processed_in_parallel() -> None:
-    """A FIFO mapping runs as many batches at once as a standard one; a group in flight stays closed meanwhile.
+    """A FIFO mapping runs as many batches at once as a standard one. A group has one batch in flight.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/fifo-queue-lambda-behavior.html
     """
@@ -245,16 +252,16 @@ def fifo_groups_are_processed_in_parallel() -> None:
 
 
 def exceptions_leave_the_environment_running() -> None:
-    """A handler that raises has failed one invocation; its execution environment serves the next one warm.
+    """A handler that raises fails one invocation. Its execution environment serves the next one warm.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
     """
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    kills = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
-    spares = '{"status": "ok", "raised": {"status": "error", "error": str(e), "trace": traceback.format_exc()}}'
-    if script.count(kills) != 1:
+    fatal = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
+    harmless = '{"status": "ok", "raised": {"status": "error", "error": str(e), "trace": traceback.format_exc()}}'
+    if script.count(fatal) != 1:
         raise RuntimeError("MiniStack's worker script is not as expected")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(kills, spares)
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(fatal, harmless)
     original = lambda_runtime.Worker.invoke
 
     @wraps(original)
@@ -267,7 +274,7 @@ def exceptions_leave_the_environment_running() -> None:
 
 
 def functions_see_only_their_own_package(lambda_python: Path) -> None:
-    """A function imports from its own package and the standard library, not from MiniStack's environment.
+    """A function imports only from its own package and the standard library.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
@@ -282,7 +289,7 @@ def functions_see_only_their_own_package(lambda_python: Path) -> None:
 
 
 def environments_share_one_unpacked_package() -> None:
-    """A package is unpacked once, not for each environment: a burst is not kept waiting, and fills no disk.
+    """A package is unpacked once, and not for each environment. A burst neither waits for it nor fills the disk.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
     """

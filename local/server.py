@@ -1,13 +1,16 @@
-"""The local AWS server: MiniStack behind our own front, in one process with its own environment.
+"""The local AWS server: MiniStack behind `local.front`, in one process with an environment of its own.
 
-`python -m local.server --state DIR`, run by the interpreter of MiniStack's own virtual environment; `local.lifecycle`
-starts and stops it.
-One HTTPS port on the loopback interface, IAM enforcement on, region eu-west-1, account 000000000000.
+`local.lifecycle` starts `python -m local.server --state DIR` with the Python of MiniStack's virtual environment.
+The server listens on one HTTPS port of the loopback interface and enforces IAM.
 
-The state directory holds what the server needs and what it tells: `ca.pem`, `certificate.pem` and `root.json` are
-read, `server.json` is there while the server serves, `server.lock` holds its PID and is locked while it lives, and
-everything temporary (unpacked functions above all) is in `tmp-…`, removed at the end.
-A server whose state directory is removed leaves by itself: no lock and no PID would lead to it any more.
+In the state directory,
+
+- `ca.pem`, `certificate.pem` and `root.json` are read;
+- `server.json` exists while the server serves;
+- `server.lock` has its PID, and is locked while it lives;
+- `tmp-…` has everything temporary, such as unpacked functions, and is removed at the end.
+
+The server ends by itself when its state directory is removed, because nothing could find it any more.
 """
 
 import argparse
@@ -31,37 +34,37 @@ from local.account import ACCOUNT, REGION
 
 MINISTACK_VERSION = "1.5.33"
 
-LOOKS_EVERY = 1.0
-"""Seconds after which the server looks again whether its state directory is still there."""
+STATE_CHECK_SECONDS = 1.0
+"""How often the server checks that its state directory still exists."""
 
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-"""All that the server, and with it every Lambda worker, takes over from its caller's environment."""
+"""The variables that the server and its Lambda workers inherit."""
 
 
 def refuse_other_versions(installed: str) -> None:
-    """Exit unless MiniStack is the version whose inside `local.repairs` knows."""
+    """Exit unless MiniStack has the version that `local.repairs` repairs."""
     if installed != MINISTACK_VERSION:
         sys.exit(
             f"local.server: MiniStack {installed} is installed, but local/repairs.py repairs {MINISTACK_VERSION}. "
-            "Install that one, or go through the repairs, each with its test, and change MINISTACK_VERSION."
+            "Install that version, or check each repair with its test and change MINISTACK_VERSION."
         )
 
 
-def hold(lock: Path) -> TextIO:
-    """Lock the file for the life of this process: the lock, not a number in a file, says that the server runs."""
+def acquire(lock: Path) -> TextIO:
+    """Lock a file for the life of this process. The lock tells others that the server is running."""
     file = lock.open("a")
     for _ in range(50):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(0.02)  # whoever asks whether a server runs holds it for an instant
+            time.sleep(0.02)  # a process that checks for a server holds the lock for an instant
         else:
             return file
     sys.exit(f"local.server: another server holds {lock}")
 
 
 def continue_in_background(lock: TextIO) -> None:
-    """Go on in a child process in a session of its own, which inherits the lock; the caller's wait ends here."""
+    """Continue in a child process with a session of its own, which inherits the lock. The parent ends here."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -70,16 +73,16 @@ def continue_in_background(lock: TextIO) -> None:
 
 
 def private_temporary_directory(state: Path) -> Path:
-    """A new temporary directory inside the state directory; what a killed predecessor left behind goes."""
+    """Make a temporary directory inside the state directory, and remove those of killed predecessors."""
     for abandoned in state.glob("tmp-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix="tmp-", dir=state))
 
 
 def set_environment(state: Path, temporary: Path, port: int) -> None:
-    """Replace the whole process environment, before MiniStack is imported, which reads it at import.
+    """Replace the whole environment of the process. MiniStack reads it when it is imported.
 
-    Lambda workers inherit it, so no CA bundle, proxy or AWS setting of the machine may be in it.
+    Lambda workers inherit it, so it must not have a CA bundle, proxy or AWS setting of the machine.
     """
     root = json.loads((state / "root.json").read_text())
     ca = str(state / "ca.pem")
@@ -112,21 +115,21 @@ def set_environment(state: Path, temporary: Path, port: int) -> None:
         PYTHONNOUSERSITE="1",
     )
     tempfile.tempdir = None
-    sys.dont_write_bytecode = False  # MiniStack is large: without its bytecode every start takes seconds
+    sys.dont_write_bytecode = False  # MiniStack is large, and each start would compile it again
 
 
 def bare_interpreter(temporary: Path) -> Path:
-    """A Python of this version without any installed package, for the Lambda workers.
+    """Make a Python without any installed package for the Lambda workers.
 
-    What a function imports must be in its own package; MiniStack's dependencies must not help out.
+    A function must bring its dependencies. MiniStack's must not help out.
     """
     directory = temporary / "python"
     venv.create(directory, symlinks=True)
     return directory / "bin" / "python"
 
 
-def is_still_there(lock: TextIO, file: Path) -> bool:
-    """Whether `file` is the very file that this process holds; not if the state directory was removed or made anew."""
+def still_exists(lock: TextIO, file: Path) -> bool:
+    """Return whether `file` is the file that this process has locked, and not a later one with the same name."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), file.stat())
     except FileNotFoundError:
@@ -134,10 +137,7 @@ def is_still_there(lock: TextIO, file: Path) -> bool:
 
 
 async def serve(listening: socket.socket, state: Path, lock: TextIO) -> None:
-    """Serve until SIGTERM, SIGINT or the loss of the state directory, without which nobody can find the server.
-
-    Raises what ended the server if it was none of these.
-    """
+    """Serve until SIGTERM, SIGINT or the loss of the state directory. Raises what else ends the server."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
@@ -157,9 +157,11 @@ async def serve(listening: socket.socket, state: Path, lock: TextIO) -> None:
     application: Any = front.application(when_ready=lambda: write_atomically(state / "server.json", ready))
     serving = asyncio.create_task(hypercorn_serve(application, config, shutdown_trigger=asyncio.Event().wait))
     stopping = asyncio.create_task(signalled.wait())
-    while is_still_there(lock, state / "server.lock"):
-        ended = asyncio.wait({serving, stopping}, timeout=LOOKS_EVERY, return_when=asyncio.FIRST_COMPLETED)
-        if (await ended)[0]:
+    while still_exists(lock, state / "server.lock"):
+        ended, _ = await asyncio.wait(
+            {serving, stopping}, timeout=STATE_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if ended:
             break
     if serving.done():
         serving.result()
@@ -173,16 +175,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 async def serve_and_leave(listening: socket.socket, state: Path, temporary: Path, lock: TextIO) -> None:
-    """Serve, then end the process at once: an orderly shutdown would wait 30 seconds for each TLS connection."""
+    """Serve, then end the process at once. An orderly shutdown would wait 30 seconds for each TLS connection."""
     status = 0
     try:
         await serve(listening, state, lock)
-    except BaseException:  # noqa: BLE001 - whatever it was, the workers and the temporary directory must go
+    except BaseException:  # noqa: BLE001 - workers and temporary directory must go in any case
         traceback.print_exc()
         status = 1
     from ministack.core import lambda_runtime
 
-    if is_still_there(lock, state / "server.lock"):  # else it may be a successor's by now
+    if still_exists(lock, state / "server.lock"):  # otherwise server.json may be a successor's
         (state / "server.json").unlink(missing_ok=True)
     lambda_runtime.reset()
     shutil.rmtree(temporary, ignore_errors=True)
@@ -190,13 +192,13 @@ async def serve_and_leave(listening: socket.socket, state: Path, temporary: Path
 
 
 def main() -> None:
-    """Run the server until a signal ends it, then take its workers and its temporary directory along."""
+    """Run the server until a signal ends it, and remove its workers and its temporary directory."""
     parser = argparse.ArgumentParser(prog="python -m local.server")
     parser.add_argument("--state", type=Path, required=True, help="directory with ca.pem, certificate.pem, root.json")
     state: Path = parser.parse_args().state.resolve()
 
     refuse_other_versions(version("ministack"))
-    lock = hold(state / "server.lock")
+    lock = acquire(state / "server.lock")
     continue_in_background(lock)
     (state / "server.json").unlink(missing_ok=True)
     temporary = private_temporary_directory(state)

@@ -1,4 +1,4 @@
-"""Runs the emulator alone, over plain HTTP on the loopback interface: `python -m local.workmail --port N`."""
+"""Run the emulator alone, over plain HTTP on the loopback interface: `python -m local.workmail --port N`."""
 
 import argparse
 import asyncio
@@ -6,7 +6,6 @@ import logging
 import signal
 import socket
 import sys
-from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from hypercorn.asyncio import serve
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Prints its URL as the first line once it accepts connections; ends by SIGTERM or Ctrl-C within a second."""
+    """Serve until SIGTERM or Ctrl-C. The first line of output is the URL, printed once connections are accepted."""
     parser = argparse.ArgumentParser(prog="python -m local.workmail", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one (default)")
     port = parser.parse_args().port
@@ -28,24 +27,18 @@ def main() -> None:
     try:
         listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     except (OSError, OverflowError) as error:
-        parser.error(f"--port {port}: {error}; expected is a free port, 0 to 65535")
+        parser.error(f"--port {port}: {error}; expected a free port, 0 to 65535")
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     asyncio.run(_serve(listener.detach()))
 
 
 async def _serve(listening: int) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        loop.call_soon_threadsafe(stop.set)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     config = Config()
     config.bind = [f"fd://{listening}"]
-    config.include_date_header = False  # ours is the one with the skew
+    config.include_date_header = False  # the emulator's own has the skew of the settings
     config.keep_alive_timeout = 300
     config.keep_alive_max_requests = sys.maxsize
     config.graceful_timeout = 0.2

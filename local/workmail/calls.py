@@ -1,4 +1,4 @@
-"""The record of calls: the last so many, each with an index that never changes, for tests and for people."""
+"""The record of calls, for tests and for people. Each call has an index that never changes."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,20 @@ _TEXT_KEPT = 1_024
 
 @dataclass(slots=True)
 class Call:
-    """One call of the API, filled in as it goes on.
+    """One call of the API, filled in as it proceeds.
 
-    `status` and `error` are None until it is answered; `effect` says what a fault did with it: applied, not_applied,
-    late (not yet applied) or applied_late; `faults` are the names of those that hit it.
+    Attributes:
+        index: counts all calls from 0.
+        time: when it arrived.
+        operation: its name, empty if the request names none.
+        principal: the caller's ARN, or the access key of the signature.
+        request: the request, with long texts and lists cut.
+        status: the HTTP status, None until it is answered.
+        error: the error code, if it was refused.
+        message: the error message, if it was refused.
+        effect: what a fault did with it: applied, not_applied, late (not applied yet) or applied_late. After an
+            operation that failed without an answer, `refused` and the error code.
+        faults: the names of the faults that hit it.
     """
 
     index: int
@@ -32,7 +42,7 @@ class Call:
     faults: tuple[str, ...] = ()
 
     def as_json(self) -> Json:
-        """The call as the control shows it."""
+        """Return the call as the control shows it."""
         shown: Json = {
             "index": self.index,
             "time": self.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -55,33 +65,33 @@ class Calls:
 
     @property
     def next_index(self) -> int:
-        """The index that the next call will get; also how many there were."""
+        """The index of the next call, which is also the number of calls so far."""
         return self._next
 
     def add(self, time: datetime, operation: str, principal: str | None, request: Mapping[str, Any]) -> Call:
-        """Records a call that has just arrived."""
+        """Record a call that has just arrived."""
         call = Call(self._next, time, operation, principal, request)
         self._next += 1
         self._calls.append(call)
         return call
 
-    def keep(self, most: int) -> None:
-        """Changes how many are kept."""
-        if most != self._calls.maxlen:
-            self._calls = deque(self._calls, maxlen=most)
+    def keep(self, limit: int) -> None:
+        """Change how many calls are kept."""
+        if limit != self._calls.maxlen:
+            self._calls = deque(self._calls, maxlen=limit)
 
     def since(self, index: int) -> Iterator[Call]:
-        """The kept calls from an index on."""
+        """Return the kept calls from an index on."""
         return islice(self._calls, max(0, index - self.first_index), None)
 
     @property
     def first_index(self) -> int:
-        """The index of the oldest call that is kept."""
+        """The index of the oldest kept call."""
         return self._next - len(self._calls)
 
 
 def clipped(value: Any) -> Any:
-    """A request as it is recorded: very long texts and lists are cut, so that the record stays small."""
+    """Return a request with very long texts and lists cut, to keep the record small."""
     if isinstance(value, str) and len(value) > _TEXT_KEPT:
         return f"{value[:_TEXT_KEPT]}… ({len(value)} characters)"
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""CloudTrail-shaped EventBridge events of WorkMail writes.
+"""EventBridge events in CloudTrail's shape for writes to WorkMail.
 
-AWS publishes no sample for override calls; member names follow its samples of other WorkMail writes
-(admin guide, "Logging Amazon WorkMail API calls with AWS CloudTrail").
+AWS publishes no sample of an override call. The member names follow its samples of other WorkMail writes:
+https://docs.aws.amazon.com/workmail/latest/adminguide/logging-using-cloudtrail.html
 """
 
 import re
@@ -26,7 +26,10 @@ def event_of(
     region: str,
     error: WorkMailError | None = None,
 ) -> Json:
-    """The event that a trail would put on the default bus; `principal` is the caller's ARN, or else its access key."""
+    """Return the event that a trail would put on the default bus.
+
+    `principal` is the caller's ARN or, if that is unknown, the access key.
+    """
     detail: Json = {
         "eventVersion": "1.09",
         "userIdentity": _identity(principal, account),
@@ -51,7 +54,7 @@ def event_of(
 
 
 def envelope(source: str, detail_type: str, detail: Json, now: datetime, account: str, region: str) -> Json:
-    """An EventBridge event, version 0, with a fresh ID."""
+    """Return an EventBridge event with a new ID."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),

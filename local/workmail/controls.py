@@ -1,4 +1,4 @@
-"""The emulator's own controls under `/_emulator/`: unsigned, JSON, for whoever can reach the loopback port."""
+"""The emulator's controls under `/_emulator/`. They take unsigned JSON from anyone who reaches the loopback port."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ type Query = Mapping[str, Sequence[str]]
 _ROOT = "/_emulator"
 _CALLS_AT_ONCE = 10_000
 _DIGITS = 18
-"""Of a number in a query: an index with more is none that a record ever gets to."""
+"""The most digits that a number in a query has. No index of the record gets that long."""
 _EVENT_MEMBERS: Mapping[str, tuple[type, str]] = {
     "source": (str, "a text, not empty"),
     "detail-type": (str, "a text, not empty"),
@@ -38,14 +38,9 @@ def is_control(path: str) -> bool:
 
 
 async def handle(emulator: Emulator, method: str, path: str, body: bytes, query: Query) -> Response:
-    """Answer one request to a control, with what is wrong with it if it is refused.
+    """Answer one request to a control; a refusal says what is wrong.
 
-    Args:
-        emulator: what is controlled.
-        method: the HTTP method.
-        path: the whole path.
-        body: the whole body.
-        query: parameters as `urllib.parse.parse_qs` returns them.
+    `query` has the parameters as `urllib.parse.parse_qs` returns them.
     """
     status = 200
     try:
@@ -65,51 +60,47 @@ async def _dispatch(emulator: Emulator, method: str, path: str, body: bytes, que
     return await methods[method](emulator, body, query)
 
 
-async def _reset(emulator: Emulator, body: bytes, query: Query) -> Json:
-    del body, query
+async def _reset(emulator: Emulator, _body: bytes, _query: Query) -> Json:
     emulator.reset()
     return emulator.settings.as_json()
 
 
-async def _get_settings(emulator: Emulator, body: bytes, query: Query) -> Json:
-    del body, query
+async def _get_settings(emulator: Emulator, _body: bytes, _query: Query) -> Json:
     return emulator.settings.as_json()
 
 
-async def _put_settings(emulator: Emulator, body: bytes, query: Query) -> Json:
-    del query
+async def _put_settings(emulator: Emulator, body: bytes, _query: Query) -> Json:
     return emulator.change_settings(_document(body)).as_json()
 
 
-async def _seed(emulator: Emulator, body: bytes, query: Query) -> Json:
-    del query
-    return await emulator.plant(_document(body))
+async def _seed(emulator: Emulator, body: bytes, _query: Query) -> Json:
+    return await emulator.seed(_document(body))
 
 
-async def _put_event(emulator: Emulator, body: bytes, query: Query) -> Json:
-    """Puts an event with any source, `aws.` included, on a bus: `bus`, or the default one.
+async def _put_event(emulator: Emulator, body: bytes, _query: Query) -> Json:
+    """Put an event with any source, even `aws.…`, on the default bus or on `bus`.
 
-    Source and detail-type must say something, as in https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html.
+    As for AWS, source and detail-type must not be empty:
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
     """
-    del query
     event = _document(body)
     if not isinstance(event, dict):
-        raise ControlError(f"an event is an object, not {event!r:.100}")
+        raise ControlError(f"the event is {event!r:.100}; expected an object")
     problems = [f"{name} is missing" for name in ("source", "detail-type", "detail") if name not in event]
     for name, value in event.items():
         kind, expected = _EVENT_MEMBERS.get(name, (object, ""))
         if not expected:
-            problems.append(f"unknown member {name}; known are {', '.join(_EVENT_MEMBERS)}")
+            problems.append(f"unknown member {name}; expected one of {', '.join(_EVENT_MEMBERS)}")
         elif (
             not isinstance(value, kind)
             or (name == "time" and seconds_of(value) is None)
             or (name in ("source", "detail-type") and not value)
         ):
-            problems.append(f"{name} is {value!r:.100}; expected is {expected}")
+            problems.append(f"{name} is {value!r:.100}; expected {expected}")
     if problems:
-        raise ControlError(f"no event: {'; '.join(problems)}", problems)
+        raise ControlError(f"no event was put: {'; '.join(problems)}", problems)
     if emulator.publish is None:
-        raise ControlError("there is no bus here: the emulator runs alone, without MiniStack", status=501)
+        raise ControlError("there is no bus: the emulator runs alone, without MiniStack", status=501)
     now = emulator.clock()
     full = envelope(event["source"], event["detail-type"], event["detail"], now, emulator.account, emulator.region)
     full |= event
@@ -117,17 +108,16 @@ async def _put_event(emulator: Emulator, body: bytes, query: Query) -> Json:
     return {"id": full["id"]}
 
 
-async def _get_calls(emulator: Emulator, body: bytes, query: Query) -> Json:
-    """The recorded calls from `since` on that match every filter given.
+async def _get_calls(emulator: Emulator, _body: bytes, query: Query) -> Json:
+    """Return the recorded calls from the index `since` on that match every filter, `limit` at most.
 
-    `next` is the `since` to go on with; `first` the oldest index kept; `limit` at most 10,000 calls are examined.
+    In the answer, `next` is the `since` of the next page and `first` the oldest kept index.
     """
-    del body
     known = ("since", "limit", "operation", "principal", "status", "error", "user", "device")
-    problems = [f"unknown filter {name}; known are {', '.join(known)}" for name in query if name not in known]
+    problems = [f"unknown filter {name}; expected one of {', '.join(known)}" for name in query if name not in known]
     given = {name: values[-1] for name, values in query.items()}
     wrong = (name for name in ("since", "limit") if not _is_number(given.get(name, "0")))
-    problems += [f"{name} is {given[name]!r:.100}; expected is a number of at most {_DIGITS} digits" for name in wrong]
+    problems += [f"{name} is {given[name]!r:.100}; expected a number of at most {_DIGITS} digits" for name in wrong]
     if problems:
         raise ControlError("; ".join(problems), problems)
     limit = min(int(given.get("limit", _CALLS_AT_ONCE)), _CALLS_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The emulator: the operations behind the protocol, with faults between them, a record of calls, and controls."""
+"""The emulator: WorkMail's operations behind AWS's protocol, with faults and a record of calls."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+from local.account import ACCOUNT, REGION
 from local.workmail import protocol
 from local.workmail.calls import Call, Calls, clipped
 from local.workmail.cloudtrail import event_of
@@ -16,7 +17,7 @@ from local.workmail.errors import ControlError, WorkMailError
 from local.workmail.faults import Fault
 from local.workmail.operations import WorkMail, seconds
 from local.workmail.protocol import Headers, Response
-from local.workmail.seeding import plant, plant_gently, seeded_organization
+from local.workmail.seeding import apply, apply_in_portions, initial_seed
 from local.workmail.settings import Settings, merged
 from local.workmail.shapes import operation_names
 
@@ -26,7 +27,7 @@ type Gone = Callable[[], Awaitable[None]]
 _WRITES = ("Put", "Delete")
 _LARGE_BODY = 4096
 _UNAVAILABLE = 503
-_LET_GO = _UNAVAILABLE, {"__type": "ServiceUnavailable", "message": "Let go of by a reset of the emulator"}
+_RELEASED = _UNAVAILABLE, {"__type": "ServiceUnavailable", "message": "Released by a reset of the emulator"}
 _LONGEST_HOLD_SECONDS = 900
 _LOG = logging.getLogger(__name__)
 
@@ -36,19 +37,22 @@ def _utc_now() -> datetime:
 
 
 class Emulator:
-    """WorkMail in this process, behind one coroutine that answers HTTP requests, `handle`.
+    """WorkMail in this process. `handle` answers HTTP requests.
 
-    `publish` is for the launcher to set: it gets CloudTrail-shaped events of writes, and what is posted to
-    `/_emulator/events`, which may name another bus in the extra member `bus`; it must not block, and raises
-    ControlError for a bus that there is not. None is no bus at all.
-    `workmail` may be called directly, past protocol, faults and record; a reset replaces it.
+    Attributes:
+        publish: puts an event on the default bus, or on the bus in its extra member `bus`. It gets an event of each
+            write, and the events of `/_emulator/events`. It must not block. It raises ControlError for an unknown
+            bus. None if there are no buses.
+        workmail: the state, replaced by a reset. Calling it directly bypasses protocol, faults and record.
+        settings: what testers have switched.
+        calls: the record of calls.
     """
 
     def __init__(
         self,
         *,
-        account: str = "000000000000",
-        region: str = "eu-west-1",
+        account: str = ACCOUNT,
+        region: str = REGION,
         clock: Callable[[], datetime] = _utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -57,13 +61,13 @@ class Emulator:
         self.region = region
         self.clock = clock
         self._sleep = sleep
-        self._planting = asyncio.Lock()
+        self._seeding = asyncio.Lock()
         self._late: set[asyncio.Task[None]] = set()
         self._released = asyncio.Event()
         self.reset()
 
     def reset(self) -> None:
-        """Back to the seeded organization and default settings; lets go of held calls, forgets late effects."""
+        """Restore the initial seed and the default settings, release held calls and drop late effects."""
         for task in self._late:
             task.cancel()
         self._late.clear()
@@ -72,23 +76,29 @@ class Emulator:
         self.settings = Settings()
         self.calls = Calls(self.settings.keep_calls)
         self.workmail = WorkMail(self.account, self.region)
-        plant(self.workmail, seeded_organization(), self.clock())
+        apply(self.workmail, initial_seed(), self.clock())
 
-    async def plant(self, seed: object) -> Json:
-        """Adds what a seed has (see `seeding`); ControlError, and nothing changed, if anything in it is wrong."""
-        async with self._planting:
-            return await plant_gently(self.workmail, seed, self.clock())
+    async def seed(self, document: object) -> Json:
+        """Apply a seed (see `seeding`) and return its counts. Other requests are answered meanwhile.
+
+        Raises ControlError, and changes nothing, if anything in the seed is wrong.
+        """
+        async with self._seeding:
+            return await apply_in_portions(self.workmail, document, self.clock())
 
     def change_settings(self, patch: object) -> Settings:
-        """Merges settings in; ControlError, and nothing changed, if one is wrong. A `seed` starts all dice anew."""
+        """Merge a patch into the settings. A patch with `seed` seeds all dice anew.
+
+        Raises ControlError, and changes nothing, if anything in the patch is wrong.
+        """
         before = self.settings
         after = merged(before, patch)
         if self.publish is None and any(fault.kind == "hold" for fault in after.faults.values()):
-            raise ControlError("there is nothing to hold here: the emulator runs alone, without MiniStack", status=501)
+            raise ControlError("there is nothing to hold: the emulator runs alone, without MiniStack", status=501)
         self.settings = after
         for name, fault in self.settings.faults.items():
             if (isinstance(patch, dict) and "seed" in patch) or before.faults.get(name) is not fault:
-                fault.throw_from(self.settings.seed)
+                fault.seed_dice(self.settings.seed)
         self.calls.keep(self.settings.keep_calls)
         self.workmail.quirks = self.settings.quirks
         return self.settings
@@ -118,7 +128,7 @@ class Emulator:
         return status, headers, json.dumps(document, separators=(",", ":")).encode()
 
     def user_forms(self, organization_id: object, identity: object) -> set[str]:
-        """Everything, folded, that means the user of a request: as given, and ID, name, addresses if there is one."""
+        """Return every form of a request's user in lower case: as given, ID, names and addresses."""
         if not isinstance(identity, str):
             return set()
         user = self.workmail.find_user(organization_id, identity)
@@ -141,16 +151,16 @@ class Emulator:
             return await self._with_faults(call, request, gone)
         except WorkMailError as error:
             return _refused(call, error)
-        except Exception:  # noqa: BLE001 - a bug of ours must reach the client as an answer
-            _LOG.exception("The emulator itself failed at %s", operation)
-            return _refused(call, WorkMailError("InternalFailure", "The emulator itself failed; see its log", 500))
+        except Exception:  # noqa: BLE001 - the client needs an answer to a bug of the emulator, too
+            _LOG.exception("The emulator failed in %s", operation)
+            return _refused(call, WorkMailError("InternalFailure", "The emulator failed; see its log", 500))
 
     def _not_served(self, operation: str) -> WorkMailError | None:
         if operation not in operation_names():
             return None
         served = ", ".join(self.workmail.served)
         return WorkMailError(
-            "NotInThisEmulator", f"WorkMail has {operation}, this emulator does not; it has {served}", 501
+            "NotInThisEmulator", f"WorkMail has {operation}, but this emulator does not; it has {served}", 501
         )
 
     async def _with_faults(self, call: Call, request: Json, gone: Gone | None) -> tuple[int, Json]:
@@ -161,7 +171,7 @@ class Emulator:
             released = self._released
             await self._sleep(wait)
             if released.is_set():
-                return _LET_GO
+                return _RELEASED
         if fault is None:
             return self._answered(call, request)
         if fault.kind == "throttle":
@@ -170,12 +180,12 @@ class Emulator:
         self._unanswered(call, request, fault)
         if fault.kind == "no_answer":
             await self.hold(gone)
-            return _LET_GO
+            return _RELEASED
         code = "ServiceUnavailable" if fault.status == _UNAVAILABLE else "InternalFailure"
         raise WorkMailError(code, f"Fault {fault.name}", fault.status)
 
     def _hit(self, call: Call, request: Json) -> tuple[Fault | None, float]:
-        """The first fault that keeps this call from its answer, and the seconds that others make it wait."""
+        """Return the first fault that keeps this call from its answer, and the latency in seconds."""
         now = seconds(self.clock())
         forms = self.user_forms(request.get("OrganizationId"), request.get("UserId"))
         device = request.get("DeviceId")
@@ -202,7 +212,7 @@ class Emulator:
         return 200, answer
 
     def _unanswered(self, call: Call, request: Json, fault: Fault) -> None:
-        """Lets the operation happen, not happen, or happen later, without the caller being told."""
+        """Apply the operation now, later or not at all, as the fault says. The caller gets no result."""
         call.effect = fault.effect
         if fault.effect == "applied":
             self._apply(call, request, "applied")
@@ -220,7 +230,7 @@ class Emulator:
         call.effect = effect if error is None else f"refused: {error.code}"
 
     def _execute(self, call: Call, request: Json) -> tuple[Json, WorkMailError | None]:
-        """Does it now, and tells the bus of a write."""
+        """Apply the operation now, and publish an event if it is a write."""
         now = self.clock()
         error: WorkMailError | None = None
         answer: Json = {}
@@ -234,7 +244,10 @@ class Emulator:
         return answer, error
 
     async def hold(self, gone: Gone | None) -> bool:
-        """Wait until the client gives up (without `gone` nobody can tell): True; or for a reset, or 15 minutes."""
+        """Wait until the client gives up, a reset releases the call, or 15 minutes are over.
+
+        Returns whether the client gave up. Without `gone` that can't be known.
+        """
         waits = [asyncio.create_task(_ended(self._released.wait()))]
         if gone is not None:
             waits.append(asyncio.create_task(_ended(gone())))
@@ -249,7 +262,7 @@ class Emulator:
         assert self.publish is not None
         try:
             self.publish(event)
-        except Exception:  # noqa: BLE001 - CloudTrail is best effort; the call has already happened
+        except Exception:  # noqa: BLE001 - CloudTrail delivers at best effort, and the call is done
             _LOG.exception("An event of %s was not published", event.get("source"))
 
 

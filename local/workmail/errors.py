@@ -1,10 +1,10 @@
-"""What is answered instead of a result: `WorkMailError` by the API, `ControlError` by the emulator's own controls."""
+"""The errors: `WorkMailError` of the API, and `ControlError` of the emulator's controls."""
 
 from collections.abc import Sequence
 
 
 class WorkMailError(Exception):
-    """An error answer of the API, carrying AWS's error code; modelled errors have status 400."""
+    """An error of the API with AWS's error code. Errors in the service model have status 400."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -14,9 +14,9 @@ class WorkMailError(Exception):
 
 
 class ControlError(Exception):
-    """A control was asked for something it refuses; nothing was changed.
+    """A control refused a request and changed nothing.
 
-    `problems` has one line per fault, each naming the key or row, its value and what was expected.
+    `problems` has one line for each mistake: the key or row, its value and what was expected.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = (), status: int = 400) -> None:

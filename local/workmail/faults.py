@@ -1,4 +1,4 @@
-"""Faults that a tester switches on: throttling, latency, errors, answers that never come, requests that are held."""
+"""Faults that a tester switches on: throttling, latency, errors, missing answers and held requests."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -9,12 +9,12 @@ from local.workmail.shapes import operation_names
 
 type Json = dict[str, Any]
 
-_WHICH = ("operations", "user", "device")
+_FILTERS = ("operations", "user", "device")
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "throttle": (*_WHICH, "per_second", "burst"),
-    "latency": (*_WHICH, "ms"),
-    "error": (*_WHICH, "status", "effect", "after_seconds"),
-    "no_answer": (*_WHICH, "effect", "after_seconds"),
+    "throttle": (*_FILTERS, "per_second", "burst"),
+    "latency": (*_FILTERS, "ms"),
+    "error": (*_FILTERS, "status", "effect", "after_seconds"),
+    "no_answer": (*_FILTERS, "effect", "after_seconds"),
     "hold": ("target", "principal", "body", "effect"),
 }
 _KEYS_OF_ALL = ("kind", "skip", "count", "probability")
@@ -22,19 +22,31 @@ _KEYS_OF_ALL = ("kind", "skip", "count", "probability")
 
 @dataclass(slots=True)
 class Fault:
-    """One fault with what it hits and what it remembers.
+    """One fault: what it does, which calls it hits and what it remembers.
 
-    `kind` and its own keys:
-      throttle   refuses; `per_second` (and `burst`, default as much) makes it a rate limit
-      latency    waits `ms` milliseconds before anything else happens; several add up
-      error      answers `status` (500 by default)
-      no_answer  holds the connection open until the client gives up
-      hold       the same for a request to any service, of this `target` (the header X-Amz-Target, which S3 has not),
-                 by a caller whose ARN has `principal` in it, with `body` in its body in either case
-    `effect` of error, no_answer and hold: `not_applied` (default), `applied`, or `late`: applied `after_seconds` later,
-    of a hold when the client is gone.
-    What the others hit: only these `operations`, this `user` (any form of it), this `device`. Each: not the first
-    `skip` such calls; of the rest each with `probability`; after `count` hits none. `skip` and `count` count down.
+    Attributes:
+        name: the name that the tester gave it.
+        kind: one of
+            throttle, which refuses the call,
+            latency, which waits first (several add up),
+            error, which answers with a 5xx,
+            no_answer, which keeps the connection open until the client gives up,
+            hold, which does that to a request to any service.
+        operations: the operations to hit, None for all. Not for hold.
+        user: the user to hit, in any form. Not for hold.
+        device: the device to hit. Not for hold.
+        target: the header `X-Amz-Target` of requests to hold. S3 does not have it.
+        principal: a part of the caller's ARN, for hold.
+        body: a part of the request's body in any case, for hold.
+        skip: how many calls pass before the first hit; counts down.
+        count: how many calls are hit, None for no limit; counts down.
+        probability: of a hit, for each call.
+        per_second: makes throttle a rate limit.
+        burst: the size of the limit's bucket; `per_second` by default.
+        ms: the latency in milliseconds.
+        status: the HTTP status of error.
+        effect: of error, no_answer and hold: not_applied, applied or late.
+        after_seconds: when a late effect is applied. For hold that is once the client is gone.
     """
 
     name: str
@@ -58,27 +70,34 @@ class Fault:
     _tokens: float | None = field(default=None, repr=False)
     _filled: float = field(default=0, repr=False)
 
-    def throw_from(self, seed: int) -> None:
-        """Starts the dice anew: each fault has its own, so that faults don't change each other's sequence."""
+    def seed_dice(self, seed: int) -> None:
+        """Seed the dice. Each fault has dice of its own, so faults don't change each other's sequence."""
         self._dice = random.Random(f"{seed}/{self.name}")  # noqa: S311 - reproducible faults, no secrets
 
     def as_json(self) -> Json:
-        """The fault as the controls show and accept it; `skip` and `count` are what is left of them."""
+        """Return the fault as the controls show and accept it, with the rest of `skip` and `count`."""
         keys = (*_KEYS_OF_ALL, *_KEYS[self.kind])
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
-    def hits(self, operation: str, user_is: Iterable[str], device: str | None, now: float) -> bool:
-        """Whether this call is hit; `user_is` has every folded form of the call's user, `now` is in seconds."""
+    def hits(self, operation: str, user_forms: Iterable[str], device: str | None, now: float) -> bool:
+        """Return whether this call is hit, and count it.
+
+        Args:
+            operation: the operation's name.
+            user_forms: every form of the call's user, in lower case.
+            device: the call's device, if it has one.
+            now: the time in seconds.
+        """
         if self.kind == "hold" or self.count == 0 or (self.operations is not None and operation not in self.operations):
             return False
-        if self.user is not None and self.user.lower() not in user_is:
+        if self.user is not None and self.user.lower() not in user_forms:
             return False
         if self.device is not None and (device is None or self.device.lower() != device.lower()):
             return False
         return self._comes_up(now)
 
     def holds(self, target: str, principal: str, body: str) -> bool:
-        """Whether this request, to whatever service, is held."""
+        """Return whether this request to any service is held, and count it."""
         if self.kind != "hold" or self.count == 0 or target != self.target:
             return False
         if (self.principal or "") not in principal or (self.body or "").lower() not in body.lower():
@@ -86,7 +105,7 @@ class Fault:
         return self._comes_up(0)
 
     def _comes_up(self, now: float) -> bool:
-        """Whether one more of the calls that it is for is hit."""
+        """Return whether the next matching call is hit."""
         if self.skip:
             self.skip -= 1
             return False
@@ -99,7 +118,7 @@ class Fault:
         return True
 
     def _token(self, now: float) -> bool:
-        """Takes a token from the bucket, if it has one."""
+        """Take a token from the bucket, if it has one."""
         assert self.per_second is not None
         most = float(self.burst or max(1, self.per_second))
         before = most if self._tokens is None else self._tokens
@@ -112,25 +131,25 @@ class Fault:
 
 
 def fault_problems(document: Mapping[str, Any], where: str) -> list[str]:
-    """What is wrong with a fault's JSON: one line for each unknown key and bad value."""
+    """Return what is wrong with a fault's JSON, one line for each unknown key and wrong value."""
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _KEYS:
-        kinds = f"one of {', '.join(_KEYS)} (left out, the fault's name is its kind)"
-        return [f"{where}.kind is {kind!r:.100}; expected is {kinds}"]
+        kinds = f"one of {', '.join(_KEYS)} (the fault's name by default)"
+        return [f"{where}.kind is {kind!r:.100}; expected {kinds}"]
     known = (*_KEYS_OF_ALL, *_KEYS[kind])
     unknown = (key for key in document if key not in known)
-    problems = [f"unknown setting {where}.{key}; a {kind} has {', '.join(known)}" for key in unknown]
+    problems = [f"unknown setting {where}.{key}; expected one of {', '.join(known)}" for key in unknown]
     for key, value in document.items():
-        if key in known and (expected := _wrong(key, value)):
-            problems.append(f"{where}.{key} is {value!r:.100}; expected is {expected}")
+        if key in known and (expected := _expected(key, value)):
+            problems.append(f"{where}.{key} is {value!r:.100}; expected {expected}")
     if kind == "latency" and "ms" not in document:
-        problems.append(f"{where}.ms is missing; expected is {_wrong('ms', None)}")
+        problems.append(f"{where}.ms is missing; expected {_expected('ms', None)}")
     if kind == "hold" and "target" not in document:
-        problems.append(f"{where}.target is missing; expected is a header, such as DynamoDB_20120810.UpdateItem")
+        problems.append(f"{where}.target is missing; expected a header, such as DynamoDB_20120810.UpdateItem")
     if kind != "hold" and document.get("effect") == "late" and "after_seconds" not in document:
-        problems.append(f"{where}.after_seconds is missing; expected is {_wrong('after_seconds', None)}")
+        problems.append(f"{where}.after_seconds is missing; expected {_expected('after_seconds', None)}")
     if "burst" in document and "per_second" not in document:
-        problems.append(f"{where}.burst is given; expected is per_second with it")
+        problems.append(f"{where}.burst is given without per_second; expected both")
     return problems
 
 
@@ -148,8 +167,8 @@ _INTEGERS: Mapping[str, tuple[int, int, str]] = {
 }
 
 
-def _wrong(key: str, value: object) -> str:
-    """What is expected of a key, in words, if the value is not that."""
+def _expected(key: str, value: object) -> str:
+    """Return what is expected of a key if the value is wrong, or an empty string."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if key in _NUMBERS:
         least, most, words = _NUMBERS[key]

@@ -1,8 +1,14 @@
-"""What each served operation does to the state: AWS's documented semantics, and the quirks where they are open.
+"""The operations on the state: AWS's documented semantics, with quirks where the documentation leaves questions open.
 
-Sources: botocore's model of workmail 2017-10-01 and the API reference.
-Assumed where neither says: a disabled user's overrides can be read and deleted, only Put needs an enabled user;
-DescribeUser finds a deleted user by ID; prefixes of ListUsers ignore case; users come in order of their IDs.
+The sources are botocore's model of workmail 2017-10-01 and the API reference:
+https://docs.aws.amazon.com/workmail/latest/APIReference/API_Operations.html
+
+Four assumptions fill what neither says:
+
+- A disabled user's overrides can be read and deleted. Only Put needs an enabled user.
+- DescribeUser finds a deleted user by ID.
+- The prefixes of ListUsers ignore case.
+- ListUsers returns users in order of their IDs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +16,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from local.account import ACCOUNT, REGION
 from local.workmail.errors import WorkMailError
 from local.workmail.organizations import CONDITIONS, Organization, Rule, User
 from local.workmail.overrides import Override
@@ -24,17 +31,17 @@ _DESCRIPTION_LIMIT = 256
 
 
 def seconds(now: datetime) -> float:
-    """An instant as the protocol and the state have it: seconds since 1970, to the millisecond."""
+    """Return an instant in seconds since 1970 to the millisecond, as in the protocol."""
     return round(now.timestamp(), 3)
 
 
 class WorkMail:
     """The state and the operations on it.
 
-    `account` and `region` are what ARNs are made of; `quirks` may be replaced at any time.
+    ARNs have `account` and `region`. `quirks` can be replaced at any time.
     """
 
-    def __init__(self, account: str = "000000000000", region: str = "eu-west-1") -> None:
+    def __init__(self, account: str = ACCOUNT, region: str = REGION) -> None:
         self.account = account
         self.region = region
         self.quirks = Quirks()
@@ -55,11 +62,11 @@ class WorkMail:
 
     @property
     def served(self) -> Iterable[str]:
-        """The names of the operations that are here."""
+        """The names of the operations that it has."""
         return self._served.keys()
 
     def call(self, name: str, request: Request, now: datetime) -> Json:
-        """Answers one call of a served operation, as JSON; raises WorkMailError with a code that it may answer."""
+        """Return the answer of a served operation. Raises WorkMailError with a code of that operation."""
         complaints: list[str] = []
         self._checks[name](request, "", complaints)
         if complaints:
@@ -68,7 +75,7 @@ class WorkMail:
         return self._served[name](request, seconds(now))
 
     def find_user(self, organization_id: object, identity: object) -> User | None:
-        """The user of a request that may be wrong in any way, if one is meant; deleted ones too."""
+        """Find the user of a request, deleted or not. The request may be wrong in any way."""
         organization = self.organizations.get(organization_id) if isinstance(organization_id, str) else None
         if organization is None or not isinstance(identity, str):
             return None
@@ -84,7 +91,7 @@ class WorkMail:
         if user.state != "ENABLED":
             raise WorkMailError(
                 "EntityStateException",
-                f"User {user.name} ({user.user_id}) is {user.state}; an override can be put for an ENABLED user only",
+                f"User {user.name} ({user.user_id}) is {user.state}; expected an ENABLED user",
             )
         device, effect = request["DeviceId"], request["Effect"]
         key = (user.user_id, device.lower())
@@ -104,8 +111,7 @@ class WorkMail:
         organization.overrides.put(key, override, now, self.quirks.list_delay_seconds)
         return {}
 
-    def _get_override(self, request: Request, now: float) -> Json:
-        del now
+    def _get_override(self, request: Request, _now: float) -> Json:
         organization = self._organization(request)
         user = self._user(organization, request["UserId"])
         override = organization.overrides.get((user.user_id, request["DeviceId"].lower()))
@@ -150,14 +156,14 @@ class WorkMail:
         return answer
 
     def _still_valid(self, position: Position, removals: int, token: str) -> Position | None:
-        """Where to go on after deletes, as the quirk has it; None is from the start."""
+        """Return where a listing goes on after deletes, None for the start."""
         if position.removals == removals or self.quirks.page_tokens in ("survive", "skip"):
             return position
         if self.quirks.page_tokens == "restart":
             return None
         raise WorkMailError(
             "InvalidParameterException",
-            f"Value '{token}' at 'NextToken' is no longer valid: overrides were deleted since; start the listing again",
+            f"Value '{token}' at 'NextToken' is no longer valid: overrides were deleted; start the listing again",
         )
 
     def _shown(self, override: Override) -> Json:
@@ -186,8 +192,7 @@ class WorkMail:
 
     # --- users and organizations ----------------------------------------------------------------------------------
 
-    def _describe_user(self, request: Request, now: float) -> Json:
-        del now
+    def _describe_user(self, request: Request, _now: float) -> Json:
         organization = self._organization(request)
         user = organization.user(request["UserId"], aliases=self.quirks.aliases_resolve)
         if user is None:
@@ -206,8 +211,7 @@ class WorkMail:
             IdentityProviderUserId=user.identity_provider_user_id,
         )
 
-    def _list_users(self, request: Request, now: float) -> Json:
-        del now
+    def _list_users(self, request: Request, _now: float) -> Json:
         organization = self._organization(request)
         filters = request.get("Filters") or {}
         wanted = {name: value.lower() for name, value in filters.items() if isinstance(value, str)}
@@ -246,8 +250,7 @@ class WorkMail:
             answer["NextToken"] = seal(Position((page[size - 1].user_id.lower(),)), listing)
         return answer
 
-    def _describe_organization(self, request: Request, now: float) -> Json:
-        del now
+    def _describe_organization(self, request: Request, _now: float) -> Json:
         organization = self._known_organization(request)
         return _present(
             OrganizationId=organization.organization_id,
@@ -261,8 +264,7 @@ class WorkMail:
             InteroperabilityEnabled=False,
         )
 
-    def _list_organizations(self, request: Request, now: float) -> Json:
-        del now
+    def _list_organizations(self, request: Request, _now: float) -> Json:
         listing = ("ListOrganizations",)
         last = unseal(request["NextToken"], listing).last[0] if request.get("NextToken") is not None else ""
         size = request.get("MaxResults") or self.quirks.default_page_size
@@ -283,13 +285,11 @@ class WorkMail:
 
     # --- access rules ---------------------------------------------------------------------------------------------
 
-    def _list_rules(self, request: Request, now: float) -> Json:
-        del now
+    def _list_rules(self, request: Request, _now: float) -> Json:
         return {"Rules": [_rule(rule) for rule in self._organization(request).rules]}
 
-    def _get_effect(self, request: Request, now: float) -> Json:
-        """Any matching DENY wins, else any matching ALLOW; where nothing matches, access is denied."""
-        del now
+    def _get_effect(self, request: Request, _now: float) -> Json:
+        """A matching DENY wins over any matching ALLOW. Without a match, access is denied."""
         device = {name: request[name] for name in CONDITIONS.values() if request.get(name) is not None}
         matching = [rule for rule in self._organization(request).rules if rule.matches(device)]
         effect = "ALLOW" if matching and all(rule.effect == "ALLOW" for rule in matching) else "DENY"
@@ -299,7 +299,7 @@ class WorkMail:
             "MatchedRules": [{"MobileDeviceAccessRuleId": rule.rule_id, "Name": rule.name} for rule in decisive],
         }
 
-    # --- who and where --------------------------------------------------------------------------------------------
+    # --- organization and user ----------------------------------------------------------------------------------------
 
     def _known_organization(self, request: Request) -> Organization:
         organization = self.organizations.get(request["OrganizationId"])
@@ -314,7 +314,7 @@ class WorkMail:
         if not organization.active:
             raise WorkMailError(
                 "OrganizationStateException",
-                f"Organization {organization.organization_id} is {organization.state}; this needs an Active one",
+                f"Organization {organization.organization_id} is {organization.state}; expected an Active one",
             )
         return organization
 

@@ -1,4 +1,4 @@
-"""Organizations, their users and access rules, and who is meant by a `UserId`."""
+"""Organizations with their users and access rules."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from local.workmail.overrides import Overrides
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One user; `state` is ENABLED, DISABLED or DELETED, the dates are seconds since 1970."""
+    """One user. `state` is ENABLED, DISABLED or DELETED; dates are seconds since 1970."""
 
     user_id: str
     name: str
@@ -25,14 +25,14 @@ class User:
 
     @property
     def handles(self) -> tuple[str, ...]:
-        """User name and primary address, folded; none for a deleted user, whose names are free again."""
+        """User name and primary address in lower case. A deleted user has none: others may take them."""
         if self.state == "DELETED":
             return ()
         return (self.name.lower(),) if self.email is None else (self.name.lower(), self.email.lower())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that, and the aliases: what nobody else may be called."""
+        """The handles and the aliases, which no other user may have."""
         if self.state == "DELETED" or not self.aliases:
             return self.handles
         return (*self.handles, *(alias.lower() for alias in self.aliases))
@@ -44,12 +44,12 @@ CONDITIONS = {
     "DeviceOperatingSystems": "DeviceOperatingSystem",
     "DeviceUserAgents": "DeviceUserAgent",
 }
-"""A rule's lists, each also with the prefix `Not`, and the request member that they are compared with."""
+"""The lists of a rule and the request member that each is compared with. Each also exists with the prefix `Not`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A mobile device access rule; `conditions` by the API's member names (`DeviceTypes`, `NotDeviceTypes`, …)."""
+    """A mobile device access rule. `conditions` has the API's member names (`DeviceTypes`, `NotDeviceTypes`, …)."""
 
     rule_id: str
     name: str
@@ -60,7 +60,7 @@ class Rule:
     modified: float
 
     def matches(self, device: dict[str, str]) -> bool:
-        """True if every condition holds; values compare exactly, and a member that is not given is in no list."""
+        """Return whether every condition holds. Values compare exactly; a missing member is in no list."""
         return all(
             (device.get(CONDITIONS[name.removeprefix("Not")]) in values) != name.startswith("Not")
             for name, values in self.conditions.items()
@@ -69,7 +69,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Organization:
-    """One organization with all that is in it; `state` other than `Active` makes most operations fail."""
+    """One organization with its content. A `state` other than `Active` makes most operations fail."""
 
     organization_id: str
     alias: str
@@ -85,28 +85,28 @@ class Organization:
 
     @property
     def active(self) -> bool:
-        """True if its users and overrides can be asked about at all."""
+        """Whether its users and overrides can be read at all."""
         return self.state.lower() == "active"
 
     def user(self, identity: str, *, aliases: bool) -> User | None:
-        """The user meant by an ID, a primary e-mail address, a name or, if wanted, an alias, in any case.
+        """Find a user by ID, primary e-mail address, user name or, with `aliases`, an alias. Case does not matter.
 
-        A deleted user is found by ID only: the names may be somebody else's by now.
+        A deleted user has only the ID, because others may have taken the names.
         """
         folded = identity.lower()
         user = self._users.get(folded) or self._names.get(folded)
         return user if user is None or aliases or folded in (user.user_id.lower(), *user.handles) else None
 
     def by_id(self, folded_id: str) -> User | None:
-        """Who has that ID, deleted users included."""
+        """Find a user by ID, deleted or not."""
         return self._users.get(folded_id)
 
     def by_name(self, folded_name: str) -> User | None:
-        """Who has that name, address or alias."""
+        """Find a user by name, address or alias."""
         return self._names.get(folded_name)
 
     def set_users(self, users: Iterable[User]) -> None:
-        """Adds users, or replaces those with their IDs."""
+        """Add users, or replace those with the same IDs."""
         fresh = {user.user_id.lower(): user for user in users}
         for user_id in fresh:
             if user_id in self._users:
@@ -120,5 +120,5 @@ class Organization:
         self._ids.sort()
 
     def users_after(self, folded_id: str) -> Iterator[User]:
-        """Users by ID, strictly after one."""
+        """Return the users whose IDs come after this one, in order."""
         return (self._users[user_id] for user_id in islice(self._ids, bisect_right(self._ids, folded_id), None))

@@ -43,8 +43,8 @@ class Overrides:
     def __init__(self) -> None:
         self._current: dict[Key, Override] = {}
         self._by_user: SortedList[Key] = SortedList()
-        self._by_device: SortedList[Key] = SortedList()  # of (device, user)
-        # Only while the listing lags: what it still shows for a key, and the changes that it will show later.
+        self._by_device: SortedList[Key] = SortedList()  # has (device, user)
+        # While the listing lags: what it still shows, and the changes that it does not show yet.
         self._shown: dict[Key, Override | None] = {}
         self._unseen: list[tuple[float, int, Key, Override | None]] = []
         self._waiting: dict[Key, int] = {}
@@ -91,9 +91,9 @@ class Overrides:
         return [key for key in dict.fromkeys((*listed, *unlisted)) if key in self._current]
 
     def listed(self, user: str | None, device: str | None, after: Key | None, now: float) -> Iterator[Override]:
-        """Return what the listing shows after a key: of a user, of a device, of both or of all.
+        """Return the listed overrides after a key, filtered by user, by device, by both or not at all.
 
-        It is ordered by user and device, or by user alone for one device.
+        They are ordered by user and device, or by user alone for one device.
         """
         self.settle(now)
         if user is not None and device is not None:
@@ -110,7 +110,7 @@ class Overrides:
         return map(self._expect, keys)
 
     def listed_from(self, user: str | None, device: str | None, offset: int, now: float) -> Iterator[Override]:
-        """Return the same without the first `offset` rows, whichever those are by now."""
+        """Return the listed overrides after the first `offset` rows."""
         self.settle(now)
         if user is not None and device is not None:
             return self.listed(user, device, None, now) if offset == 0 else iter(())

@@ -1,4 +1,4 @@
-"""Opaque page tokens: where a listing goes on, sealed with what it lists, so that another listing refuses them."""
+"""Opaque page tokens. A token is sealed with its listing, so another listing refuses it."""
 
 import base64
 import binascii
@@ -11,7 +11,13 @@ from local.workmail.errors import WorkMailError
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: its last row's key, how many rows came before the next page, deletes seen until then."""
+    """Where a page ended.
+
+    Attributes:
+        last: the key of its last row.
+        offset: the number of rows before the next page.
+        removals: the number of deletes so far in the organization.
+    """
 
     last: tuple[str, ...]
     offset: int = 0
@@ -19,13 +25,16 @@ class Position:
 
 
 def seal(position: Position, listing: tuple[object, ...]) -> str:
-    """The token for a position in a listing, named by its operation, organization and filters."""
+    """Return the token of a position; `listing` is the operation, the organization and the filters."""
     text = json.dumps([position.last, position.offset, position.removals], separators=(",", ":")).encode()
     return base64.b64encode(_digest(text, listing) + text).decode()
 
 
 def unseal(token: str, listing: tuple[object, ...]) -> Position:
-    """The position in a token; InvalidParameterException if it is no token of this very listing."""
+    """Return the position in a token.
+
+    Raises InvalidParameterException unless it is a token of this listing.
+    """
     try:
         raw = base64.b64decode(token, validate=True)
     except (binascii.Error, ValueError):
@@ -34,7 +43,7 @@ def unseal(token: str, listing: tuple[object, ...]) -> Position:
         raise WorkMailError(
             "InvalidParameterException",
             f"Value '{token:.300}' at 'NextToken' is not a token of this listing; "
-            "expected is the NextToken of its last page, with the same organization and filters",
+            "expected the NextToken of its last page, with the same organization and filters",
         )
     last, offset, removals = json.loads(raw[8:])
     return Position(tuple(last), offset, removals)

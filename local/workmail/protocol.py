@@ -1,4 +1,4 @@
-"""AWS's JSON 1.1 protocol as WorkMail speaks it: who signed, which operation, the request, and how an error looks."""
+"""AWS's JSON 1.1 protocol: signature, operation, request and error."""
 
 import json
 import re
@@ -19,30 +19,33 @@ _LARGEST_REQUEST = 1024 * 1024
 
 
 def error_document(error: WorkMailError) -> Json:
-    """The error as boto3, the AWS CLI and the JavaScript SDK read it.
+    """Return the error in the form that boto3, the AWS CLI and the JavaScript SDK read.
 
-    `Message` is the member that WorkMail's model has, `message` what most other services call it.
+    WorkMail's model has `Message`. Most other services have `message`.
     """
     return {"__type": error.code, "Message": error.message, "message": error.message}
 
 
 def target(headers: Headers) -> str:
-    """The name of the operation that is asked for, whether or not there is one; empty if none is."""
+    """Return the requested operation, known or not; empty if the header names none."""
     wanted = headers.get("x-amz-target", "")
     return wanted.removeprefix(_TARGET) if wanted.startswith(_TARGET) else ""
 
 
 def unknown_operation(headers: Headers) -> WorkMailError:
-    """The error for a target that is none."""
+    """Return the error for a target that WorkMail does not have."""
     wanted = headers.get("x-amz-target")
     return WorkMailError(
         "UnknownOperationException",
-        f"X-Amz-Target is {wanted!r:.200}; expected is {_TARGET} followed by the name of a WorkMail operation",
+        f"X-Amz-Target is {wanted!r:.200}; expected {_TARGET} followed by the name of a WorkMail operation",
     )
 
 
 def access_key(headers: Headers) -> str:
-    """Whose signature a request bears; it has to be a whole one for this service, but what it signs is not checked."""
+    """Return the access key of a request's signature.
+
+    The header must be complete and scoped to WorkMail. The signature itself is not checked.
+    """
     authorization = headers.get("authorization", "")
     if not authorization.startswith("AWS4-"):
         raise WorkMailError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
@@ -63,7 +66,7 @@ def access_key(headers: Headers) -> str:
 
 
 def request_document(body: bytes) -> Json:
-    """The request's JSON object; an empty body is an empty one."""
+    """Return the request's JSON object; an empty body is an empty object."""
     if len(body) > _LARGEST_REQUEST:
         raise WorkMailError("RequestEntityTooLargeException", f"Requests have at most {_LARGEST_REQUEST} bytes", 413)
     try:
@@ -71,5 +74,5 @@ def request_document(body: bytes) -> Json:
     except (ValueError, RecursionError) as error:
         raise WorkMailError("SerializationException", f"The request is not JSON: {error}") from None
     if not isinstance(request, dict):
-        raise WorkMailError("SerializationException", f"The request is {request!r:.100}; expected is a JSON object")
+        raise WorkMailError("SerializationException", f"The request is {request!r:.100}; expected a JSON object")
     return request

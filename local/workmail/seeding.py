@@ -1,4 +1,6 @@
-"""Fills the state from JSON in the API's own member names; all is checked before anything changes.
+"""Fill the state from JSON in the API's member names.
+
+A seed has this shape; a member with `?` may be missing:
 
     {"organizations": [{"OrganizationId", "Alias", "State"?, "DefaultMailDomain"?, "DirectoryId"?, "CompletedDate"?,
                         "Rules"?: [as ListMobileDeviceAccessRules answers them]}],
@@ -7,11 +9,14 @@
      "overrides":     [{"OrganizationId"?, "UserId", "DeviceId", "Effect", "Description"?,
                         "DateCreated"?, "DateModified"?}]}
 
-OrganizationId may be left out where there is one organization.
-An organization or user that exists is changed in the members that are given, so
-`{"users": [{"Name": "ana", "State": "DELETED"}]}` deletes ana; a new user's ID is derived from the name.
-An override that exists is replaced.
-Dates are ISO 8601 with an offset, or seconds since 1970; left out, now.
+If anything in a seed is wrong, it changes nothing.
+
+- OrganizationId is optional if there is one organization.
+- A row of a known organization or user changes only the members that it has.
+  `{"users": [{"Name": "ana", "State": "DELETED"}]}` deletes ana.
+- A new user without UserId gets one that is derived from the name.
+- A row of a known override replaces it.
+- A date is ISO 8601 with an offset, or seconds since 1970. The default is now.
 """
 
 import asyncio
@@ -68,39 +73,39 @@ _OVERRIDE_NEEDS = frozenset(("UserId", "DeviceId", "Effect"))
 _EMAIL_CHECK = _USER_CHECKS["Email"]
 
 
-def seeded_organization() -> Json:
-    """The seed that the emulator starts with and `reset` goes back to."""
+def initial_seed() -> Json:
+    """Return the seed that the emulator starts with and `reset` restores."""
     seed: Json = json.loads(resources.files(__package__).joinpath("seed.json").read_text(encoding="utf-8"))
     return seed
 
 
 def user_id_of(name: str) -> str:
-    """The ID of a user whose seed gives none: the same for the same name."""
+    """Return the ID of a user whose row has none. It depends on the name only."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name.lower()}.example.com"))
 
 
-def plant(workmail: WorkMail, seed: object, now: datetime) -> Json:
-    """Applies a seed at once; answers how many organizations, users and overrides it had.
+def apply(workmail: WorkMail, seed: object, now: datetime) -> Json:
+    """Apply a seed, and return how many organizations, users and overrides it has.
 
-    Raises ControlError, and changes nothing, where anything is wrong.
+    Raises ControlError, and changes nothing, if anything is wrong.
     """
-    steps = _Planting(workmail, now)
+    steps = _Seeding(workmail, now)
     for _ in steps.run(seed):
         pass
     return steps.counts
 
 
-async def plant_gently(workmail: WorkMail, seed: object, now: datetime) -> Json:
-    """The same in portions, so that other requests are answered meanwhile; one at a time, please."""
-    steps = _Planting(workmail, now)
+async def apply_in_portions(workmail: WorkMail, seed: object, now: datetime) -> Json:
+    """Do the same as `apply`, but let the event loop run between portions. One seed at a time."""
+    steps = _Seeding(workmail, now)
     for _ in steps.run(seed):
         await asyncio.sleep(0)
     return steps.counts
 
 
 @dataclass(slots=True)
-class _Planting:
-    """A seed on its way: everything is built beside the state, then moved in."""
+class _Seeding:
+    """The application of one seed. Everything is built beside the state and moved in at the end."""
 
     workmail: WorkMail
     now: datetime
@@ -113,7 +118,7 @@ class _Planting:
     _overrides: dict[str, list[tuple[Key, Override]]] = field(default_factory=dict)
 
     def run(self, seed: object) -> Iterator[None]:
-        """Checks and builds, stopping now and then, and applies all at the end."""
+        """Check and build in portions, and apply all at the end."""
         for kind, rows, take in self._sections(seed):
             self.counts[kind] = len(rows)
             for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -122,7 +127,7 @@ class _Planting:
                     if isinstance(row, dict):
                         take(_without_nulls(row), where)
                     else:
-                        self._problems.append(f"{where} is {row!r:.100}; expected is an object")
+                        self._problems.append(f"{where} is {row!r:.100}; expected an object")
                     if len(self._problems) > _PROBLEMS_SHOWN:
                         self._refuse()
                 yield
@@ -134,16 +139,16 @@ class _Planting:
         takers = {"organizations": self._organization, "users": self._user, "overrides": self._override}
         if not isinstance(seed, dict) or not seed.keys() <= takers.keys():
             shown = sorted(seed) if isinstance(seed, dict) else f"{seed!r:.100}"
-            raise ControlError(f"a seed is an object with {', '.join(takers)}, each a list; not {shown}")
+            raise ControlError(f"the seed is {shown}; expected an object with {', '.join(takers)}, each a list")
         for kind, rows in seed.items():
             if not isinstance(rows, list):
-                raise ControlError(f"{kind} is {rows!r:.100}; expected is a list")
+                raise ControlError(f"{kind} is {rows!r:.100}; expected a list")
         return [(kind, seed[kind], take) for kind, take in takers.items() if kind in seed]
 
     def _refuse(self) -> None:
         shown = self._problems[:_PROBLEMS_SHOWN]
         more = ["… and more"] if len(self._problems) > _PROBLEMS_SHOWN else []
-        raise ControlError(f"nothing seeded: {'; '.join(shown + more)}", shown + more)
+        raise ControlError(f"nothing was seeded: {'; '.join(shown + more)}", shown + more)
 
     def _apply(self) -> Iterator[None]:
         self.workmail.organizations.update(self._organizations)
@@ -220,7 +225,7 @@ class _Planting:
             return
         known = self._find(organization, row[named])
         if known is None and "Name" not in row:
-            self._problems.append(f"{where}.Name is missing; expected is the name of the new user {row['UserId']}")
+            self._problems.append(f"{where}.Name is missing; expected the name of the new user {row['UserId']}")
             return
         user = self._merged_user(row, known)
         for name in user.names:
@@ -259,7 +264,7 @@ class _Planting:
         user = self._find(organization, row["UserId"])
         if user is None:
             expected = f"a user of {organization.organization_id}"
-            self._problems.append(f"{where}.UserId is {row['UserId']}; expected is {expected}")
+            self._problems.append(f"{where}.UserId is {row['UserId']}; expected {expected}")
             return
         created: float = row["DateCreated"] if "DateCreated" in row else seconds(self.now)
         modified: float = row.get("DateModified", created)
@@ -273,7 +278,7 @@ class _Planting:
         complaints: list[str] = []
         for name, value in row.items():
             if name not in checks:
-                complaints.append(f"unknown member {where}.{name}; known are {', '.join(checks)}")
+                complaints.append(f"unknown member {where}.{name}; expected one of {', '.join(checks)}")
             else:
                 checks[name](value, f"{where}.{name}", complaints)
         if not required <= row.keys():
@@ -284,7 +289,7 @@ class _Planting:
     def _are_addresses(self, aliases: object, where: str) -> bool:
         complaints: list[str] = []
         if not isinstance(aliases, list):
-            complaints.append(f"{where} is {aliases!r:.100}; expected is a list of e-mail addresses")
+            complaints.append(f"{where} is {aliases!r:.100}; expected a list of e-mail addresses")
         else:
             for alias in aliases:
                 _EMAIL_CHECK(alias, where, complaints)
@@ -292,14 +297,14 @@ class _Planting:
         return not complaints
 
     def _with_seconds(self, row: Json, where: str, *names: str) -> Json:
-        """The row with its dates in seconds."""
+        """Return the row with its dates in seconds."""
         dates: Json = {}
         for name in names:
             if name in row:
                 dates[name] = seconds_of(row[name])
                 if dates[name] is None:
                     expected = "ISO 8601 with an offset, or seconds since 1970"
-                    self._problems.append(f"{where}.{name} is {row[name]!r:.100}; expected is {expected}")
+                    self._problems.append(f"{where}.{name} is {row[name]!r:.100}; expected {expected}")
                     dates[name] = 0
         return row | dates if dates else row
 
@@ -309,7 +314,7 @@ class _Planting:
             if self._only is None:
                 every = self.workmail.organizations | self._organizations
                 if len(every) != 1:
-                    self._problems.append(f"{where}.OrganizationId is missing; expected is one of {', '.join(every)}")
+                    self._problems.append(f"{where}.OrganizationId is missing; expected one of {', '.join(every)}")
                     return None
                 self._only = next(iter(every.values()))
             return self._only
@@ -324,13 +329,13 @@ class _Planting:
         return self._organizations.get(organization_id) or self.workmail.organizations.get(organization_id)
 
     def _find(self, organization: Organization, identity: str) -> User | None:
-        """The user meant by an ID or a name, as this seed has left it so far."""
+        """Find a user by ID or name, with this seed's changes so far."""
         folded = identity.lower()
         fresh = self._users.get(organization.organization_id, {}).get(folded)
         return fresh or organization.by_id(folded) or self._named(organization, folded)
 
     def _named(self, organization: Organization, name: str) -> User | None:
-        """Who has a folded name, address or alias, as this seed has left it so far."""
+        """Find a user by name, address or alias in lower case, with this seed's changes so far."""
         changed = self._users.get(organization.organization_id, {})
         before = organization.by_name(name)
         for user in (self._names.get(organization.organization_id, {}).get(name), before):
@@ -345,7 +350,10 @@ def _without_nulls(row: Json) -> Json:
 
 
 def seconds_of(date: object) -> float | None:
-    """Seconds since 1970 of an ISO 8601 date with an offset, or of such a number; None for anything else."""
+    """Return a date in seconds since 1970, None if it is wrong.
+
+    It is ISO 8601 with an offset, or in seconds already.
+    """
     if isinstance(date, int | float) and not isinstance(date, bool):
         return round(date, 3) if math.isfinite(date) and abs(date) < _YEAR_10000 else None
     try:

@@ -1,6 +1,8 @@
-"""What a tester switches while the emulator runs: faults, quirks, clock skew; checked whole before anything changes.
+"""What a tester switches while the emulator runs: faults, quirks and clock skew.
 
-A change is a JSON merge patch (RFC 7396): members replace, objects merge, null goes back to the default.
+A change is a JSON merge patch: members replace, objects merge, null restores the default.
+It is checked as a whole before anything changes.
+https://www.rfc-editor.org/rfc/rfc7396
 """
 
 from collections.abc import Callable, Mapping
@@ -15,52 +17,55 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Each question that AWS's documentation leaves open, as a switch; the default is our best guess."""
+    """The questions that AWS's documentation leaves open. Each default is our best guess."""
 
     aliases_resolve: bool = False
-    """Does an e-mail alias mean its user, as the primary address does?"""
+    """Does an e-mail alias identify its user, as the primary address does?"""
     device_id_case: str = "first_put"
-    """Which case Get and List answer: of the put that created the override, of the last one, or upper or lower."""
+    """Which case do Get and List answer: that of the first or the last Put, upper or lower?"""
     put_without_description: str = "clears"
     """Does a Put without Description clear the old one, or keep it?"""
     description_limit: str = "characters"
-    """What 256 counts in a description: characters, UTF-16 code units, or bytes of UTF-8."""
+    """What does the limit of 256 count: characters, UTF-16 code units or bytes of UTF-8?"""
     identical_put_moves_date: bool = True
     """Does a Put that changes nothing move DateModified?"""
     get_date_modified: str = "override"
-    """What Get's DateModified dates: the last change of the override (as List's), or of its description."""
+    """Which change does Get's DateModified date: that of the override, as in List, or of its description?"""
     list_delay_seconds: float = 0
-    """How long List still shows what was before a Put or Delete; Get never lags."""
+    """How long does List lag behind a Put or Delete? Get never lags."""
     page_tokens: str = "survive"
-    """After a delete between pages, a token continues after its last row (survive), starts over (restart),
-    continues at its offset and so skips rows (skip), or is refused (fail)."""
+    """What does a token do after a delete between pages?
+
+    It continues after its last row (survive) or at its offset, which skips rows (skip).
+    Or it starts over (restart) or is refused (fail).
+    """
     overrides_outlive_user: bool = True
-    """Are a user's overrides still listed when the user is deleted?"""
+    """Are a deleted user's overrides still listed?"""
     deleted_user_by_id: bool = False
-    """Do Get, Delete and List accept the ID of a deleted user? (Put answers EntityStateException then.)"""
+    """Do Get, Delete and List accept the ID of a deleted user? Put then answers EntityStateException."""
     throttle_code: str = "ThrottlingException"
-    """The error code of a throttled call."""
+    """Which error code does a throttled call get?"""
     throttle_status: int = 400
-    """The HTTP status of a throttled call."""
+    """Which HTTP status does a throttled call get?"""
     default_page_size: int = 100
-    """How many rows List operations answer without MaxResults."""
+    """How many rows does a List operation answer without MaxResults?"""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings; `faults` by the name that the tester gave them."""
+    """All settings. `faults` has each fault under the name that the tester gave it."""
 
     seed: int = 0
-    """Start of the faults' dice: the same seed and calls give the same faults."""
+    """The seed of the faults' dice: the same seed and calls give the same faults."""
     date_header_skew_seconds: float = 0
-    """Added to the Date header of every answer, and to nothing else."""
+    """Added to the `Date` header of every answer, and to nothing else."""
     keep_calls: int = 50_000
-    """How many calls the record keeps; older ones are dropped."""
+    """How many calls the record keeps."""
     faults: Mapping[str, Fault] = field(default_factory=dict)
     quirks: Quirks = field(default_factory=Quirks)
 
     def as_json(self) -> Json:
-        """The settings as the controls show and accept them."""
+        """Return the settings as the controls show and accept them."""
         shown = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         shown["faults"] = {name: fault.as_json() for name, fault in self.faults.items()}
         shown["quirks"] = {entry.name: getattr(self.quirks, entry.name) for entry in fields(self.quirks)}
@@ -120,36 +125,36 @@ _QUIRKS = {
 
 
 def merged(settings: Settings, patch: object) -> Settings:
-    """The settings with a merge patch applied; a fault that the patch leaves as it is keeps its count, dice and bucket.
+    """Return the settings with a merge patch applied. Unchanged faults keep their count, dice and bucket.
 
-    Raises ControlError naming every unknown key and bad value at once.
+    Raises ControlError, which names every unknown key and every wrong value.
     """
     if not isinstance(patch, dict):
-        raise ControlError(f"settings are changed by a JSON object, not by {patch!r:.100}")
+        raise ControlError(f"the settings are {patch!r:.100}; expected a JSON object")
     problems: list[str] = []
     values: Json = {}
     for key, value in patch.items():
         if key in ("faults", "quirks"):
             continue
-        _take(values, key, value, _SETTINGS, "", problems)
+        _accept(values, key, value, _SETTINGS, "", problems)
     quirks = _merged_quirks(settings.quirks, patch.get("quirks", {}), problems)
     faults = _merged_faults(settings.faults, patch.get("faults", {}), problems)
     if problems:
-        raise ControlError(f"settings not changed: {'; '.join(problems)}", problems)
+        raise ControlError(f"no setting was changed: {'; '.join(problems)}", problems)
     defaults = {entry.name: entry.default for entry in fields(Settings)}
     kept = {key: getattr(settings, key) for key in _SETTINGS}
     chosen = {key: defaults[key] if value is None else value for key, value in values.items()}
     return Settings(**(kept | chosen), faults=faults, quirks=quirks)
 
 
-def _take(
+def _accept(
     values: Json, key: str, value: object, expected: Mapping[str, _Expected], prefix: str, problems: list[str]
 ) -> None:
     if key not in expected:
         known = ", ".join(sorted({*expected, *(() if prefix else ("faults", "quirks"))}))
-        problems.append(f"unknown setting {prefix}{key}; known are {known}")
+        problems.append(f"unknown setting {prefix}{key}; expected one of {known}")
     elif value is not None and not expected[key].satisfied(value):
-        problems.append(f"{prefix}{key} is {value!r:.100}; expected is {expected[key].words}")
+        problems.append(f"{prefix}{key} is {value!r:.100}; expected {expected[key].words}")
     else:
         values[key] = value
 
@@ -158,11 +163,11 @@ def _merged_quirks(quirks: Quirks, patch: object, problems: list[str]) -> Quirks
     if patch is None:
         return Quirks()
     if not isinstance(patch, dict):
-        problems.append(f"quirks is {patch!r:.100}; expected is an object")
+        problems.append(f"quirks is {patch!r:.100}; expected an object")
         return quirks
     values: Json = {}
     for key, value in patch.items():
-        _take(values, key, value, _QUIRKS, "quirks.", problems)
+        _accept(values, key, value, _QUIRKS, "quirks.", problems)
     defaults = {entry.name: entry.default for entry in fields(Quirks)}
     kept = {key: getattr(quirks, key) for key in _QUIRKS}
     return Quirks(**(kept | {key: defaults[key] if value is None else value for key, value in values.items()}))
@@ -172,7 +177,7 @@ def _merged_faults(faults: Mapping[str, Fault], patch: object, problems: list[st
     if patch is None:
         return {}
     if not isinstance(patch, dict):
-        problems.append(f"faults is {patch!r:.100}; expected is an object: a fault under each name")
+        problems.append(f"faults is {patch!r:.100}; expected an object with a fault under each name")
         return faults
     result = dict(faults)
     for name, change in patch.items():
@@ -180,7 +185,7 @@ def _merged_faults(faults: Mapping[str, Fault], patch: object, problems: list[st
             result.pop(name, None)
             continue
         if not isinstance(change, dict):
-            problems.append(f"faults.{name} is {change!r:.100}; expected is an object")
+            problems.append(f"faults.{name} is {change!r:.100}; expected an object")
             continue
         before = faults[name].as_json() if name in faults else {"kind": name}
         document = {key: value for key, value in (before | change).items() if value is not None}

@@ -1,9 +1,13 @@
-r"""Checks of values against the service model inside botocore, compiled once into closures.
+r"""Checks of values against botocore's service model, compiled once into closures.
 
-The model is botocore's `workmail` 2017-10-01, whichever botocore is installed.
-Complaints are worded as AWS words them: "Value 'x' at 'Y' failed to satisfy constraint: Member must …".
-Differences from a Java service that matter here are bridged: patterns match the whole value, classes such as `\w`
-are ASCII, lengths count characters (Smithy's Unicode scalar values), null members count as absent, unknown ones pass.
+The model is `workmail` 2017-10-01 of the installed botocore.
+Complaints have AWS's words: "Value 'x' at 'Y' failed to satisfy constraint: Member must …".
+
+The checks behave as AWS's Java services do:
+
+- A pattern matches the whole value. Classes such as `\w` are ASCII.
+- A length counts characters (in Smithy, Unicode scalar values).
+- A null member is absent. An unknown member passes.
 """
 
 import re
@@ -14,19 +18,19 @@ import botocore.session
 from botocore.model import ListShape, ServiceModel, Shape, StructureShape
 
 type Check = Callable[[object, str, list[str]], None]
-"""Adds to the list one complaint for each constraint that the value, found at the named place, does not satisfy."""
+"""Takes a value, its place and a list. It adds a complaint to the list for each unsatisfied constraint."""
 
 _SHOWN_CHARACTERS = 300
 
 
 @cache
 def service_model() -> ServiceModel:
-    """WorkMail's model, from the botocore that is installed here."""
+    """Return WorkMail's model from the installed botocore."""
     return botocore.session.get_session().get_service_model("workmail")
 
 
 def complaint(value: object, where: str, constraint: str) -> str:
-    """One unsatisfied constraint in AWS's words; very long values are cut."""
+    """Return AWS's words for an unsatisfied constraint. A very long value is cut."""
     text = value if isinstance(value, str) else repr(value)
     if len(text) > _SHOWN_CHARACTERS:
         text = f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
@@ -34,7 +38,7 @@ def complaint(value: object, where: str, constraint: str) -> str:
 
 
 def compile_check(shape: Shape) -> Check:
-    """The check of one shape of the model, everything under it included."""
+    """Return the check of a shape with everything under it."""
     match shape.type_name:
         case "structure":
             assert isinstance(shape, StructureShape)
@@ -50,7 +54,7 @@ def compile_check(shape: Shape) -> Check:
             return _number(shape, (int, float), "a number")
         case "boolean":
             return _boolean
-    raise NotImplementedError(f"shape {shape.name} is a {shape.type_name}: no operation of the emulator uses that")
+    raise NotImplementedError(f"shape {shape.name} is a {shape.type_name}, which no operation here uses")
 
 
 def _structure(shape: StructureShape) -> Check:
@@ -138,20 +142,20 @@ def _bounds(
 
 @cache
 def request_check(operation: str) -> Check:
-    """The check of an operation's whole request."""
+    """Return the check of an operation's whole request."""
     shape = service_model().operation_model(operation).input_shape
-    assert shape is not None, f"{operation} takes nothing"
+    assert shape is not None, f"{operation} takes no input"
     return compile_check(shape)
 
 
 @cache
 def operation_names() -> frozenset[str]:
-    """All operations that the model has, served here or not."""
+    """Return all operations in the model, served here or not."""
     return frozenset(service_model().operation_names)
 
 
 def member_check(shape_name: str, member: str) -> Check:
-    """The check of one member of a named structure, for values that enter by another door than the API."""
+    """Return the check of one member of a structure, for values that don't come through the API."""
     shape = service_model().shape_for(shape_name)
     assert isinstance(shape, StructureShape)
     return compile_check(shape.members[member])

@@ -110,7 +110,7 @@ def test_a_server_that_hangs_is_killed(state: Path) -> None:
 
 def test_a_second_server_for_the_same_state_is_refused(state: Path) -> None:
     lifecycle.start(state)
-    with pytest.raises(ServerError, match="runs already"):
+    with pytest.raises(ServerError, match="is already running"):
         lifecycle.start(state)
 
 

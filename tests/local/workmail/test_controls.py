@@ -335,9 +335,9 @@ def test_next_goes_on_where_the_last_answer_ended():
     ("query", "words"),
     [
         ({"sinse": "1"}, "unknown filter sinse"),
-        ({"since": "-1"}, "since is '-1'; expected is a number"),
+        ({"since": "-1"}, "since is '-1'; expected a number"),
         ({"limit": "x"}, "limit is 'x'"),
-        ({"since": "99999999999999999999"}, "since is '99999999999999999999'; expected is a number of at most 18"),
+        ({"since": "99999999999999999999"}, "since is '99999999999999999999'; expected a number of at most 18"),
         ({"limit": "9" * 5_000}, "limit is '9999"),
     ],
 )
