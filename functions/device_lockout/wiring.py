@@ -65,9 +65,10 @@ def command_queue() -> "CommandQueue":
 
 @cache
 def ledger() -> "Ledger":
-    from device_lockout.aws import ledger
+    from device_lockout.aws import ledger_table
+    from device_lockout.aws.ledger import Ledger
 
-    return ledger.Ledger(ledger.client(), environment("LEDGER_TABLE"))
+    return Ledger(ledger_table.client(), environment("LEDGER_TABLE"))
 
 
 @cache
@@ -94,11 +95,13 @@ def ports(attempts: int, pace: "Pace", fits: "Fits") -> "Ports":
 @cache
 def door() -> "Door":
     """Return where webhooks come in."""
-    from device_lockout.aws import secret_store
+    from device_lockout.aws import ledger_table, secret_store
+    from device_lockout.aws.webhook_log import WebhookLog
     from device_lockout.inbound.webhook import Door
 
     senders = {each.name: each for each in settings().webhooks}
-    return Door(senders, secret_store.SecretStore(secret_store.client()), ledger(), bus())
+    secrets = secret_store.SecretStore(secret_store.client())
+    return Door(senders, secrets, WebhookLog(ledger_table.client(), environment("LEDGER_TABLE")), bus())
 
 
 @cache

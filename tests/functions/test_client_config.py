@@ -2,11 +2,13 @@
 
 import pytest
 
-from device_lockout.aws import bus, command_queue, ledger, secret_store
+from device_lockout.aws import bus, command_queue, ledger_table, secret_store
 from local.in_memory import SETTINGS
 
 
-@pytest.mark.parametrize("gateway", [bus, command_queue, ledger, secret_store], ids=lambda gateway: gateway.__name__)
+@pytest.mark.parametrize(
+    "gateway", [bus, command_queue, ledger_table, secret_store], ids=lambda gateway: gateway.__name__
+)
 def test_a_call_that_hangs_once_is_made_again_within_the_writers_time(gateway, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     config = gateway.client().meta.config

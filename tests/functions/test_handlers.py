@@ -26,7 +26,7 @@ from device_lockout.values.record import Claim
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
 from local.in_memory import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
-from tests.functions.test_ledger import Table
+from tests.functions.fake_dynamodb import FakeDynamoDB
 
 HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
 ENVIRONMENT = {
@@ -57,7 +57,7 @@ class FakeAWS:
         self.sent = []
         self.postponed = {}
         self.announced = []
-        self.table = Table()
+        self.table = FakeDynamoDB()
         self.overrides = {}
 
     def reply(self, request, **_):

@@ -1,6 +1,4 @@
-"""The gateway to the ledger: exact requests, every failure; and the tests' fake ledger, held to the real one's ways."""
-
-# ruff: noqa: ARG002, N803 (a fake client takes the client's arguments)
+"""The gateway to the ledger: exact requests and failures. The fake ledger must behave as the real one."""
 
 import itertools
 import json
@@ -10,7 +8,7 @@ from datetime import timedelta
 
 import boto3
 import pytest
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import ANY, Stubber
 from hypothesis import given
@@ -26,11 +24,12 @@ from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
+from tests.functions.fake_dynamodb import FakeDynamoDB
 
 TABLE = "ledger"
 CARLA = "ca51a000-0000-4000-8000-000000000000"
 ITEM_KEY = {"pk": {"S": ORGANIZATION}, "sk": {"S": f"device#{BOB}#{DEVICE}"}}
-serialize, deserialize = TypeSerializer().serialize, TypeDeserializer().deserialize
+serialize = TypeSerializer().serialize
 
 FULL = DeviceRecord(
     claims=(Claim("aaaaaaaa", "device", "lost", at(0.125), HOLD, "INC-1", "a taxi"),),
@@ -86,9 +85,9 @@ def test_a_device_is_opened_by_making_its_item_if_it_is_missing(ledger, stubber)
         {
             "TableName": TABLE,
             "Key": ITEM_KEY,
-            "UpdateExpression": "SET #version = if_not_exists(#version, :new)",
+            "UpdateExpression": "SET #version = if_not_exists(#version, :version)",
             "ExpressionAttributeNames": {"#version": "version"},
-            "ExpressionAttributeValues": {":new": {"N": "0"}},
+            "ExpressionAttributeValues": {":version": {"N": "0"}},
             "ReturnValues": "ALL_NEW",
         },
     )
@@ -271,75 +270,8 @@ def test_whatever_fails_may_be_tried_again_and_says_what_it_was(client, ledger, 
 # The fake and the real ledger behave alike.
 
 
-class Table:
-    """A DynamoDB client over a dict, for the few expressions that the ledger uses; a page of a query holds one item."""
-
-    def __init__(self):
-        self.items = {}
-
-    def get_item(self, TableName, Key, ConsistentRead):
-        item = self.items.get(self._key(Key))
-        return {"Item": item} if item else {}
-
-    def put_item(self, TableName, Item, ConditionExpression="", **_):
-        key = self._key(Item)
-        self._check(ConditionExpression, self.items.get(key, {}), {"pk": "pk"}, {})
-        self.items[key] = Item
-        return {}
-
-    def update_item(
-        self,
-        TableName,
-        Key,
-        UpdateExpression,
-        ExpressionAttributeNames,
-        ExpressionAttributeValues,
-        ConditionExpression="",
-        **_,
-    ):
-        key = self._key(Key)
-        before = self.items.get(key, {})
-        self._check(ConditionExpression, before, ExpressionAttributeNames, ExpressionAttributeValues)
-        after = {**before, **Key}
-        for change in UpdateExpression.removeprefix("SET ").split(", #"):
-            name, value = change.removeprefix("#").split(" = ")
-            attribute = ExpressionAttributeNames[f"#{name}"]
-            if value.startswith("if_not_exists"):
-                after.setdefault(attribute, ExpressionAttributeValues[value.rstrip(")").split(", ")[1]])
-            else:
-                after[attribute] = ExpressionAttributeValues[value]
-        self.items[key] = after
-        return {"Attributes": after}
-
-    def query(
-        self, TableName, KeyConditionExpression, ExpressionAttributeValues, ConsistentRead, ExclusiveStartKey=None
-    ):
-        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
-        start = self._key(ExclusiveStartKey) if ExclusiveStartKey else ("", "")
-        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix) and key > start)
-        last = {"LastEvaluatedKey": {"pk": {"S": keys[0][0]}, "sk": {"S": keys[0][1]}}} if keys else {}
-        return {"Items": [self.items[key] for key in keys[:1]], **last}
-
-    def _key(self, item):
-        return item["pk"]["S"], item["sk"]["S"]
-
-    def _check(self, condition, item, names, values):
-        for alternative in condition.split(" OR "):
-            missing = re.fullmatch(r"attribute_not_exists\(#?(\w+)\)", alternative)
-            compared = re.fullmatch(r"#(\w+) (<?=) (:\w+)", alternative)
-            if not condition or (missing and missing[1] not in item):
-                return
-            if compared and names[f"#{compared[1]}"] in item:
-                one, other = deserialize(item[compared[1]]), deserialize(values[compared[3]])
-                if one == other or (compared[2] == "<=" and one < other):
-                    return
-        raise ClientError(
-            {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}, "Item": item}, "UpdateItem"
-        )
-
-
 def a_real_one():
-    return Ledger(Table(), TABLE)
+    return Ledger(FakeDynamoDB(), TABLE)
 
 
 def a_fake():
@@ -444,7 +376,7 @@ def test_a_completed_sweep_is_remembered(either):
 
 
 def test_a_restored_table_knows_of_no_sweep():
-    table = Table()
+    table = FakeDynamoDB()
     Ledger(table, TABLE).save_sweep(ORGANIZATION, at(7))
     assert Ledger(table, "ledger-restored").last_sweep(ORGANIZATION) is None
 

@@ -7,17 +7,15 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 import receive_webhooks
-from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from device_lockout import wiring
-from device_lockout.aws.ledger import WEBHOOK_LIVES, Ledger
 from device_lockout.aws.secret_store import KEPT, SecretStore
+from device_lockout.aws.webhook_log import ABANDONED_AFTER
 from device_lockout.inbound import webhook
 from device_lockout.inbound.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
 from device_lockout.values.errors import TransientError
@@ -65,22 +63,22 @@ class Notes:
     """What the ledger notes of signed requests; ``deaf`` while it can't be written."""
 
     def __init__(self) -> None:
-        self.begun: dict[tuple[str, str], datetime] = {}
+        self.started: dict[tuple[str, str], datetime] = {}
         self.passed: set[tuple[str, str]] = set()
         self.deaf = False
 
-    def take_webhook(self, sender: str, signature: str, until: datetime, now: datetime) -> bool:  # noqa: ARG002
+    def begin(self, sender: str, signature: str, until: datetime, now: datetime) -> bool:  # noqa: ARG002
         if (sender, signature) in self.passed:
             return False
-        if self.begun.get((sender, signature), now - timedelta(days=1)) >= now - WEBHOOK_LIVES:
+        if self.started.get((sender, signature), now - timedelta(days=1)) >= now - ABANDONED_AFTER:
             raise TransientError("under way")
-        self.begun[sender, signature] = now
+        self.started[sender, signature] = now
         return True
 
-    def note_webhook(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None:  # noqa: ARG002
+    def finish(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None:  # noqa: ARG002
         if self.deaf:
             raise TransientError("the ledger is away")
-        del self.begun[sender, signature]
+        del self.started[sender, signature]
         if passed:
             self.passed.add((sender, signature))
 
@@ -334,50 +332,3 @@ def test_a_random_body_is_never_an_error_of_ours(body: bytes) -> None:
         assert receive_webhooks.handler(signed(body, key="wrong"), CONTEXT) == {"statusCode": 401}
         raw = event("signer", {}) | {"body": body.decode(errors="surrogateescape"), "isBase64Encoded": False}
         assert receive_webhooks.handler(raw, CONTEXT)["statusCode"] in (400, 401)
-
-
-# The gateways
-
-
-def test_the_ledger_notes_a_signature_before_and_after_it_is_passed_on() -> None:
-    client = boto3.client("dynamodb", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    key = {"pk": {"S": "webhook#signer"}, "sk": {"S": "sha256=1"}}
-    expires = {"N": str(int(at(300).timestamp()) + 1)}
-    begun = {"passed": {"BOOL": False}, "begun": {"N": str(int(at(0).timestamp()))}, "expires": expires}
-    asked = {
-        "TableName": "ledger",
-        "Item": key | begun,
-        "ConditionExpression": "attribute_not_exists(pk) OR (passed = :no AND begun < :crashed)",
-        "ExpressionAttributeValues": {":no": {"BOOL": False}, ":crashed": {"N": str(int(at(-20).timestamp()))}},
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    passed, failed = ({"passed": {"BOOL": each}, "begun": {"N": "0"}, "expires": expires} for each in (True, False))
-    with Stubber(client) as stub:
-        ledger = Ledger(client, "ledger")
-        stub.add_response("put_item", {}, asked)
-        assert ledger.take_webhook("signer", "sha256=1", at(300), at(0))
-        stub.add_response("put_item", {}, {"TableName": "ledger", "Item": key | passed})
-        ledger.note_webhook("signer", "sha256=1", at(300), passed=True)
-        stub.add_response("put_item", {}, {"TableName": "ledger", "Item": key | failed})
-        ledger.note_webhook("signer", "sha256=1", at(300), passed=False)
-        stub.add_client_error(
-            "put_item", "ConditionalCheckFailedException", expected_params=asked, modeled_fields={"Item": key | passed}
-        )
-        assert not ledger.take_webhook("signer", "sha256=1", at(300), at(0))
-        stub.add_client_error(
-            "put_item", "ConditionalCheckFailedException", expected_params=asked, modeled_fields={"Item": key | begun}
-        )
-        with pytest.raises(TransientError, match="the same request is being passed on"):
-            ledger.take_webhook("signer", "sha256=1", at(300), at(0))
-        stub.assert_no_pending_responses()
-
-
-def test_a_secret_that_can_t_be_had_is_a_trouble_that_may_pass() -> None:
-    client = boto3.client("secretsmanager", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    with Stubber(client) as stub:
-        stub.add_client_error("get_secret_value", "InternalServiceError")
-        with pytest.raises(TransientError):
-            SecretStore(client).values("lockout", NOW, previous_for=timedelta())
-        stub.add_response("get_secret_value", {"SecretString": "x", "CreatedDate": NOW})
-        stub.add_client_error("get_secret_value", "ResourceNotFoundException")
-        assert SecretStore(client).values("lockout", NOW, previous_for=timedelta(days=1)) == ("x",)

@@ -10,7 +10,7 @@ import pytest
 from configuration import event_pattern, loader, sources
 from configuration.loader import Configuration, ConfigurationError
 from configuration.sources import Source, Webhook
-from device_lockout.aws.ledger import WEBHOOK_LIVES
+from device_lockout.aws.webhook_log import ABANDONED_AFTER
 from device_lockout.inbound import event_mapping as mapping
 from device_lockout.inbound import report
 from device_lockout.values import actions, settings
@@ -429,7 +429,7 @@ def test_the_webhook_function_has_a_url_and_may_read_the_senders_secrets_and_no_
     assert template.outputs["WebhooksUrl"]["Value"] == "WebhooksReceiveFunctionFunctionUrl.FunctionUrl"
     (receiver,) = (f for f in template.of_type("Lambda::Function").values() if "webhooks" in f["Handler"])
     assert receiver["ReservedConcurrentExecutions"] == 5
-    assert receiver["Timeout"] < WEBHOOK_LIVES.total_seconds(), "what it took and did not pass on can come again"
+    assert receiver["Timeout"] < ABANDONED_AFTER.total_seconds(), "what it took and did not pass on can come again"
     handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
     assert handlers == {f"{path.stem}.handler" for path in (ROOT / "functions").glob("*.py")}
     allowed = {frozenset(actions): resources for actions, resources in template.statements("WebhooksReceiveRole")}

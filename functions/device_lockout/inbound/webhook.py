@@ -42,11 +42,11 @@ class SecretsPort(Protocol):
     def values(self, secret: str, now: datetime, *, previous_for: timedelta, anew: bool = False) -> tuple[str, ...]: ...
 
 
-class ReplayPort(Protocol):
-    """:class:`device_lockout.aws.ledger.Ledger`."""
+class LogPort(Protocol):
+    """:class:`device_lockout.aws.webhook_log.WebhookLog`."""
 
-    def take_webhook(self, sender: str, signature: str, until: datetime, now: datetime) -> bool: ...
-    def note_webhook(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None: ...
+    def begin(self, sender: str, signature: str, until: datetime, now: datetime) -> bool: ...
+    def finish(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None: ...
 
 
 class EventPort(Protocol):
@@ -110,7 +110,7 @@ class Door:
 
     webhooks: Mapping[str, Webhook]
     secrets: SecretsPort
-    replays: ReplayPort
+    log: LogPort
     bus: EventPort
 
     def let_in(self, request: Request, now: datetime) -> str:
@@ -129,7 +129,7 @@ class Door:
         except RefusedRequestError:
             shown = authenticate(request, known, hold(anew=True), now)
         said = detail(request)
-        if shown is not None and not self.replays.take_webhook(known.name, shown.signature, shown.until, now):
+        if shown is not None and not self.log.begin(known.name, shown.signature, shown.until, now):
             raise RefusedRequestError(401, "this very request was passed on before")
         passed = False
         try:
@@ -137,7 +137,7 @@ class Door:
             passed = True
         finally:
             if shown is not None:
-                self.replays.note_webhook(known.name, shown.signature, shown.until, passed=passed)
+                self.log.finish(known.name, shown.signature, shown.until, passed=passed)
         return event_id
 
 

@@ -1,0 +1,132 @@
+"""The ledger's items: their keys, and records as attributes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from device_lockout.values import instant
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.record import DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.tag import read_time, write_time
+from device_lockout.values.wire import dump_claim, load_claim, load_override
+
+if TYPE_CHECKING:
+    from device_lockout.values.device import DeviceName
+    from device_lockout.values.override import Override
+
+
+def device_place(key: DeviceKey) -> tuple[str, str]:
+    """Return the partition key and the sort key of a device's item."""
+    return key.organization, f"device#{key.user_id}#{key.device}"
+
+
+def device_key(organization: str, sk: str) -> DeviceKey:
+    """Return the device of a sort key. The inverse of :func:`device_place`."""
+    _, user_id, device = sk.split("#", 2)
+    return DeviceKey(organization, user_id, device)
+
+
+def name_prefix(name: DeviceName) -> str:
+    """Return how the sort keys of a name's rows begin."""
+    return f"{name.kind}#{name.value.casefold()}#"
+
+
+def name_place(name: DeviceName, key: DeviceKey) -> tuple[str, str]:
+    """Return the partition key and the sort key of a device's row under a name."""
+    return key.organization, f"{name_prefix(name)}{key.user_id}#{key.device}"
+
+
+def named_key(organization: str, sk: str) -> DeviceKey:
+    """Return the device of a row's sort key. The inverse of :func:`name_place`."""
+    _, _, user_id, device = sk.split("#", 3)
+    return DeviceKey(organization, user_id, device)
+
+
+def dump_device(record: DeviceRecord) -> dict[str, Any]:
+    """Return a device's record as attributes, without its version and its user's record."""
+    released = {"device": record.released.device, "user": record.released.user}
+    return {
+        "claims": [dump_claim(claim) for claim in record.claims],
+        "released": {scope: instant.write(at) for scope, at in released.items() if at is not None},
+        "prior": record.prior.fields() if record.prior else None,
+        "last": _dump_last(record.last) if record.last else None,
+        "known": record.known,
+    }
+
+
+def load_device(item: dict[str, Any]) -> DeviceRecord:
+    """Return the record in a device's item. Its user's record is empty."""
+    released, last = item.get("released") or {}, item.get("last")
+    return DeviceRecord(
+        claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
+        released=Released(
+            device=instant.read(released["device"]) if "device" in released else None,
+            user=instant.read(released["user"]) if "user" in released else None,
+        ),
+        prior=_load_override(item.get("prior")),
+        last=_load_last(last) if last else None,
+        known=bool(item.get("known")),
+        version=int(item.get("version", 0)),
+    )
+
+
+def dump_user(record: UserRecord) -> dict[str, Any]:
+    """Return a user's record as attributes, without its version."""
+    return {
+        "claims": [dump_claim(claim) for claim in record.claims],
+        "released": instant.write(record.released) if record.released else None,
+    }
+
+
+def load_user(item: dict[str, Any]) -> UserRecord:
+    """Return the record in a user's item. It is empty if the item is."""
+    return UserRecord(
+        claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
+        released=instant.read(item["released"]) if item.get("released") else None,
+        version=int(item.get("version", 0)),
+    )
+
+
+def _dump_last(last: Last) -> dict[str, Any]:
+    outcome = last.outcome
+    return {
+        "command": last.command,
+        "eventId": last.event_id,
+        "decidedAt": instant.write(last.decided_at),
+        "outcome": {
+            "result": outcome.result,
+            "because": outcome.because,
+            "why": outcome.why,
+            "until": write_time(outcome.until) if outcome.until else None,
+            "reference": outcome.reference,
+            "before": outcome.before.fields() if outcome.before else None,
+            "after": outcome.after.fields() if outcome.after else None,
+            "page": outcome.page,
+            "verified": outcome.verified,
+        },
+    }
+
+
+def _load_last(fields: dict[str, Any]) -> Last:
+    outcome = fields["outcome"]
+    return Last(
+        command=fields["command"],
+        event_id=fields["eventId"],
+        decided_at=instant.read(fields["decidedAt"]),
+        outcome=Outcome(
+            result=outcome["result"],
+            because=outcome["because"],
+            why=outcome["why"],
+            until=read_time(outcome["until"]) if outcome["until"] else None,
+            reference=outcome["reference"],
+            before=_load_override(outcome["before"]),
+            after=_load_override(outcome["after"]),
+            page=outcome["page"],
+            verified=outcome["verified"],
+        ),
+    )
+
+
+def _load_override(fields: dict[str, Any] | None) -> Override | None:
+    return None if fields is None else load_override(fields)

@@ -1,0 +1,191 @@
+"""The ledger's DynamoDB table: items as dicts of Python values, conditional writes, and queries page by page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout.aws.client_config import BRIEF
+from device_lockout.values.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_serialize = TypeSerializer().serialize
+
+
+class _Deserializer(TypeDeserializer):
+    """Reads numbers as int. All of ours are whole, and JSON can't hold boto3's Decimal."""
+
+    def _deserialize_n(self, value: str) -> Any:
+        return int(value)
+
+
+_deserialize = _Deserializer().deserialize
+
+
+def client() -> DynamoDBClient:
+    return boto3.client("dynamodb", config=BRIEF)
+
+
+class ConditionFailedError(TransientError):
+    """A write's condition did not hold.
+
+    Attributes:
+        item: The item that the condition met, from :meth:`LedgerTable.put`. Otherwise empty.
+    """
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        super().__init__("the ledger's item does not meet the write's condition")
+        self.item = item
+
+
+class LedgerTable:
+    """A table with partition key ``pk`` and sort key ``sk``.
+
+    Reads are strongly consistent. Every error of DynamoDB is a TransientError: nothing is done without a record.
+    """
+
+    def __init__(self, client: DynamoDBClient, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def get(self, pk: str, sk: str) -> dict[str, Any]:
+        """Return an item, or an empty dict if there is none."""
+        answer = self._call("get_item", Key=_key(pk, sk), ConsistentRead=True)
+        return _decode(answer.get("Item", {}))
+
+    def get_or_create(self, pk: str, sk: str, initial: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an item, with ``initial`` for each of those attributes that it lacks."""
+        return self._update(
+            pk,
+            sk,
+            initial,
+            UpdateExpression="SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in initial),
+            ReturnValues="ALL_NEW",
+        )
+
+    def put(
+        self,
+        pk: str,
+        sk: str,
+        values: Mapping[str, Any],
+        condition: str = "",
+        compared: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace an item.
+
+        Args:
+            pk: The partition key.
+            sk: The sort key.
+            values: The attributes besides the keys.
+            condition: A DynamoDB condition expression.
+            compared: The values in ``condition``, by their placeholders.
+
+        Raises:
+            ConditionFailedError: The present item does not meet ``condition``. The error holds that item.
+        """
+        conditional: dict[str, Any] = {}
+        if condition:
+            conditional = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        if compared:
+            conditional["ExpressionAttributeValues"] = _encode(compared)
+        self._call("put_item", Item={**_key(pk, sk), **_encode(values)}, **conditional)
+
+    def set(self, pk: str, sk: str, values: Mapping[str, Any], if_version: int | None = None) -> None:
+        """Set attributes of an item. Create the item if it is missing.
+
+        Raises:
+            ConditionFailedError: The item's version is not ``if_version``. A missing item has version 0.
+        """
+        condition: dict[str, Any] = {}
+        if if_version is not None:
+            or_missing = "attribute_not_exists(#version) OR " if if_version == 0 else ""
+            condition = {"ConditionExpression": f"{or_missing}#version = :read"}
+        compared = {} if if_version is None else {"read": if_version}
+        self._update(pk, sk, values, compared, UpdateExpression=_set_expression(values), **condition)
+
+    def set_unless_later(self, pk: str, sk: str, values: Mapping[str, Any], clock: str) -> dict[str, Any] | None:
+        """Set attributes of an item, unless the item's ``clock`` attribute is later than the one in ``values``.
+
+        Return the item after the write, or None if nothing was written.
+        """
+        try:
+            return self._update(
+                pk,
+                sk,
+                values,
+                UpdateExpression=_set_expression(values),
+                ConditionExpression=f"attribute_not_exists(#{clock}) OR #{clock} <= :{clock}",
+                ReturnValues="ALL_NEW",
+            )
+        except ConditionFailedError:
+            return None
+
+    def query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
+        """Yield the items of a partition whose sort key begins with ``prefix``."""
+        more: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                "query",
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+                ExpressionAttributeValues=_encode({":pk": pk, ":prefix": prefix}),
+                ConsistentRead=True,
+                **more,
+            )
+            yield from (_decode(item) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            more = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _update(
+        self,
+        pk: str,
+        sk: str,
+        values: Mapping[str, Any],
+        compared: Mapping[str, Any] | None = None,
+        **expressions: str,
+    ) -> dict[str, Any]:
+        """Update an item. Attributes go by alias, because DynamoDB reserves many words."""
+        answer = self._call(
+            "update_item",
+            Key=_key(pk, sk),
+            ExpressionAttributeNames={f"#{name}": name for name in values},
+            ExpressionAttributeValues=_encode(
+                {f":{name}": each for name, each in {**values, **(compared or {})}.items()}
+            ),
+            **expressions,
+        )
+        return _decode(answer.get("Attributes", {}))
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(TableName=self.name, **parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                answer: Any = error.response
+                raise ConditionFailedError(_decode(answer.get("Item", {}))) from error
+            raise TransientError(f"ledger: {error}") from error
+        except BotoCoreError as error:
+            raise TransientError(f"ledger: {error}") from error
+
+
+def _set_expression(values: Mapping[str, Any]) -> str:
+    return "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+
+
+def _key(pk: str, sk: str) -> dict[str, Any]:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _encode(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def _decode(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _deserialize(value) for name, value in item.items()}

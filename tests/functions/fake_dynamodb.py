@@ -1,0 +1,77 @@
+"""DynamoDB in memory, for the tests of the ledger and of the handlers."""
+
+# ruff: noqa: ARG002, N803 (a fake client takes the client's arguments)
+
+import re
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+deserialize = TypeDeserializer().deserialize
+
+
+class FakeDynamoDB:
+    """A DynamoDB client over a dict. It knows the expressions of the ledger. A page of a query holds one item."""
+
+    def __init__(self):
+        self.items = {}
+
+    def get_item(self, TableName, Key, ConsistentRead):
+        item = self.items.get(self._key(Key))
+        return {"Item": item} if item else {}
+
+    def put_item(self, TableName, Item, ConditionExpression="", **_):
+        key = self._key(Item)
+        self._check(ConditionExpression, self.items.get(key, {}), {"pk": "pk"}, {})
+        self.items[key] = Item
+        return {}
+
+    def update_item(
+        self,
+        TableName,
+        Key,
+        UpdateExpression,
+        ExpressionAttributeNames,
+        ExpressionAttributeValues,
+        ConditionExpression="",
+        **_,
+    ):
+        key = self._key(Key)
+        before = self.items.get(key, {})
+        self._check(ConditionExpression, before, ExpressionAttributeNames, ExpressionAttributeValues)
+        after = {**before, **Key}
+        for change in UpdateExpression.removeprefix("SET ").split(", #"):
+            name, value = change.removeprefix("#").split(" = ")
+            attribute = ExpressionAttributeNames[f"#{name}"]
+            if value.startswith("if_not_exists"):
+                after.setdefault(attribute, ExpressionAttributeValues[value.rstrip(")").split(", ")[1]])
+            else:
+                after[attribute] = ExpressionAttributeValues[value]
+        self.items[key] = after
+        return {"Attributes": after}
+
+    def query(
+        self, TableName, KeyConditionExpression, ExpressionAttributeValues, ConsistentRead, ExclusiveStartKey=None
+    ):
+        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
+        start = self._key(ExclusiveStartKey) if ExclusiveStartKey else ("", "")
+        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix) and key > start)
+        last = {"LastEvaluatedKey": {"pk": {"S": keys[0][0]}, "sk": {"S": keys[0][1]}}} if keys else {}
+        return {"Items": [self.items[key] for key in keys[:1]], **last}
+
+    def _key(self, item):
+        return item["pk"]["S"], item["sk"]["S"]
+
+    def _check(self, condition, item, names, values):
+        for alternative in condition.split(" OR "):
+            missing = re.fullmatch(r"attribute_not_exists\(#?(\w+)\)", alternative)
+            compared = re.fullmatch(r"#(\w+) (<?=) (:\w+)", alternative)
+            if not condition or (missing and missing[1] not in item):
+                return
+            if compared and names[f"#{compared[1]}"] in item:
+                one, other = deserialize(item[compared[1]]), deserialize(values[compared[3]])
+                if one == other or (compared[2] == "<=" and one < other):
+                    return
+        raise ClientError(
+            {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}, "Item": item}, "UpdateItem"
+        )
