@@ -29,20 +29,21 @@ FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = "requirements.txt"
 CACHE = ROOT / ".local" / "asset"
 
-OPERATIONS = {
-    "dynamodb": ("GetItem", "PutItem", "Query", "UpdateItem"),
-    "events": ("PutEvents",),
-    "secretsmanager": ("GetSecretValue",),
-    "sqs": ("ChangeMessageVisibility", "GetQueueAttributes", "SendMessageBatch"),
-    "workmail": (
-        "DeleteMobileDeviceAccessOverride",
-        "DescribeUser",
-        "GetMobileDeviceAccessOverride",
-        "ListMobileDeviceAccessOverrides",
-        "ListUsers",
-        "PutMobileDeviceAccessOverride",
-    ),
-}
+
+def _operations() -> dict[str, list[str]]:
+    """Read each gateway's `OPERATIONS`, by service. Sources are parsed: to import them would import boto3."""
+    found: dict[str, list[str]] = {}
+    for gateway in sorted((FUNCTIONS / "device_lockout" / "aws").glob("*.py")):
+        for statement in ast.parse(gateway.read_bytes()).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name("OPERATIONS")], value=value):
+                    for name in ast.literal_eval(value):
+                        service, operation = name.split(":")
+                        found.setdefault(service, []).append(operation)
+    return found
+
+
+OPERATIONS = _operations()
 """What the functions call. The rest of botocore's models is most of its size, and of what a client reads first."""
 
 PYTHON = "3.13"

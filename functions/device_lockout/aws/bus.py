@@ -1,4 +1,4 @@
-"""The gateway to the event bus: outcomes of ours, and what others sent. IAM: ``events:PutEvents`` on our own bus."""
+"""The gateway to the deployment's event bus: it takes outcomes, and the bodies of webhooks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from device_lockout.values.outcome import SOURCE
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+
+OPERATIONS = ("events:PutEvents",)
 
 
 def client() -> EventBridgeClient:

@@ -1,7 +1,4 @@
-"""The gateway to the command queue: SQS FIFO, one message group a device.
-
-IAM: ``sqs:SendMessage`` to send; ``sqs:ChangeMessageVisibility`` to postpone; ``sqs:GetQueueAttributes`` to count.
-"""
+"""The gateway to the command queue: SQS FIFO, with one message group for each device."""
 
 from __future__ import annotations
 
@@ -24,6 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from device_lockout.values.command import Command
+
+OPERATIONS = ("sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:SendMessageBatch")
+"""IAM has no action for batches: ``sqs:SendMessage`` allows them."""
 
 BATCH = 10
 """The most entries of one batch call (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html)."""

@@ -1,4 +1,4 @@
-"""The gateway to Secrets Manager, which keeps what senders of webhooks show. IAM: ``secretsmanager:GetSecretValue``.
+"""The gateway to Secrets Manager, which keeps what senders of webhooks show.
 
 A secret may be rotated at any time: the new value holds at once. The one before it is refused as soon as we know of
 the new one, within :data:`KEPT`, unless its sender's configuration accepts it for longer.
@@ -18,6 +18,8 @@ from device_lockout.values.errors import TransientError
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+OPERATIONS = ("secretsmanager:GetSecretValue",)
 
 KEPT = timedelta(minutes=5)
 """How long a value is used without asking again."""

@@ -1,8 +1,4 @@
-"""The gateway to Amazon WorkMail: four override operations and the look-up of a user, errors told apart by effect.
-
-IAM: ``workmail:DescribeUser``, ``ListUsers``, ``GetMobileDeviceAccessOverride``, ``PutMobileDeviceAccessOverride``,
-``DeleteMobileDeviceAccessOverride`` for the writer; ``ListMobileDeviceAccessOverrides`` for the sweep.
-"""
+"""The gateway to Amazon WorkMail: overrides and users. Its errors say whether a call took effect."""
 
 from __future__ import annotations
 
@@ -34,6 +30,15 @@ if TYPE_CHECKING:
     from mypy_boto3_workmail import WorkMailClient
 
     from device_lockout.aws.pace import Pace
+
+OPERATIONS = (
+    "workmail:DeleteMobileDeviceAccessOverride",
+    "workmail:DescribeUser",
+    "workmail:GetMobileDeviceAccessOverride",
+    "workmail:ListMobileDeviceAccessOverrides",
+    "workmail:ListUsers",
+    "workmail:PutMobileDeviceAccessOverride",
+)
 
 PAGE_SIZE = 100
 """The most that one List answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
