@@ -1,4 +1,4 @@
-"""Devices and users: how each is identified, and the other names that people know them by."""
+"""Devices and users: their keys and their other names."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,8 @@ class _Key(NamedTuple):
 class DeviceKey(_Key):
     """The device of one user, as WorkMail and the ledger identify it.
 
-    WorkMail ignores the case of a device ID, so the key case-folds it
-    (https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html).
+    WorkMail ignores the case of a device ID, so the key case-folds it.
+    https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html
 
     >>> DeviceKey("m-1", "b0b", "ABC123")
     DeviceKey(organization='m-1', user_id='b0b', device='abc123')
@@ -50,8 +50,8 @@ class NamedDevice:
 
     Attributes:
         key: The device.
-        former: True if the device was retired, or the name was given to another device since.
-        heard: When the event happened that the row stems from.
+        former: Whether the device was retired, or another device got the name since.
+        heard: When the event behind the row happened.
     """
 
     key: DeviceKey
@@ -61,7 +61,7 @@ class NamedDevice:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A WorkMail user: the ID, and every known name, case-folded."""
+    """A WorkMail user: the ID and every known name. Names are case-folded."""
 
     id: str
     names: frozenset[str]

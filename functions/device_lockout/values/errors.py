@@ -1,13 +1,13 @@
-"""What can go wrong, told apart by what the caller does about it.
+"""What can go wrong. Each error says what its catcher may do.
 
 LockoutError
-├── SettingsError          the deployment is wrong: nothing runs until it is mended
-├── RejectedError          this request can never succeed: an outcome says why, nothing is retried
-│   ├── UnknownUserError   WorkMail knows no such user (any more)
-│   └── RefusedError       WorkMail will not change this override in the state its user or organization is in
-├── TransientError         it did not happen: the same request may succeed later
-│   └── NotTriedError      it was not even begun: the same request may succeed at once
-└── UnansweredError        nobody knows whether it happened: wait until it can no longer take effect, then read again
+├── SettingsError          the deployment is wrong, and nothing runs until it is mended
+├── RejectedError          the request can never succeed: record why, and don't retry
+│   ├── UnknownUserError   WorkMail has no such user, or no longer
+│   └── RefusedError       the state of the user or organization forbids the write
+├── TransientError         nothing happened: retry later
+│   └── NotTriedError      nothing was begun: retry at once
+└── UnansweredError        nobody knows whether it happened: wait, then read again
 """
 
 
@@ -16,28 +16,28 @@ class LockoutError(Exception):
 
 
 class SettingsError(LockoutError):
-    """The environment or the packaged settings are missing something; the message says what and where."""
+    """The environment or the packaged settings lack something. The message says what and where."""
 
 
 class RejectedError(LockoutError):
-    """The request is permanently impossible; the message is written for the person who made it."""
+    """The request can never succeed. The message is for the person who made it."""
 
 
 class UnknownUserError(RejectedError):
-    """WorkMail has no user of that name or ID in the organization."""
+    """The organization has no user with that name or ID."""
 
 
 class RefusedError(RejectedError):
-    """WorkMail refuses to write because of the state of the user or the organization."""
+    """WorkMail refuses to write, because of the state of the user or the organization."""
 
 
 class TransientError(LockoutError):
-    """The call had no effect and may be repeated: throttled, unavailable, denied, or overtaken in the ledger."""
+    """The call had no effect and may be repeated. It was throttled, denied or overtaken, or the service was down."""
 
 
 class NotTriedError(TransientError):
-    """There was no time left to call: others were slow, or WorkMail takes no more; it was not this request."""
+    """There was no time for the call. The cause is other work or WorkMail's limit, never this request."""
 
 
 class UnansweredError(LockoutError):
-    """A write got no usable answer (time-out, broken connection, 5xx): it may have happened, or may yet happen."""
+    """A write got no usable answer: a time-out, a broken connection or a 5xx. It may still take effect."""

@@ -1,4 +1,4 @@
-"""Instants on the wire: RFC 3339, UTC, to the millisecond, so that events within one second keep their order."""
+"""Instants on the wire: RFC 3339 in UTC. Milliseconds keep events of one second in order."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,16 +6,20 @@ from datetime import UTC, datetime, timedelta
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-"""Python reads much more of ISO 8601 (weeks, no seconds, no hyphens), which other validators of the contract refuse."""
+"""Python reads more of ISO 8601, such as weeks. Other validators of the contract refuse that."""
 
 
 def write(instant: datetime) -> str:
-    """``2026-11-22T07:30:00.125Z``."""
+    """Return an instant as text, such as ``2026-11-22T07:30:00.125Z``."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read(text: str) -> datetime:
-    """The instant that ``text`` names, cut to milliseconds; ValueError unless it is RFC 3339 with an offset."""
+    """Return the instant in ``text``, cut to milliseconds.
+
+    Raises:
+        ValueError: The text is not RFC 3339 with an offset.
+    """
     if _RFC_3339.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time with an offset, such as 2026-11-22T07:30:00.125Z")
     instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
@@ -23,14 +27,14 @@ def read(text: str) -> datetime:
 
 
 def from_epoch_milliseconds(milliseconds: int | str) -> datetime:
-    """The instant that SQS writes as a decimal count of milliseconds since 1970."""
+    """Return the instant of a count of milliseconds since 1970, as SQS writes it."""
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(milliseconds))
 
 
 def whole_seconds_up(instant: datetime) -> datetime:
-    """``instant`` rounded up to a whole second, so that a lock is never shorter than what was asked for.
+    """Return ``instant`` rounded up to a whole second, so that no lock is shorter than asked for.
 
-    Only the last second there is is rounded down.
+    The last second that Python knows is rounded down.
     """
     whole = instant.replace(microsecond=0)
     try:
