@@ -18,11 +18,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from apply_commands import CALLS_OF_A_COMMAND
-
 from bench.emulator import CALL_TIMEOUT, Emulator
 from device_lockout.aws import sqs_batch, workmail
-from device_lockout.aws.pace import Fits, Pace
+from device_lockout.aws.pace import CALLS_PER_COMMAND, EnoughTime, Pace
 from device_lockout.protocol import steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
@@ -160,7 +158,7 @@ class _Invocation(Wire):
         super().__init__()
         self._deadline = time.monotonic() + WRITER_TIMEOUT
 
-    def fits(self, calls: int, wait: float) -> bool:
+    def enough_time(self, calls: int, wait: float) -> bool:
         """Whether time is left for so many calls to WorkMail after so many seconds."""
         return self._deadline - time.monotonic() > wait + calls * CALL_TIMEOUT.total_seconds()
 
@@ -206,14 +204,14 @@ def _invoke(
     """Carry out one batch; False if that took longer than the function has."""
     invocation = _Invocation()
     client.meta.events.register("before-call.workmail", invocation.go_on, unique_id="time")
-    gateway = workmail.WorkMail(client, pace, partial(invocation.fits, 1))
+    gateway = workmail.WorkMail(client, pace, partial(invocation.enough_time, 1))
     ours, told = replace(ledger, wire=invocation), replace(bus, wire=invocation)
     ports = Ports(gateway, ours, queue, told)
     answers: list[dict[str, timedelta]] = []
 
     def handle() -> None:
         with suppress(Killed):
-            whole = partial(invocation.fits, CALLS_OF_A_COMMAND)
+            whole = partial(invocation.enough_time, CALLS_PER_COMMAND)
             answers.append(_carry_out(messages, ports, pace, whole, side_by_side))
 
     handling = threading.Thread(target=handle, daemon=True)
@@ -231,17 +229,17 @@ def _carry_out(
     messages: list[sqs_batch.Message],
     ports: Ports,
     pace: Pace,
-    fits: Fits,
+    enough_time: EnoughTime,
     side_by_side: bool,
 ) -> dict[str, timedelta]:
     """The delays of those that failed, by message."""
 
     def do(message: sqs_batch.Message) -> None:
-        with pace.command(fits):
+        with pace.command(enough_time):
             steps.carry_out(wire.load(message.body), ports, RULES, datetime.now(UTC))
 
     portions = [messages] if side_by_side else [[message] for message in messages]
-    failures = [failure for portion in portions for failure in sqs_batch.side_by_side(portion, do)[1]]
+    failures = [failure for portion in portions for failure in sqs_batch.process_groups(portion, do)[1]]
     return {failure.message.id: delay_after(failure.error, failure.message.receives, SETTLE) for failure in failures}
 
 

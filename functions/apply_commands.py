@@ -1,5 +1,9 @@
-"""Carry out commands: the only function that changes overrides. A device's commands come one at a time, in order."""
+"""Carry out commands: the only function that changes overrides.
 
+Devices are handled in parallel. The commands of one device run in order.
+"""
+
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -8,7 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
-from device_lockout.aws.pace import Fits, Pace
+from device_lockout.aws.pace import CALLS_PER_COMMAND, EnoughTime, Pace
 from device_lockout.protocol import steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
@@ -16,19 +20,20 @@ from device_lockout.values import command, wire
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import Outcome
 
-CALLS_OF_A_COMMAND = 3
-"""The most calls to WorkMail that one command makes: who is the user, what stands, one write."""
-
 logger = Logger()
 metrics = Metrics()
 pace = Pace()
-"""Learned in one batch, it holds for the next."""
+"""The rate of calls. Each invocation of this environment begins with what the last one learned."""
 
 
-def apply(message: sqs_batch.Message, ports: Ports, fits: Fits) -> tuple[command.Cause, Outcome]:
-    """Carry out one command, unless so little time is left that the function could be killed in the middle of it."""
+def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> tuple[command.Cause, Outcome]:
+    """Carry out one command.
+
+    Raises:
+        NotTriedError: So little time is left that the function could be killed in the middle.
+    """
     asked = wire.load(message.body)
-    with pace.command(fits):
+    with pace.command(enough_time):
         outcome = steps.carry_out(asked, ports, wiring.settings().rules, datetime.now(UTC))
     logger.info(
         outcome.message(asked.target.device, asked.target.user),
@@ -44,17 +49,26 @@ def apply(message: sqs_batch.Message, ports: Ports, fits: Fits) -> tuple[command
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take a batch from ``commands.fifo``. What failed comes back later, in order, without the rest."""
+    """Take a batch from ``commands.fifo``. Only failed messages come back, later and in order."""
     limits = wiring.settings().limits
     call = limits.workmail_timeout.total_seconds()
 
-    def fit(calls: int, wait: float) -> bool:
+    def enough_time(calls: int, wait: float) -> bool:
         return bool(context.get_remaining_time_in_millis() > (wait + calls * call) * 1000)
 
-    ports = wiring.ports(attempts=1, pace=pace, fits=partial(fit, 1))
-    whole = partial(fit, CALLS_OF_A_COMMAND)
-    applied, failures = sqs_batch.side_by_side(sqs_batch.read(event), lambda message: apply(message, ports, whole))
+    ports = wiring.ports(attempts=1, pace=pace, enough_time=partial(enough_time, 1))
+    enough_for_command = partial(enough_time, CALLS_PER_COMMAND)
+    applied, failures = sqs_batch.process_groups(
+        sqs_batch.read(event), lambda message: apply(message, ports, enough_for_command)
+    )
     now = datetime.now(UTC)
+    _count(applied, now)
+    sqs_batch.count_failures(failures, metrics, now)
+    _postpone(failures, limits.settle)
+    return sqs_batch.response(failures)
+
+
+def _count(applied: Iterable[tuple[command.Cause, Outcome]], now: datetime) -> None:
     for cause, outcome in applied:
         metrics.add_metric(name=outcome.result, unit="Count", value=1)
         if outcome.page:
@@ -63,11 +77,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             metrics.add_metric(name=f"locked-{outcome.why}", unit="Count", value=1)
             elapsed = (now - cause.received).total_seconds()
             metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=elapsed * 1000)
-    sqs_batch.count(failures, metrics, now)
+
+
+def _postpone(failures: Iterable[sqs_batch.Failure], settle: timedelta) -> None:
+    """Log each failure and let its message come back after a delay, which a group's messages share."""
     delays: dict[str, timedelta] = {}
     for failure in failures:
         message = failure.message
-        delay = delays.setdefault(message.group, delay_after(failure.error, message.receives, limits.settle))
+        delay = delays.setdefault(message.group, delay_after(failure.error, message.receives, settle))
         unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
         logger.warning(
             str(failure.error),
@@ -80,4 +97,3 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             wiring.command_queue().postpone(message.receipt, delay)
         except LockoutError as error:
             logger.warning(str(error), message_id=message.id)
-    return sqs_batch.answer(failures)

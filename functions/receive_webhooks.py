@@ -1,6 +1,6 @@
-"""Turn webhooks into events: a sender who can only call a URL shows a secret, and the body goes to the bus as it is.
+"""Turn webhooks into events: authenticate a sender who can only call a URL, and put the body on the bus as it is.
 
-Optional: deployed only where the configuration names senders. The caller never learns why a request was refused.
+The function is deployed only if the configuration names senders. The caller never learns why a request was refused.
 """
 
 from datetime import UTC, datetime
@@ -20,16 +20,16 @@ metrics = Metrics()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 (Lambda's signature)
-    """Take one request to the function's URL."""
+    """Handle one request to the function's URL."""
     try:
         request = webhook.read(event)
-        event_id = wiring.door().let_in(request, datetime.now(UTC))
+        event_id = wiring.webhook_receiver().accept(request, datetime.now(UTC))
     except RefusedRequestError as refused:
-        logger.warning("refused", because=str(refused), status=refused.status, request=webhook.about(event))
+        logger.warning("refused", because=str(refused), status=refused.status, request=webhook.log_fields(event))
         metrics.add_metric(name="WebhookRefused", unit="Count", value=1)
         return {"statusCode": refused.status}
     except TransientError:
-        logger.exception("not passed on", request=webhook.about(event))
+        logger.exception("not passed on", request=webhook.log_fields(event))
         metrics.add_metric(name="WebhookFailed", unit="Count", value=1)
         return {"statusCode": 503, "headers": {"retry-after": "30"}}
     logger.info("passed on", sender=request.sender, event_id=event_id)

@@ -1,4 +1,4 @@
-"""Turn events into commands: each message of the ``reports`` queue is one event and becomes one command."""
+"""Turn events into commands. Each message of the ``reports`` queue is one event and becomes one command."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ metrics = Metrics()
 
 
 def route(message: sqs_batch.Message) -> Command:
-    """Read one event and enqueue the command that it asks for, even if that is only its rejection."""
+    """Read one event and enqueue its command. The command of a bad event is its rejection."""
     command = report.read(message.body, message.id, message.sent, wiring.settings())
     wiring.command_queue().send([command])
     logger.info(
@@ -32,13 +32,13 @@ def route(message: sqs_batch.Message) -> Command:
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 (Lambda's signature)
-    """Take a batch from ``reports``. What failed comes back alone."""
-    wiring.command_queue()  # before there are threads
-    routed, failures = sqs_batch.side_by_side(sqs_batch.read(event), route)
+    """Take a batch from ``reports``. Only failed messages come back."""
+    wiring.command_queue()  # made before any thread needs it
+    routed, failures = sqs_batch.process_groups(sqs_batch.read(event), route)
     for command in routed:
         metrics.add_metric(name=f"Routed{type(command).__name__}", unit="Count", value=1)
-    sqs_batch.count(failures, metrics, datetime.now(UTC))
+    sqs_batch.count_failures(failures, metrics, datetime.now(UTC))
     for failure in failures:
         unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
         logger.warning(str(failure.error), message_id=failure.message.id, exc_info=unforeseen)
-    return sqs_batch.answer(failures)
+    return sqs_batch.response(failures)

@@ -1,4 +1,4 @@
-"""Sweep on a schedule: list an organization's overrides, plan, enqueue. This function never changes WorkMail."""
+"""Sweep on a schedule: list an organization's overrides, plan, and enqueue commands. WorkMail is never changed here."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,9 +11,9 @@ from device_lockout.aws.pace import Pace
 from device_lockout.protocol import sweep
 
 LIST_ATTEMPTS = 5
-"""Tries of one page, with botocore's own backoff. The sweep has the time, and a failed page fails the run."""
+"""Tries of one page, with botocore's backoff. There is time for them, and a failed page fails the run."""
 TIME_TO_FINISH = timedelta(seconds=120)
-"""Time kept back when a page is asked for: up to a minute for its tries, a minute to plan and enqueue."""
+"""Time that must be left when a page is read: a minute for its tries, and a minute to plan and enqueue."""
 
 logger = Logger()
 metrics = Metrics()
@@ -22,9 +22,9 @@ metrics = Metrics()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Sweep the organization that ``event`` names, as the schedule gives it."""
+    """Sweep the organization in ``event``, which the schedule sends."""
 
-    def fits(wait: float) -> bool:
+    def enough_time(wait: float) -> bool:
         return bool(context.get_remaining_time_in_millis() > (wait + TIME_TO_FINISH.total_seconds()) * 1000)
 
     this = sweep.Run(
@@ -32,10 +32,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         organization=event["organizationId"],
         now=_clock(),
         clock=_clock,
-        enough_time=lambda: fits(0),
+        enough_time=lambda: enough_time(0),
         pause=lambda: time.sleep(1),
     )
-    result = sweep.run(this, wiring.ports(LIST_ATTEMPTS, Pace(), fits), wiring.settings())
+    result = sweep.run(this, wiring.ports(LIST_ATTEMPTS, Pace(), enough_time), wiring.settings())
     for item in (*result.plan.removals, *result.plan.reasserts, *result.plan.left):
         logger.info("planned", run=this.id, item=sweep.row(item))
     guard = result.refused.guard if result.refused else None

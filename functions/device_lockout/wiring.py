@@ -1,7 +1,7 @@
-"""Joins the functions to AWS: the packaged settings, the environment, and clients behind the protocol's ports.
+"""Joins the functions to AWS: packaged settings, environment variables, and clients behind the protocol's ports.
 
-Each function imports only the gateways that it uses: an import inside a function keeps the other functions' cold
-starts short. Clients live as long as the Lambda environment.
+Each function imports only the gateways that it uses. Imports inside functions keep the other functions' cold starts
+short. Clients live as long as the Lambda environment.
 """
 
 import json
@@ -14,13 +14,13 @@ from device_lockout.values.errors import SettingsError
 from device_lockout.values.settings import Settings, parse
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_workmail import WorkMailClient
 
     from device_lockout.aws.bus import Bus
     from device_lockout.aws.command_queue import CommandQueue
-    from device_lockout.aws.ledger import Ledger
-    from device_lockout.aws.pace import Fits, Pace
-    from device_lockout.inbound.webhook import Door
+    from device_lockout.aws.pace import EnoughTime, Pace
+    from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
 
 PACKAGE = Path(__file__).parent.parent
@@ -64,44 +64,44 @@ def command_queue() -> "CommandQueue":
 
 
 @cache
-def ledger() -> "Ledger":
-    from device_lockout.aws import ledger_table
-    from device_lockout.aws.ledger import Ledger
-
-    return Ledger(ledger_table.client(), environment("LEDGER_TABLE"))
-
-
-@cache
 def bus() -> "Bus":
     from device_lockout.aws import bus
 
     return bus.Bus(bus.client(), environment("LOCKOUT_EVENT_BUS"))
 
 
-def ports(attempts: int, pace: "Pace", fits: "Fits") -> "Ports":
+def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":
     """Return the protocol's ports for one invocation.
 
     Args:
         attempts: How many times botocore tries one call to WorkMail in all.
         pace: The rate of calls to WorkMail. It holds for all invocations of an environment.
-        fits: Whether the time that is left suffices for one more call to WorkMail.
+        enough_time: Whether there is enough time for a call to WorkMail that begins in that many seconds.
     """
+    from device_lockout.aws.ledger import Ledger
     from device_lockout.aws.workmail import WorkMail
     from device_lockout.protocol.ports import Ports
 
-    return Ports(WorkMail(_workmail_client(attempts), pace, fits), ledger(), command_queue(), bus())
+    workmail = WorkMail(_workmail_client(attempts), pace, enough_time)
+    return Ports(workmail, Ledger(_ledger_client(), environment("LEDGER_TABLE")), command_queue(), bus())
 
 
 @cache
-def door() -> "Door":
-    """Return where webhooks come in."""
-    from device_lockout.aws import ledger_table, secret_store
+def webhook_receiver() -> "Receiver":
+    from device_lockout.aws import secret_store
     from device_lockout.aws.webhook_log import WebhookLog
-    from device_lockout.inbound.webhook import Door
+    from device_lockout.inbound.webhook import Receiver
 
     senders = {each.name: each for each in settings().webhooks}
     secrets = secret_store.SecretStore(secret_store.client())
-    return Door(senders, secrets, WebhookLog(ledger_table.client(), environment("LEDGER_TABLE")), bus())
+    return Receiver(senders, secrets, WebhookLog(_ledger_client(), environment("LEDGER_TABLE")), bus())
+
+
+@cache
+def _ledger_client() -> "DynamoDBClient":
+    from device_lockout.aws import ledger_table
+
+    return ledger_table.client()
 
 
 @cache

@@ -36,11 +36,11 @@ def test_it_finds_the_rate_that_is_accepted_and_holds_it_with_few_refusals(per_s
     service = Limited(per_second)
     pace = Pace(clock=lambda: service.now, sleep=service.sleep)
     for _ in range(2000):
-        pace.turn(lambda _: True)
+        pace.wait_for_turn(lambda _: True)
         service.call(pace)
     began, taken, refused = service.now, service.taken, service.refused
     for _ in range(3000):
-        pace.turn(lambda _: True)
+        pace.wait_for_turn(lambda _: True)
         service.call(pace)
     assert service.taken - taken > 0.95 * per_second * (service.now - began)
     assert service.refused - refused < 0.2 * (service.taken - taken)
@@ -50,7 +50,7 @@ def test_where_nothing_is_throttled_there_is_no_gap():
     slept = []
     pace = Pace(sleep=slept.append)
     for _ in range(100):
-        pace.turn(lambda _: True)
+        pace.wait_for_turn(lambda _: True)
         pace.accepted()
     assert slept == []
 
@@ -80,7 +80,7 @@ def test_processes_that_share_a_limit_come_to_share_it_evenly():
         service.call(pace)
         for each in due:
             rates[each].append(1 / (each.gap or 0.001))
-        pace.turn(lambda _: True)
+        pace.wait_for_turn(lambda _: True)
         due[pace] = service.now + (waits.pop() if waits else 0.0)
     assert service.taken / service.now > 0.95 * 40
     means = [statistics.mean(rates[each][5000:]) for each in due]
@@ -93,14 +93,14 @@ def test_nobody_waits_for_a_turn_that_would_come_too_late_and_it_is_left_to_othe
     for _ in range(100):
         pace.throttled()
     for _ in range(5):
-        pace.turn(lambda _: True)
+        pace.wait_for_turn(lambda _: True)
     assert max(slept) > 2 * WIDEST_GAP
     taken = len(slept)
     for _ in range(50):
         with pytest.raises(NotTriedError, match="too late"):
-            pace.turn(lambda wait: wait < 1)
+            pace.wait_for_turn(lambda wait: wait < 1)
     assert len(slept) == taken
-    pace.turn(lambda _: True)
+    pace.wait_for_turn(lambda _: True)
     assert slept[-1] < 6 * 1.5 * WIDEST_GAP, "the fifty took no turns"
 
 

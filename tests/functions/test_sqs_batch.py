@@ -28,7 +28,7 @@ def test_a_message_of_a_standard_queue_is_a_group_of_its_own():
 
 def test_groups_are_done_at_the_same_time():
     together = threading.Barrier(10, timeout=5)
-    done, failures = sqs_batch.side_by_side([message(n, f"g{n}") for n in range(10)], lambda _: together.wait())
+    done, failures = sqs_batch.process_groups([message(n, f"g{n}") for n in range(10)], lambda _: together.wait())
     assert sorted(done) == list(range(10))
     assert failures == []
 
@@ -42,7 +42,7 @@ def test_a_groups_messages_are_done_in_order_and_never_two_at_once():
         order.append(one.id)
         under_way.remove(one.group)
 
-    sqs_batch.side_by_side([message(n, f"g{n % 2}") for n in range(10)], do)
+    sqs_batch.process_groups([message(n, f"g{n % 2}") for n in range(10)], do)
     for parity in (0, 1):
         assert [name for name in order if int(name[1:]) % 2 == parity] == [f"m{n}" for n in range(parity, 10, 2)]
 
@@ -58,14 +58,14 @@ def test_what_follows_a_failure_in_its_group_is_not_tried_and_other_groups_go_on
         return one.id
 
     messages = [message(0, "a"), message(1, "b"), message(2, "b"), message(3, "a")]
-    done, failures = sqs_batch.side_by_side(messages, do)
+    done, failures = sqs_batch.process_groups(messages, do)
     assert sorted(done) == ["m0", "m3"]
     assert sorted(tried) == ["m0", "m1", "m3"]
     assert [failure.message.id for failure in failures] == ["m1", "m2"]
     assert failures[0].error is error
     assert isinstance(failures[1].error, NotTriedError)
-    assert sqs_batch.answer(failures) == {"batchItemFailures": [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]}
+    assert sqs_batch.response(failures) == {"batchItemFailures": [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]}
 
 
 def test_an_empty_batch_is_done():
-    assert sqs_batch.side_by_side([], lambda one: one) == ([], [])
+    assert sqs_batch.process_groups([], lambda one: one) == ([], [])

@@ -14,10 +14,10 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from device_lockout import wiring
-from device_lockout.aws.secret_store import KEPT, SecretStore
+from device_lockout.aws.secret_store import CACHE_LIFETIME, SecretStore
 from device_lockout.aws.webhook_log import ABANDONED_AFTER
 from device_lockout.inbound import webhook
-from device_lockout.inbound.webhook import MOST_BYTES, WINDOW, Door, RefusedRequestError, sign
+from device_lockout.inbound.webhook import MAX_BYTES, WINDOW, Receiver, RefusedRequestError, sign
 from device_lockout.values.errors import TransientError
 from device_lockout.values.settings import Webhook
 from local.in_memory import at
@@ -100,7 +100,7 @@ class World:
         self.secrets = Secrets(signing=KEY, credentials=CREDENTIALS)
         self.bus = Bus()
         self.notes = Notes()
-        self.door = Door(
+        self.receiver = Receiver(
             {"signer": Webhook("signer", "hmac", "signing"), "jamf": Webhook("jamf", "basic", "credentials")},
             SecretStore(self.secrets),
             self.notes,
@@ -110,7 +110,7 @@ class World:
     def call(self, event: dict[str, Any], now: datetime = NOW) -> str:
         """The event's ID, or the status and the reason of the refusal."""
         try:
-            return self.door.let_in(webhook.read(event), now)
+            return self.receiver.accept(webhook.read(event), now)
         except RefusedRequestError as refused:
             return f"{refused.status} {refused}"
 
@@ -178,7 +178,7 @@ def test_a_body_that_is_text_is_read_like_one_in_base64(world: World) -> None:
         (event("jamf", {"authorization": "Basic \N{SNOWMAN}"}), "401 the credentials can't be decoded"),
         (event("jamf", {"authorization": "Bearer x"}), "401 no basic credentials"),
         (signed() | {"requestContext": {"http": {"method": "GET"}}}, "405 not a POST"),
-        (signed(b"x" * (MOST_BYTES + 1)), "413 the body has 131073 bytes"),
+        (signed(b"x" * (MAX_BYTES + 1)), "413 the body has 131073 bytes"),
         (signed(b"[]"), "400 the body is not a JSON object"),
         (signed(b'{"a": NaN}'), "400 the body is not JSON"),
         (signed(b'{"a": 1e999}'), "400 the body is not JSON"),
@@ -232,14 +232,16 @@ def test_a_new_secret_holds_at_once_and_the_one_before_it_no_longer_than_nobody_
     assert world.call(signed(key="new", when=at(61)), at(61)) == "event-3"
     assert world.call(signed(when=at(62)), at(62)).startswith("401 the signature is of none")
     world.secrets.rotate("signing", "newer", at(63))
-    known = at(61) + KEPT
+    known = at(61) + CACHE_LIFETIME
     assert world.call(signed(key="new", when=known), known).startswith("401 the signature is of none")
 
 
 def test_the_secret_before_a_rotation_holds_as_long_as_its_senders_configuration_says(world: World) -> None:
     hour = timedelta(hours=1)
-    door = replace(world.door, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=hour)})
-    world.door = door
+    receiver = replace(
+        world.receiver, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=hour)}
+    )
+    world.receiver = receiver
     world.secrets.rotate("signing", "new", at(60))
     assert world.call(signed(key="new", when=at(61)), at(61)) == "event-1"
     soon = at(60) + hour - timedelta(seconds=1)
@@ -252,8 +254,8 @@ def test_the_secret_before_a_rotation_holds_as_long_as_its_senders_configuration
 def test_a_secret_rotated_away_twice_is_refused(world: World) -> None:
     world.secrets.rotate("signing", "new", at(60))
     world.secrets.rotate("signing", "newer", at(61))
-    world.door = replace(
-        world.door, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=timedelta(days=1))}
+    world.receiver = replace(
+        world.receiver, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=timedelta(days=1))}
     )
     assert world.call(signed(when=at(62)), at(62)).startswith("401 the signature is of none")
 
@@ -262,7 +264,7 @@ def test_strangers_do_not_make_us_ask_for_the_secret_again_and_again(world: Worl
     for second in range(14):
         world.call(signed(key="wrong", when=at(second)), at(second))
     assert world.secrets.asked == 2  # the current version, and the one before it
-    world.call(signed(when=at(0)), at(0) + KEPT - timedelta(seconds=1))
+    world.call(signed(when=at(0)), at(0) + CACHE_LIFETIME - timedelta(seconds=1))
     assert world.secrets.asked == 2
 
 
@@ -278,7 +280,7 @@ def test_credentials_that_are_kept_wrongly_are_our_trouble_not_the_senders(world
 @pytest.fixture
 def handle(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(receive_webhooks.metrics, "namespace", "DeviceLockout")
-    monkeypatch.setattr(wiring, "door", lambda: world.door)
+    monkeypatch.setattr(wiring, "webhook_receiver", lambda: world.receiver)
     return lambda asked: receive_webhooks.handler(asked, CONTEXT)
 
 
@@ -327,7 +329,7 @@ def test_a_random_body_is_never_an_error_of_ours(body: bytes) -> None:
     world = World()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(receive_webhooks.metrics, "namespace", "DeviceLockout")
-        patch.setattr(wiring, "door", lambda: world.door)
+        patch.setattr(wiring, "webhook_receiver", lambda: world.receiver)
         assert receive_webhooks.handler(fresh(body), CONTEXT)["statusCode"] in (202, 400)
         assert receive_webhooks.handler(signed(body, key="wrong"), CONTEXT) == {"statusCode": 401}
         raw = event("signer", {}) | {"body": body.decode(errors="surrogateescape"), "isBase64Encoded": False}

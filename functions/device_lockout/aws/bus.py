@@ -23,20 +23,21 @@ def client() -> EventBridgeClient:
 
 
 class Bus:
-    """The bus on which we speak of ourselves, and pass on what came in by a webhook."""
+    """The deployment's own event bus."""
 
     def __init__(self, client: EventBridgeClient, name: str) -> None:
         self._client = client
         self._name = name
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
-        """Tell of ourselves, under a source that no rule of ours takes as input; errors as for :meth:`put`."""
+        """Put an event under our own source, which no rule takes as input. Errors are those of :meth:`put`."""
         self.put(SOURCE, detail_type, detail)
 
     def put(self, source: str, detail_type: str, detail: dict[str, Any]) -> str:
-        """Put one event on the bus; TransientError unless the bus took it (PutEvents can fail without raising).
+        """Put one event on the bus. Return the ID that the bus gave it.
 
-        The ID that the bus gave it is answered.
+        Raises:
+            TransientError: The bus did not take the event. PutEvents itself can fail without an error.
         """
         entry = {
             "EventBusName": self._name,

@@ -1,14 +1,14 @@
-"""How the functions call AWS, and how long they wait for services other than WorkMail, which has its own rules.
+"""How the functions' clients call AWS. WorkMail's client has a configuration of its own.
 
-botocore waits a minute for an answer, longer than most of the functions may run: one call that hangs would take the
-whole batch with it, whose messages come back minutes later. Everything that they call may be called again.
+botocore waits a minute for an answer, which is longer than most functions may run. One hanging call would end the whole
+function, and its batch would come back minutes later. All of these calls may be repeated.
 https://docs.aws.amazon.com/botocore/latest/reference/config.html
 """
 
 from botocore.config import Config
 
 USER_AGENT = "device-lockout"
-"""In CloudTrail's records of our calls; botocore's own is put together anew for each, a tenth of the work of a call."""
+"""What CloudTrail records of our calls. A fixed text saves a tenth of each call's work."""
 
 BRIEF = Config(
     connect_timeout=1,
@@ -16,4 +16,4 @@ BRIEF = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     user_agent=USER_AGENT,
 )
-"""In seconds: a call that hangs once is made again within a function's time, be it the shortest, ten seconds."""
+"""In seconds. After one hanging call there is time for a second, even in the shortest function, of ten seconds."""

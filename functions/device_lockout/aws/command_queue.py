@@ -34,7 +34,7 @@ def client() -> SQSClient:
 
 
 class CommandQueue:
-    """Commands on their way to the writer. The client is made when it is first needed: most commands send no others."""
+    """The commands that wait for the writer. The client is made at its first use: most commands send no others."""
 
     def __init__(self, url: str, make_client: Callable[[], SQSClient] = client) -> None:
         self._url = url
@@ -50,9 +50,12 @@ class CommandQueue:
             return self._made
 
     def send(self, commands: Iterable[Command]) -> int:
-        """Enqueue ``commands``, each in its group, and count them; TransientError if any was not taken.
+        """Enqueue each command in its group. Return their number.
 
-        Sending again is harmless: the queue drops a copy within five minutes, the writer knows a later one.
+        Sending again is harmless. The queue drops a copy within five minutes, and the writer recognises a later one.
+
+        Raises:
+            TransientError: The queue did not take all of them.
         """
         sent = 0
         for batch in batched(commands, BATCH, strict=False):
@@ -76,14 +79,15 @@ class CommandQueue:
         return sent
 
     def waiting(self) -> int:
-        """About how many commands nobody has taken up yet; SQS's own count, which may lag."""
+        """Return SQS's approximate count of the commands that no writer has received yet."""
         answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
-        """Let a message come back after ``delay`` (whole seconds up to 12 hours) rather than the visibility timeout.
+        """Deliver a message again after ``delay``, in whole seconds up to 12 hours.
 
-        TransientError if it will not: then the visibility timeout it is.
+        Raises:
+            TransientError: SQS refused. The message comes back after the visibility timeout.
         """
         try:
             self._client.change_message_visibility(

@@ -1,11 +1,12 @@
-"""How fast WorkMail may be called: it publishes no limit, so this process finds one by trying, and holds it.
+"""The rate of calls to WorkMail, which publishes no limit. This process finds one by trying, and keeps to it.
 
-Additive increase, multiplicative decrease, as in TCP: a call that is taken raises the rate by :data:`RISE`, one that is
-throttled widens the gap between calls by :data:`WIDEN`. Of several processes that share a limit the slow ones then
-catch up (Chiu and Jain, https://doi.org/10.1016/0169-7552(89)90019-6); were both steps multiplicative, one of them
-would end up with next to nothing, and what it holds would wait. At twenty calls a second for each process about one in
-twelve is refused, at one a second one in two. Where nothing is throttled there is no gap. Nobody waits for a turn that
-would come too late.
+It uses additive increase and multiplicative decrease, as TCP does. An accepted call raises the rate by
+:data:`RATE_STEP`. A throttled call widens the gap between calls by :data:`GAP_FACTOR`. Processes that share a limit
+come to share it evenly. With two multiplicative steps one of them could starve, and its commands would wait
+(Chiu and Jain, https://doi.org/10.1016/0169-7552(89)90019-6).
+
+At twenty calls a second for each process, about one call in twelve is refused. At one a second it is every second call.
+Without throttling there is no gap. No call waits for a turn that would come too late.
 """
 
 import random
@@ -16,26 +17,29 @@ from contextlib import contextmanager
 
 from device_lockout.values.errors import NotTriedError
 
-WIDEN = 1.15
-RISE = 0.25
+CALLS_PER_COMMAND = 3
+"""The usual WorkMail calls of a command: look up the user, read the override, write it."""
+
+GAP_FACTOR = 1.15
+RATE_STEP = 0.25
 """Calls a second."""
 
 FIRST_GAP = 0.01
-"""Seconds, after the first throttled call; a gap that has shrunk below a tenth of it is none."""
+"""Seconds, after the first throttled call. A gap that shrinks below a tenth of this ends."""
 
 WIDEST_GAP = 2.0
-"""Seconds: the three calls of a command still fit in a function's time, and what was an outage is soon found over."""
+"""Seconds. A command's calls still fit in the function's time, and the end of an outage is noticed soon."""
 
-CALL_LASTS = 0.1
-"""About as many seconds; so many calls as fit between two turns are under way at a time, and more would only wait."""
+CALL_SECONDS = 0.1
+"""Assumed seconds per call. It bounds the number of commands in flight."""
 
 
-Fits = Callable[[float], bool]
-"""Whether there is time for what begins in so many seconds."""
+EnoughTime = Callable[[float], bool]
+"""Says whether there is enough time for work that begins in that many seconds."""
 
 
 class Pace:
-    """The turns of one process's calls, over all its threads; ``clock`` and ``sleep`` are in seconds."""
+    """The turns of one process's calls, over all its threads. ``clock`` and ``sleep`` are in seconds."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -43,44 +47,53 @@ class Pace:
         self.gap = 0.0
         self._clock = clock
         self._sleep = sleep
-        self._next = 0.0
-        self._begun = 0
+        self._next_turn = 0.0
+        self._in_flight = 0
         self._changed = threading.Condition()
 
-    def turn(self, fits: Fits) -> None:
-        """Wait for the next call's turn; NotTriedError, at once, if the call does not fit in when it comes."""
+    def wait_for_turn(self, enough_time: EnoughTime) -> None:
+        """Wait until the next call may be made.
+
+        Raises:
+            NotTriedError: The turn would come too late. Raised at once, and others may have the turn.
+        """
         with self._changed:
             now = self._clock()
-            at = max(now, self._next)
-            if not fits(at - now):
+            at = max(now, self._next_turn)
+            if not enough_time(at - now):
                 raise NotTriedError(f"the turn to call WorkMail would come in {at - now:.1f} s, too late")
-            self._next = at + self.gap * random.uniform(0.5, 1.5)  # noqa: S311 (spread, not secrecy)
+            self._next_turn = at + self.gap * random.uniform(0.5, 1.5)  # noqa: S311 (spread, not secrecy)
         if at > now:
             self._sleep(at - now)
 
     def throttled(self) -> None:
+        """Widen the gap: WorkMail refused a call for its rate."""
         with self._changed:
-            self.gap = min(self.gap * WIDEN or FIRST_GAP, WIDEST_GAP)
+            self.gap = min(self.gap * GAP_FACTOR or FIRST_GAP, WIDEST_GAP)
 
     def accepted(self) -> None:
+        """Narrow the gap: WorkMail took a call."""
         with self._changed:
-            self.gap = self.gap / (1 + RISE * self.gap) if self.gap > FIRST_GAP / 10 else 0.0
+            self.gap = self.gap / (1 + RATE_STEP * self.gap) if self.gap > FIRST_GAP / 10 else 0.0
 
     @contextmanager
-    def command(self, fits: Fits) -> Iterator[None]:
-        """One command under way, no more of them than turns come up for; NotTriedError if its time does not come.
+    def command(self, enough_time: EnoughTime) -> Iterator[None]:
+        """Hold one command's place among those in flight, after waiting for it.
 
-        What has begun is finished first: calls for many commands at a time would come to nothing for most of them.
+        There are no more places than turns for their calls. Started commands therefore finish before others start.
+
+        Raises:
+            NotTriedError: Too little time is left.
         """
         with self._changed:
-            while self._begun and self._begun * self.gap > CALL_LASTS and fits(0):
+            while self._in_flight and self._in_flight * self.gap > CALL_SECONDS and enough_time(0):
                 self._changed.wait(1)
-            if not fits(0):
+            if not enough_time(0):
                 raise NotTriedError("too little time is left to carry out another command")
-            self._begun += 1
+            self._in_flight += 1
         try:
             yield
         finally:
             with self._changed:
-                self._begun -= 1
+                self._in_flight -= 1
                 self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""The gateway to Secrets Manager, which keeps what senders of webhooks show.
+"""The gateway to Secrets Manager, which holds the credentials of webhook senders.
 
-A secret may be rotated at any time: the new value holds at once. The one before it is refused as soon as we know of
-the new one, within :data:`KEPT`, unless its sender's configuration accepts it for longer.
+A secret can be rotated at any time. The new value counts at once. The previous one counts until the new one is known,
+which takes at most :data:`CACHE_LIFETIME`. A sender's configuration may accept it for longer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 OPERATIONS = ("secretsmanager:GetSecretValue",)
 
-KEPT = timedelta(minutes=5)
-"""How long a value is used without asking again."""
-ASKED_AGAIN_AFTER = timedelta(seconds=15)
-"""A value that did not fit is asked for anew if it is older: so soon does a new one hold, and no sooner can a stranger
-make us ask."""
+CACHE_LIFETIME = timedelta(minutes=5)
+"""How long a value is used before it is read again."""
+MIN_REFRESH_INTERVAL = timedelta(seconds=15)
+"""How old a value is before a request that does not match it causes another read. Strangers can't cause more."""
 
 
 def client() -> Any:
@@ -33,33 +32,40 @@ def client() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    asked: datetime
+class _Cached:
+    read_at: datetime
     current: str
     current_since: datetime
     previous: str | None
 
 
 class SecretStore:
-    """Secrets of this account and region by name, kept for a while."""
+    """Secrets of this account and region by name, with a cache."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._kept: dict[str, _Kept] = {}
+        self._cache: dict[str, _Cached] = {}
 
-    def values(self, secret: str, now: datetime, *, previous_for: timedelta, anew: bool = False) -> tuple[str, ...]:
-        """The values that hold at ``now``, newest first; the one before a rotation does ``previous_for`` after it.
+    def values(self, secret: str, now: datetime, *, previous_for: timedelta, refresh: bool = False) -> tuple[str, ...]:
+        """Return the values that count at ``now``, newest first.
 
-        ``anew`` asks for them earlier. TransientError if they can't be had.
+        Args:
+            secret: The secret's name.
+            now: The present time.
+            previous_for: How long the previous value counts after a rotation.
+            refresh: Read again before the cache expires, where :data:`MIN_REFRESH_INTERVAL` allows it.
+
+        Raises:
+            TransientError: The secret can't be read.
         """
-        kept = self._kept.get(secret)
-        if kept is None or now - kept.asked >= (ASKED_AGAIN_AFTER if anew else KEPT):
-            kept = self._kept[secret] = self._ask(secret, now)
-        if kept.previous is None or now - kept.current_since >= previous_for:
-            return (kept.current,)
-        return kept.current, kept.previous
+        cached = self._cache.get(secret)
+        if cached is None or now - cached.read_at >= (MIN_REFRESH_INTERVAL if refresh else CACHE_LIFETIME):
+            cached = self._cache[secret] = self._read(secret, now)
+        if cached.previous is None or now - cached.current_since >= previous_for:
+            return (cached.current,)
+        return cached.current, cached.previous
 
-    def _ask(self, secret: str, now: datetime) -> _Kept:
+    def _read(self, secret: str, now: datetime) -> _Cached:
         # https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html#term_version
         try:
             current = self._client.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")
@@ -67,7 +73,7 @@ class SecretStore:
                 previous = self._client.get_secret_value(SecretId=secret, VersionStage="AWSPREVIOUS")["SecretString"]
             except self._client.exceptions.ResourceNotFoundException:
                 previous = None
-            return _Kept(now, current["SecretString"], current["CreatedDate"], previous)
+            return _Cached(now, current["SecretString"], current["CreatedDate"], previous)
         except (ClientError, BotoCoreError) as error:
             raise TransientError(f"secret {secret}: {error}") from error
         except KeyError:

@@ -1,6 +1,5 @@
-"""A batch of a queue's messages: groups side by side, each group's messages in order; what failed comes back alone.
+"""A batch of SQS messages: groups in parallel, the messages of a group in order, and each failure returned alone.
 
-What Lambda expects of a function that reports failures of single messages:
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
 """
 
@@ -21,7 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as Lambda hands it over; one of a standard queue is a group of its own. ``receives`` counts from 1."""
+    """A message as Lambda delivers it.
+
+    Attributes:
+        id: SQS's message ID.
+        body: The text that was sent.
+        group: The message group. In a standard queue each message is a group of its own.
+        receipt: The receipt handle of this delivery.
+        receives: How often the message was delivered, this time included.
+        sent: When SQS received it.
+    """
 
     id: str
     body: str
@@ -33,14 +41,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A message that must come again, and why."""
+    """A message that must be delivered again, and why."""
 
     message: Message
     error: Exception
 
 
 def read(event: dict[str, Any]) -> list[Message]:
-    """The messages of a Lambda event from SQS, in order (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html)."""
+    """Return the messages of a Lambda event in order.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
     return [
         Message(
             id=record["messageId"],
@@ -54,39 +65,39 @@ def read(event: dict[str, Any]) -> list[Message]:
     ]
 
 
-def side_by_side[T](messages: Iterable[Message], do: Callable[[Message], T]) -> tuple[list[T], list[Failure]]:
-    """``do`` each message, groups at the same time; what came of those that succeeded, and those that failed.
+def process_groups[T](messages: Iterable[Message], handle: Callable[[Message], T]) -> tuple[list[T], list[Failure]]:
+    """Call ``handle`` with each message, groups in parallel. Return the results and the failures.
 
-    What follows a failure in its group is not tried: it would overtake.
+    After a failure the rest of its group fails untried, because a later message must not overtake an earlier one.
     """
     groups: dict[str, list[Message]] = {}
     for message in messages:
         groups.setdefault(message.group, []).append(message)
 
     def in_order(group: list[Message]) -> tuple[list[T], list[Failure]]:
-        done: list[T] = []
+        results: list[T] = []
         for number, message in enumerate(group):
             try:
-                done.append(do(message))
-            except Exception as error:  # noqa: BLE001 (whatever it is, the message comes again and others go on)
+                results.append(handle(message))
+            except Exception as error:  # noqa: BLE001 (any error: the message comes again, the others go on)
                 behind = NotTriedError(f"it waits behind {message.id}, which failed")
-                return done, [Failure(message, error), *(Failure(later, behind) for later in group[number + 1 :])]
-        return done, []
+                return results, [Failure(message, error), *(Failure(later, behind) for later in group[number + 1 :])]
+        return results, []
 
     if len(groups) <= 1:
-        results = [in_order(group) for group in groups.values()]
+        processed = [in_order(group) for group in groups.values()]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(len(groups)) as pool:
-            results = list(pool.map(in_order, groups.values()))
-    return [one for done, _ in results for one in done], [one for _, failed in results for one in failed]
+            processed = list(pool.map(in_order, groups.values()))
+    return [one for results, _ in processed for one in results], [one for _, failed in processed for one in failed]
 
 
-def count(failures: Iterable[Failure], metrics: Metrics, now: datetime) -> None:
-    """The metric ``FailingFor``: the age in seconds of what failed.
+def count_failures(failures: Iterable[Failure], metrics: Metrics, now: datetime) -> None:
+    """Add the metric ``FailingFor``: each failed message's age in seconds.
 
-    SQS's own age of the oldest message leaves out those of a standard queue that were received three times:
+    SQS's own age of the oldest message ignores a standard queue's messages after three receives.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
     """
     for failure in failures:
@@ -94,6 +105,6 @@ def count(failures: Iterable[Failure], metrics: Metrics, now: datetime) -> None:
         metrics.add_metric(name="FailingFor", unit="Seconds", value=age)
 
 
-def answer(failures: Iterable[Failure]) -> dict[str, Any]:
-    """What the function answers, so that the queue keeps what failed and drops the rest."""
+def response(failures: Iterable[Failure]) -> dict[str, Any]:
+    """Return the function's response. The queue keeps the failed messages and deletes the others."""
     return {"batchItemFailures": [{"itemIdentifier": failure.message.id} for failure in failures]}

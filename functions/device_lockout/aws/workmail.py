@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_workmail import WorkMailClient
 
-    from device_lockout.aws.pace import Pace
+    from device_lockout.aws.pace import EnoughTime, Pace
 
 OPERATIONS = (
     "workmail:DeleteMobileDeviceAccessOverride",
@@ -41,7 +41,7 @@ OPERATIONS = (
 )
 
 PAGE_SIZE = 100
-"""The most that one List answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
+"""The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
 
 _IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
@@ -57,20 +57,22 @@ _THROTTLED = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
-"""What the SDKs take for throttling (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html).
+"""The error codes that SDKs treat as throttling. WorkMail's model has none of them, and AWS doesn't publish its own.
 
-WorkMail's model has none of them, and AWS publishes neither code nor limit."""
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+"""
 
 _REFUSED = {"EntityStateException", "OrganizationStateException", "OrganizationNotFoundException"}
 _IMPOSSIBLE = {"InvalidParameterException", "UnsupportedOperationException"}
 
 
 def client(timeout: timedelta, attempts: int) -> WorkMailClient:
-    """A WorkMail client that gives up on an answer after ``timeout``, and tries a call ``attempts`` times in all.
+    """Return a WorkMail client.
 
-    The first call may take a second more, for the connection.
-
-    The writer takes one attempt: a repeated write could land after a later one (botocore repeats after time-outs).
+    Args:
+        timeout: How long to wait for an answer. The first call may take a second more, for the connection.
+        attempts: How many times to try a call in all. The writer needs 1, because botocore repeats calls that timed
+            out, and a repeated write could land after a later one.
     """
     seconds = timeout.total_seconds()
     config = Config(
@@ -83,80 +85,99 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 
 
 class WorkMail:
-    """WorkMail as the protocol needs it; users are WorkMail user IDs, but for :meth:`user`.
+    """WorkMail as the protocol needs it.
 
-    A throttled call did not happen: it is made again when ``pace`` gives it its turn, as long as another ``fits`` in
-    the time that is left; else NotTriedError. Who is the user and what stands is asked once more where the answer is a
-    5xx, or the connection was closed, as one often is that was kept open through a pause of the function. Nothing else
-    is repeated here: a page of the list has the client's own attempts.
+    A throttled call did not happen. It is repeated in its turn, or raises NotTriedError if too little time is left. The
+    reads of a user and of an override are repeated once after a 5xx or a closed connection. A pause of the function
+    often closes connections. Nothing else is repeated here. For the pages of a list, the client has its own attempts.
+
+    Each error says what the call did: see :mod:`device_lockout.values.errors`.
+
+    Args:
+        client: The client, which must not repeat writes.
+        pace: The rate of calls. None calls without pause, and leaves throttling to the caller.
+        enough_time: Whether there is enough time for a call that begins in that many seconds.
     """
 
     def __init__(
-        self, client: WorkMailClient, pace: Pace | None = None, fits: Callable[[float], bool] = lambda _: True
+        self, client: WorkMailClient, pace: Pace | None = None, enough_time: EnoughTime = lambda _: True
     ) -> None:
         self._client = client
         self._pace = pace
-        self._fits = fits
+        self._enough_time = enough_time
 
     def user(self, organization: str, name: str) -> User:
-        """The user that ``name`` means: e-mail address, user name, ID or Identity Center's ID; UnknownUserError."""
-        doing = f"look up user {name} in {organization}"
+        """Return the user of an e-mail address, a user name, a WorkMail ID or an ID of IAM Identity Center.
+
+        Raises:
+            UnknownUserError: WorkMail has no such user.
+        """
+        action = f"look up user {name} in {organization}"
         try:
-            answer = self._asked(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), doing)
+            answer = self._read(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), action)
         except UnknownUserError:
             if not _IDENTITY_CENTER_ID.fullmatch(name):
                 raise
-            return self._user_of_identity_center(organization, name, doing)
+            return self._user_of_identity_center(organization, name, action)
         return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))
 
-    def _user_of_identity_center(self, organization: str, identity: str, doing: str) -> User:
-        """The user whom WorkMail knows under an ID of IAM Identity Center; it has that at the latest after a log-in."""
-        answer = self._asked(
+    def _user_of_identity_center(self, organization: str, identity: str, action: str) -> User:
+        """Return the user with an ID of IAM Identity Center. WorkMail knows it from the first log-in, if not before."""
+        answer = self._read(
             lambda: self._client.list_users(
                 OrganizationId=organization, Filters={"IdentityProviderUserIdPrefix": identity}
             ),
-            doing,
+            action,
         )
         for row in answer.get("Users", []):
             if row.get("IdentityProviderUserId") == identity:
                 return _user(row["Id"], identity, row.get("Name"), row.get("Email"))
-        raise UnknownUserError(f"{doing}: WorkMail knows neither a user of that name nor one with that identity")
+        raise UnknownUserError(f"{action}: WorkMail knows neither a user of that name nor one with that identity")
 
     def get(self, key: DeviceKey) -> Observation:
-        """What stands for one device."""
+        """Read a device's override."""
         try:
-            answer = self._asked(
-                lambda: self._client.get_mobile_device_access_override(**_named(key)),
+            answer = self._read(
+                lambda: self._client.get_mobile_device_access_override(**_fields(key)),
                 f"read the override of {key.device}",
             )
-        except _NothingStandsError as nothing:
-            return Observation(None, nothing.date)
+        except _NoOverrideError as missing:
+            return Observation(None, missing.date)
         return Observation(Override(answer["Effect"], answer.get("Description")), _date(answer))
 
     def put(self, key: DeviceKey, override: Override) -> None:
-        """Write ``override`` over whatever stands; UnansweredError where nobody can say whether it was written."""
+        """Write a device's override, in place of any other.
+
+        Raises:
+            UnansweredError: The override may or may not have been written.
+        """
         described = {} if override.description is None else {"Description": override.description}
-        self._written(
-            lambda: self._client.put_mobile_device_access_override(**_named(key), Effect=override.effect, **described),
+        self._write(
+            lambda: self._client.put_mobile_device_access_override(**_fields(key), Effect=override.effect, **described),
             f"put {override.effect} on {key.device}",
         )
 
     def delete(self, key: DeviceKey) -> None:
-        """Remove the override, if there is one; UnansweredError as for :meth:`put`."""
-        self._written(
-            lambda: self._client.delete_mobile_device_access_override(**_named(key)),
+        """Remove a device's override, if there is one.
+
+        Raises:
+            UnansweredError: The override may or may not have been removed.
+        """
+        self._write(
+            lambda: self._client.delete_mobile_device_access_override(**_fields(key)),
             f"delete the override of {key.device}",
         )
 
     def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
-        """All overrides of an organization, page by page, each with the service's time.
+        """Yield all overrides of an organization, page by page, each page with WorkMail's time.
 
-        TransientError for a page that can't be had and for a page token that comes again: a list is whole or it fails.
+        Raises:
+            TransientError: A page can't be read, or a page token is repeated. A list is whole or it fails.
         """
         more: dict[str, Any] = {}
         seen: set[str] = set()
         while True:
-            answer = self._asked(
+            answer = self._read(
                 partial(
                     self._client.list_mobile_device_access_overrides,
                     OrganizationId=organization,
@@ -164,7 +185,7 @@ class WorkMail:
                     **more,
                 ),
                 f"list the overrides of {organization}",
-                again=False,
+                retry=False,
             )
             yield [_listed(organization, row) for row in answer.get("Overrides", [])], _date(answer)
             token = answer.get("NextToken")
@@ -175,39 +196,39 @@ class WorkMail:
             seen.add(token)
             more = {"NextToken": token}
 
-    def _asked(self, call: Callable[[], Any], doing: str, *, again: bool = True) -> Any:
-        """The answer to a call that changes nothing."""
+    def _read(self, call: Callable[[], Any], action: str, *, retry: bool = True) -> Any:
+        """Make a call that changes nothing. Return its answer."""
         try:
-            return self._unthrottled(call)
+            return self._in_turn(call)
         except ClientError as error:
-            if not again or _status(error) < 500:
-                raise _lockout_error(error, doing) from error
+            if not retry or _status(error) < 500:
+                raise _lockout_error(error, action) from error
         except ParamValidationError as error:
-            raise RejectedError(f"{doing}: {error}") from error
+            raise RejectedError(f"{action}: {error}") from error
         except BotoCoreError as error:
-            if not again or not isinstance(error, ConnectionClosedError):
-                raise TransientError(f"{doing}: {error}") from error
-        return self._asked(call, doing, again=False)
+            if not retry or not isinstance(error, ConnectionClosedError):
+                raise TransientError(f"{action}: {error}") from error
+        return self._read(call, action, retry=False)
 
-    def _written(self, call: Callable[[], Any], doing: str) -> None:
-        """Make a call that changes something, and say whether it did where that is known."""
+    def _write(self, call: Callable[[], Any], action: str) -> None:
+        """Make a call that changes something. The error says whether it did, if that is known."""
         try:
-            self._unthrottled(call)
+            self._in_turn(call)
         except ClientError as error:
             if _status(error) >= 500:
-                raise UnansweredError(f"{doing}: {error}") from error
-            raise _lockout_error(error, doing) from error
+                raise UnansweredError(f"{action}: {error}") from error
+            raise _lockout_error(error, action) from error
         except ParamValidationError as error:  # before anything was sent
-            raise RejectedError(f"{doing}: {error}") from error
+            raise RejectedError(f"{action}: {error}") from error
         except BotoCoreError as error:
-            raise UnansweredError(f"{doing}: {error}") from error
+            raise UnansweredError(f"{action}: {error}") from error
 
-    def _unthrottled(self, call: Callable[[], Any]) -> Any:
-        """What ``call`` comes to in its turn, once WorkMail no longer throttles it or when no time is left to wait."""
+    def _in_turn(self, call: Callable[[], Any]) -> Any:
+        """Make a call in its turn. Repeat it until WorkMail does not throttle it, or until no time is left."""
         if self._pace is None:
             return call()
         while True:
-            self._pace.turn(self._fits)
+            self._pace.wait_for_turn(self._enough_time)
             try:
                 answer = call()
             except ClientError as error:
@@ -220,7 +241,7 @@ class WorkMail:
 
 
 def _throttled(error: ClientError) -> bool:
-    """Whether WorkMail refused the call for its rate; a 5xx leaves open whether it did."""
+    """Return whether WorkMail refused the call for its rate. A 5xx does not say that it did."""
     code, status = error.response["Error"]["Code"], _status(error)
     return status < 500 and (status == 429 or code in _THROTTLED)
 
@@ -230,35 +251,41 @@ def _status(error: ClientError) -> int:
 
 
 def _listed(organization: str, row: Any) -> ListedOverride:
-    """One row of a listing; TransientError for one that no version of WorkMail that we know could have written."""
+    """Read one row of a list.
+
+    Raises:
+        TransientError: WorkMail writes no such row.
+    """
     if not {"UserId", "DeviceId", "Effect"} <= row.keys() or row["Effect"] not in ("ALLOW", "DENY"):
         raise TransientError(f"WorkMail listed {row!r}: expected UserId, DeviceId, and Effect ALLOW or DENY")
     key = DeviceKey(organization, row["UserId"], row["DeviceId"])
     return ListedOverride(key, Override(row["Effect"], row.get("Description")))
 
 
-class _NothingStandsError(LockoutError):
+class _NoOverrideError(LockoutError):
+    """The device has no override. ``date`` is the answer's time."""
+
     def __init__(self, date: datetime) -> None:
         super().__init__("no override")
         self.date = date
 
 
-def _lockout_error(error: ClientError, doing: str) -> LockoutError:
-    """What an error answer means for the caller. Throttling and denied access are not in WorkMail's model."""
+def _lockout_error(error: ClientError, action: str) -> LockoutError:
+    """Return the error for an error answer. Throttling and denied access are not in WorkMail's model."""
     code = error.response["Error"]["Code"]
-    said = f"{doing}: WorkMail says {code}: {error.response['Error'].get('Message', '')}"
+    message = f"{action}: WorkMail says {code}: {error.response['Error'].get('Message', '')}"
     if code == "ResourceNotFoundException":
-        return _NothingStandsError(_date(error.response))
+        return _NoOverrideError(_date(error.response))
     if code == "EntityNotFoundException":
-        return UnknownUserError(said)
+        return UnknownUserError(message)
     if code in _REFUSED:
-        return RefusedError(said)
+        return RefusedError(message)
     if code in _IMPOSSIBLE:
-        return RejectedError(said)
-    return TransientError(said)
+        return RejectedError(message)
+    return TransientError(message)
 
 
-def _named(key: DeviceKey) -> dict[str, str]:
+def _fields(key: DeviceKey) -> dict[str, str]:
     return {"OrganizationId": key.organization, "UserId": key.user_id, "DeviceId": key.device}
 
 
@@ -267,7 +294,7 @@ def _user(user_id: str, *names: str | None) -> User:
 
 
 def _date(answer: Any) -> datetime:
-    """The answer's HTTP ``Date``; the oldest time there is, where it can't be read: clocks can't seem to agree then."""
+    """Return the answer's HTTP ``Date``, or the oldest time if it can't be read. No clock agrees with that one."""
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
     except (KeyError, ValueError):

@@ -1,1 +1,1 @@
-"""What comes in: events and webhooks, checked and read into commands. Imports values only."""
+"""Events and webhooks, checked and read into commands. Imports values only."""

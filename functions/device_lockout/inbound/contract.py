@@ -1,4 +1,4 @@
-"""The contract's fields: what a schema has against an event's detail, in words that name the field and the value."""
+"""The fields of the contract: checks a detail against its schema. Each fault names the field and its value."""
 
 import difflib
 import json
@@ -15,12 +15,18 @@ from device_lockout.values import instant
 from device_lockout.values.settings import EventMapping
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas" / "in"
-MOST_FAULTS = 30
-"""The most faults that one rejection names. The contract has fewer fields."""
+MAX_FAULTS = 30
+"""The most faults in one rejection. The contract has fewer fields."""
 
 
 def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterator[str]:
-    """Everything about ``detail`` that the schema refuses, one sentence a field."""
+    """Yield everything that the schema refuses in ``detail``, in one sentence for each field.
+
+    Args:
+        schema: The name of a file in :data:`SCHEMAS`.
+        detail: The event's detail, or what a mapping found.
+        mapping: The mapping, or None for an event of the contract. It decides how a fault names the field.
+    """
     definition, validate = _validator(schema)
     refused_fields = []
     try:
@@ -46,32 +52,33 @@ def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterato
         elif fault.rule == "additionalProperties":
             known = ", ".join(properties)
             for number, name in enumerate(name for name in fault.value if name not in properties):
-                hint = meant(name, properties) if number < MOST_FAULTS else ""
+                hint = suggestion(name, properties) if number < MAX_FAULTS else ""
                 yield f"detail.{text(name, 64)} is unknown: expected only {known}{hint}"
         else:
-            yield f"detail is {shown(detail)}: expected an object"
+            yield f"detail is {display(detail)}: expected an object"
 
 
 def _found(field: str, value: object, mapping: EventMapping | None) -> str:
-    """How a fault about ``field`` begins: where it was looked for, and what was there."""
+    """Return the beginning of a fault: where the field was looked for, and what was there."""
     if mapping is None:
-        return f"detail.{field} is {shown(value)}"
-    where = event_mapping.named(mapping, field) or f"{field}, for which the mapping has no expression,"
-    return f"{where} found {'nothing' if value is None else shown(value)}"
+        return f"detail.{field} is {display(value)}"
+    where = event_mapping.describe(mapping, field) or f"{field}, for which the mapping has no expression,"
+    return f"{where} found {'nothing' if value is None else display(value)}"
 
 
 @cache
 def _validator(schema: str) -> tuple[dict[str, Any], Callable[[object], object]]:
-    """A schema and the function compiled from it, which collects every fault rather than stop at the first."""
+    """Return a schema and its compiled function, which collects every fault before it raises."""
     definition = json.loads((SCHEMAS / schema).read_text(encoding="utf-8"))
     return definition, fastjsonschema.compile(definition, formats={"date-time": _is_time}, fast_fail=False)
 
 
 def _is_time(value: str) -> bool:
-    return time(value) is not None
+    return parse_time(value) is not None
 
 
-def time(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
+    """Return the instant in ``value``, or None if that is not an RFC 3339 time with an offset."""
     try:
         return instant.read(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
@@ -79,17 +86,21 @@ def time(value: object) -> datetime | None:
 
 
 def text(value: object, limit: int = 256) -> str:
-    """``value`` if it is a text, else none; one over the limit is cut and ends in …, so that it names nothing else."""
+    """Return ``value`` if it is a text, otherwise an empty one.
+
+    A text over ``limit`` characters is cut and ends in "…", so that it can't be taken for another name.
+    """
     whole = value if isinstance(value, str) else ""
     return whole if len(whole) <= limit else f"{whole[: limit - 1]}…"
 
 
-def shown(value: object) -> str:
-    """``value`` as a person recognises it, cut to 100 characters."""
+def display(value: object) -> str:
+    """Return ``value`` as JSON for people, cut to 100 characters. None is "missing"."""
     written = json.dumps(value, ensure_ascii=False)
     return "missing" if value is None else written if len(written) <= 100 else f"{written[:99]}…"
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean …?)" with the most similar known name, or an empty text."""
     near = difflib.get_close_matches(name[:64], known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""

@@ -1,6 +1,6 @@
-"""What came in: an event from the bus, checked against the contract and read into a command.
+"""Reports: an event from the bus, checked against the contract and read into a command.
 
-A report is judged whole: every fault that it has is named at once, and a report with a fault asks for nothing.
+A report with a fault becomes a rejection, which names every fault at once.
 """
 
 import json
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from device_lockout.inbound import contract, event_mapping
-from device_lockout.inbound.contract import MOST_FAULTS, meant, shown, text, time
+from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
@@ -18,18 +18,21 @@ from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim
 from device_lockout.values.settings import Settings, Source
 
-MOST_CHARACTERS = 16_000
-"""Of a rejection's reason: short enough for queue, ledger, bus and a notice in any alphabet."""
+MAX_REASON_LENGTH = 16_000
+"""Characters. Queue, ledger, bus and notices have room for a rejection's reason of this length in any alphabet."""
 
 
 def read(body: str, message_id: str, received: datetime, settings: Settings) -> Command:
-    """The command that an event asks for, or the rejection that names everything wrong with it.
+    """Return the command that an event asks for, or its rejection.
 
-    ``body`` is the event as EventBridge delivers it or, from a source with a mapping, ``{"mappedSource", "event"}``;
-    ``message_id`` and ``received`` are SQS's own, and stand in for an ID and a time that the event does not have.
+    A report happened at its ``reportedAt``, else at the envelope's ``time``, else at ``received``. Producers can't set
+    ``received``, so a later time counts as ``received``. Nobody can report from the future.
 
-    When it happened is the earlier of what the producer says (``reportedAt``, else the envelope's ``time``) and
-    ``received``: producers set the first two, nobody sets the third, so nobody speaks from the future.
+    Args:
+        body: The event as EventBridge delivers it. From a source with a mapping it is ``{"mappedSource", "event"}``.
+        message_id: SQS's ID of the message. It stands in for an event without an ID.
+        received: When SQS received the message.
+        settings: The deployment's settings.
     """
     event = _parse(body)
     mapped = settings.source(text(event.get("mappedSource")))
@@ -49,7 +52,7 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         faults += contract.faults(kind.schema, detail, mapping)
 
     fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
-    reported = time(fields.get("reportedAt")) or time(event.get("time")) or received
+    reported = parse_time(fields.get("reportedAt")) or parse_time(event.get("time")) or received
     cause = Cause(
         event_id=_event_id(event) or message_id,
         source=text(event.get("source")),
@@ -67,14 +70,14 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         )
     target = _target(fields, organization, kind)
     reason = settings.reasons.get(kind.reason) if kind is not None else None
-    if reason is not None and time(fields.get("expiresAt")) is not None:
+    if reason is not None and parse_time(fields.get("expiresAt")) is not None:
         fault = reason.fault(cause.happened, _end(fields, reason, cause.happened))
         if fault:
-            faults.append(f"detail.expiresAt is {shown(fields['expiresAt'])}: {fault}")
+            faults.append(f"detail.expiresAt is {display(fields['expiresAt'])}: {fault}")
     if faults or kind is None or source is None:
-        if len(faults) > MOST_FAULTS:
-            faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
-        return Reject(cause, target, text("; ".join(faults), MOST_CHARACTERS))
+        if len(faults) > MAX_FAULTS:
+            faults[MAX_FAULTS:] = [f"and {len(faults) - MAX_FAULTS} faults more"]
+        return Reject(cause, target, text("; ".join(faults), MAX_REASON_LENGTH))
     match kind.action:
         case "release" | "release-user":
             return Release(cause, target, ACTIONS[kind.action].scope)
@@ -87,7 +90,7 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
 
 
 def _lock(cause: Cause, target: Target, kind: DetailType, fields: dict[str, Any], reason: Reason, force: bool) -> Lock:
-    """The lock that a report without faults asks for."""
+    """Return the lock that a report without faults asks for."""
     claim = Claim(
         id=claim_id(cause.event_id),
         scope=ACTIONS[kind.action].scope,
@@ -101,23 +104,23 @@ def _lock(cause: Cause, target: Target, kind: DetailType, fields: dict[str, Any]
 
 
 def _end(fields: dict[str, Any], reason: Reason, happened: datetime) -> datetime:
-    """When a lock ends: as the report asks, or as its reason says."""
-    asked = fields.get("expiresAt")
-    return reason.until(happened) if asked is None else instant.whole_seconds_up(instant.read(asked))
+    """Return when a lock ends: the report's own end, or the one of its reason."""
+    expires = fields.get("expiresAt")
+    return reason.until(happened) if expires is None else instant.whole_seconds_up(instant.read(expires))
 
 
 def _organization(named: object, settings: Settings, faults: list[str]) -> str:
-    """The ID of the organization that a report names; where it names none that is known, a fault more and no ID."""
+    """Return the ID of the organization in a report. If it is unknown, add a fault and return an empty text."""
     organization = settings.organization(named if isinstance(named, str) else None)
     if organization is not None:
         return organization.id
     known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
-    faults.append(f"detail.organizationId is {shown(named)}: expected one of {known}")
+    faults.append(f"detail.organizationId is {display(named)}: expected one of {known}")
     return ""
 
 
 def _target(fields: dict[str, Any], organization: str, kind: DetailType | None) -> Target:
-    """What a report is about; where it says which device of whom, its other names are for the inventory only."""
+    """Return what a report is about. Beside a user and a device, other names count only for the inventory."""
     device, user = text(fields.get("deviceId"), 64), text(fields.get("userId"))
     serial, asset = text(fields.get("serialNumber"), 64), text(fields.get("assetTag"), 64)
     names: tuple[DeviceName, ...] = ()
@@ -127,7 +130,10 @@ def _target(fields: dict[str, Any], organization: str, kind: DetailType | None) 
 
 
 def _parse(body: str) -> dict[str, Any]:
-    """The event in ``body``; halves of surrogate pairs, which JSON can spell and no store takes, are question marks."""
+    """Return the event in ``body``, or an empty one if there is none.
+
+    JSON can spell halves of surrogate pairs, which no store takes. They become question marks.
+    """
     try:
         event = json.loads(json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
@@ -136,7 +142,7 @@ def _parse(body: str) -> dict[str, Any]:
 
 
 def _event_id(event: dict[str, Any]) -> str:
-    """The event's ID, none where it can't be one; never a part of it, by which two events would be taken for one."""
+    """Return the event's ID, or an empty text if it is not valid. A cut ID could be another event's."""
     name = event.get("id")
     return name if isinstance(name, str) and len(name) <= 256 else ""
 
@@ -144,23 +150,23 @@ def _event_id(event: dict[str, Any]) -> str:
 def _envelope_faults(
     event: dict[str, Any], kind: DetailType | None, source: Source | None, settings: Settings
 ) -> Iterator[str]:
-    """Faults of the event's envelope: who sent it, and as what."""
+    """Yield the faults of an event's envelope: its ID, source and detail-type."""
     if not event:
         yield "the message is not a JSON object: expected an event as EventBridge delivers it"
         return
     if not _event_id(event):
-        yield f"id is {shown(event.get('id'))}: expected the event's ID"
+        yield f"id is {display(event.get('id'))}: expected the event's ID"
     if source is None:
         known = {known.name: known for known in settings.sources if known.mapping is None}
-        said = event.get("source")
+        named = event.get("source")
         yield (
-            f"source is {shown(said)}: expected one that the configuration names ({', '.join(known)})"
-            f"{meant(text(said), known)}"
+            f"source is {display(named)}: expected one that the configuration names ({', '.join(known)})"
+            f"{suggestion(text(named), known)}"
         )
     name = event.get("detail-type")
     if kind is None:
         known_names = ", ".join(DETAIL_TYPES)
-        yield f"detail-type is {shown(name)}: expected one of {known_names}{meant(text(name), DETAIL_TYPES)}"
+        yield f"detail-type is {display(name)}: expected one of {known_names}{suggestion(text(name), DETAIL_TYPES)}"
     elif source is not None and (needed := ACTIONS[kind.action].permission) not in source.may:
         allowed = " and ".join(sorted(source.may))
         yield f"source {source.name} sent {name}, which takes {needed}: the configuration lets it {allowed} only"

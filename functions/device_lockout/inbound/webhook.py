@@ -1,13 +1,13 @@
-"""Requests from senders who can only call a URL: who sent one, and whether it may be passed on to the bus.
+"""Webhooks: requests from senders who can only call a URL, authenticated and passed on to the bus.
 
-Two ways to show who one is, chosen for each sender in the configuration:
+The configuration chooses one of two ways for each sender:
 
 ``hmac``
-    ``x-lockout-timestamp: SECONDS`` since 1970 and ``x-lockout-signature: sha256=HEX``, the HMAC-SHA256 of the
-    timestamp, a full stop and the raw body, under the secret's text as UTF-8. Each request is passed on once, within
-    :data:`WINDOW` of its timestamp; a second time only if we crashed before we noted the first.
+    Two headers: ``x-lockout-timestamp: SECONDS`` since 1970, and ``x-lockout-signature: sha256=HEX``. The signature is
+    the HMAC-SHA256 of the timestamp, a full stop and the raw body. Its key is the secret's text in UTF-8. A request is
+    accepted within :data:`WINDOW` of its timestamp and passed on once. After a crash it may be passed on twice.
 ``basic``
-    ``Authorization: Basic …`` (RFC 7617) with what the secret holds: ``{"username": …, "password": …}``.
+    ``Authorization: Basic …`` (RFC 7617). The secret is ``{"username": …, "password": …}``.
 
 >>> sign("key", 1795338000, b'{"a":1}')
 'sha256=4d26061dea0712e5148bd9c7e200c0d6cd0fa641d61236ee12e43a556743dbad'
@@ -29,9 +29,9 @@ from device_lockout.values.errors import TransientError
 from device_lockout.values.settings import Webhook
 
 WINDOW = timedelta(minutes=5)
-"""By how much a request's timestamp may differ from our clock, either way."""
-MOST_BYTES = 128 * 1024
-"""Of a body, as it came and as it goes on; an event on the bus has room for 256 KiB, envelope and all."""
+"""How far a request's timestamp may be from our clock, in either direction."""
+MAX_BYTES = 128 * 1024
+"""The size limit of a body, before and after it is cleaned. An event on the bus has room for 256 KiB in all."""
 SOURCE_PREFIX = "webhook."
 DETAIL_TYPE = "Webhook"
 
@@ -39,7 +39,9 @@ DETAIL_TYPE = "Webhook"
 class SecretsPort(Protocol):
     """:class:`device_lockout.aws.secret_store.SecretStore`."""
 
-    def values(self, secret: str, now: datetime, *, previous_for: timedelta, anew: bool = False) -> tuple[str, ...]: ...
+    def values(
+        self, secret: str, now: datetime, *, previous_for: timedelta, refresh: bool = False
+    ) -> tuple[str, ...]: ...
 
 
 class LogPort(Protocol):
@@ -56,7 +58,7 @@ class EventPort(Protocol):
 
 
 class RefusedRequestError(Exception):
-    """The request is not passed on; ``status`` is all that the caller is told, the message is for our log."""
+    """The request is not passed on. The caller learns only ``status``. The message is for our log."""
 
     def __init__(self, status: Literal[400, 401, 405, 413], because: str) -> None:
         super().__init__(because)
@@ -65,7 +67,15 @@ class RefusedRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the function's URL: headers in lower case, the body as it was sent."""
+    """A request to the function's URL.
+
+    Attributes:
+        method: The HTTP method.
+        sender: The path of the URL, which is the sender's name in the configuration.
+        headers: The headers, with names in lower case.
+        body: The body as it was sent.
+        address: The caller's IP address.
+    """
 
     method: str
     sender: str
@@ -75,17 +85,20 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What a request showed: its ``signature``, and until when that could be shown again; none for credentials."""
+class Signature:
+    """A request's valid signature, and until when it is accepted."""
 
-    signature: str
+    text: str
     until: datetime
 
 
 def read(event: dict[str, Any]) -> Request:
-    """The request in an event of a function URL; RefusedRequestError for a body that is not what it says.
+    """Return the request in an event of a function URL.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+
+    Raises:
+        RefusedRequestError: The body can't be decoded.
     """
     http = event["requestContext"]["http"]
     body = event.get("body") or ""
@@ -97,103 +110,115 @@ def read(event: dict[str, Any]) -> Request:
     return Request(http["method"], event.get("rawPath", "").strip("/"), headers, raw, http.get("sourceIp", ""))
 
 
-def about(event: dict[str, Any]) -> dict[str, str]:
-    """What our log keeps of a request that was not passed on: where it came from and asked for, nothing it showed."""
+def log_fields(event: dict[str, Any]) -> dict[str, str]:
+    """Return what our log keeps of a request that was not passed on. Headers and body are not among it."""
     http = event.get("requestContext", {}).get("http", {})
-    kept = {"method": http.get("method"), "path": event.get("rawPath"), "address": http.get("sourceIp")}
-    return {name: str(value)[:200] for name, value in kept.items()}
+    fields = {"method": http.get("method"), "path": event.get("rawPath"), "address": http.get("sourceIp")}
+    return {name: str(value)[:200] for name, value in fields.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where webhooks come in: the senders, their secrets, and the bus behind it."""
+class Receiver:
+    """Accepts the requests of configured senders."""
 
     webhooks: Mapping[str, Webhook]
     secrets: SecretsPort
     log: LogPort
     bus: EventPort
 
-    def let_in(self, request: Request, now: datetime) -> str:
-        """Pass a request on to the bus; the ID of the event that it became.
+    def accept(self, request: Request, now: datetime) -> str:
+        """Pass a request on to the bus. Return the event's ID.
 
-        RefusedRequestError if it may not be; TransientError if it can't be now, and may be sent again as it is.
+        Raises:
+            RefusedRequestError: The request is not authentic, or not valid, or was passed on before.
+            TransientError: The request can't be passed on now. The sender may repeat it unchanged.
         """
         if request.method != "POST":
             raise RefusedRequestError(405, "not a POST")
-        known = self.webhooks.get(request.sender)
-        if known is None:
+        webhook = self.webhooks.get(request.sender)
+        if webhook is None:
             raise RefusedRequestError(401, "no such sender")
-        hold = partial(self.secrets.values, known.secret, now, previous_for=known.accept_previous_for)
+        secret_values = partial(self.secrets.values, webhook.secret, now, previous_for=webhook.accept_previous_for)
         try:
-            shown = authenticate(request, known, hold(), now)
+            signature = authenticate(request, webhook, secret_values(), now)
         except RefusedRequestError:
-            shown = authenticate(request, known, hold(anew=True), now)
-        said = detail(request)
-        if shown is not None and not self.log.begin(known.name, shown.signature, shown.until, now):
+            signature = authenticate(request, webhook, secret_values(refresh=True), now)
+        body = detail(request)
+        if signature is not None and not self.log.begin(webhook.name, signature.text, signature.until, now):
             raise RefusedRequestError(401, "this very request was passed on before")
         passed = False
         try:
-            event_id = self.bus.put(SOURCE_PREFIX + known.name, DETAIL_TYPE, said)
+            event_id = self.bus.put(SOURCE_PREFIX + webhook.name, DETAIL_TYPE, body)
             passed = True
         finally:
-            if shown is not None:
-                self.log.finish(known.name, shown.signature, shown.until, passed=passed)
+            if signature is not None:
+                self.log.finish(webhook.name, signature.text, signature.until, passed=passed)
         return event_id
 
 
-def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now: datetime) -> Shown | None:
-    """Whether the request shows one of the secret's ``values``; RefusedRequestError if not, with the reason."""
-    return (_signed if webhook.authenticate == "hmac" else _with_credentials)(request, values, now)
+def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now: datetime) -> Signature | None:
+    """Return the request's signature, or None if it has valid credentials.
+
+    Raises:
+        RefusedRequestError: Neither is of one of the secret's ``values``.
+    """
+    if webhook.authenticate == "hmac":
+        return _check_signature(request, values, now)
+    _check_credentials(request, values)
+    return None
 
 
 def detail(request: Request) -> dict[str, Any]:
-    """The body as the detail of an event; RefusedRequestError unless it is a JSON object of reasonable size."""
-    _bounded(request.body)
+    """Return the body as an event's detail.
+
+    Raises:
+        RefusedRequestError: The body is not a JSON object, or too large.
+    """
+    _check_size(request.body)
     try:
-        # Not what JSON has no word for, a number too large for one among it. Halves of surrogate pairs, which JSON can
-        # spell and the bus does not take, become question marks.
+        # NaN and numbers too large for a float are refused: JSON has no word for them. JSON can spell halves of
+        # surrogate pairs, which the bus does not take. They become question marks.
         text = wire.compact(json.loads(request.body)).encode(errors="replace")
         clean = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RefusedRequestError(400, f"the body is not JSON: {error}") from error
     if not isinstance(clean, dict):
         raise RefusedRequestError(400, "the body is not a JSON object")
-    _bounded(text)
+    _check_size(text)
     return clean
 
 
-def _bounded(body: bytes) -> None:
-    if len(body) > MOST_BYTES:
-        raise RefusedRequestError(413, f"the body has {len(body)} bytes: expected at most {MOST_BYTES}")
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_BYTES:
+        raise RefusedRequestError(413, f"the body has {len(body)} bytes: expected at most {MAX_BYTES}")
 
 
 def sign(key: str, timestamp: int, body: bytes) -> str:
-    """The signature that a sender sends."""
+    """Return the signature header of a request."""
     signature = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
     return f"sha256={signature.hexdigest()}"
 
 
-def _signed(request: Request, values: Iterable[str], now: datetime) -> Shown:
-    written, signature = request.headers.get("x-lockout-timestamp"), request.headers.get("x-lockout-signature")
-    if not written or not signature:
+def _check_signature(request: Request, values: Iterable[str], now: datetime) -> Signature:
+    timestamp, signature = request.headers.get("x-lockout-timestamp"), request.headers.get("x-lockout-signature")
+    if not timestamp or not signature:
         raise RefusedRequestError(401, "no timestamp or no signature")
-    if not (written.isascii() and written.isdigit() and len(written) <= 11):
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
         raise RefusedRequestError(401, "the timestamp is not in seconds")
-    sent = datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(written))
-    if not _any([sign(value, int(written), request.body) for value in values], signature):
+    sent = datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(timestamp))
+    if not _is_any_of([sign(value, int(timestamp), request.body) for value in values], signature):
         raise RefusedRequestError(401, "the signature is of none of the values that the secret has")
     if abs(sent - now) > WINDOW:
         raise RefusedRequestError(401, f"the timestamp says {sent.isoformat()}: too far from our clock")
-    return Shown(signature, sent + WINDOW)
+    return Signature(signature, sent + WINDOW)
 
 
-def _with_credentials(request: Request, values: Iterable[str], now: datetime) -> None:
-    del now
+def _check_credentials(request: Request, values: Iterable[str]) -> None:
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic" or not encoded:
         raise RefusedRequestError(401, "no basic credentials")
     try:
-        shown = base64.b64decode(encoded, validate=True)
+        credentials = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise RefusedRequestError(401, "the credentials can't be decoded") from None
     expected = []
@@ -203,11 +228,11 @@ def _with_credentials(request: Request, values: Iterable[str], now: datetime) ->
             expected.append(hashlib.sha256(f"{secret['username']}:{secret['password']}".encode()).hexdigest())
         except (ValueError, KeyError, TypeError):
             raise TransientError('the secret is not as expected: {"username": …, "password": …}') from None
-    if not _any(expected, hashlib.sha256(shown).hexdigest()):
+    if not _is_any_of(expected, hashlib.sha256(credentials).hexdigest()):
         raise RefusedRequestError(401, "the credentials are none of those that the secret has")
 
 
-def _any(expected: Iterable[str], shown: str) -> bool:
-    """Whether ``shown`` is one of them; always compares all, each in constant time."""
-    same = [hmac.compare_digest(one.encode(), shown.encode(errors="replace")) for one in expected]
+def _is_any_of(expected: Iterable[str], given: str) -> bool:
+    """Return whether ``given`` is one of ``expected``. Compares with all of them, each in constant time."""
+    same = [hmac.compare_digest(one.encode(), given.encode(errors="replace")) for one in expected]
     return any(same)
