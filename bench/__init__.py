@@ -1,1 +1,4 @@
-"""Measurements that print ratios: `python -m bench`, or `make bench`. Nothing here decides whether a test passes."""
+"""Measurements that print ratios: `python -m bench`, or `make bench`. A missed aim fails nothing."""
+
+type Figures = dict[str, float]
+"""Measured numbers by name. `docs/performance-and-cost.md` says what each one is."""

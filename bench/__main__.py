@@ -1,7 +1,7 @@
-"""`python -m bench`: everything that is measured, as a table and as `.local/bench.json`.
+"""`python -m bench` measures, prints a table and writes `.local/bench.json`.
 
-What was measured so far is in `.local/bench-part.json` after each part, and stays there if a later part fails, or if
-it was not everything in full that was asked for: `.local/bench.json` is always one whole run's.
+Each part adds its figures to `.local/bench-part.json`. A whole run then renames that file to `.local/bench.json`. The
+figures of a failed, quick or partial run stay in `.local/bench-part.json`.
 """
 
 import argparse
@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import burst, chain, cold_start, sweeping
+from bench import Figures, burst, chain, cold_start, sweeping
 from infra.bundling import ROOT
-
-type Figures = dict[str, float]
 
 TARGETS: dict[str, tuple[str, float]] = {
     "cold_start_ratio_route_events": ("<=", 0.25),
@@ -37,7 +35,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "removal_ratio_cli": (">=", 20),
     "synth_s": ("<=", 5),
 }
-"""What is aimed at. Nothing fails where a figure is missed: this machine may be busy."""
+"""The aims. A missed one fails nothing, because the machine may be busy."""
 
 
 ONE_QUEUE = """
@@ -49,11 +47,11 @@ made = App(outdir=sys.argv[1], analytics_reporting=False, context=checked)
 aws_sqs.Queue(Stack(made, "Stack"), "Queue", enforce_ssl=True)
 made.synth()
 """
-"""The least that CDK takes: to start, to import one module of its own, and to check a template."""
+"""The least work of CDK: to start, to import one of its modules, and to check a template."""
 
 
 def main() -> None:
-    """Measure what is asked for, print the table and write the file."""
+    """Measure the chosen parts, print the table and write the file."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=[*PARTS], action="append", help="measure only this; may be repeated")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: to see that it runs")
@@ -82,7 +80,7 @@ def _cold_starts(scale: int) -> Figures:
 
 
 def _synth(scale: int) -> Figures:
-    """Seconds of `make synth`, with and without the check, and of CDK for one queue, all being installed; medians."""
+    """Measure the median seconds of `make synth`, with and without the check, and of CDK for one queue."""
     commands = {
         "synth_s": ["app.py", "--config", "local", "--output"],
         "synth_unchecked_s": ["app.py", "--unchecked", "--config", "local", "--output"],
@@ -115,7 +113,7 @@ PARTS: dict[str, Callable[[int], Figures]] = {
     "sweep": lambda scale: sweeping.million(1_000_000 // scale),
     "burst": lambda scale: burst.measure(10_000 // scale, per_second=100),
 }
-"""What can be measured, each given by how much less work than usual it is to do."""
+"""The parts. Each one's argument divides its usual work."""
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A bad day: thousands of reports at once, and WorkMail takes only so many requests a second."""
+"""A bad day: thousands of reports at once, while WorkMail limits its requests a second."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
+from bench import Figures
 from bench.emulator import ORGANIZATION, emulator
 from bench.writers import writers
 from device_lockout.values.command import Cause, Command, Lock, Target, claim_id
@@ -10,11 +11,9 @@ from device_lockout.values.record import Claim
 
 USERS = ("ana", "bob", "carla", "dave", "eve")
 
-type Figures = dict[str, float]
-
 
 def locks(count: int, prefix: str = "BURST") -> list[Command]:
-    """So many reported devices, each to be locked."""
+    """Return commands to lock ``count`` reported devices."""
     now = datetime.now(UTC)
     found: list[Command] = []
     for number in range(count):
@@ -25,17 +24,14 @@ def locks(count: int, prefix: str = "BURST") -> list[Command]:
     return found
 
 
-def measure(
-    reports: int, per_second: int, environments: int = 5, side_by_side: bool = True, latency_ms: float = 30
-) -> Figures:
-    """Share of `per_second` that was put to use from the first report to the last lock, and what was lost on the way.
+def measure(reports: int, per_second: int, latency_ms: float = 30) -> Figures:
+    """Measure the share of the limit that was used from the first report to the last lock, and what was lost.
 
-    Each writer has the function's time for a batch; `burst_killed` are those that overran it.
-
-    The share counts requests that WorkMail accepted, less the second's worth that its bucket holds at the beginning.
-    A lock takes three: whose is it, what stands, deny.
+    A lock takes three requests: look up the user, read the override, write it. The share counts accepted requests. It
+    leaves out one second's worth, which WorkMail's bucket holds at the beginning. `burst_killed` counts batches that
+    overran the function's time.
     """
-    with emulator() as workmail, writers(workmail, environments, side_by_side) as (queue, _, calls):
+    with emulator() as workmail, writers(workmail, environments=5) as (queue, _, calls):
         workmail.control("PUT", "settings", {"keep_calls": 0})
         workmail.set_faults(throttle={"per_second": per_second}, latency={"ms": latency_ms})
         started = time.monotonic()
@@ -44,8 +40,8 @@ def measure(
             time.sleep(0.05)
         elapsed = max(calls.accepted) - started
         workmail.set_faults()
-        standing = workmail.standing()
-        denied = sum(device.startswith("burst") and effect == "DENY" for (_, device), effect in standing.items())
+        effects = workmail.effects()
+        denied = sum(device.startswith("burst") and effect == "DENY" for (_, device), effect in effects.items())
         received = sum(receives * count for receives, count in queue.receives.items())
         return {
             "burst_share": (len(calls.accepted) - per_second) / (per_second * elapsed),

@@ -1,6 +1,6 @@
-"""The whole chain on the local AWS: how long from a report on the bus to its Put, and how many a second go through.
+"""The whole chain on the local AWS: seconds from a report on the bus to its Put, and locks a second.
 
-The reference is the same chain, rule to queue to function to FIFO queue to function, with handlers that log a line.
+The reference chain has the same hops: rule, queue, function, FIFO queue, function. Its handlers only log a line.
 """
 
 import json
@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from bench import Figures
 from local import lifecycle
 from local.deployment import Deployment
 from local.up import operator, stack_name, up
@@ -24,11 +25,9 @@ def handler(event, context):
     return {"batchItemFailures": []}
 """
 
-type Figures = dict[str, float]
-
 
 def measure(reports: int, burst: int) -> Figures:
-    """Medians over so many single reports, and the rate of so many at once, on a local AWS of its own."""
+    """Measure the median of single reports and the rate of a burst, on a local AWS of their own."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         state = Path(directory)
         try:
@@ -56,7 +55,7 @@ def measure(reports: int, burst: int) -> Figures:
 
 
 def _ours(there: Deployment, number: int) -> float:
-    """Seconds from the event to the Put at the emulator, by its own record."""
+    """Return the seconds from the event to the Put in the emulator's record."""
     device = f"WARM{number}"
     sent = time.time()
     there.publish("Device Lost", userId="bob", deviceId=device)
@@ -67,10 +66,10 @@ def _ours(there: Deployment, number: int) -> float:
 
 
 def _calls_alone(there: Deployment, rounds: int) -> float:
-    """Seconds of the six calls that no lock does without before its override is put, made bare, one after the other.
+    """Return the seconds of a lock's six calls up to its Put, in the protocol's order, without our functions.
 
-    Who is the user, the device's item made, what stands, the user's item, the claim in the ledger, the Put: each needs
-    the one before it (the order is the protocol's). What the functions do beside is not in it.
+    The calls look up the user, create the device's item, read the override, read the user's item, save the claim and
+    write the override.
     """
     workmail, ledger = there.aws.client("workmail"), there.aws.client("dynamodb")
     one = {"OrganizationId": there.organization, "UserId": "bob", "DeviceId": "WARM1"}
@@ -98,12 +97,9 @@ def _calls_alone(there: Deployment, rounds: int) -> float:
 
 
 def _burst(there: Deployment, reports: int) -> Figures:
-    """The rate of so many reports at once, and what was lost on the way; WorkMail sets no limit here.
+    """Measure the rate of many reports at once, and what was lost. WorkMail has no limit here.
 
-    A share of a limit, as `burst` has it, would not be honest: the local AWS itself manages about 300 requests a
-    second, of which a lock takes some fifteen. Tried: 3 to 18 locks a second, 9 to 54 calls to WorkMail, as busy as
-    the machine was; with WorkMail limited to 40 a second, not one call was throttled and the share was 0.56. Under
-    much lower limits it is the short times of `config/local.toml` that count, a second for a call, five for a batch.
+    The local AWS itself is the limit, at about 300 requests a second. A lock takes about fifteen of them.
     """
     started = time.monotonic()
     for first in range(0, reports, 10):
@@ -124,7 +120,7 @@ def _denied(there: Deployment) -> int:
 
 
 class _Empty:
-    """The reference chain's two hops, each timed to the line in its function's log."""
+    """The reference chain. Each of its two hops is timed to a line in its function's log."""
 
     def __init__(self, there: Deployment) -> None:
         self._there = there
@@ -149,7 +145,7 @@ class _Empty:
         self._function("empty-writer", _arn(sqs, self._commands))
 
     def seconds(self, number: int) -> float:
-        """From the event to the first function's line, and from the message to the second's."""
+        """Return the seconds from an event to the first function's line, plus those from a message to the second's."""
         total = 0.0
         for function in ("empty-router", "empty-writer"):
             sent = time.time()

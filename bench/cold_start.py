@@ -1,4 +1,4 @@
-"""Cold starts of each function: as packaged by us, by `pip install -t`, and without our code."""
+"""Cold starts of each function from four packages: ours, the one of `pip install -t`, a floor and a bare handler."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import Figures
 from bench.runtime_api import ColdStart, RuntimeApi, runtime_client
 from configuration import loader
 from device_lockout.values import command, wire
@@ -26,15 +27,13 @@ def handler(event, context):
 """
 
 WITHOUT_US = ("bare", "floor")
-"""Packages that have none of our code: a handler that does nothing, and :mod:`bench.floor`."""
-
-type Figures = dict[str, float]
+"""Packages whose handler is not ours: one that does nothing, and :mod:`bench.floor`."""
 
 
 def measure(work: Path, rounds: int) -> Figures:
-    """Medians of `rounds` cold starts of every function in every package, taken in turn.
+    """Measure the medians of ``rounds`` cold starts of every function in every package.
 
-    A ratio is the median of the rounds' own: the machine's speed drifts more from round to round than within one.
+    A ratio is the median of the rounds' ratios. The machine's speed drifts more between rounds than within one.
     """
     made = packages(work)
     runtime = runtime_client(work / "runtime")
@@ -71,7 +70,7 @@ def measure(work: Path, rounds: int) -> Figures:
 
 
 def packages(work: Path) -> dict[str, Path]:
-    """The packages, unpacked as Lambda unpacks them."""
+    """Make the packages, unpacked as Lambda unpacks them."""
     settings = loader.load("local", bundling.ROOT / "config").settings()
     asset = bundling.package(settings)
     shutil.copy(asset, work / "asset.zip")
@@ -91,7 +90,7 @@ def packages(work: Path) -> dict[str, Path]:
 
 @contextmanager
 def loopback_aws() -> Iterator[str]:
-    """The URL of WorkMail's emulator and the stubs of the other services."""
+    """Run WorkMail's emulator and the stubs of the other services, and yield their URL."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench.loopback_aws"], cwd=bundling.ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -103,7 +102,7 @@ def loopback_aws() -> Iterator[str]:
 
 
 def environment(url: str) -> Mapping[str, str]:
-    """The variables that a function finds in Lambda, with all of AWS at one URL."""
+    """Return a function's environment variables, with all of AWS at one URL."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": "eu-west-1",
@@ -119,7 +118,7 @@ def environment(url: str) -> Mapping[str, str]:
 
 
 def first_event(function: str, number: int) -> Any:
-    """A function's first event on a bad day: a lost device reported, its lock to be carried out, a sweep's hour."""
+    """Return a function's first event: a report of a lost device, the command to lock it, or a sweep."""
     organization = loader.load("local", bundling.ROOT / "config").organizations[0].id
     now = datetime.now(UTC)
     if function == "sweep_overrides":
@@ -142,7 +141,7 @@ def first_event(function: str, number: int) -> Any:
 
 
 def _record(body: str, now: datetime, group: str = "") -> dict[str, Any]:
-    """A message as Lambda hands it over: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
+    """Return a message as Lambda delivers it: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
     sent = str(int(now.timestamp() * 1000))
     fifo = {"SequenceNumber": "18849496460467696128", "MessageGroupId": group, "MessageDeduplicationId": "1"}
     return {

@@ -1,4 +1,4 @@
-"""WorkMail's emulator in a process of its own, its controls, and clients of it."""
+"""WorkMail's emulator in its own process: controls and clients."""
 
 import json
 import subprocess
@@ -28,14 +28,14 @@ class Emulator:
     url: str
 
     def control(self, method: str, name: str, document: Any = None) -> Any:
-        """One call of its controls, `/_emulator/NAME`."""
+        """Call one of the controls, `/_emulator/NAME`."""
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(f"{self.url}/_emulator/{name}", body, method=method)
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def set_faults(self, **faults: Any) -> None:
-        """Exactly these faults from now on."""
+        """Replace all faults by these."""
         self.control("PUT", "settings", {"faults": None})
         self.control("PUT", "settings", {"faults": faults})
 
@@ -44,7 +44,7 @@ class Emulator:
             self.control("POST", "seed", {"overrides": rows})
 
     def client(self, connections: int = 10) -> Any:
-        """A plain client that tries once, with the time limit that the writer has."""
+        """Return a client that tries once, with the writer's time limit."""
         seconds = CALL_TIMEOUT.total_seconds()
         config = Config(
             connect_timeout=seconds,
@@ -56,8 +56,8 @@ class Emulator:
         session = boto3.Session("AKIDEXAMPLE", "secret", region_name="eu-west-1")
         return session.client("workmail", endpoint_url=self.url, config=config)
 
-    def standing(self) -> dict[tuple[str, str], str]:
-        """Every override's effect, by user and device, case-folded."""
+    def effects(self) -> dict[tuple[str, str], str]:
+        """Return every override's effect by user and device. Devices are case-folded."""
         client = self.client()
         more: dict[str, str] = {}
         found: dict[tuple[str, str], str] = {}
@@ -71,7 +71,7 @@ class Emulator:
 
 @contextmanager
 def emulator() -> Iterator[Emulator]:
-    """An emulator that lives as long as the context."""
+    """Run an emulator as long as the context lasts."""
     with subprocess.Popen(
         [sys.executable, "-m", "local.workmail", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:

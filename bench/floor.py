@@ -1,6 +1,6 @@
-"""A function that makes the calls of each of ours at its first event, by plain boto3, and nothing else.
+"""The floor of a cold start: a handler that makes a function's calls at its first event with boto3, and nothing else.
 
-`cold_start` starts it from our package: what is below it is neither ours nor the packaging's to win.
+`cold_start` starts it from our package. Neither our code nor the packaging can be faster.
 """
 
 import os
@@ -18,7 +18,7 @@ EVENT = {"Source": "floor", "DetailType": "Floor", "Detail": "{}"}
 
 
 def handler(event: dict[str, str], context: object) -> None:
-    """Entry point: ``event`` names the function whose calls are to be made."""
+    """Make the calls of the function that ``event`` names."""
     del context
     {"route_events": _route_events, "apply_commands": _apply_commands, "sweep_overrides": _sweep_overrides}[
         event["floor"]

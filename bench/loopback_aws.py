@@ -1,7 +1,7 @@
-"""The services that a function calls, on one port of the loopback interface: WorkMail's emulator, the others as stubs.
+"""The services that a function calls, on one loopback port: WorkMail's emulator, and stubs of the others.
 
-`python -m bench.loopback_aws` prints its URL and runs until it is ended. The stubs answer what an empty ledger, a queue
-and a bus would, and keep nothing: a cold start's figure is the function's, not theirs.
+`python -m bench.loopback_aws` prints its URL and runs until it is ended. The stubs keep nothing and answer at once, as
+an empty ledger, a queue and a bus do. A cold start's figure is thus the function's own.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Listen on a free port, say which, and serve until the process is ended."""
+    """Listen on a free port, print its URL, and serve until the process is ended."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     config = Config()

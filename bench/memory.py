@@ -1,11 +1,11 @@
-"""How much memory a process had at most, without what its parent had, which `getrusage` counts."""
+"""A process's peak memory. `getrusage` would include its parent's."""
 
 import subprocess
 from pathlib import Path
 
 
 def peak_mb(pid: int) -> float:
-    """The process's peak so far; where there is no /proc, what it has now."""
+    """Return the process's peak so far in megabytes, or its present memory if there is no /proc."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))

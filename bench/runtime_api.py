@@ -1,6 +1,7 @@
-"""A cold start as Lambda has it: AWS's own runtime client, a new process, one event, timed to its answer.
+"""Cold starts as in Lambda: AWS's runtime client in a new process gets one event and is timed to its answer.
 
-The Lambda Runtime API as far as one invocation needs it: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+This is the part of Lambda's Runtime API that one invocation needs.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 import importlib.util
@@ -28,12 +29,19 @@ RUNTIME_CLIENT = ("awslambdaric", "runtime_client", "simplejson", "snapshot_rest
 
 
 class ColdStartError(Exception):
-    """The function answered with an error, or not at all; the message has what it printed."""
+    """The function answered with an error, or not at all. The message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """One cold start: seconds from the start of the process to the first answer, its CPU seconds, its peak memory."""
+    """One cold start.
+
+    Attributes:
+        seconds: From the start of the process to its first answer.
+        cpu_seconds: The process's user and system time.
+        peak_mb: Its peak memory in megabytes.
+        answer: What the handler returned.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -42,7 +50,7 @@ class ColdStart:
 
 
 class RuntimeApi:
-    """A Runtime API on a free port of the loopback interface that gives one event to each process that asks."""
+    """A Runtime API on a free loopback port. It gives one event to each process."""
 
     def __init__(self) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -60,7 +68,18 @@ class RuntimeApi:
     def cold_start(
         self, handler: str, package: Path, runtime: Path, event: Any, environment: Mapping[str, str]
     ) -> ColdStart:
-        """Start `handler` from `package` in a new process and give it `event`; raises ColdStartError."""
+        """Start a handler in a new process, and give it an event.
+
+        Args:
+            handler: `MODULE.FUNCTION`.
+            package: The folder that Lambda would have as /var/task.
+            runtime: The folder that Lambda would have as /var/runtime.
+            event: The event.
+            environment: The process's environment variables, besides Lambda's own.
+
+        Raises:
+            ColdStartError: The handler failed, or did not answer in time.
+        """
         invocation = _Invocation(json.dumps(event).encode())
         self._server.invocation = invocation  # type: ignore[attr-defined]
         port = self._server.server_address[1]
@@ -86,19 +105,19 @@ class RuntimeApi:
         peak = peak_mb(process.pid)
         process.kill()
         assert process.stdout is not None
-        said = process.stdout.read().decode(errors="replace")
+        output = process.stdout.read().decode(errors="replace")
         process.stdout.close()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if not answered or invocation.error is not None:
-            raise ColdStartError(f"{handler} from {package}: {invocation.error or 'no answer'}\n{said}")
+            raise ColdStartError(f"{handler} from {package}: {invocation.error or 'no answer'}\n{output}")
         return ColdStart(
             invocation.at - started, usage.ru_utime + usage.ru_stime, peak, json.loads(invocation.answer or b"null")
         )
 
 
 def runtime_client(directory: Path) -> Path:
-    """A folder like /var/runtime: the installed runtime client, with its bytecode, and nothing else."""
+    """Make a folder like /var/runtime: the installed runtime client with its bytecode, and nothing else."""
     directory.mkdir(parents=True)
     for name in RUNTIME_CLIENT:
         spec = importlib.util.find_spec(name)
@@ -125,7 +144,7 @@ class _Invocation:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: each process is ended while it waits for a second event."""
+        """Say nothing. Each process ends while it waits for a second event."""
 
 
 class _Handler(BaseHTTPRequestHandler):

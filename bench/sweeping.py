@@ -1,4 +1,4 @@
-"""Sweeps: what listing a million overrides costs, how fast stale ones go, and how long a fresh lock waits meanwhile."""
+"""Sweeps: the cost of a million overrides, the rate of removals, and a fresh lock's wait during a sweep."""
 
 import hashlib
 import os
@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bench import Figures
 from bench.burst import USERS, locks
 from bench.emulator import ORGANIZATION, Emulator, emulator
 from bench.memory import peak_mb
@@ -32,20 +33,16 @@ OURS_ONE_IN = 100
 OVER_ONE_IN = 1000
 
 ROUNDS = 3
-"""How often each way is measured, in turn with the others; the medians count."""
-
-type Figures = dict[str, float]
+"""How often each way is measured, in turn with the others. The medians count."""
 
 
 def million(overrides: int) -> Figures:
-    """CPU and memory of a sweep against a loop that only lists, each in a process of its own, at the same emulator.
+    """Compare a sweep's CPU and memory with those of a loop that only lists. Each runs in a process of its own.
 
-    One override in a hundred is ours and in the ledger, one in a thousand is over; the rest are other people's.
-    Medians of some runs, a bare one and one of ours in turn.
+    One override in a hundred is ours and in the ledger. One in a thousand is over. The rest are other people's.
 
-    Real in the measured process: the listing over HTTP, the reading of tags, the plan, what is made of it. Fake: the
-    ledger is a dict, filled beforehand, which costs its memory and CPU in our process but no calls of DynamoDB's
-    client; the queue counts the commands that it is given and forgets them; the bus is a list.
+    The measured process really lists over HTTP, reads tags, plans and makes commands. Its ledger is a dict, which takes
+    memory and CPU but makes no calls. Its queue only counts. Its bus is a list.
     """
     runs: dict[str, list[tuple[float, float, float]]] = {"bare": [], "ours": []}
     with emulator() as workmail:
@@ -67,10 +64,10 @@ def million(overrides: int) -> Figures:
 
 
 def removals(count: int, sequential: int, by_cli: int, latency_ms: float = 30) -> Figures:
-    """Removals a second of a sweep with its writers, of a boto3 loop and of a shell loop over the AWS CLI.
+    """Compare the removals a second of a sweep with its writers, a boto3 loop, and a shell loop over the AWS CLI.
 
-    Medians of some runs, the three in turn. Sweep and writers are in process with WorkMail's real client; ledger,
-    queue and bus are fakes in memory, so that a removal costs WorkMail's three calls and none of DynamoDB's or SQS's.
+    Sweep and writers run in process with WorkMail's real client. Ledger, queue and bus are in memory. A removal
+    therefore costs WorkMail's three calls, and none of DynamoDB or SQS.
     """
     by_sweep, by_boto3, by_shell = [], [], []
     with emulator() as workmail:
@@ -97,8 +94,8 @@ def _rate_of_the_sweep(workmail: Emulator, count: int) -> float:
         while queue.left():
             time.sleep(0.05)
         rate = count / (time.monotonic() - started)
-    left = len(workmail.standing())
-    assert left == 0, f"{left} of {count} still stand"
+    left = len(workmail.effects())
+    assert left == 0, f"{left} of {count} overrides are left"
     return rate
 
 
@@ -108,7 +105,7 @@ def _rate_of_a_loop(workmail: Emulator, count: int, delete: Callable[[Emulator, 
     started = time.monotonic()
     delete(workmail, rows)
     rate = count / (time.monotonic() - started)
-    assert len(workmail.standing()) == 0
+    assert len(workmail.effects()) == 0
     return rate
 
 
@@ -132,7 +129,7 @@ def _delete_by_cli(workmail: Emulator, rows: list[ListedOverride]) -> None:
 
 
 def fresh_lock(removals: int, per_second: int, tries: int, latency_ms: float = 30) -> Figures:
-    """Seconds from a report's command to its DENY, the longest of some, while a sweep removes so many overrides."""
+    """Measure the longest and the median time from a command to its lock while a sweep removes overrides."""
     with emulator() as workmail:
         workmail.seed(_over(removals))
         workmail.set_faults(throttle={"per_second": per_second}, latency={"ms": latency_ms})
@@ -159,7 +156,7 @@ def fresh_lock(removals: int, per_second: int, tries: int, latency_ms: float = 3
 
 
 def main() -> None:
-    """One listing in this process, for its parent to measure: `python -m bench.sweeping bare|ours URL COUNT`."""
+    """List once, for the parent process to measure: `python -m bench.sweeping bare|ours URL COUNT`."""
     which, workmail, count = sys.argv[1], Emulator(sys.argv[2]), int(sys.argv[3])
     if which == "bare":
         client, seen = workmail.client(), 0
@@ -185,7 +182,7 @@ def main() -> None:
 
 
 def _run(which: str, workmail: Emulator, count: int) -> tuple[float, float, float]:
-    """CPU seconds, peak megabytes and seconds of one listing."""
+    """Return the CPU seconds, the peak megabytes and the seconds of one listing."""
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.sweeping", which, workmail.url, str(count)],
@@ -195,16 +192,16 @@ def _run(which: str, workmail: Emulator, count: int) -> tuple[float, float, floa
         text=True,
     )
     assert process.stdout is not None
-    said = process.stdout.read()
+    output = process.stdout.read()
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, which
-    return usage.ru_utime + usage.ru_stime, float(said), time.monotonic() - started
+    return usage.ru_utime + usage.ru_stime, float(output), time.monotonic() - started
 
 
 class _NoQueue:
-    """Takes commands and forgets them."""
+    """Drops all commands."""
 
     def send(self, commands: Any) -> int:
         return sum(1 for _ in commands)
@@ -216,7 +213,7 @@ class _NoQueue:
 def _sweep(
     workmail: Emulator, ledger: FakeLedger, queue: Any, cap: int, enough: threading.Event | None = None
 ) -> sweep.SweepResult:
-    """One run with the real gateway and caps that let everything through."""
+    """Run one sweep with the real gateway, and with caps that allow every removal."""
     now = datetime.now(UTC)
     ledger.swept = now
     known = settings.parse(CONFIGURED)
@@ -234,7 +231,7 @@ def _sweep(
 
 
 def _locked(ledger: FakeLedger) -> list[tuple[str, str]]:
-    """Devices that the ledger has an outcome for."""
+    """Return the users and devices that the ledger has a lock's outcome for."""
     return [
         (told["detail"]["userId"], told["detail"]["deviceId"].casefold())
         for told in list(ledger.outcomes.values())

@@ -1,12 +1,11 @@
-"""The writer in process: a queue with SQS FIFO's group semantics, and workers that each are one function environment.
+"""The writer in process: a queue with the groups of SQS FIFO, and workers that each stand for a function environment.
 
-A worker does what `apply_commands` does with a batch, with the real gateway to WorkMail; ledger and bus are in memory.
-Each batch has the function's time: what overruns it is killed, as Lambda does, and makes no call any more; its whole
-batch comes back when its visibility timeout is over, and the environment begins anew.
+A worker handles a batch as `apply_commands` does, with the real gateway to WorkMail. Ledger and bus are in memory. A
+batch that overruns the function's time is killed and makes no more calls. It comes back after its visibility timeout,
+and a new environment takes the worker's place.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
 
-import random
 import threading
 import time
 import uuid
@@ -33,13 +32,13 @@ BATCH = 10
 WRITER_TIMEOUT = 15.0
 SETTLE = timedelta(minutes=1)
 VISIBILITY = 6 * WRITER_TIMEOUT + SETTLE.total_seconds()
-"""Seconds, as the stack sets it: six times the function's time, and the time in which a lost write settles."""
+"""Seconds, as in the stack: six times the function's time, and the time until an unanswered write has settled."""
 RULES = Rules("local", max_event_age=timedelta(days=30), clock_skew=timedelta(minutes=1))
 
 
 @dataclass
 class Queue:
-    """SQS FIFO as far as the writer can tell: a group is with one worker at a time, in order; receives are counted."""
+    """SQS FIFO as the writer sees it. One worker at a time has a group. Receives are counted."""
 
     dead: list[sqs_batch.Message] = field(default_factory=list)
     receives: Counter[int] = field(default_factory=Counter)
@@ -50,7 +49,7 @@ class Queue:
     _left: int = 0
 
     def send(self, commands: Iterable[Command]) -> int:
-        """Enqueue; a copy is dropped."""
+        """Enqueue commands. Copies are dropped."""
         sent = 0
         with self._changed:
             for each in commands:
@@ -79,7 +78,7 @@ class Queue:
             return self._left
 
     def receive(self) -> list[sqs_batch.Message]:
-        """Up to ten messages, each the first of a group that nobody works on; nothing after a second without."""
+        """Return up to ten messages, each the first of a free group, or none after a second of waiting."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready, timeout=1)
             groups = [self._ready.popleft() for _ in range(min(BATCH, len(self._ready)))]
@@ -91,7 +90,7 @@ class Queue:
             return taken
 
     def settle(self, messages: list[sqs_batch.Message], delays: dict[str, timedelta]) -> None:
-        """Drop what succeeded; what failed comes back after its delay, or is dead after its last receive."""
+        """Drop the messages that succeeded. The others come back after their delays, or die after the last receive."""
         with self._changed:
             for message in messages:
                 if message.id in delays and message.receives < MOST_RECEIVES:
@@ -116,7 +115,13 @@ class Queue:
 
 @dataclass
 class Calls:
-    """What WorkMail answered, counted and timed on its way in, and how many invocations of the writer were killed."""
+    """WorkMail's answers and the killed invocations.
+
+    Attributes:
+        accepted: When each accepted call was answered.
+        throttled: How many calls were throttled.
+        killed: How many invocations overran their time.
+    """
 
     accepted: list[float] = field(default_factory=list)
     throttled: int = 0
@@ -130,15 +135,13 @@ class Calls:
 
 
 @contextmanager
-def writers(
-    emulator: Emulator, environments: int, side_by_side: bool = True
-) -> Iterator[tuple[Queue, FakeLedger, Calls]]:
-    """So many environments at work on one queue until the context ends."""
+def writers(emulator: Emulator, environments: int) -> Iterator[tuple[Queue, FakeLedger, Calls]]:
+    """Run environments of the writer on one queue until the context ends."""
     wire = Wire()
     queue, ledger, calls = Queue(), FakeLedger(wire), Calls()
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_work, args=(emulator, queue, ledger, FakeBus(wire), calls, stop, side_by_side))
+        threading.Thread(target=_work, args=(emulator, queue, ledger, FakeBus(wire), calls, stop))
         for _ in range(environments)
     ]
     for thread in threads:
@@ -152,14 +155,14 @@ def writers(
 
 
 class _Invocation(Wire):
-    """The time that one batch has, and its wire to ledger and bus, which is dead when the time is over."""
+    """One batch's time, and its wire to ledger and bus, which ends with the time."""
 
     def __init__(self) -> None:
         super().__init__()
         self._deadline = time.monotonic() + WRITER_TIMEOUT
 
     def enough_time(self, calls: int, wait: float) -> bool:
-        """Whether time is left for so many calls to WorkMail after so many seconds."""
+        """Return whether there is time for that many calls to WorkMail after ``wait`` seconds."""
         return self._deadline - time.monotonic() > wait + calls * CALL_TIMEOUT.total_seconds()
 
     def go_on(self, **_: Any) -> None:
@@ -179,16 +182,15 @@ def _work(
     bus: FakeBus,
     calls: Calls,
     stop: threading.Event,
-    side_by_side: bool,
 ) -> None:
-    """One environment after the other, each until it is killed."""
+    """Run one environment after the other, each until it is killed."""
     while not stop.is_set():
         client, pace = emulator.client(), Pace()
         client.meta.events.register("after-call.workmail", calls.count)
         lives = True
         while lives and not stop.is_set():
             if messages := queue.receive():
-                lives = _invoke(messages, client, pace, queue, ledger, bus, side_by_side)
+                lives = _invoke(messages, client, pace, queue, ledger, bus)
                 calls.killed += not lives
 
 
@@ -199,9 +201,8 @@ def _invoke(
     queue: Queue,
     ledger: FakeLedger,
     bus: FakeBus,
-    side_by_side: bool,
 ) -> bool:
-    """Carry out one batch; False if that took longer than the function has."""
+    """Carry out one batch. Return False if it overran the function's time."""
     invocation = _Invocation()
     client.meta.events.register("before-call.workmail", invocation.go_on, unique_id="time")
     gateway = workmail.WorkMail(client, pace, partial(invocation.enough_time, 1))
@@ -212,7 +213,7 @@ def _invoke(
     def handle() -> None:
         with suppress(Killed):
             whole = partial(invocation.enough_time, CALLS_PER_COMMAND)
-            answers.append(_carry_out(messages, ports, pace, whole, side_by_side))
+            answers.append(_carry_out(messages, ports, pace, whole))
 
     handling = threading.Thread(target=handle, daemon=True)
     handling.start()
@@ -230,21 +231,12 @@ def _carry_out(
     ports: Ports,
     pace: Pace,
     enough_time: EnoughTime,
-    side_by_side: bool,
 ) -> dict[str, timedelta]:
-    """The delays of those that failed, by message."""
+    """Carry out a batch's commands. Return the delays of those that failed, by message."""
 
     def do(message: sqs_batch.Message) -> None:
         with pace.command(enough_time):
             steps.carry_out(wire.load(message.body), ports, RULES, datetime.now(UTC))
 
-    portions = [messages] if side_by_side else [[message] for message in messages]
-    failures = [failure for portion in portions for failure in sqs_batch.process_groups(portion, do)[1]]
+    _, failures = sqs_batch.process_groups(messages, do)
     return {failure.message.id: delay_after(failure.error, failure.message.receives, SETTLE) for failure in failures}
-
-
-def shuffled[T](items: Iterable[T]) -> list[T]:
-    """The items in an order that is the same in each run."""
-    found = list(items)
-    random.Random(1).shuffle(found)  # noqa: S311 (reproducible, no secret)
-    return found

@@ -1,4 +1,4 @@
-"""What `python -m bench` writes, with parts that measure nothing."""
+"""The files of `python -m bench`, with parts that measure nothing."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ WHOLE = {"one": 1, "two": 2}
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run it with these arguments; what is in the file of whole runs, and in the other."""
+    """Run the bench with arguments. `written` reads the file of whole runs and the other one."""
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "bench.json").write_text('{"of": 0}')
     monkeypatch.setattr(bench, "ROOT", tmp_path)

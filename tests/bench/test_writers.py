@@ -1,4 +1,4 @@
-"""The bench's writers, against the emulator: what overruns the function's time is killed, and comes back later."""
+"""The bench's writers against the emulator. A batch that overruns its time is killed and comes back."""
 
 import time
 from datetime import timedelta
@@ -25,7 +25,7 @@ def test_an_invocation_that_overruns_its_time_is_killed_and_its_messages_come_ba
         workmail.set_faults()
         eventually(lambda: not queue.left())
         assert time.monotonic() - began >= 2
-        assert set(workmail.standing().values()) == {"DENY"}
+        assert set(workmail.effects().values()) == {"DENY"}
         assert queue.receives == {2: 3}
     assert calls.killed == 1
     assert len(ledger.outcomes) == 3
