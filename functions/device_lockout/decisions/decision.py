@@ -1,7 +1,7 @@
 """The protocol's two tables as one pure function: what to record, what to announce, what to write.
 
-It is total over every combination of command, observed override, and record, and it reads nothing but its arguments.
-Locking, extending, releasing, expiring and putting back what was tampered with are all in here.
+The function is total over every combination of command, observed override and record. It reads only its arguments.
+It decides locking, extending, releasing, expiring and repairing alike.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ DESCRIPTION_LOST = "restored by lockout, description lost"
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put this override, whatever stands there."""
+    """Put this override, whatever WorkMail has."""
 
     override: Override
 
@@ -33,7 +33,13 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from a command: the record to be, the outcome to announce, the one write to WorkMail or None."""
+    """What follows from a command.
+
+    Attributes:
+        record: The device's item as it becomes.
+        outcome: How the command ends.
+        write: The one change to WorkMail; None for none.
+    """
 
     record: DeviceRecord
     outcome: Outcome
@@ -43,10 +49,10 @@ class Decision:
 def decide(
     command: DeviceCommand, observed: Override | None, record: DeviceRecord, now: datetime, rules: Rules
 ) -> Decision:
-    """Decide ``command`` on what is ``observed`` and what the ledger wants, at ``now``.
+    """Decide ``command`` on the override that was ``observed`` and on the device's ``record``, at ``now``.
 
-    A command that was decided before (it is the record's last) decides at that time again and keeps its outcome,
-    so that a redelivery after a crash finishes what was begun and announces the same.
+    The record's last command was decided before. It is decided for that time again and keeps its outcome, unless that
+    is ``failed``. So a redelivery after a crash finishes the work and announces the same.
     """
     last = record.last if record.last and record.last.command == command_id(command) else None
     now = last.decided_at if last else now
@@ -73,10 +79,10 @@ def decide(
 def decide_for_user(
     command: Lock | Release, record: UserRecord, now: datetime, rules: Rules
 ) -> tuple[UserRecord, Outcome]:
-    """Decide a lock or release of all devices of a user: what the user's item becomes, and the summary.
+    """Decide a lock or release of all devices of a user. Return the user's item as it becomes, and the summary.
 
-    The devices follow, each by a command of its own. A lock that the item knows is decided as when it was new, so that
-    a redelivery goes on to the devices.
+    Each device gets a command of its own afterwards. A lock that the item has already is decided like a new one, so
+    that a redelivery goes on to the devices.
     """
     before = DeviceRecord(user=record)
     about = Outcome("locked", reference=command.cause.reference)
@@ -91,7 +97,7 @@ def decide_for_user(
         if not before.unreleased(claim):
             return record, _superseded(about, command.cause, record.released)
         if claim.until <= now:
-            return record, replace(about, result="rejected", because=_over(claim), page=True)
+            return record, replace(about, result="rejected", because=_too_late(claim), page=True)
         outcome = about
         changed = record if before.known_as(claim) else replace(record, claims=(*record.claims, claim))
     kept = claims_to_keep(changed.claims, DeviceRecord(user=changed), "user", now, rules)
@@ -99,10 +105,12 @@ def decide_for_user(
 
 
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision, owner: str) -> bool:
-    """Whether the decision goes to the ledger: always for a lock or release, else if it changes or writes anything.
+    """Return whether the decision goes to the ledger.
 
-    Or if something else stands than was left there last: what was replaced is not told as tampering once it is gone.
-    That somebody undid a lock is not noted as if it had to be so: the sweep is to find it, and to tell.
+    A lock or release always does. Any other command does if it changes the record or writes to WorkMail.
+
+    It does too if somebody replaced the override that the last command left. Otherwise the sweep would report the end
+    of the replacement as tampering. But an undone lock is not recorded: the sweep must still detect and report it.
     """
     if isinstance(command, Lock | Release) or decision.write is not None:
         return True
@@ -113,7 +121,7 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
 
 
 def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> DeviceRecord:
-    """The record table: what the command adds to what is wanted."""
+    """Return the record with what the record table adds: the command's claim or release."""
     match command:
         case Lock(claim=claim) if record.known_as(claim) is None and record.unreleased(claim) and claim.until > now:
             return record.with_claim(claim)
@@ -134,7 +142,16 @@ def write_for(
 ) -> tuple[Put | Delete | None, Override | None]:
     """Return the write table's answer: the one change to WorkMail, and the prior override to remember.
 
-    The first row that fits decides. The sweep's plan asks the same table, so that the two can't drift.
+    The first row that fits decides. The sweep's plan asks the same table, so the two can't drift.
+
+    Args:
+        asked: The command's type.
+        observed: The override; None for none.
+        reading: What its description says; None for no override.
+        record: The record after the record table.
+        wanted: The record's wanted claim at ``now``.
+        now: The time to decide at.
+        owner: The deployment's name in its tags.
     """
     prior = record.prior
     past = isinstance(reading, HandWritten) and reading.until <= now
@@ -164,7 +181,7 @@ def write_for(
 
 
 def _give_back(ours: Tag, prior: Override | None, now: datetime, owner: str) -> Put | Delete:
-    """End our override: what stood there before it comes back, unless that has run out by its own words."""
+    """Return the end of our override. The prior comes back, unless its own hand-written end has passed."""
     if ours.was == "none":
         return Delete()
     if prior is None:
@@ -187,7 +204,7 @@ def _outcome(
     now: datetime,
     owner: str,
 ) -> Outcome:
-    """How the command ended, in the words of the record table."""
+    """Return how the command ends, by the record table."""
     wanted = record.wanted(now)
     after = write.override if isinstance(write, Put) else None if isinstance(write, Delete) else observed
     about = Outcome("skipped", reference=command.cause.reference, before=observed, after=after, verified=record.known)
@@ -201,17 +218,17 @@ def _outcome(
         case Lock(claim=claim) if not before.unreleased(claim):
             return _superseded(about, command.cause, before.released_at(claim.scope))
         case Lock(claim=claim) if (known := before.known_as(claim)) is not None and known.until <= now:
-            over = f"the lock that this very report asked for ran out at {tag.write_time(known.until)}"
-            return replace(about, result="superseded", because=over)
+            because = f"the lock that this very report asked for ran out at {tag.write_time(known.until)}"
+            return replace(about, result="superseded", because=because)
         case Lock(claim=claim) if before.known_as(claim) is None and claim.until <= now:
-            return replace(about, result="rejected", because=_over(claim), page=True)
+            return replace(about, result="rejected", because=_too_late(claim), page=True)
         case Lock() | Reassert() if wanted is not None and (
             isinstance(command, Lock) or command.cause.source != SOURCE
         ):
             if others_denial:
                 return replace(about, result="already-denied")
-            ours = observed is not None and observed.effect == "DENY" and write is not None
-            return replace(about, result="already-locked" if write is None else "extended" if ours else "locked")
+            denied = observed is not None and observed.effect == "DENY"
+            return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
         case Release(scope=scope):
             ended = write is not None or any(claim not in record.live(now) for claim in before.live(now))
             result = _released(scope, record.live(now), ended)
@@ -227,19 +244,19 @@ def _outcome(
             return about
 
 
-def _over(claim: Claim) -> str:
+def _too_late(claim: Claim) -> str:
     return f"the lock that it asks for was over at {tag.write_time(claim.until)}, before it could be set"
 
 
 def _superseded(about: Outcome, cause: Cause, released: datetime | None) -> Outcome:
-    """A lock older than the release of its scope; somebody is told if its report came in after that release."""
+    """Return the outcome of a lock older than its scope's release. It pages if the report came in after the release."""
     assert released is not None, "a claim is superseded only by a release"
     because = f"it was released at {tag.write_time(released)}, after what this report tells of"
     return replace(about, result="superseded", because=because, page=cause.received > released)
 
 
 def _released(scope: Scope, live: tuple[Claim, ...], ended: bool) -> Result:
-    """What a release of ``scope`` came to, given the claims that are live after it."""
+    """Return a release's result. ``live`` are the claims after it; ``ended`` says whether it ended anything."""
     if any(claim.scope == scope for claim in live):
         return "superseded"
     if live:

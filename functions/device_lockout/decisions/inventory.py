@@ -1,7 +1,7 @@
 """Who has a serial number or an asset tag: pure decisions over the inventory's rows.
 
-The inventory keeps one row for each (name, user, device). Of two enrolments under one name the later one has it,
-in any order of arrival and at the same time: each writes its own row, then reads the others' rows.
+The inventory keeps one row for each (name, user, device). Of two enrolments under one name the later one has it, in
+any order of arrival. An enrolment writes its own row and then reads the others', so two at the same time agree.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

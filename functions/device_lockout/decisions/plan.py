@@ -1,7 +1,7 @@
-"""The sweep's plan: what happens to each override that was listed and each lock that is wanted, and why.
+"""The sweep's plan: what happens to each listed override and each wanted lock, and why.
 
-Pure functions of (listing, ledger, policies, now). The plan asks the writer's own write table. The writer decides again
-on a fresh read, so a plan can ask for too much but never do harm.
+The plan asks the writer's own write table. The writer decides again on a fresh read, so a plan that asks for too much
+does no harm.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ class Refusal:
 class Plan:
     """What a sweep would do, oldest first.
 
-    Rows that WorkMail refused the last time come last, the longest untried first. They keep no other row from its turn.
+    Rows that WorkMail refused the last time come last, the longest untried first. So they delay no other row.
 
     Attributes:
         removals: Overrides to expire.

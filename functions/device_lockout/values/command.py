@@ -1,4 +1,4 @@
-"""What is to be done about one device, or one user's devices, as it travels on the command queue."""
+"""Commands: what to do about one device, or about all devices of a user. They travel on the command queue."""
 
 import hashlib
 import json
@@ -13,10 +13,17 @@ from device_lockout.values.record import Claim, Scope
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The event, or the sweep run, behind a command.
+    """The event behind a command, or the run of the sweep.
 
-    ``happened`` is when it happened as the order of events counts it; ``received`` is when SQS took it in;
-    ``reader`` is the configured source that read somebody else's event: several may read the same one.
+    Attributes:
+        event_id: The event's ID, or the run's.
+        source: The event's ``source``.
+        detail_type: The event's detail-type.
+        happened: When it happened; the order of events goes by it.
+        received: When SQS received it.
+        reference: The report's ticket number; empty for none.
+        reader: The configured source whose mapping read the event; empty for an event of the contract. Several
+            sources may read one event.
     """
 
     event_id: str
@@ -30,12 +37,17 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The device that a command is about, or what it is named by until it is looked up.
+    """The device that a command is about, or the names to look it up by.
 
-    ``user`` is any name that WorkMail knows the user by; ``resolved`` says that it is WorkMail's own user ID.
-    Without a ``device`` or the ``user`` whose it is, ``names`` (of one device) are looked up in the inventory; without
-    those too, the command is about the user and all devices of that user: with ``after``, only about those that come
-    after it.
+    Without names and without a device the command is about all devices of the user.
+
+    Attributes:
+        organization: WorkMail's organization ID.
+        user: Any name by which WorkMail knows the user; may be empty if there are names.
+        device: The device ID; empty if it is unknown.
+        names: The device's names in the inventory. They are looked up unless user and device are both known.
+        resolved: Whether ``user`` is WorkMail's own user ID.
+        after: Only the user's devices after this ID are left to do; empty for all.
     """
 
     organization: str
@@ -52,13 +64,13 @@ class Target:
 
     @property
     def found(self) -> bool:
-        """Whether it says which device: nothing has to be looked up."""
+        """Whether the device is known, so that nothing has to be looked up."""
         return bool(self.device) and bool(self.user or not self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Deny the device, or all devices of the user, until ``claim.until``; ``force`` where the user is exempt, too."""
+    """Deny the device, or all devices of the user, until ``claim.until``. Only ``force`` locks an exempt user."""
 
     cause: Cause
     target: Target
@@ -77,7 +89,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Remove the override if it still is what the sweep ``planned`` to remove."""
+    """Remove the override if it is still the one that the sweep ``planned`` to remove."""
 
     cause: Cause
     target: Target
@@ -86,7 +98,7 @@ class Expire:
 
 @dataclass(frozen=True, slots=True)
 class Reassert:
-    """Make WorkMail agree with what is wanted."""
+    """Make WorkMail agree with the ledger."""
 
     cause: Cause
     target: Target
@@ -94,7 +106,7 @@ class Reassert:
 
 @dataclass(frozen=True, slots=True)
 class Enroll:
-    """Remember that the user has the device, under the target's names; a lock of the user holds for it from then on."""
+    """Put the device in the inventory, under the target's names. From then on a lock of its user holds for it."""
 
     cause: Cause
     target: Target
@@ -102,7 +114,7 @@ class Enroll:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Remember that the user no longer has the device; its locks and their ends are not touched."""
+    """Mark the device as retired in the inventory. Its locks stay as they are."""
 
     cause: Cause
     target: Target
@@ -110,7 +122,7 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Record and announce a report that asks for nothing that can be done; WorkMail is not touched."""
+    """Record and announce that a report can't be carried out, ``because`` of its faults. WorkMail is not touched."""
 
     cause: Cause
     target: Target
@@ -118,7 +130,7 @@ class Reject:
 
 
 DeviceCommand = Lock | Release | Expire | Reassert
-"""What is decided for a device on what stands and what is wanted."""
+"""The commands that are decided on a device's override and its record."""
 Command = DeviceCommand | Enroll | Retire | Reject
 Kind = Literal["lock", "release", "expire", "reassert", "enroll", "retire", "reject"]
 KINDS: dict[type[Command], Kind] = {
@@ -133,12 +145,12 @@ KINDS: dict[type[Command], Kind] = {
 
 
 def claim_id(event_id: str) -> str:
-    """The ID under which a lock goes in the tag: the first 8 hex digits of the SHA-256 of its event's ID."""
+    """Return a lock's ID in the tag: the first 8 hex digits of the SHA-256 of its event's ID."""
     return hashlib.sha256(event_id.encode()).hexdigest()[:8]
 
 
 def command_id(command: Command) -> str:
-    """The same for every copy of a command, and different for every other: 64 hex digits.
+    """Return a command's ID, 64 hex digits: the same for every copy, and different for every other command.
 
     It is the deduplication ID on the queue and the ID of the outcome.
     """
@@ -151,7 +163,7 @@ def command_id(command: Command) -> str:
 
 
 def group_id(command: Command) -> str:
-    """The message group: the device's, or that of the name to look up, or the user's.
+    """Return the message group: of the device, of the name to look up, or of the user.
 
     SQS hands one group to one consumer at a time, in order
     (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagegroupid-property.html).

@@ -1,4 +1,4 @@
-"""How a command ended, and how that is told: to the ledger, to other rules on the bus, and to people."""
+"""How a command ends: the results, the events that announce them, and the sentences for people."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from device_lockout.values import tag
 from device_lockout.values.override import Override
 
 SOURCE = "device-lockout"
-"""The ``source`` of our own events, which no rule of ours takes as input."""
+"""The ``source`` of the deployment's own events. No configured source may have this name."""
 
 Result = Literal[
     "locked",
@@ -32,9 +32,11 @@ Result = Literal[
 
 
 class Announced(NamedTuple):
-    """How a result is announced: the event's detail-type (None: not at all) and what people read of the device.
+    """How a result is announced.
 
-    ``{why}`` and ``{until}`` in the sentence stand for the lock's.
+    Attributes:
+        detail_type: The event's detail-type; None if nothing is announced.
+        sentence: What people read after the device's name. ``{why}`` and ``{until}`` are the lock's.
     """
 
     detail_type: str | None
@@ -62,21 +64,29 @@ RESULTS: dict[Result, Announced] = {
     "failed": Announced("Lockout Failed", "could not be changed in WorkMail"),
     "skipped": Announced(None, "needed nothing"),
 }
-"""Every result, in one table.
+"""Every result.
 
-``skipped`` is not announced: the sweep asked, and nothing was to be done. ``still-locked`` is announced as superseded,
-not as released: rules on ``Device Released`` may rely on its word.
+``skipped`` is not announced: the sweep asked, and there was nothing to do. ``still-locked`` is announced as superseded,
+because rules rely on ``Device Released`` to mean released.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one command for one device.
+    """How one command ended.
 
-    ``because`` completes the message for people; ``why`` and ``until`` are those of the lock it is about;
-    ``reference`` is the report's; ``before`` and ``after`` are the override as read and as it should stand now;
-    ``page`` asks for somebody's attention; ``verified`` says whether anything but the report's word tells that the
-    device exists (a wrong ID locks nothing, and nobody notices); ``devices`` is how many a user's command went on to.
+    Attributes:
+        result: The result.
+        because: The reason, in words. It completes the message for people.
+        why: The reason of the lock in question; empty for none.
+        until: When that lock ends; None for no lock.
+        reference: The report's ticket number; empty for none.
+        before: The override as it was read; None for none.
+        after: The override as the command leaves it; None for none.
+        page: Whether people are notified.
+        verified: Whether more than a report says that the device exists. A wrong ID locks nothing, and nobody notices.
+            None if no device was looked at.
+        devices: How many devices a user's command goes on to; None for a command about one device.
     """
 
     result: Result
@@ -92,7 +102,7 @@ class Outcome:
 
     @property
     def detail_type(self) -> str:
-        """The detail-type of the event that announces this outcome. A release is not announced over a DENY."""
+        """The detail-type of the event that announces this outcome. Over a DENY a release is ``Already Denied``."""
         if self.result in ("released", "nothing-to-release") and self.after is not None and self.after.effect == "DENY":
             return "Already Denied"
         return RESULTS[self.result].detail_type or ""
@@ -102,7 +112,7 @@ class Outcome:
         return RESULTS[self.result].detail_type is not None
 
     def message(self, device: str, user: str) -> str:
-        """Return one sentence for people: what happened to which device, until when, and why."""
+        """Return one sentence for people: what happened to the device, until when, and why."""
         until = (
             "" if self.until is None else f" until {tag.write_time(self.until)}".replace("until hold", "until released")
         )

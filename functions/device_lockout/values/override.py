@@ -1,4 +1,4 @@
-"""One mobile device access override, as it stands in WorkMail."""
+"""WorkMail's mobile device access overrides, as values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,23 +12,28 @@ Effect = Literal["ALLOW", "DENY"]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What WorkMail does with one user's device: ``ALLOW`` or ``DENY``, and the description, None when it has none."""
+    """WorkMail's answer for one user's device.
+
+    Attributes:
+        effect: ``ALLOW`` or ``DENY``.
+        description: At most 256 characters; None if it has none.
+    """
 
     effect: Effect
     description: str | None = None
 
     def fields(self) -> dict[str, str | None]:
-        """This override as plain fields, in outcomes and in the ledger alike."""
+        """Return plain fields, as outcomes and the ledger have them."""
         return {"effect": self.effect, "description": self.description}
 
     def read(self, owner: str) -> tag.Reading:
-        """What the description says, to the deployment called ``owner``."""
+        """Return what the description says to the deployment called ``owner``."""
         return tag.read(self.description, owner)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedOverride:
-    """An override as a listing shows it, with the device that it is for."""
+    """One row of a listing: an override and its device."""
 
     key: DeviceKey
     override: Override
@@ -36,7 +41,12 @@ class ListedOverride:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An override as one call read it (None if there is none), and the service's clock then, to the second."""
+    """An override as one call read it.
+
+    Attributes:
+        override: The override; None if there is none.
+        date: WorkMail's clock at that time, in whole seconds.
+    """
 
     override: Override | None
     date: datetime

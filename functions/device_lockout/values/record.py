@@ -1,4 +1,4 @@
-"""What is wanted: the claims and releases that the ledger keeps for a device and for its user."""
+"""What the ledger wants for a device: the claims and releases of the device and of its user."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,8 +15,14 @@ Scope = Literal["device", "user"]
 class Claim:
     """One accepted lock.
 
-    ``id`` as in the tag; ``at``, when its event happened, to the millisecond; ``until`` in whole seconds or ``HOLD``;
-    ``reference`` and ``note`` are the reporter's own words, shown after the tag.
+    Attributes:
+        id: The ``id`` of its tag.
+        scope: Whether it locks one device or all devices of a user.
+        why: The reason's name.
+        at: When its event happened, to the millisecond.
+        until: When it ends, in whole seconds; ``HOLD`` if only a release ends it.
+        reference: The report's ticket number. Like the note it follows the tag.
+        note: The reporter's own words.
     """
 
     id: str
@@ -29,21 +35,21 @@ class Claim:
 
     @property
     def remark(self) -> str:
-        """What stands after the tag in the description."""
+        """The text after the tag in the description."""
         return f"{self.reference} {self.note}".strip()
 
     def outlasts(self, other: "Claim") -> bool:
-        """Whether this claim is live whenever ``other`` is, whatever is released: then ``other`` is never wanted."""
+        """Return whether this claim is live whenever ``other`` is. Then ``other`` is never wanted."""
         return self.scope == other.scope and self.at >= other.at and self.rank > other.rank
 
     @property
     def identity(self) -> tuple[str, Scope, str]:
-        """What tells it from others: one event that several sources read is a lock for each of their reasons."""
+        """What tells claims apart. One event that several sources read is a lock for each of their reasons."""
         return self.id, self.scope, self.why
 
     @property
     def rank(self) -> tuple[datetime, datetime, str, str, Scope]:
-        """Of several live claims the tag shows the greatest: it lasts longest, then happened last."""
+        """The order of live claims. The tag shows the greatest: it lasts longest, then happened last."""
         return self.until, self.at, self.id, self.why, self.scope
 
 
@@ -58,16 +64,20 @@ class Released:
         return self.device if scope == "device" else self.user
 
     def with_release(self, scope: Scope, at: datetime) -> Self:
-        """These releases and one more: the time of a release never goes back."""
+        """Return these releases and one more. A release's time never goes back."""
         newest = later(self.of(scope), at)
         return replace(self, device=newest) if scope == "device" else replace(self, user=newest)
 
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The newest command decided for a device: a redelivery decides at the same time and keeps the same outcome.
+    """The newest decision about a device. A redelivery decides at the same time and keeps the same outcome.
 
-    ``event_id`` is its cause's: under both the outcome is recorded, once what was decided is done.
+    Attributes:
+        command: The command's ID.
+        event_id: The ID of its event. The outcome is recorded under both, once the command is done.
+        outcome: The outcome that was decided.
+        decided_at: When it was decided first.
     """
 
     command: str
@@ -78,7 +88,13 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """The user's item: locks and the newest release that hold for every device of the user."""
+    """The user's item. It holds for every device of the user.
+
+    Attributes:
+        claims: The user's locks.
+        released: The time of the newest release; None before the first.
+        version: Counts the writes. The next write is conditional on it.
+    """
 
     claims: tuple[Claim, ...] = ()
     released: datetime | None = None
@@ -89,9 +105,14 @@ class UserRecord:
 class DeviceRecord:
     """The device's item as read, together with its user's.
 
-    ``claims`` are the device's own, among them its own copies of user claims whose ``until`` a person changed there;
-    ``prior`` is the ``ALLOW`` that our lock covers, verbatim; ``known`` says that the device is there beyond a report's
-    word, from the inventory or from an override of somebody else's; the next write is conditional on ``version``.
+    Attributes:
+        claims: The device's own locks. A user's claim is copied here if a person changed its ``until`` on this device.
+        released: The newest releases.
+        prior: The ``ALLOW`` that our lock covers, verbatim; None for none.
+        last: The newest decision; None before the first.
+        known: Whether more than a report says that the device exists: the inventory, or somebody else's override.
+        version: Counts the writes. The next write is conditional on it.
+        user: The user's item.
     """
 
     claims: tuple[Claim, ...] = ()
@@ -103,78 +124,78 @@ class DeviceRecord:
     user: UserRecord = UserRecord()
 
     def ours_was_left(self, owner: str) -> bool:
-        """Whether a lock of ours is what the last command left standing."""
+        """Return whether the last command left one of our locks."""
         left = self.last.outcome.after if self.last else None
         return left is not None and left.effect == "DENY" and isinstance(left.read(owner), Tag)
 
     def undone(self, observed: Override | None, owner: str) -> bool:
-        """Whether somebody undid a lock: ours was left standing, or its tag still is, and nothing denies the device."""
+        """Return whether somebody undid a lock: nothing denies the device, but ours was left or its tag is there."""
         if observed is not None and observed.effect == "DENY":
             return False
         return self.ours_was_left(owner) or (observed is not None and isinstance(observed.read(owner), Tag))
 
     @property
     def failed(self) -> bool:
-        """Whether WorkMail refused to write when the last command asked it to."""
+        """Whether WorkMail refused the last command's write."""
         return self.last is not None and self.last.outcome.result == "failed"
 
     def all_claims(self) -> tuple[Claim, ...]:
-        """The device's claims and its user's; the device's own copy of a user's claim wins."""
+        """Return the device's claims and its user's. The device's own copy of a user's claim wins."""
         own = {claim.identity for claim in self.claims}
         return self.claims + tuple(claim for claim in self.user.claims if claim.identity not in own)
 
     def known_as(self, claim: Claim) -> Claim | None:
-        """``claim`` as the record has it, maybe with another ``until``; None if it does not have it."""
+        """Return ``claim`` as the record has it, maybe with another ``until``; None if it is unknown."""
         return next((known for known in self.all_claims() if known.identity == claim.identity), None)
 
-    def shown_by(self, standing: Tag) -> tuple[Claim, ...]:
-        """The claims that a tag of ours shows: those of its event and, where these differ, of its reason."""
-        of_event = tuple(claim for claim in self.all_claims() if claim.id == standing.id)
-        return of_event if len(of_event) == 1 else tuple(claim for claim in of_event if claim.why == standing.why)
+    def shown_by(self, tag: Tag) -> tuple[Claim, ...]:
+        """Return the claims that one of our tags shows: those of its event and, if there are several, of its reason."""
+        of_event = tuple(claim for claim in self.all_claims() if claim.id == tag.id)
+        return of_event if len(of_event) == 1 else tuple(claim for claim in of_event if claim.why == tag.why)
 
     def released_at(self, scope: Scope) -> datetime | None:
-        """The newest release of ``scope`` that the device or its user knows of."""
+        """Return the newest release of ``scope``, from the device's item or the user's; None before the first."""
         own = self.released.of(scope)
         return own if scope == "device" else later(own, self.user.released)
 
     def unreleased(self, claim: Claim) -> bool:
-        """Whether no release of the claim's scope is strictly newer: on a tie the lock wins."""
+        """Return whether no release of the claim's scope is strictly newer. On a tie the lock wins."""
         released = self.released_at(claim.scope)
         return released is None or claim.at >= released
 
     def live(self, now: datetime) -> tuple[Claim, ...]:
-        """The claims that stand and are not over at ``now``."""
+        """Return the unreleased claims that end after ``now``."""
         return tuple(claim for claim in self.all_claims() if claim.until > now and self.unreleased(claim))
 
     def wanted(self, now: datetime) -> Claim | None:
-        """The live claim that the tag shows."""
+        """Return the live claim that the tag shows; None if no claim is live."""
         return max(self.live(now), key=lambda claim: claim.rank, default=None)
 
     def with_claim(self, claim: Claim) -> Self:
-        """This record with ``claim`` among the device's own, in place of the same one; oldest first."""
+        """Return this record with ``claim`` among the device's own, oldest first. It replaces its earlier self."""
         own = [*(known for known in self.claims if known.identity != claim.identity), claim]
         return replace(self, claims=tuple(sorted(own, key=lambda known: (known.at, known.identity))))
 
-    def adopt(self, standing: Tag) -> Self:
-        """This record after what our own tag says was taken over.
+    def adopt(self, tag: Tag) -> Self:
+        """Return this record with what our own tag says.
 
-        Of a person's edits only ``until`` is honoured; a claim that the ledger does not know is added, scope device.
+        Only a person's edit of ``until`` counts. An unknown lock is added as a claim of scope ``device``.
         """
-        shown = self.shown_by(standing)
+        shown = self.shown_by(tag)
         if not shown:
-            return self.with_claim(Claim(standing.id, "device", standing.why, standing.at, standing.until))
+            return self.with_claim(Claim(tag.id, "device", tag.why, tag.at, tag.until))
         adopted = self
         for claim in shown:
-            if claim.until != standing.until:
-                adopted = adopted.with_claim(replace(claim, until=standing.until))
+            if claim.until != tag.until:
+                adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 
 
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:
-    """The tag that shows ``claim``; ``at`` is cut to whole seconds, for people."""
+    """Return the tag that shows ``claim``. Its ``at`` is cut to whole seconds, for people."""
     return Tag(owner, claim.why, claim.until, claim.at.replace(microsecond=0), claim.id, was)
 
 
 def later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """The later of two instants of which either may be missing."""
+    """Return the later of two instants. Either may be missing."""
     return max((instant for instant in (one, other) if instant is not None), default=None)

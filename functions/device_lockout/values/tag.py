@@ -1,6 +1,6 @@
-"""The description codec: who put an override there, why and until when, in one line that people can read too.
+"""The codec for descriptions: who set a lock, why, and until when, in one line that people can read too.
 
-A lockout's description begins, at offset 0, with its tag; a person's note may follow after one space:
+The description of a lock begins with its tag. A note may follow after one space:
 
 >>> from datetime import UTC, datetime
 >>> tag = Tag(
@@ -15,9 +15,9 @@ True
 >>> read("[until=2026-12-01] travel phone", owner="prod")
 HandWritten(until=datetime.datetime(2026, 12, 2, 0, 0, tzinfo=datetime.timezone.utc))
 
-Limits: printable ASCII, at most 256 characters in all, which is WorkMail's limit for a description
+A description is printable ASCII and has at most 256 characters, which is WorkMail's limit
 (https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html).
-AWS does not say whether it counts characters or bytes; in ASCII they are the same.
+AWS does not say whether it counts characters or bytes. In ASCII they are the same.
 """
 
 import re
@@ -27,7 +27,7 @@ from typing import Literal
 
 DESCRIPTION_LIMIT = 256
 HOLD = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""The ``until`` of a lock that only a release ends; it outlasts every other. Written as ``hold``."""
+"""The ``until`` of a lock that only a release ends. It is written as ``hold`` and outlasts every other."""
 
 OWNER_PATTERN = r"[a-z0-9][a-z0-9-]{0,19}"
 REASON_PATTERN = r"[a-z][a-z0-9-]{0,15}"
@@ -37,11 +37,15 @@ Was = Literal["none", "allow"]
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An override of ours, as its description says it.
+    """The description of one of our own locks. Times are aware UTC in whole seconds.
 
-    ``owner`` is the deployment's name, ``why`` the reason, ``until`` the expiry or :data:`HOLD`,
-    ``at`` when the event behind this lock happened, ``id`` the first 8 hex digits of the SHA-256 of that event's ID,
-    ``was`` what stood there before the lock. Times are aware UTC in whole seconds.
+    Attributes:
+        owner: The deployment's name.
+        why: The reason.
+        until: When the lock ends, or :data:`HOLD`.
+        at: When the event behind the lock happened.
+        id: The first 8 hex digits of the SHA-256 of that event's ID.
+        was: What the lock covers: ``none``, or an ``allow`` that comes back afterwards.
     """
 
     owner: str
@@ -54,19 +58,19 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class HandWritten:
-    """An override not made by us whose description asks, in a person's hand, to be removed after ``until``."""
+    """A description in which a person asks for the override's removal after ``until``."""
 
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """An override that is none of ours: no marker, another deployment's, or a version newer than this code."""
+    """Somebody else's description: no marker, another deployment's, or another version of the tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An override that carries our marker but can't be read: left alone, counted and reported. ``fault`` says why."""
+    """A description with a marker that can't be read. The override is left alone and reported. ``fault`` says why."""
 
     fault: str
 
@@ -85,7 +89,7 @@ _HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}
 
 
 def write(tag: Tag, note: str = "") -> str:
-    """The description for ``tag``: at most 256 printable ASCII characters; the note is shortened, never the tag."""
+    """Return the description for ``tag``: at most 256 printable ASCII characters. Only the note is ever cut."""
     head = (
         f"[lockout/1 by={tag.owner} why={tag.why} until={write_time(tag.until)} at={write_time(tag.at)}"
         f" id={tag.id} was={tag.was}]"
@@ -95,7 +99,7 @@ def write(tag: Tag, note: str = "") -> str:
 
 
 def read(description: str | None, owner: str) -> Reading:
-    """What a description says, read strictly by the deployment called ``owner``; never raises."""
+    """Return what a description says to the deployment called ``owner``. The reader is strict and never raises."""
     text = description or ""
     if text.startswith("[until="):
         return _read_hand_written(text)
@@ -128,12 +132,16 @@ def read(description: str | None, owner: str) -> Reading:
 
 
 def write_time(time: datetime) -> str:
-    """``time`` to the second as the tag writes it, ``hold`` for :data:`HOLD`."""
+    """Return ``time`` in whole seconds as the tag has it; ``hold`` for :data:`HOLD`."""
     return "hold" if time == HOLD else time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def read_time(text: str) -> datetime:
-    """The inverse of :func:`write_time`; ValueError for anything it would not write."""
+    """Return the time that :func:`write_time` wrote.
+
+    Raises:
+        ValueError: There is no such time, or it is :data:`HOLD` in digits.
+    """
     if text == "hold":
         return HOLD
     time = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Values as JSON: commands on their queue, claims and overrides in the ledger, details on the bus."""
+"""Values as JSON: commands on the queue, claims and overrides in the ledger, details on the bus."""
 
 import json
 from typing import Any
@@ -24,12 +24,16 @@ from device_lockout.values.tag import read_time, write_time
 
 
 def compact(detail: Any) -> str:
-    """``detail`` as it goes on the bus, in few bytes; ValueError for a number that JSON has no word for."""
+    """Return ``detail`` as JSON for the bus, without spaces.
+
+    Raises:
+        ValueError: It has a number that JSON can't write, such as infinity.
+    """
     return json.dumps(detail, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def dump(command: Command) -> str:
-    """``command`` as the JSON text of its message."""
+    """Return ``command`` as the JSON text of its message."""
     body: dict[str, Any] = {
         "command": KINDS[type(command)],
         "cause": {
@@ -66,7 +70,12 @@ def dump(command: Command) -> str:
 
 
 def load(text: str) -> Command:
-    """The command in a message that :func:`dump` wrote; KeyError or ValueError for anything else."""
+    """Return the command in a message that :func:`dump` wrote.
+
+    Raises:
+        KeyError: A field is missing.
+        ValueError: The text is not JSON, or a field has no valid value.
+    """
     body = json.loads(text)
     cause = Cause(
         event_id=body["cause"]["eventId"],
@@ -99,7 +108,7 @@ def load(text: str) -> Command:
 
 
 def dump_claim(claim: Claim) -> dict[str, str]:
-    """``claim`` as plain text fields, on the queue and in the ledger alike."""
+    """Return ``claim`` as text fields, as the queue and the ledger have it."""
     return {
         "id": claim.id,
         "scope": claim.scope,
@@ -112,7 +121,7 @@ def dump_claim(claim: Claim) -> dict[str, str]:
 
 
 def load_claim(fields: dict[str, str]) -> Claim:
-    """The inverse of :func:`dump_claim`."""
+    """Return the claim that :func:`dump_claim` wrote."""
     return Claim(
         id=fields["id"],
         scope=load_scope(fields["scope"]),
@@ -125,7 +134,11 @@ def load_claim(fields: dict[str, str]) -> Claim:
 
 
 def load_scope(text: str) -> Scope:
-    """``text`` as a scope; ValueError for any other word."""
+    """Return ``text`` as a scope.
+
+    Raises:
+        ValueError: It is neither ``device`` nor ``user``.
+    """
     match text:
         case "device":
             return "device"
@@ -135,7 +148,11 @@ def load_scope(text: str) -> Scope:
 
 
 def load_override(fields: dict[str, str | None]) -> Override:
-    """The override in ``{"effect": …, "description": …}``; ValueError for an unknown effect."""
+    """Return the override in ``{"effect": …, "description": …}``.
+
+    Raises:
+        ValueError: The effect is neither ``ALLOW`` nor ``DENY``.
+    """
     match fields["effect"]:
         case "ALLOW":
             return Override("ALLOW", fields["description"])
