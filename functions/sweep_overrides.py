@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from device_lockout import wiring
 from device_lockout.aws.pace import Pace
-from device_lockout.protocol import sweep
+from device_lockout.protocol import announcement, sweep
 
 LIST_ATTEMPTS = 5
 """Tries of one page, with botocore's backoff. There is time for them, and a failed page fails the run."""
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     result = sweep.run(this, wiring.ports(LIST_ATTEMPTS, Pace(), enough_time), wiring.settings())
     for item in (*result.plan.removals, *result.plan.reasserts, *result.plan.left):
-        logger.info("planned", run=this.id, item=sweep.row(item))
+        logger.info("planned", run=this.id, item=announcement.row(item))
     guard = result.refused.guard if result.refused else None
     logger.info(
         result.refused.because if result.refused else "swept",

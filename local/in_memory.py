@@ -1,11 +1,15 @@
 """The protocol's ports in memory, for tests and benches. Every call passes one wire, which can inject a fault."""
 # ruff: noqa: ARG001, ARG002 (a fake has the signatures of its port, but one organization)
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, cast
+
+import fastjsonschema
 
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
@@ -342,6 +346,36 @@ class FakeBus:
         self.wire.pass_on("bus.announce", lambda: self.announced.append((detail_type, detail)))
 
 
+class CheckedBus(FakeBus):
+    """A bus that takes only what satisfies its schema in ``docs/schemas``, and no field that the schema lacks."""
+
+    def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
+        _validator(announced_schema(detail_type, detail))(detail)
+        super().announce(detail_type, detail)
+
+
+ANNOUNCED_SCHEMAS = Path(__file__).parent.parent / "docs" / "schemas"
+
+
+def announced_schema(detail_type: str, detail: dict[str, Any]) -> str:
+    """Return the name of the schema in ``docs/schemas`` that an announced detail satisfies."""
+    if detail_type.startswith("Sweep "):
+        return "sweep"
+    return "outcome" if "result" in detail else "warning"
+
+
+@cache
+def _validator(schema: str) -> Callable[[object], object]:
+    text = (ANNOUNCED_SCHEMAS / f"{schema}.json").read_text(encoding="utf-8")
+    validate: Callable[[object], object] = fastjsonschema.compile(json.loads(text, object_hook=_closed))
+    return validate
+
+
+def _closed(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a schema that allows no unknown field. Those who listen must allow new ones."""
+    return {**part, "additionalProperties": False} if "required" in part else part
+
+
 @dataclass
 class FakeQueue:
     """The queue as a list of commands, each read back from the message that carries it."""
@@ -367,7 +401,7 @@ class World:
         self.wire = Wire()
         self.workmail = FakeWorkMail(self.wire)
         self.ledger = FakeLedger(self.wire)
-        self.bus = FakeBus(self.wire)
+        self.bus = CheckedBus(self.wire)
         self.queue = FakeQueue(self.wire)
         self.ports = Ports(self.workmail, self.ledger, self.queue, self.bus)
         self.runs = 0

@@ -699,7 +699,7 @@ def whole_list(off: Off) -> None:
 
         return listing
 
-    off.around(sweep, "_listing", around)
+    off.around(sweep, "list_overrides", around)
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

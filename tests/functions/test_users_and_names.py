@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from device_lockout.aws.ledger import Ledger
 from device_lockout.inbound import report
-from device_lockout.protocol import fan_out
+from device_lockout.protocol import fan_out, listing
 from device_lockout.values import settings
 from device_lockout.values.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
 from device_lockout.values.device import DeviceName as Name
@@ -389,9 +389,7 @@ def test_the_sweep_adds_devices_that_others_made_overrides_for_and_the_users_loc
 
 
 def test_a_run_adds_a_bounded_number_of_devices_and_other_runs_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    from device_lockout.protocol import sweep
-
-    monkeypatch.setattr(sweep, "INVENTORIED", 10)
+    monkeypatch.setattr(listing, "INVENTORIED", 10)
     world = World()
     for number in range(25):
         world.workmail.overrides[key(device(number))] = Override("ALLOW")

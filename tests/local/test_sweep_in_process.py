@@ -16,6 +16,7 @@ from device_lockout import wiring
 from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.protocol import steps, sweep
+from device_lockout.protocol.announcement import row
 from device_lockout.protocol.ports import Ports
 from device_lockout.values import settings
 from device_lockout.values.command import Command
@@ -222,8 +223,8 @@ def test_report_and_apply_plan_the_same_and_a_report_changes_nothing(organizatio
 
     one.settings = replace(one.settings, sweep=replace(one.settings.sweep, mode="apply"))
     applied = one.plan("run")
-    assert [sweep.row(item) for item in applied.plan.removals] == [sweep.row(item) for item in report.plan.removals]
-    assert [sweep.row(item) for item in applied.plan.reasserts] == [sweep.row(item) for item in report.plan.reasserts]
+    assert [row(item) for item in applied.plan.removals] == [row(item) for item in report.plan.removals]
+    assert [row(item) for item in applied.plan.reasserts] == [row(item) for item in report.plan.reasserts]
     assert (len(report.plan.removals), len(report.plan.reasserts), len(report.plan.left)) == (7, 4, 1)
     assert applied.refused is not None, "the first run that lets go is one after a gap"
     assert applied.refused.guard == "first-run"

@@ -1,6 +1,6 @@
-"""Commands that name a user, a serial number or an asset tag: looked up in the name's own group, then sent on.
+"""Commands that name a user, a serial number or an asset tag. The name's own group looks them up and sends them on.
 
-Each device's own group decides what they come to. Only a command there touches WorkMail.
+Each device's own group decides what follows. Only a command there touches WorkMail.
 
 The order of steps leaves no gap. A user's item is written before the user's devices are listed. A device's item is
 written before its user's item is read. Of a lock and an enrolment at the same time one always sees the other.

@@ -1,4 +1,4 @@
-"""What the protocol needs of the outside world. The gateways in ``aws`` implement it; tests and the search stand in."""
+"""What the protocol needs of the outside world. ``aws`` has the gateways; tests and the search have their own."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -14,10 +14,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from device_lockout.decisions.decision import Decision, Delete, Put, decide, must_be_recorded
-from device_lockout.protocol import fan_out, inventory
+from device_lockout.protocol import announcement, fan_out, inventory
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import user_id
-from device_lockout.values.announcement import announcement
 from device_lockout.values.command import (
     Command,
     DeviceCommand,
@@ -52,7 +51,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
         told = ports.ledger.record_outcome(
-            command.cause.event_id, command_id(command), announcement(command, outcome, now), now
+            command.cause.event_id, command_id(command), announcement.of_outcome(command, outcome, now), now
         )
         ports.bus.announce(told["detailType"], told["detail"])
     return outcome

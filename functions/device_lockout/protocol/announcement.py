@@ -1,0 +1,167 @@
+"""Everything that the deployment announces on its bus: outcomes, runs of the sweep, and warnings about locks.
+
+``docs/schemas/`` has a JSON Schema of each kind of detail, and ``samples/out/`` has an event of each detail-type. An
+announcement is ``{"detailType": …, "detail": …}``, as the ledger keeps it.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from device_lockout.decisions.plan import Item
+from device_lockout.decisions.warnings import Due
+from device_lockout.protocol.run import Run, SweepResult
+from device_lockout.values import instant
+from device_lockout.values.command import Cause, Command, command_id
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.outcome import SOURCE, Outcome
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, Last
+from device_lockout.values.tag import write_time
+
+SCHEMA_VERSION = "1"
+"""The version of every detail. A new field keeps it; a field that goes or changes its meaning needs another."""
+
+SHOWN_ROWS = 5
+"""How many rows of its plan a run announces. The log has all."""
+
+
+def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[str, Any]:
+    """Return the announcement of a command's outcome. Every repetition of the command has the same ``detail.id``."""
+    cause, target = command.cause, command.target
+    detail = {
+        "schemaVersion": SCHEMA_VERSION,
+        "id": command_id(command),
+        "eventId": cause.event_id,
+        "source": cause.source,
+        "organizationId": target.organization,
+        "userId": target.user,
+        "deviceId": target.device,
+        "result": outcome.result,
+        "reason": outcome.why,
+        "until": write_time(outcome.until) if outcome.until else None,
+        "reference": outcome.reference,
+        "verified": outcome.verified,
+        "devices": outcome.devices,
+        "page": outcome.page,
+        "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
+        "before": _fields(outcome.before),
+        "after": _fields(outcome.after),
+        "times": {
+            "happened": instant.write(cause.happened),
+            "received": instant.write(cause.received),
+            "decided": instant.write(decided),
+        },
+    }
+    return {"detailType": outcome.detail_type, "detail": detail}
+
+
+def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str, Any]:
+    """Return the announcement of a run: its counts, and the first rows of its plan."""
+    plan = result.plan
+    rows = [*plan.removals, *plan.reasserts, *plan.left]
+    detail = {
+        **_of_sweep(f"{run.id} {run.organization}", run),
+        "mode": mode,
+        "completed": result.completed,
+        "guard": result.refused.guard if result.refused else None,
+        "page": page,
+        "message": _message(result, run, mode),
+        "seen": dict(plan.seen),
+        "removals": len(plan.removals),
+        "reasserts": len(plan.reasserts),
+        "left": len(plan.left),
+        "enqueued": result.enqueued,
+        "first": [row(item) for item in rows[:SHOWN_ROWS]],
+        "times": {"started": instant.write(run.now), "done": instant.write(run.clock())},
+    }
+    return {"detailType": "Sweep Refused" if result.refused else "Sweep Completed", "detail": detail}
+
+
+def undone_lock(item: Item, claim: Claim, last: Last | None) -> dict[str, Any]:
+    """Return the fields about a lock that somebody undid and that is left so."""
+    message = f"Device {item.key.device} of {item.key.user_id} was left as it is: {item.because}."
+    return _about_lock(item.key, claim, message, last.outcome.after if last else None, item.observed)
+
+
+def due_lock(due: Due) -> dict[str, Any]:
+    """Return the fields about a lock that ends soon or has been held for long."""
+    message = f"Device {due.key.device} of {due.key.user_id} {due.because}."
+    return _about_lock(due.key, due.claim, message, due.observed, due.observed)
+
+
+def of_lock(occasion: str, detail_type: str, lock: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Return the announcement of a warning about a lock.
+
+    Args:
+        occasion: What people are warned of. The same occasion of one lock has the same ``detail.id`` in every run.
+        detail_type: The event's detail-type.
+        lock: The fields that :func:`undone_lock` or :func:`due_lock` returns.
+        run: The run that found it.
+    """
+    which = f"{run.organization} {lock['userId']} {lock['deviceId']} {detail_type} {occasion}"
+    detail = {**_of_sweep(which, run), **lock, "times": {"decided": instant.write(run.now)}}
+    return {"detailType": detail_type, "detail": detail}
+
+
+def row(item: Item) -> dict[str, str]:
+    """Return one row of a plan as fields, as the log and the announcement of a run have it."""
+    return {
+        "action": item.action,
+        "userId": item.key.user_id,
+        "deviceId": item.key.device,
+        "over": write_time(item.due_since),
+        "because": item.because,
+    }
+
+
+def _of_sweep(which: str, run: Run) -> dict[str, Any]:
+    """Return the fields of everything that the sweep announces. The ID is the SHA-256 of ``which``."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "id": hashlib.sha256(which.encode()).hexdigest(),
+        "eventId": run.id,
+        "source": SOURCE,
+        "organizationId": run.organization,
+    }
+
+
+def _about_lock(
+    key: DeviceKey, claim: Claim, message: str, before: Override | None, after: Override | None
+) -> dict[str, Any]:
+    return {
+        "userId": key.user_id,
+        "deviceId": key.device,
+        "reason": claim.why,
+        "until": write_time(claim.until),
+        "reference": claim.reference,
+        "before": _fields(before),
+        "after": _fields(after),
+        "page": True,
+        "message": message,
+    }
+
+
+def _fields(override: Override | None) -> dict[str, str | None] | None:
+    return override.fields() if override else None
+
+
+def _report(cause: Cause) -> str:
+    """Name the report, for people who have only the message."""
+    return ", ".join(filter(None, (f"event {cause.event_id} from {cause.source}", cause.reference)))
+
+
+def _message(result: SweepResult, run: Run, mode: str) -> str:
+    """Return one sentence for people about a run."""
+    plan = result.plan
+    if result.refused is not None:
+        return f"The sweep of {run.organization} let nothing back in: {result.refused.because}."
+    seen, asked = sum(plan.seen.values()), len(plan.removals) + len(plan.reasserts)
+    if mode == "report":
+        rest = "; it only reports"
+    else:
+        rest = f"; {asked - result.enqueued} of them not in this run" if result.enqueued < asked else ""
+    return (
+        f"The sweep of {run.organization} saw {seen} overrides:"
+        f" {len(plan.removals)} to expire, {len(plan.reasserts)} to put back{rest}."
+    )
