@@ -396,7 +396,7 @@ class FakeQueue:
 class World:
     """All ports together. Each call says what time it is."""
 
-    def __init__(self, stands: Override | None = None, known: settings.Settings = SETTINGS) -> None:
+    def __init__(self, override: Override | None = None, known: settings.Settings = SETTINGS) -> None:
         self.settings = known
         self.wire = Wire()
         self.workmail = FakeWorkMail(self.wire)
@@ -405,11 +405,11 @@ class World:
         self.queue = FakeQueue(self.wire)
         self.ports = Ports(self.workmail, self.ledger, self.queue, self.bus)
         self.runs = 0
-        self.stand(stands)
+        self.set_by_hand(override)
 
     @property
-    def stands(self) -> Override | None:
-        """The override of Bob's device."""
+    def override(self) -> Override | None:
+        """The override of Bob's device; None for none."""
         return self.workmail.overrides.get(KEY)
 
     @property
@@ -417,8 +417,8 @@ class World:
         """The ledger's record of Bob's device."""
         return self.ledger.devices[KEY]
 
-    def stand(self, override: Override | None) -> None:
-        """Set or remove the override of Bob's device, as a person at the console does."""
+    def set_by_hand(self, override: Override | None) -> None:
+        """Put or remove the override of Bob's device as somebody else would."""
         if override is None:
             self.workmail.overrides.pop(KEY, None)
         else:

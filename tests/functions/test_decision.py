@@ -1,7 +1,7 @@
-"""The protocol's two tables: row by row by hand, and against a second statement of them over everything there can be.
+"""The protocol's two tables: row by row, and in every combination against a second statement of them.
 
-The second statement (:func:`expected`) shares no line with the code: it works on plain numbers and words, seconds after
-the tests' start, and is written as the tables are, first row that fits.
+The second statement (:func:`expected`) shares no line with the code. It works on words and numbers (seconds after the
+tests' start). Like the tables it takes the first row that fits.
 """
 
 import itertools
@@ -41,8 +41,8 @@ def tag_text(claim_id, until, when, was, why="lost"):
 
 
 @dataclass(frozen=True)
-class Stands:
-    """Something that stands, and what there is to know about it, said by hand."""
+class Observed:
+    """An override or nothing, described by hand."""
 
     name: str
     effect: str = ""
@@ -60,19 +60,19 @@ class Stands:
 
 def ours(effect, claim_id, when, until, was):
     name = f"ours {effect} {claim_id[0]} at {when} until {until} was {was}"
-    return Stands(name, effect, "ours", tag_text(claim_id, until, when, was), claim_id, until, when, was)
+    return Observed(name, effect, "ours", tag_text(claim_id, until, when, was), claim_id, until, when, was)
 
 
 A, B, D, U, X = "aaaaaaaa", "bbbbbbbb", "dddddddd", "cccccccc", "99999999"
-"""Claims: the command's own; the device's; another of the device's; the user's; one that the ledger does not know."""
+"""Claims: the command's, the device's two, the user's, and one unknown to the ledger."""
 
-NOTHING = Stands("nothing")
-FOREIGN_ALLOW = Stands("foreign ALLOW", "ALLOW", "foreign", "CEO's travel phone")
-FOREIGN_DENY = Stands("foreign DENY", "DENY", "foreign", "quarantine, see SEC-9")
-HAND_PAST_ALLOW = Stands("hand-written past ALLOW", "ALLOW", "hand-written", "[until=2026-11-21] trip", until=-27000)
-HAND_PAST_DENY = Stands("hand-written past DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:40Z]", until=NOW)
-HAND_FUTURE_ALLOW = Stands("hand-written future ALLOW", "ALLOW", "hand-written", "[until=2026-12-01]", until=10**6)
-HAND_FUTURE_DENY = Stands(
+NOTHING = Observed("nothing")
+FOREIGN_ALLOW = Observed("foreign ALLOW", "ALLOW", "foreign", "CEO's travel phone")
+FOREIGN_DENY = Observed("foreign DENY", "DENY", "foreign", "quarantine, see SEC-9")
+HAND_PAST_ALLOW = Observed("hand-written past ALLOW", "ALLOW", "hand-written", "[until=2026-11-21] trip", until=-27000)
+HAND_PAST_DENY = Observed("hand-written past DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:40Z]", until=NOW)
+HAND_FUTURE_ALLOW = Observed("hand-written future ALLOW", "ALLOW", "hand-written", "[until=2026-12-01]", until=10**6)
+HAND_FUTURE_DENY = Observed(
     "hand-written future DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:41Z]", until=NOW + 1
 )
 OTHERS = [
@@ -82,13 +82,13 @@ OTHERS = [
     HAND_PAST_DENY,
     HAND_FUTURE_ALLOW,
     HAND_FUTURE_DENY,
-    Stands("ALLOW without words", "ALLOW", "foreign", None),
-    Stands("another owner's DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
-    Stands("another owner's ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
-    Stands("newer version DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
-    Stands("newer version ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
-    Stands("broken DENY", "DENY", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
-    Stands("broken ALLOW", "ALLOW", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
+    Observed("ALLOW without words", "ALLOW", "foreign", None),
+    Observed("another owner's DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
+    Observed("another owner's ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
+    Observed("newer version DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
+    Observed("newer version ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
+    Observed("broken DENY", "DENY", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
+    Observed("broken ALLOW", "ALLOW", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
 ]
 OURS = [
     ours(effect, claim_id, when, until, was)
@@ -97,12 +97,12 @@ OURS = [
     for until in (200, 90)
     for was in ("none", "allow")
 ] + [ours("DENY", B, 15, FOREVER, "none"), ours("DENY", B, 15, NOW, "none")]
-ALL_STANDS = [NOTHING, *OTHERS, *OURS]
+ALL_OBSERVED = [NOTHING, *OTHERS, *OURS]
 
 PRIORS = [
     None,
-    Stands("words", "ALLOW", "foreign", "CEO's travel phone"),
-    Stands("run out", "ALLOW", "hand-written", "[until=2026-11-22T07:31:00Z]", until=60),
+    Observed("words", "ALLOW", "foreign", "CEO's travel phone"),
+    Observed("run out", "ALLOW", "hand-written", "[until=2026-11-22T07:31:00Z]", until=60),
 ]
 
 
@@ -115,7 +115,7 @@ class Record:
     released_user: int | None = None
     users: tuple = ()
     users_release: int | None = None
-    prior: Stands | None = None
+    prior: Observed | None = None
     last: str = "none"
 
     def value(self, command):
@@ -198,46 +198,46 @@ class Situation:
     """All that the write table looks at."""
 
     command: str
-    stands: Stands
+    observed: Observed
     live: bool
     now: int
-    names_a_claim_that_stands: bool
-    prior: Stands | None
+    names_an_unreleased_claim: bool
+    prior: Observed | None
 
     @property
     def past(self):
-        return self.stands.kind == "hand-written" and self.stands.until <= self.now
+        return self.observed.kind == "hand-written" and self.observed.until <= self.now
 
 
 WRITE_TABLE = [
-    # live claim?; command   stands                                 when it fits, and the write
+    # live claim?; command   observed                               when it fits, and the write
     ("yes, Expire", "hand-written, past", lambda s: s.live and s.command == "Expire" and s.past, "DENY, was=none"),
-    ("yes", "nothing", lambda s: s.live and s.stands.kind == "nothing", "DENY, was=none; forget the prior"),
+    ("yes", "nothing", lambda s: s.live and s.observed.kind == "nothing", "DENY, was=none; forget the prior"),
     (
         "yes",
         "ours, either effect",
-        lambda s: s.live and s.stands.kind == "ours",
-        "DENY, was as it stands, if different",
+        lambda s: s.live and s.observed.kind == "ours",
+        "DENY, was kept, if different",
     ),
-    ("yes", "ALLOW not ours", lambda s: s.live and s.stands.effect == "ALLOW", "DENY, was=allow; save it as prior"),
+    ("yes", "ALLOW not ours", lambda s: s.live and s.observed.effect == "ALLOW", "DENY, was=allow; save it as prior"),
     ("yes", "other DENY not ours", lambda s: s.live, "none"),
     ("no; Lock, Reassert", "anything", lambda s: s.command in ("Lock", "Reassert"), "none"),
     (
         "no; Release",
-        "ours, naming a claim that stands",
-        lambda s: s.command == "Release" and s.stands.kind == "ours" and s.names_a_claim_that_stands,
+        "ours, naming an unreleased claim",
+        lambda s: s.command == "Release" and s.observed.kind == "ours" and s.names_an_unreleased_claim,
         "none",
     ),
     (
         "no; Release, Expire",
         "ours, was=none",
-        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours" and s.stands.was == "none",
+        lambda s: s.command in ("Release", "Expire") and s.observed.kind == "ours" and s.observed.was == "none",
         "Delete",
     ),
     (
         "no; Release, Expire",
         "ours, was=allow, the prior missing",
-        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours" and s.prior is None,
+        lambda s: s.command in ("Release", "Expire") and s.observed.kind == "ours" and s.prior is None,
         "ALLOW, description lost",
     ),
     (
@@ -245,7 +245,7 @@ WRITE_TABLE = [
         "ours, was=allow, the prior's own time past",
         lambda s: (
             s.command in ("Release", "Expire")
-            and s.stands.kind == "ours"
+            and s.observed.kind == "ours"
             and s.prior.kind == "hand-written"
             and s.prior.until <= s.now
         ),
@@ -254,7 +254,7 @@ WRITE_TABLE = [
     (
         "no; Release, Expire",
         "ours, was=allow",
-        lambda s: s.command in ("Release", "Expire") and s.stands.kind == "ours",
+        lambda s: s.command in ("Release", "Expire") and s.observed.kind == "ours",
         "the prior verbatim",
     ),
     ("no; Expire", "hand-written, past", lambda s: s.command == "Expire" and s.past, "Delete"),
@@ -262,7 +262,7 @@ WRITE_TABLE = [
 ]
 
 
-def standing(claims, released):
+def unreleased(claims, released):
     return [one for one in claims if released[one[1]] is None or one[2] >= released[one[1]]]
 
 
@@ -282,7 +282,7 @@ class Expected:
     result: str
 
 
-def expected(name, command, stands, record):  # noqa: C901 (it reads as the tables do, from top to bottom)
+def expected(name, command, observed, record):  # noqa: C901 (it reads as the tables do, from top to bottom)
     """What the tables say."""
     kind = type(command).__name__
     now = 60 if record.last == "this" else NOW
@@ -290,19 +290,19 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
     # Adopt.
     own = {claim[:2]: claim for claim in record.own}
     users = {claim[:2]: claim for claim in record.users}
-    if stands.kind == "ours":
-        shown = [claim for claim in {**users, **own}.values() if claim[0] == stands.id]
+    if observed.kind == "ours":
+        shown = [claim for claim in {**users, **own}.values() if claim[0] == observed.id]
         if not shown:
-            own[stands.id, "device"] = (stands.id, "device", stands.at, stands.until)
+            own[observed.id, "device"] = (observed.id, "device", observed.at, observed.until)
         for known in shown:
-            if known[3] != stands.until:
-                own[known[:2]] = (*known[:3], stands.until)
+            if known[3] != observed.until:
+                own[known[:2]] = (*known[:3], observed.until)
 
     # Record.
     released_device, released_user = record.released_device, record.released_user
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
     before = {**users, **own}
-    live_before = {one[:2] for one in standing(before.values(), released) if one[3] > now}
+    live_before = {one[:2] for one in unreleased(before.values(), released) if one[3] > now}
     result = None
     if kind == "Lock":
         scope, when, until = command.claim.scope, seconds(command.claim.at), seconds(command.claim.until)
@@ -310,7 +310,7 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
         if released[scope] is not None and when < released[scope]:
             result = "superseded"
         elif known is not None:
-            # A known lock that is over holds nothing, where the table has "already locked" for all known ones.
+            # A known lock that has ended holds nothing.
             result = "superseded" if known[3] <= now else None
         elif until <= now:
             result = "rejected"
@@ -324,11 +324,11 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
 
     # Write.
     claims = {**users, **own}
-    up = standing(claims.values(), released)
+    up = unreleased(claims.values(), released)
     live = [one for one in up if one[3] > now]
     wanted = max(live, key=lambda one: (one[3], one[2], one[0]), default=None)
     stopped = name == "Expire otherwise"
-    situation = Situation(kind, stands, bool(live), now, stands.id in {one[0] for one in up}, record.prior)
+    situation = Situation(kind, observed, bool(live), now, observed.id in {one[0] for one in up}, record.prior)
     row = next(row for row in WRITE_TABLE if row[2](situation))
     write, prior = None, record.prior
     if not stopped:
@@ -337,12 +337,12 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
                 write = denial(wanted, "none")
             case "DENY, was=none; forget the prior":
                 write, prior = denial(wanted, "none"), None
-            case "DENY, was as it stands, if different":
-                write = denial(wanted, stands.was)
-                if write == stands.override:
+            case "DENY, was kept, if different":
+                write = denial(wanted, observed.was)
+                if write == observed.override:
                     write = None
             case "DENY, was=allow; save it as prior":
-                write, prior = denial(wanted, "allow"), stands
+                write, prior = denial(wanted, "allow"), observed
             case "Delete":
                 write = "Delete"
             case "ALLOW, description lost":
@@ -351,17 +351,17 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
                 write = record.prior.override
 
     # Outcome.
-    denied_by_another = stands.effect == "DENY" and stands.kind != "ours"
+    denied_by_another = observed.effect == "DENY" and observed.kind != "ours"
     if result is not None:
         pass
     elif (kind == "Lock" or name == "Reassert for a user's lock") and live:
-        # A known lock that had to be put back says so, where the table has "already locked" for all known ones.
+        # A known lock that had to be put back is announced as one that was set.
         if denied_by_another:
             result = "already-denied"
         elif write is None:
             result = "already-locked"
         else:
-            result = "extended" if stands.kind == "ours" and stands.effect == "DENY" else "locked"
+            result = "extended" if observed.kind == "ours" and observed.effect == "DENY" else "locked"
     elif kind == "Release":
         if any(one[1] == command.scope for one in live):
             result = "superseded"
@@ -373,10 +373,10 @@ def expected(name, command, stands, record):  # noqa: C901 (it reads as the tabl
         result = "skipped"
     elif kind == "Expire":
         result = "renewed" if live else "expired"
-    elif stands.effect == "DENY":
+    elif observed.effect == "DENY":
         result = "renewed"
     else:
-        result = "reasserted" if record.last == "another" or stands.kind == "ours" else "took-over"
+        result = "reasserted" if record.last == "another" or observed.kind == "ours" else "took-over"
     if record.last == "this":
         result = REMEMBERED.result
 
@@ -406,9 +406,9 @@ def denial(claim, was):
     return Override("DENY", tag_text(claim[0], claim[3], claim[2], was))
 
 
-def decided(command, stands, record):
+def decided(command, observed, record):
     """What the code says, in the same words."""
-    decision = decide(command, stands.override, record.value(command), at(NOW), RULES)
+    decision = decide(command, observed.override, record.value(command), at(NOW), RULES)
     write = decision.write
     return decision, Expected(
         claims={(one.id, one.scope, seconds(one.at), seconds(one.until)) for one in decision.record.claims},
@@ -456,17 +456,17 @@ RECORDS = [
 
 def compare(combinations):
     rows = set()
-    for name, stands, record in combinations:
-        command = COMMANDS[name](stands.override)
-        says = expected(name, command, stands, record)
-        decision, said = decided(command, stands, record)
-        assert replace(said, row=says.row) == says, f"{name} | {stands.name} | {record} | row {says.row}"
-        check_whatever_happens(command, stands, record, decision)
+    for name, observed, record in combinations:
+        command = COMMANDS[name](observed.override)
+        says = expected(name, command, observed, record)
+        decision, said = decided(command, observed, record)
+        assert replace(said, row=says.row) == says, f"{name} | {observed.name} | {record} | row {says.row}"
+        check_whatever_happens(command, observed, record, decision)
         rows.add(says.row)
     assert rows == {row[:2] for row in WRITE_TABLE}, "every row was met"
 
 
-def check_whatever_happens(command, stands, record, decision):
+def check_whatever_happens(command, observed, record, decision):
     """What holds for every decision, whichever row it is."""
     before = record.value(command)
     last = decision.record.last
@@ -479,16 +479,16 @@ def check_whatever_happens(command, stands, record, decision):
         assert must_be_recorded(command, before, decision, RULES.owner)
     if isinstance(decision.write, Put):
         assert len(decision.write.override.description or "") <= 256
-    foreign = stands.kind not in ("ours", "nothing")
-    by_request = stands.kind == "hand-written" and stands.until <= NOW
+    foreign = observed.kind not in ("ours", "nothing")
+    by_request = observed.kind == "hand-written" and observed.until <= NOW
     if foreign and not by_request:
         assert not isinstance(decision.write, Delete), "an override that is not ours is never deleted"
         if decision.write is not None:
-            assert stands.effect == "ALLOW", "a foreign DENY is never overwritten"
-            assert decision.record.prior == stands.override, "a covered ALLOW is remembered to the byte"
+            assert observed.effect == "ALLOW", "a foreign DENY is never overwritten"
+            assert decision.record.prior == observed.override, "a covered ALLOW is remembered to the byte"
 
 
-PRODUCT = [list(COMMANDS), ALL_STANDS, RECORDS]
+PRODUCT = [list(COMMANDS), ALL_OBSERVED, RECORDS]
 
 
 def test_the_decision_is_as_both_tables_say_in_five_thousand_combinations():
@@ -517,7 +517,7 @@ RUN_OUT = PRIORS[2]
 LOST = Override("ALLOW", "restored by lockout, description lost")
 
 RECORD_ROWS = [
-    # row                                     command                stands             record     claims added  result
+    # row                                     command                observed           record     claims added  result
     ("Lock, new", lock(50, 300), NOTHING, EMPTY, {A}, "locked"),
     ("Lock, new, over a foreign ALLOW", lock(50, 300), FOREIGN_ALLOW, EMPTY, {A}, "locked"),
     ("Lock, new, longer: the tag changes", lock(50, 300), OURS_LIVE, LIVE, {A}, "extended"),
@@ -580,7 +580,7 @@ RECORD_ROWS = [
         set(),
         "skipped",
     ),
-    ("Expire, nothing stands any more", expire(OURS_OVER.override), NOTHING, OVER, set(), "skipped"),
+    ("Expire, nothing is there any more", expire(OURS_OVER.override), NOTHING, OVER, set(), "skipped"),
     ("Expire", expire(OURS_OVER.override), OURS_OVER, OVER, set(), "expired"),
     (
         "Expire, another lock goes on",
@@ -590,20 +590,20 @@ RECORD_ROWS = [
         set(),
         "renewed",
     ),
-    ("Reassert what stood and is gone", REASSERT, NOTHING, replace(LIVE, last="another"), set(), "reasserted"),
-    ("Reassert what never stood", REASSERT, NOTHING, LIVE, set(), "took-over"),
+    ("Reassert what was set and is gone", REASSERT, NOTHING, replace(LIVE, last="another"), set(), "reasserted"),
+    ("Reassert what was never set", REASSERT, NOTHING, LIVE, set(), "took-over"),
     ("Reassert what is as it should be", REASSERT, OURS_LIVE, LIVE, set(), "skipped"),
     ("Reassert what is no longer wanted", REASSERT, NOTHING, OVER, set(), "skipped"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("command", "stands", "record", "added", "result"),
+    ("command", "observed", "record", "added", "result"),
     [row[1:] for row in RECORD_ROWS],
     ids=[row[0] for row in RECORD_ROWS],
 )
-def test_record_table(command, stands, record, added, result):
-    decision, _ = decided(command, stands, record)
+def test_record_table(command, observed, record, added, result):
+    decision, _ = decided(command, observed, record)
     before = record.value(command)
     assert {claim.id for claim in decision.record.claims} - {claim.id for claim in before.claims} == added
     assert decision.outcome.result == result
@@ -615,7 +615,7 @@ def test_record_table(command, stands, record, added, result):
 
 
 WRITE_ROWS = [
-    # row                                                 command            stands             record       write
+    # row                                                 command            observed           record       write
     ("yes, Expire | hand-written, past", "Expire as planned", HAND_PAST_DENY, LIVE, (B, 200, "none")),
     ("yes, Expire | hand-written ALLOW, past", "Expire as planned", HAND_PAST_ALLOW, LIVE, (B, 200, "none")),
     ("yes, Lock | hand-written DENY, past", "Lock", HAND_PAST_DENY, EMPTY, None),
@@ -635,10 +635,10 @@ WRITE_ROWS = [
     ("yes | broken DENY", "Lock", OTHERS[-2], EMPTY, None),
     ("no; Lock | anything", "Lock that is over", OURS_OVER, OVER, None),
     ("no; Reassert | anything", "Reassert", OURS_OVER, OVER, None),
-    ("no; Release | ours, naming a claim that stands", "Release of long ago", OURS_OVER, OVER, None),
+    ("no; Release | ours, naming an unreleased claim", "Release of long ago", OURS_OVER, OVER, None),
     ("no; Release | ours, was=none", "Release", OURS_LIVE, LIVE, "Delete"),
     ("no; Expire | ours, was=none", "Expire as planned", OURS_OVER, OVER, "Delete"),
-    ("no; Expire | ours, released and still standing", "Expire as planned", OURS_LIVE, RELEASED, "Delete"),
+    ("no; Expire | ours, released and still there", "Expire as planned", OURS_LIVE, RELEASED, "Delete"),
     ("no; Release | ours, was=allow", "Release", OURS_OVER_ALLOW, replace(OVER, prior=WORDS), WORDS.override),
     ("no; Expire | ours, was=allow", "Expire as planned", OURS_OVER_ALLOW, replace(OVER, prior=WORDS), WORDS.override),
     (
@@ -660,17 +660,17 @@ WRITE_ROWS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "stands", "record", "write"), [row[1:] for row in WRITE_ROWS], ids=[row[0] for row in WRITE_ROWS]
+    ("name", "observed", "record", "write"), [row[1:] for row in WRITE_ROWS], ids=[row[0] for row in WRITE_ROWS]
 )
-def test_write_table(name, stands, record, write):
+def test_write_table(name, observed, record, write):
     happened = {A: 50, B: 15}
     if isinstance(write, tuple):
         claim_id, until, was = write
         write = Override("DENY", tag_text(claim_id, until, happened[claim_id], was))
-    command = COMMANDS[name](stands.override)
-    _, said = decided(command, stands, record)
+    command = COMMANDS[name](observed.override)
+    _, said = decided(command, observed, record)
     assert said.write == write
-    assert said == replace(expected(name, command, stands, record), row=None), "the second statement agrees"
+    assert said == replace(expected(name, command, observed, record), row=None), "the second statement agrees"
 
 
 def test_of_several_locks_the_longest_shows_then_the_newest_then_the_greatest_id():

@@ -1,4 +1,4 @@
-"""A source that repeats itself fills no item: what another claim outlasts is forgotten, and nobody can tell."""
+"""A source that repeats itself fills no item: outlasted claims are dropped, and nobody can tell."""
 
 import json
 from dataclasses import replace
@@ -33,14 +33,14 @@ def told(name, happened):
     return Cause(name, "helpdesk", "Told by a test", at(happened), at(happened))
 
 
-def after(write, stands):
+def after(write, observed):
     match write:
         case Put(override=override):
             return override
         case Delete():
             return None
         case None:
-            return stands
+            return observed
 
 
 def size(claims):
@@ -57,10 +57,10 @@ sweeps = st.tuples(st.just("sweep"), st.none(), st.none())
 @example([("lock", 2, None), ("lock", 10, 60), ("release", 5, None)], None)
 @example([("lock", 2, 50), ("lock", 1, 60), ("sweep", None, None), ("release", 2, None)], Override("ALLOW", "vip"))
 def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(history, first):
-    """Both see the same history, a command each two seconds, so that locks run out in its second half."""
+    """Both see the same history, a command each two seconds, so that locks end in its second half."""
     ends = {}
     for rules in (ALL, FEW):
-        record, stands = DeviceRecord(), first
+        record, observed = DeviceRecord(), first
         written = []
         for number, (what, happened, until) in enumerate(history):
             now = at(45 + 2 * number)
@@ -70,25 +70,25 @@ def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(hi
             elif what == "release":
                 command = Release(told(name, happened), TARGET, "device")
             else:
-                command = Expire(told(name, 0), TARGET, stands)
-            decision = decide(command, stands, record, now, rules)
-            record, stands = decision.record, after(decision.write, stands)
+                command = Expire(told(name, 0), TARGET, observed)
+            decision = decide(command, observed, record, now, rules)
+            record, observed = decision.record, after(decision.write, observed)
             written.append((decision.write, decision.outcome.result))
-        ends[rules.most_claims] = written, stands, record.prior, record.wanted(at(60))
+        ends[rules.most_claims] = written, observed, record.prior, record.wanted(at(60))
     assert ends[1] == ends[10**6]
 
 
 def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and_can_be_released():
     rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
-    record, stands = DeviceRecord(), None
+    record, observed = DeviceRecord(), None
     for minute in range(2 * 24 * 60):
         until = None if minute % 2 else 86400 * 30 + 60 * minute
         command = lock(f"event {minute}", 60 * minute, until, **LONGEST)
-        decision = decide(command, stands, record, at(60 * minute), rules)
-        record, stands = decision.record, after(decision.write, stands)
+        decision = decide(command, observed, record, at(60 * minute), rules)
+        record, observed = decision.record, after(decision.write, observed)
     assert len(record.claims) <= MOST_CLAIMS
     assert size(record.claims) < MOST_BYTES * 0.8
-    assert decide(Release(told("found", 60 * minute + 1), TARGET, "device"), stands, record, at(10**6), rules).write
+    assert decide(Release(told("found", 60 * minute + 1), TARGET, "device"), observed, record, at(10**6), rules).write
 
 
 def test_a_user_reported_every_minute_leaves_room_in_the_users_item():

@@ -1,7 +1,7 @@
-"""Order is by when it happened, not by when it arrived: whole reports, in any order and number, end in one state.
+"""Events are ordered by when they happened: reports in any order and number end in one state.
 
-Each report goes the whole way: event → ``report.read`` → the queue's text → the steps → the sweep. The right end is
-computed here, from the reports alone.
+Each report goes the whole way: event → ``report.read`` → the queue's text → the steps → the sweep. The expected end is
+computed here from the reports alone.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from device_lockout.values.override import Override
 from local.in_memory import BOB, DEVICE, SETTINGS, World, at
 
 ARRIVALS = 100
-"""The first report arrives this many seconds after the tests' start; all happened before."""
+"""Seconds after the tests' start at which the first report arrives. All happened before."""
 SWEEP = 3600
 HOLD = 10**9
 WHY = {"Device Lost": "lost", "Device Stolen": "stolen", "Device Compromised": "compromised"}
@@ -58,19 +58,19 @@ class Report:
         return report.read(self.event(), "message", received, SETTINGS)
 
 
-def right(reports, stands, now):
-    """What must stand at ``now`` after all ``reports``, and one sweep."""
-    if stands is not None and stands.effect == "DENY":
-        return stands
+def right(reports, observed, now):
+    """The override that must be there at ``now``, after all ``reports`` and one sweep."""
+    if observed is not None and observed.effect == "DENY":
+        return observed
     released = max((one.happened for one in reports if one.what == "Device Recovered"), default=-1)
     live = [one for one in reports if one.what in WHY and one.happened >= released and one.until > now]
     if not live:
-        return stands
+        return observed
     ids = {one.id: hashlib.sha256(one.id.encode()).hexdigest()[:8] for one in live}
     shown = max(live, key=lambda one: (one.until, one.happened, ids[one.id]))
     until = "hold" if shown.until == HOLD else at(shown.until).strftime("%Y-%m-%dT%H:%M:%SZ")
     happened = at(shown.happened).strftime("%Y-%m-%dT%H:%M:%SZ")
-    was = "none" if stands is None else "allow"
+    was = "none" if observed is None else "allow"
     return Override(
         "DENY", f"[lockout/1 by=local why={WHY[shown.what]} until={until} at={happened} id={ids[shown.id]} was={was}]"
     )
@@ -92,19 +92,19 @@ BEFORE = [None, ALLOWED, Override("ALLOW"), Override("DENY", "quarantine, see SE
 
 
 @given(histories, st.sampled_from(BEFORE), st.data())
-def test_any_order_and_number_of_copies_ends_in_the_one_right_state(reports, stands, data):
+def test_any_order_and_number_of_copies_ends_in_the_one_right_state(reports, observed, data):
     deliveries = data.draw(
         st.lists(st.sampled_from(reports), max_size=4).map(lambda more: reports + more).flatmap(st.permutations)
     )
     sweeps = data.draw(st.sets(st.integers(0, len(deliveries)), max_size=2))
-    world = World(stands)
+    world = World(observed)
     for number, one in enumerate(deliveries):
         now = at(ARRIVALS + 5 * number)
         if number in sweeps:
             world.sweep(now)
         world.deliver(one.command(now), now)
     world.sweep(at(SWEEP))
-    assert world.stands == right(reports, stands, SWEEP)
+    assert world.override == right(reports, observed, SWEEP)
     wanted = world.record.wanted(at(SWEEP))
     assert (wanted is not None) == (right(reports, None, SWEEP) is not None)
     assert {len(world.told(one.id)) for one in reports} == {1}, "each event has one outcome"
@@ -124,26 +124,26 @@ RECOVERED = Report("recovered", "Device Recovered", 2)
 LOST_AGAIN = Report("lost again", "Device Stolen", 4, HOLD)
 
 
-@pytest.mark.parametrize("stands", BEFORE)
-def test_lost_recovered_lost_ends_locked_in_every_order_with_each_told_twice(stands):
+@pytest.mark.parametrize("observed", BEFORE)
+def test_lost_recovered_lost_ends_locked_in_every_order_with_each_told_twice(observed):
     reports = [LOST, RECOVERED, LOST_AGAIN]
     for order in sorted(set(itertools.permutations(reports * 2)), key=str):
-        world = World(stands)
+        world = World(observed)
         deliver(world, order)
         world.sweep(at(SWEEP))
-        assert world.stands == right(reports, stands, SWEEP)
-        if stands != BEFORE[-1]:
-            assert "id=" + hashlib.sha256(b"lost again").hexdigest()[:8] in world.stands.description
+        assert world.override == right(reports, observed, SWEEP)
+        if observed != BEFORE[-1]:
+            assert "id=" + hashlib.sha256(b"lost again").hexdigest()[:8] in world.override.description
 
 
-@pytest.mark.parametrize("stands", BEFORE)
-def test_lost_lost_recovered_ends_open_in_every_order_with_each_told_twice(stands):
+@pytest.mark.parametrize("observed", BEFORE)
+def test_lost_lost_recovered_ends_open_in_every_order_with_each_told_twice(observed):
     reports = [LOST, Report("lost again", "Device Stolen", 1, HOLD), RECOVERED]
     for order in sorted(set(itertools.permutations(reports * 2)), key=str):
-        world = World(stands)
+        world = World(observed)
         deliver(world, order)
         world.sweep(at(SWEEP))
-        assert world.stands == stands
+        assert world.override == observed
 
 
 @pytest.mark.parametrize("apart", [-0.001, 0, 0.001])
@@ -151,13 +151,13 @@ def test_a_millisecond_decides_and_on_a_tie_the_lock_wins(apart):
     for order in itertools.permutations([LOST, Report("recovered", "Device Recovered", apart)]):
         world = World()
         deliver(world, order)
-        assert (world.stands is not None) == (apart <= 0)
+        assert (world.override is not None) == (apart <= 0)
 
 
 def test_a_report_that_comes_after_a_newer_recovery_does_not_lock_and_somebody_is_told():
     world = World()
     deliver(world, [RECOVERED, LOST])
-    assert world.stands is None
+    assert world.override is None
     assert world.workmail.writes == 0
     [outcome] = world.told("lost")
     assert (outcome["result"], outcome["page"]) == ("superseded", True)
@@ -169,9 +169,9 @@ def test_a_recovery_dated_2030_does_not_outrank_tomorrows_report():
     recovery = Report("recovered", "Device Recovered", 4 * 365 * day)
     assert instant.write(at(recovery.happened)).startswith("2030")
     deliver(world, [LOST, recovery])
-    assert world.stands is None, "it counts from when it was received"
+    assert world.override is None, "it counts from when it was received"
     deliver(world, [Report("tomorrow", "Device Stolen", day, HOLD)], first=day)
-    assert world.stands is not None
+    assert world.override is not None
 
 
 def test_nobody_speaks_from_the_future_by_the_envelope_either():
@@ -185,28 +185,30 @@ def test_nobody_speaks_from_the_future_by_the_envelope_either():
 def test_a_person_who_cuts_a_lock_short_is_not_overruled_by_a_copy_of_the_report():
     world = World()
     deliver(world, [LOST])
-    world.stand(Override("DENY", world.stands.description.replace("08:36:40Z", "07:35:00Z")))
+    world.set_by_hand(Override("DENY", world.override.description.replace("08:36:40Z", "07:35:00Z")))
     world.sweep(at(400))
-    assert world.stands is None
+    assert world.override is None
     deliver(world, [LOST], first=500)
     world.sweep(at(600))
-    assert world.stands is None
+    assert world.override is None
 
 
 def test_a_person_who_extends_a_lock_is_honoured_through_every_report_and_sweep():
     world = World()
     deliver(world, [LOST])
-    world.stand(Override("DENY", world.stands.description.replace("2026-11-22T08:36:40Z", "2026-12-24T18:00:00Z")))
+    world.set_by_hand(
+        Override("DENY", world.override.description.replace("2026-11-22T08:36:40Z", "2026-12-24T18:00:00Z"))
+    )
     deliver(world, [LOST, Report("shorter", "Device Lost", 3, 4500)], first=200)
     world.sweep(at(5000))
-    assert "until=2026-12-24T18:00:00Z" in world.stands.description
-    world.stand(None)
+    assert "until=2026-12-24T18:00:00Z" in world.override.description
+    world.set_by_hand(None)
     world.sweep(at(6000))
-    assert "until=2026-12-24T18:00:00Z" in world.stands.description, "it comes back as it was last"
+    assert "until=2026-12-24T18:00:00Z" in world.override.description, "it comes back as it was last"
 
 
 @given(histories, st.sampled_from(BEFORE))
-def test_whoever_releases_before_the_end_leaves_nothing_of_ours_behind(reports, stands):
-    world = World(stands)
+def test_whoever_releases_before_the_end_leaves_nothing_of_ours_behind(reports, observed):
+    world = World(observed)
     deliver(world, [*reports, Report("the last word", "Device Recovered", 50)])
-    assert world.stands == stands
+    assert world.override == observed

@@ -1,4 +1,4 @@
-"""The sweep's plan: for each thing that may stand and be wanted, what happens and why, in words."""
+"""The sweep's plan: what happens to each override and each wanted lock, and why."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,15 +32,15 @@ def wanting(*claims, **fields):
 
 
 def left(effect, description=None, result="locked"):
-    """What the last command left standing, as the record keeps it."""
+    """What the last command left, as the record keeps it."""
     return Last("c" * 64, "an event", Outcome(result, after=Override(effect, description)), at(500))
 
 
 OURS = denial(2000).description
-STOOD = left("DENY", OURS)
+SET = left("DENY", OURS)
 
 ROWS = [
-    # what                                        stands                           wanted               what happens
+    # what                                        observed                         wanted               what happens
     ("ours, live", denial(2000), wanting(claim(2000)), None),
     ("ours, on hold", denial(None), wanting(claim(None)), None),
     ("ours, over", denial(999), wanting(claim(999)), ("expire", at(999), "its time was over at")),
@@ -54,7 +54,7 @@ ROWS = [
         ("reassert", at(0), "the ledger does not know"),
     ),
     (
-        "ours, released and still standing",
+        "ours, released and still there",
         denial(2000),
         wanting(claim(2000), released=Released(device=at(1))),
         ("expire", at(0), "was released"),
@@ -134,15 +134,15 @@ ROWS = [
 ]
 
 
-def planned(stands, record):
-    listing = [] if stands is None else [ListedOverride(key(DEVICE), stands)]
+def planned(observed, record):
+    listing = [] if observed is None else [ListedOverride(key(DEVICE), observed)]
     records = {} if record == DeviceRecord() else {KEY: record}
     return plan(listing, records, {}, NOW, "local")
 
 
-@pytest.mark.parametrize(("stands", "record", "happens"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_a_plan_says_what_happens_and_why(stands, record, happens):
-    result = planned(stands, record)
+@pytest.mark.parametrize(("observed", "record", "happens"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_plan_says_what_happens_and_why(observed, record, happens):
+    result = planned(observed, record)
     items = [*result.removals, *result.reasserts, *result.left]
     if happens is None:
         assert items == []
@@ -150,31 +150,31 @@ def test_a_plan_says_what_happens_and_why(stands, record, happens):
     [item] = items
     assert (item.action, item.due_since) == happens[:2]
     assert happens[2] in item.because
-    assert (item.key, item.observed) == (KEY, stands)
+    assert (item.key, item.observed) == (KEY, observed)
     assert item in {"expire": result.removals, "reassert": result.reasserts, "leave": result.left}[item.action]
 
 
 @pytest.mark.parametrize(
-    ("what", "stands", "last", "tampered"),
+    ("what", "observed", "last", "tampered"),
     [
-        ("our lock stood and is gone", None, STOOD, True),
-        ("our lock stood and an ALLOW is there", Override("ALLOW", "mine"), STOOD, True),
+        ("our lock was set and is gone", None, SET, True),
+        ("our lock was set and an ALLOW is there", Override("ALLOW", "mine"), SET, True),
         ("our lock was turned to ALLOW", denial(2000, effect="ALLOW"), None, True),
-        ("a person's DENY stood and is gone", None, left("DENY", "quarantine", "already-denied"), False),
-        ("nothing of ours ever stood", None, None, False),
+        ("a person's DENY was there and is gone", None, left("DENY", "quarantine", "already-denied"), False),
+        ("nothing of ours was ever set", None, None, False),
         ("WorkMail refused it", None, Last("c" * 64, "an event", Outcome("failed", after=None), at(500)), False),
-        ("a longer lock came", denial(1500, claim_id="bbbbbbbb"), STOOD, False),
+        ("a longer lock came", denial(1500, claim_id="bbbbbbbb"), SET, False),
     ],
 )
-def test_only_what_stood_can_be_tampered_with(what, stands, last, tampered):
+def test_only_what_stood_can_be_tampered_with(what, observed, last, tampered):
     record = wanting(claim(2000), claim(1500, claim_id="bbbbbbbb"), last=last)
-    [item] = planned(stands, record).reasserts
+    [item] = planned(observed, record).reasserts
     assert item.tampered == tampered, what
 
 
 def test_what_is_seen_is_counted_by_kind():
-    stands = [row[1] for row in ROWS if row[1] is not None]
-    listing = [ListedOverride(key(f"device{number}"), override) for number, override in enumerate(stands)]
+    observed = [row[1] for row in ROWS if row[1] is not None]
+    listing = [ListedOverride(key(f"device{number}"), override) for number, override in enumerate(observed)]
     seen = plan(listing, {}, {}, NOW, "local").seen
     assert seen["ours"] == sum(str(row[0]).startswith("ours") for row in ROWS)
     assert seen["hand-written"] == sum(str(row[0]).startswith("hand-written") for row in ROWS)
@@ -252,7 +252,7 @@ def test_what_was_refused_before_has_what_room_the_cap_leaves():
     assert len(Plan(removals(100, failed=60), (), {"ours": 1000}).removals_of_one_run(50)) == 50
 
 
-# The plan is a function of what there is, and of nothing else.
+# The plan depends on its arguments only.
 
 overrides = st.sampled_from([row[1] for row in ROWS if row[1] is not None])
 records = st.sampled_from([row[2] for row in ROWS])
@@ -261,7 +261,7 @@ organizations = st.dictionaries(st.integers(0, 30), st.tuples(st.none() | overri
 
 @given(organizations, st.randoms())
 def test_the_order_of_the_list_does_not_matter(organization, chance):
-    listing = [ListedOverride(key(f"d{n:02}"), stands) for n, (stands, _) in organization.items() if stands]
+    listing = [ListedOverride(key(f"d{n:02}"), observed) for n, (observed, _) in organization.items() if observed]
     wanted = {key(f"d{n:02}"): record for n, (_, record) in organization.items() if record != DeviceRecord()}
     first = plan(listing, wanted, {}, NOW, "local")
     chance.shuffle(listing)
@@ -271,7 +271,7 @@ def test_the_order_of_the_list_does_not_matter(organization, chance):
 
 @given(organizations)
 def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization):
-    listing = [ListedOverride(key(f"d{n}"), stands) for n, (stands, _) in organization.items() if stands]
+    listing = [ListedOverride(key(f"d{n}"), observed) for n, (observed, _) in organization.items() if observed]
     wanted = {key(f"d{n}"): record for n, (_, record) in organization.items()}
     for item in plan(listing, wanted, {}, NOW, "local").removals:
         reading = item.observed.read("local")

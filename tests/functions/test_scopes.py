@@ -1,4 +1,4 @@
-"""Locks of a device and locks of its user side by side: a release ends those of its own scope, and no others."""
+"""Locks of a device beside locks of its user: a release ends those of its own scope only."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ FOREVER = 10**9
 
 @dataclass(frozen=True)
 class Told:
-    """An event in plain numbers: about one device, or with device "" about the user; a release has no ``until``."""
+    """An event in plain numbers. Without a device it is about the user; without ``until`` it is a release."""
 
     id: str
     device: str
@@ -38,7 +38,7 @@ class Told:
 
 
 def right(events, device):
-    """What must stand for ``device`` in the end, from the events alone."""
+    """The override that ``device`` must have in the end, from the events alone."""
     about = [event for event in events if event.device in ("", device)]
     newest = {
         scope: max((one.happened for one in about if one.device == scope and not one.until), default=-1)
@@ -118,7 +118,7 @@ def test_a_release_ends_only_the_locks_of_its_own_scope(events, locked):
 
 @pytest.mark.parametrize("days", [1, 29, 31, 40, 89])
 def test_a_user_restored_after_any_time_has_all_devices_back(days):
-    """The claim was dropped with the release once it was a month old, and then nobody knew what the tag was about."""
+    """A claim must stay until its release, however old it is: the tag on the device names it."""
     world = a_user_with_two_devices()
     world.deliver(Told("offboarded", "", 0, 90 * DAY).command(), at(100))
     assert len(world.workmail.overrides) == 2

@@ -1,7 +1,7 @@
-"""The protocol's steps over fakes: killed before and after every call, answers that never come, a second writer.
+"""The protocol's steps over fakes: killed before and after every call, without answers, and with a second writer.
 
-Each story is told once undisturbed; then it is told again for every call that it makes and every thing that can befall
-that call, with the queue's redelivery, and must end the same.
+Each story is told once undisturbed. Then it is told again with each fault at each of its calls, and with the queue's
+redelivery. It must end the same.
 """
 
 import itertools
@@ -66,19 +66,19 @@ def covering(override):
 
 
 def deletes(world):
-    world.stand(None)
+    world.set_by_hand(None)
 
 
 def allows(world):
-    world.stand(Override("ALLOW", "it is fine, I have it"))
+    world.set_by_hand(Override("ALLOW", "it is fine, I have it"))
 
 
 def turns_to_allow(world):
-    world.stand(replace(world.stands, effect="ALLOW"))
+    world.set_by_hand(replace(world.override, effect="ALLOW"))
 
 
 def shortens(world):
-    world.stand(replace(world.stands, description=world.stands.description.replace("07:40:00Z", "07:35:00Z")))
+    world.set_by_hand(replace(world.override, description=world.override.description.replace("07:40:00Z", "07:35:00Z")))
 
 
 def is_disabled(world):
@@ -90,7 +90,7 @@ def is_enabled(world):
 
 
 STORIES = {
-    # what                                         what stands, what happens one after another, what stands in the end
+    # what                                         the override, what happens one after another, the override in the end
     "a lock over nothing": (None, [LOST], LOST_DENIAL),
     "a lock over an ALLOW": (ALLOWED, [LOST], covering(LOST_DENIAL)),
     "a lock over an ALLOW without words": (Override("ALLOW"), [LOST, RECOVERED], Override("ALLOW")),
@@ -152,9 +152,9 @@ STORIES = {
 
 
 def tell(story, faults=None):
-    """The world after a story, in which ``faults`` befell the calls of their numbers."""
-    stands, happenings, _ = STORIES[story]
-    world = World(stands)
+    """The world after a story with these ``faults``, by the number of the call."""
+    observed, happenings, _ = STORIES[story]
+    world = World(observed)
     world.wire.faults.update(faults or {})
     for happening in happenings:
         if callable(happening):
@@ -165,9 +165,9 @@ def tell(story, faults=None):
 
 
 def in_the_end(world):
-    """All that must not depend on what befell a story.
+    """All that must not depend on a story's faults.
 
-    Left out is that a refusal may be told a second time, where a sweep's try at it was killed in the middle.
+    A refusal may be announced twice if a sweep's try at it was killed, so it is left out.
     """
     record = world.ledger.devices.get(KEY)
     outcomes = {
@@ -176,7 +176,7 @@ def in_the_end(world):
         if told["detail"]["source"] != SOURCE or told["detail"]["result"] != "failed"
     }
     return {
-        "stands": world.stands,
+        "override": world.override,
         "wanted": record and (record.claims, record.released, record.prior, record.last and record.last.outcome),
         "writes to WorkMail": world.workmail.writes,
         "outcomes": outcomes,
@@ -204,7 +204,7 @@ def befalling(calls):
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story_ends_as_it_should(story):
     world = tell(story)
-    assert world.stands == STORIES[story][2]
+    assert world.override == STORIES[story][2]
     check_announcements(world)
 
 
@@ -258,13 +258,13 @@ PAIRS = {
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_second_writer_makes_the_first_fail_before_it_writes(pair):
-    """The queue keeps two writers of one device apart; where that should fail, the ledger's version does."""
-    one, other, stands, finally_stands = PAIRS[pair]
-    calls = World(stands)
+    """The queue keeps two writers of one device apart. Should it fail, the ledger's version does."""
+    one, other, observed, expected = PAIRS[pair]
+    calls = World(observed)
     calls.carry_out(one, at(200))
     saved = calls.wire.calls.index("ledger.save_device")
     for number in range(saved + 1):
-        world = World(stands)
+        world = World(observed)
 
         def meanwhile(call, world=world):
             world.deliver(other, at(200))
@@ -279,7 +279,7 @@ def test_a_second_writer_makes_the_first_fail_before_it_writes(pair):
             assert writes <= 1, "the other's"
         world.deliver(one, at(260))
         world.sweep(at(300))
-        assert world.stands == finally_stands, f"the other came before call {number}, {calls.wire.calls[number]}"
+        assert world.override == expected, f"the other came before call {number}, {calls.wire.calls[number]}"
 
 
 def test_a_write_that_was_not_answered_ends_the_delivery():
@@ -315,9 +315,9 @@ def test_an_expiry_is_refused_while_the_clocks_disagree():
         assert "WorkMail's" in outcome.because
         again = Expire(replace(SWEEP, event_id="the next run"), TARGET, LOST_DENIAL)
         assert world.carry_out(again, at(3700), workmail_says=at(3700 + ahead)).result == "skipped", "and told once"
-        assert world.stands == LOST_DENIAL
+        assert world.override == LOST_DENIAL
     world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(3600), workmail_says=at(3660))
-    assert world.stands is None, "sixty seconds are within the limit"
+    assert world.override is None, "sixty seconds are within the limit"
 
 
 def test_a_lock_is_set_even_while_the_clocks_disagree():
@@ -356,7 +356,7 @@ def test_a_disabled_users_lock_is_kept_and_people_are_told_once():
     assert [detail["result"] for kind, detail in world.bus.announced if not kind.startswith("Sweep")] == ["failed"]
     is_enabled(world)
     world.sweep(at(3600 * 4))
-    assert world.stands == STOLEN_DENIAL
+    assert world.override == STOLEN_DENIAL
     assert world.bus.announced[-1][1]["result"] == "took-over"
     assert not world.bus.announced[-1][1]["page"]
 
@@ -378,7 +378,7 @@ def test_a_command_that_failed_decides_anew_when_it_is_delivered_again():
     assert world.record.failed
     is_enabled(world)
     assert world.deliver(STOLEN, at(130)).result == "locked"
-    assert world.stands == STOLEN_DENIAL
+    assert world.override == STOLEN_DENIAL
     assert [told["result"] for told in world.told("stolen")] == ["locked"]
 
 
@@ -412,11 +412,11 @@ class TestADeletedUser:
         )
         assert world.record.released.device == at(120)
         if outlives:
-            assert world.stands is None
+            assert world.override is None
 
     def test_is_told_of_once_while_a_lock_is_wanted(self, outlives):
         world = self.world(outlives)
-        world.stand(None)
+        world.set_by_hand(None)
         for hour in range(1, 4):
             world.sweep(at(3600 * hour))
         assert [d["result"] for kind, d in world.bus.announced if not kind.startswith("Sweep")] == ["locked", "failed"]
@@ -434,7 +434,7 @@ class TestADeletedUser:
         world.sweep(at(3600))
         world.sweep(at(7200))
         ends = [detail["result"] for kind, detail in world.bus.announced if not kind.startswith("Sweep")]
-        assert (world.stands is None) == outlives, "what WorkMail does not list is nothing to the sweep"
+        assert (world.override is None) == outlives, "what WorkMail does not list is nothing to the sweep"
         assert ends == ["locked", "expired"][: 1 + outlives]
 
 
@@ -487,7 +487,7 @@ def test_a_lock_that_is_redriven_after_its_release_says_so():
     with pytest.raises(TransientError):
         world.carry_out(LOST, at(10))
     assert world.record.claims
-    assert world.stands is None
+    assert world.override is None
     world.deliver(release("found", at(20)), at(21))
     assert world.deliver(LOST, at(30)).result == "superseded"
     kind, detail = world.bus.announced[-1]
@@ -513,7 +513,7 @@ def test_the_allow_that_a_lock_covers_is_not_forgotten_while_the_user_is_gone():
     assert world.deliver(Reassert(SWEEP, TARGET), at(20)).result == "failed"
     world.workmail.deleted.clear()
     world.deliver(release("found", at(30)), at(31))
-    assert world.stands == ALLOWED
+    assert world.override == ALLOWED
 
 
 def test_a_person_who_ends_a_users_lock_on_one_device_ends_it_for_good():
@@ -522,15 +522,15 @@ def test_a_person_who_ends_a_users_lock_on_one_device_ends_it_for_good():
     world.deliver(release("nothing yet", at(-100)), at(0))
     claim = Claim(claim_id("left"), "user", "offboarded", at(10), at(90 * DAY))
     world.deliver(Lock(cause("left", at(10)), Target(ORGANIZATION, "bob"), claim), at(11))
-    reading = world.stands.read("local")
-    world.stand(Override("DENY", write(replace(reading, until=at(DAY)))))
+    reading = world.override.read("local")
+    world.set_by_hand(Override("DENY", write(replace(reading, until=at(DAY)))))
     world.ledger.swept = at(2 * DAY)
     world.sweep(at(2 * DAY))
-    assert world.stands is None
+    assert world.override is None
     world.deliver(release("a stray one", at(34 * DAY)), at(35 * DAY))
     world.ledger.swept = at(36 * DAY)
     world.sweep(at(36 * DAY))
-    assert world.stands is None
+    assert world.override is None
 
 
 def test_claims_are_forgotten_a_month_after_they_ended():
@@ -538,7 +538,7 @@ def test_claims_are_forgotten_a_month_after_they_ended():
     world.deliver(LOST, at(10))
     world.ledger.swept = at(3600)
     world.sweep(at(3600))
-    assert world.stands is None
+    assert world.override is None
     world.deliver(release("much later", at(29 * DAY)), at(29 * DAY))
     assert world.record.claims
     world.deliver(release("later still", at(31 * DAY)), at(31 * DAY))

@@ -1,4 +1,4 @@
-"""The sweep over fakes: what it lets go, what it leaves, and whatever makes it unsure."""
+"""The sweep over fakes: what it removes, what it leaves, and what makes it unsure."""
 
 import itertools
 from collections import Counter
@@ -32,12 +32,12 @@ def lock(number=0, until=None, device=DEVICE, happened=0):
     return Lock(cause(f"event-{number}", at(happened)), replace(TARGET, device=device), claim(number, until, happened))
 
 
-def standing(world, number, until, device, known=True, was="none"):
-    """A lock of ours that stands, in the ledger too if ``known``."""
-    stands = world.workmail.overrides[key(device)] = denial(number, until, was)
+def set_lock(world, number, until, device, known=True, was="none"):
+    """One of our locks, in the ledger too if ``known``."""
+    observed = world.workmail.overrides[key(device)] = denial(number, until, was)
     if known:
         prior = Override("ALLOW", f"before {number}") if was == "allow" else None
-        outcome = Outcome("locked", before=prior, after=stands)
+        outcome = Outcome("locked", before=prior, after=observed)
         last = Last("c" * 64, f"event-{number}", outcome, at(1))
         world.ledger.devices[key(device)] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
         outcome_id = f"event-{number}", "c" * 64
@@ -77,11 +77,11 @@ def an_organization(count, known):
         over = denial(number, 100)
         match kind:
             case "ours, live" | "ours, live, unknown to the ledger":
-                standing(world, number, None if number % 2 else 10**6, device, known="unknown" not in kind)
+                set_lock(world, number, None if number % 2 else 10**6, device, known="unknown" not in kind)
             case "ours, over" | "ours, over, unknown to the ledger":
-                standing(world, number, 100, device, known="unknown" not in kind)
+                set_lock(world, number, 100, device, known="unknown" not in kind)
             case "ours, over, an ALLOW before it":
-                standing(world, number, 100, device, was="allow")
+                set_lock(world, number, 100, device, was="allow")
             case _:
                 world.workmail.overrides[key(device)] = {
                     "another owner's": denial(number, 100, owner="prod"),
@@ -99,7 +99,7 @@ def an_organization(count, known):
 def test_of_a_thousand_mixed_overrides_exactly_the_expired_ones_change():
     world, kinds = an_organization(1000, sweeping(max_removals=1000))
     before = dict(world.workmail.overrides)
-    report = world.sweep(NOW)
+    result = world.sweep(NOW)
     after = world.workmail.overrides
     for device, kind in kinds.items():
         place = key(device)
@@ -110,7 +110,7 @@ def test_of_a_thousand_mixed_overrides_exactly_the_expired_ones_change():
         else:
             assert after[place] == before[place], f"{device}: {kind}"
     expired = sum(kind in OVER or kind.startswith("ours, over") for kind in kinds.values())
-    assert (len(report.plan.removals), report.refused) == (expired, None)
+    assert (len(result.plan.removals), result.refused) == (expired, None)
     assert world.workmail.writes == expired, "nothing else was even written with what it was"
     [completed] = told(world, "Sweep Completed")
     assert sum(completed["seen"].values()) == 1000
@@ -146,13 +146,13 @@ def test_report_and_apply_make_the_same_plan_and_report_does_nothing():
 
 def test_a_removal_is_planned_on_what_was_listed_and_decided_on_what_stands_then():
     world = World()
-    standing(world, 0, 100, DEVICE)
+    set_lock(world, 0, 100, DEVICE)
     world.plan(NOW)
     [command] = world.queue.sent
     assert command == Expire(command.cause, Target(ORGANIZATION, BOB, DEVICE, resolved=True), denial(0, 100))
-    world.stand(denial(0, 9000))
+    world.set_by_hand(denial(0, 9000))
     assert world.carry_out(command, NOW).result == "skipped"
-    assert world.stands == denial(0, 9000), "a person extended it in between"
+    assert world.override == denial(0, 9000), "a person extended it in between"
 
 
 # What lets nothing back in.
@@ -161,15 +161,15 @@ def test_a_removal_is_planned_on_what_was_listed_and_decided_on_what_stands_then
 def two_hundred(cap, percent=100):
     world = World(known=sweeping(max_removals=cap, max_removals_percent=percent, portion=30))
     for number in range(200):
-        standing(world, number, 100, f"device{number:03}")
+        set_lock(world, number, 100, f"device{number:03}")
     return world
 
 
 def test_two_hundred_with_a_cap_of_fifty_are_all_left_and_people_are_told():
     world = two_hundred(50)
-    report = world.sweep(NOW)
+    result = world.sweep(NOW)
     assert len(world.workmail.overrides) == 200
-    assert len(report.plan.removals) == 200, "the plan is whole, for the log"
+    assert len(result.plan.removals) == 200, "the plan is whole, for the log"
     [refused] = told(world, "Sweep Refused")
     assert (refused["guard"], refused["page"], refused["enqueued"]) == ("max-removals", True, 0)
     assert "200 overrides would be let go: expected at most 50" in refused["message"]
@@ -185,21 +185,21 @@ def test_with_the_cap_lifted_they_all_go():
 def test_over_the_percentage_nothing_goes():
     world = two_hundred(1000, percent=50)
     for number in range(200, 300):
-        standing(world, number, None, f"device{number}")
+        set_lock(world, number, None, f"device{number}")
     assert world.sweep(NOW).refused.guard == "max-removals-percent"
     assert len(world.workmail.overrides) == 300
 
 
 def one_over_and_one_gone(known=None):
-    """Locks that are over, one that was turned to ALLOW, and one that is missing, each on a page of its own."""
+    """Two locks that have ended, one turned to ALLOW, and a missing one. Each is on a page of its own."""
     world = World(known=known or sweeping())
     world.workmail.page_size = 1
-    standing(world, 1, 100, "over")
-    standing(world, 2, None, "allowed")
+    set_lock(world, 1, 100, "over")
+    set_lock(world, 2, None, "allowed")
     world.workmail.overrides[key("allowed")] = Override("ALLOW", "it is fine")
-    standing(world, 3, None, "missing")
+    set_lock(world, 3, None, "missing")
     del world.workmail.overrides[key("missing")]
-    standing(world, 4, 200, "zover")
+    set_lock(world, 4, 200, "zover")
     return world
 
 
@@ -218,11 +218,11 @@ def test_undisturbed_it_lets_go_and_puts_back():
 def test_after_a_gap_it_only_reports_what_it_would_let_go(since):
     world = one_over_and_one_gone()
     world.ledger.swept = NOW - since
-    report = world.plan(NOW)
+    result = world.plan(NOW)
     if since == timedelta(hours=5):
-        assert report.refused is None
+        assert result.refused is None
         return
-    assert report.refused.guard == "gap"
+    assert result.refused.guard == "gap"
     assert asked_for(world) == {"allowed": Reassert, "missing": Reassert}
     assert told(world, "Sweep Refused")[0]["page"]
     assert world.plan(NOW + timedelta(hours=1)).refused is None, "the next one may"
@@ -285,8 +285,8 @@ def test_unsure_it_lets_nothing_go_and_says_so(disturbance):
     world = one_over_and_one_gone()
     if disturb:
         disturb(world)
-    report = world.plan(NOW, **run)
-    assert (report.refused.guard, report.completed) == (guard, False)
+    result = world.plan(NOW, **run)
+    assert (result.refused.guard, result.completed) == (guard, False)
     assert asked_for(world) == asked, "guards stop removals only"
     [refused] = told(world, "Sweep Refused")
     assert (refused["guard"], refused["completed"], refused["page"]) == (guard, False, True)
@@ -325,15 +325,15 @@ def test_sixty_seconds_between_the_clocks_are_fine():
 def test_time_that_runs_out_on_a_later_page_keeps_what_was_seen():
     world = one_over_and_one_gone()
     left = iter([True, True, False])
-    report = world.plan(NOW, enough_time=lambda: next(left, False))
-    assert report.refused.guard == "time"
+    result = world.plan(NOW, enough_time=lambda: next(left, False))
+    assert result.refused.guard == "time"
     assert [command.target.device for command in world.queue.sent] == ["allowed", "missing"], "what is certain first"
 
 
 def test_what_a_list_that_fails_lacks_is_put_back_in_another_order_each_time_so_that_the_cap_keeps_none_out():
     world = World(known=sweeping(max_reasserts=3))
     for number in range(10):
-        standing(world, number, None, f"device{number}")
+        set_lock(world, number, None, f"device{number}")
     del world.workmail.overrides[key("device7")]
     pages_that_fail_at(0, TransientError("no"))(world)
     for _ in range(20):
@@ -343,10 +343,10 @@ def test_what_a_list_that_fails_lacks_is_put_back_in_another_order_each_time_so_
 
 def test_an_allow_that_is_to_end_by_hand_does_not_keep_a_lock_from_being_put_back_under_a_guard():
     world = two_hundred(0)
-    standing(world, 900, None, "undone")
+    set_lock(world, 900, None, "undone")
     world.workmail.overrides[key("undone")] = Override("ALLOW", "[until=2026-11-21] back from repair")
-    report = world.sweep(NOW)
-    assert report.refused.guard == "max-removals"
+    result = world.sweep(NOW)
+    assert result.refused.guard == "max-removals"
     assert world.workmail.overrides[key("undone")].effect == "DENY"
 
 
@@ -356,19 +356,19 @@ def test_a_device_of_a_locked_user_that_only_the_listing_tells_of_is_locked_by_t
     world.ledger.user_items[BOB] = UserRecord((claim,))
     world.workmail.overrides[key("unheard-of")] = Override("ALLOW", "the boss's phone")
     world.workmail.overrides[key("denied")] = Override("DENY", "by somebody else")
-    report = world.sweep(NOW)
-    assert [item.key.device for item in report.plan.reasserts] == ["unheard-of"]
+    result = world.sweep(NOW)
+    assert [item.key.device for item in result.plan.reasserts] == ["unheard-of"]
     assert world.workmail.overrides[key("unheard-of")].effect == "DENY"
     assert world.workmail.overrides[key("denied")] == Override("DENY", "by somebody else")
 
 
 def test_somebody_elses_denial_in_place_of_ours_is_no_tampering_once_it_is_gone():
     world = World()
-    standing(world, 1, None, "one")
+    set_lock(world, 1, None, "one")
     world.workmail.overrides[key("one")] = Override("DENY", "by somebody else")
     for minute in range(3):
-        report = world.sweep(NOW + timedelta(minutes=minute))
-        assert len(report.plan.reasserts) == (minute == 0), "it is noted once"
+        result = world.sweep(NOW + timedelta(minutes=minute))
+        assert len(result.plan.reasserts) == (minute == 0), "it is noted once"
     del world.workmail.overrides[key("one")]
     world.sweep(NOW + timedelta(minutes=5))
     assert world.workmail.overrides[key("one")] == denial(1, None)
@@ -378,7 +378,7 @@ def test_somebody_elses_denial_in_place_of_ours_is_no_tampering_once_it_is_gone(
 
 def test_a_tag_that_is_behind_is_brought_up_to_date_without_a_word_of_tampering():
     world = World()
-    standing(world, 1, None, "one")
+    set_lock(world, 1, None, "one")
     record = world.ledger.devices[key("one")]
     longer = Claim("dddddddd", "device", "stolen", at(5), HOLD)
     world.ledger.devices[key("one")] = record.with_claim(longer)
@@ -398,7 +398,7 @@ def test_an_organization_that_fails_leaves_the_ledger_in_peace():
 
 def test_the_guards_never_stop_what_is_put_back():
     world = two_hundred(0)
-    standing(world, 900, None, "missing")
+    set_lock(world, 900, None, "missing")
     del world.workmail.overrides[key("missing")]
     world.sweep(NOW)
     assert world.workmail.overrides[key("missing")] == denial(900, None)
@@ -408,7 +408,7 @@ def test_the_guards_never_stop_what_is_put_back():
 
 
 class SlowQueue(FakeQueue):
-    """A queue whose messages wait until ``pause`` lets a second pass, in which ``pace`` are taken up."""
+    """A queue whose messages wait. Each ``pause`` is a second, in which ``pace`` of them are received."""
 
     pace = 3
     backlog = 0
@@ -431,9 +431,9 @@ def test_no_more_than_a_portion_waits_at_a_time():
     world = two_hundred(200)
     world.queue = SlowQueue(world.wire)
     world.ports = replace(world.ports, queue=world.queue)
-    report = world.plan(NOW, pause=world.queue.pause)
+    result = world.plan(NOW, pause=world.queue.pause)
     assert world.queue.longest == 30
-    assert report.enqueued == 200
+    assert result.enqueued == 200
 
 
 def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
@@ -442,8 +442,8 @@ def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
     world.ports = replace(world.ports, queue=world.queue)
     world.queue.pace = 0
     seconds = iter([True] * 20)
-    report = world.plan(NOW, pause=world.queue.pause, enough_time=lambda: next(seconds, False))
-    assert report.enqueued == 30
+    result = world.plan(NOW, pause=world.queue.pause, enough_time=lambda: next(seconds, False))
+    assert result.enqueued == 30
     assert "170 of them not in this run" in told(world, "Sweep Completed")[0]["message"]
     while world.queue.sent:
         world.deliver(world.queue.sent.pop(0), NOW)
@@ -460,7 +460,7 @@ def test_reasserts_have_a_cap_of_their_own_and_go_first():
     world = World(known=sweeping(max_reasserts=5))
     for number in range(20):
         world.ledger.devices[key(f"device{number:02}")] = DeviceRecord(claims=(claim(number, None),), version=1)
-    standing(world, 99, 100, "over")
+    set_lock(world, 99, 100, "over")
     world.plan(NOW)
     kinds = [type(command) for command in world.queue.sent]
     assert kinds == [Reassert] * 5 + [Expire]
@@ -484,10 +484,10 @@ def test_commands_that_were_not_taken_fail_the_run_before_it_counts_as_completed
 def test_a_live_lock_that_somebody_deletes_is_back_after_one_sweep_and_people_are_told():
     world = World()
     world.deliver(lock(until=7200), at(10))
-    before = world.stands
-    world.stand(None)
+    before = world.override
+    world.set_by_hand(None)
     world.sweep(NOW)
-    assert world.stands == before
+    assert world.override == before
     [tampering] = told(world, "Tampering Detected")
     assert tampering["page"]
     assert "changed or removed by somebody" in tampering["message"]
@@ -496,25 +496,25 @@ def test_a_live_lock_that_somebody_deletes_is_back_after_one_sweep_and_people_ar
 def test_a_live_lock_that_somebody_replaces_by_a_denial_of_their_own_is_left_alone():
     world = World()
     world.deliver(lock(until=7200), at(10))
-    world.stand(Override("DENY", "mine now"))
+    world.set_by_hand(Override("DENY", "mine now"))
     world.sweep(NOW)
-    assert world.stands == Override("DENY", "mine now")
+    assert world.override == Override("DENY", "mine now")
     world.sweep(at(8000))
-    assert world.stands == Override("DENY", "mine now"), "nor is it removed when the lock is over"
+    assert world.override == Override("DENY", "mine now"), "nor is it removed when the lock is over"
 
 
 def test_an_end_that_somebody_changed_is_honoured_and_outlives_a_deletion():
     world = World()
     world.deliver(lock(until=7200), at(10))
-    world.stand(replace(world.stands, description=world.stands.description.replace("09:30:00Z", "10:30:00Z")))
+    world.set_by_hand(replace(world.override, description=world.override.description.replace("09:30:00Z", "10:30:00Z")))
     world.sweep(NOW)
     world.sweep(at(7300))
-    assert "until=2026-11-22T10:30:00Z" in world.stands.description
-    world.stand(None)
+    assert "until=2026-11-22T10:30:00Z" in world.override.description
+    world.set_by_hand(None)
     world.sweep(at(7400))
-    assert "until=2026-11-22T10:30:00Z" in world.stands.description
+    assert "until=2026-11-22T10:30:00Z" in world.override.description
     world.sweep(at(3 * 3600))
-    assert world.stands is None
+    assert world.override is None
 
 
 def test_an_expiry_that_comes_too_late_does_not_hide_that_somebody_undid_the_lock():
@@ -524,40 +524,40 @@ def test_an_expiry_that_comes_too_late_does_not_hide_that_somebody_undid_the_loc
     (expiry,) = world.queue.sent
     world.queue.sent.clear()
     world.deliver(lock(1, until=9000, happened=3500), NOW)
-    world.stand(None)
+    world.set_by_hand(None)
     assert world.deliver(expiry, NOW).result == "skipped"
     world.sweep(at(3700))
     (tampering,) = told(world, "Tampering Detected")
-    assert (tampering["result"], tampering["after"]) == ("reasserted", world.stands.fields())
+    assert (tampering["result"], tampering["after"]) == ("reasserted", world.override.fields())
 
 
 def test_tampering_may_be_left_and_only_told_once():
     world = World(known=sweeping(on_tampering="alert"))
     world.deliver(lock(until=None), at(10))
-    world.stand(Override("ALLOW", "mine"))
+    world.set_by_hand(Override("ALLOW", "mine"))
     for hour in range(1, 4):
         world.sweep(at(3600 * hour))
-    assert world.stands == Override("ALLOW", "mine")
+    assert world.override == Override("ALLOW", "mine")
     assert len(told(world, "Tampering Detected")) == 1
 
 
 def test_a_list_that_may_be_older_than_the_lock_is_no_proof_of_tampering():
     world = World(known=sweeping(on_tampering="alert"))
     world.deliver(lock(until=None), at(10))
-    world.stand(None)
+    world.set_by_hand(None)
     world.sweep(at(25))
     assert told(world, "Tampering Detected") == [], "the writer has 15 s"
     world.sweep(at(26))
     assert len(told(world, "Tampering Detected")) == 1
-    assert world.stands is None
+    assert world.override is None
 
 
 def test_where_tampering_is_left_a_lock_that_never_stood_is_still_set():
     world = World(Override("DENY", "quarantine"), known=sweeping(on_tampering="alert"))
     world.deliver(lock(until=None), at(10))
-    world.stand(None)
+    world.set_by_hand(None)
     world.sweep(NOW)
-    assert world.stands == denial(0, None)
+    assert world.override == denial(0, None)
     assert told(world, "Tampering Detected") == []
 
 
@@ -565,17 +565,17 @@ def test_a_hand_written_end_is_carried_out_for_any_override_on_either_effect():
     for effect in ("ALLOW", "DENY"):
         world = World(Override(effect, "[until=2026-11-22T08:00:00Z] trip"))
         world.sweep(at(1799))
-        assert world.stands is not None
+        assert world.override is not None
         world.sweep(at(1800))
-        assert world.stands is None
+        assert world.override is None
 
 
 def test_a_persons_denial_that_ends_by_its_own_words_gives_way_to_the_lock_and_never_opens_the_device():
     world = World(Override("DENY", "[until=2026-11-22T08:00:00Z] loaner"))
     world.deliver(lock(until=None), at(10))
-    assert world.stands.description.startswith("[until=")
+    assert world.override.description.startswith("[until=")
     world.sweep(at(1800))
-    assert world.stands == denial(0, None)
+    assert world.override == denial(0, None)
     assert world.workmail.writes == 1, "one Put, and no Delete before it"
 
 
@@ -623,7 +623,7 @@ def test_a_lock_that_arrives_while_the_sweep_lists_is_not_taken_for_an_orphan():
 
     world.workmail.pages = pages
     world.sweep(NOW)
-    assert world.stands == denial(0, None)
+    assert world.override == denial(0, None)
     assert world.workmail.writes == 1
 
 

@@ -35,8 +35,8 @@ def test_a_release_while_the_list_is_read_is_not_told_as_tampering():
         yield from pages(organization)
 
     told.workmail.pages = released_meanwhile
-    report = told.plan(at(HOUR))
-    assert [item.tampered for item in report.plan.reasserts] == [True], "by what was read before the list"
+    result = told.plan(at(HOUR))
+    assert [item.tampered for item in result.plan.reasserts] == [True], "by what was read before the list"
     assert not [kind for kind, _ in told.bus.announced if kind == "Tampering Detected"]
 
 
@@ -55,10 +55,10 @@ def test_a_run_that_dies_before_it_has_reported_has_not_reported():
         died.plan(at(100 * HOUR))
     assert died.ledger.swept == swept
     died.bus.announce = announce
-    report = died.sweep(at(101 * HOUR))
-    assert report.refused is not None
-    assert report.refused.guard == "gap"
-    assert died.stands is not None
+    result = died.sweep(at(101 * HOUR))
+    assert result.refused is not None
+    assert result.refused.guard == "gap"
+    assert died.override is not None
 
 
 def test_a_warning_that_fails_does_not_undo_the_run():
@@ -74,9 +74,9 @@ def test_a_warning_that_fails_does_not_undo_the_run():
 def test_nobody_is_warned_of_an_end_that_a_person_has_just_changed():
     edited = world()
     edited.deliver(lock("lost", at(2 * 86400)), at(1))
-    reading = edited.stands.read("local")
+    reading = edited.override.read("local")
     assert isinstance(reading, Tag)
-    edited.stand(Override("DENY", write(replace(reading, until=at(20 * 86400)))))
+    edited.set_by_hand(Override("DENY", write(replace(reading, until=at(20 * 86400)))))
     for hour in (1, 2):
         edited.sweep(at(hour * HOUR))
     assert not [kind for kind, _ in edited.bus.announced if kind == "Expiry Due Soon"]
@@ -105,8 +105,8 @@ def test_what_is_handwritten_does_not_count_for_the_percentage_of_ours():
     people = world(max_removals_percent=25)
     for number in range(15):
         people.workmail.overrides[key(f"d{number}")] = Override("ALLOW", "[until=2026-01-01]")
-    report = people.sweep(at(HOUR))
-    assert report.refused is None
+    result = people.sweep(at(HOUR))
+    assert result.refused is None
     assert not people.workmail.overrides
 
 

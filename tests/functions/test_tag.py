@@ -1,4 +1,4 @@
-"""The description codec, over everything a person or a machine may have written into a description."""
+"""The description codec, on whatever a person or a machine may write into a description."""
 
 import doctest
 import itertools
@@ -27,7 +27,7 @@ LETTERS, DIGITS = string.ascii_lowercase, string.digits
 
 
 def tag_of(drawn):
-    """The tag that 64 random bytes spell: one draw for a whole tag makes ten thousand of them a matter of seconds."""
+    """The tag that 64 random bytes spell. One draw for a whole tag is what makes ten thousand of them fast."""
     number = int.from_bytes(drawn)
 
     def choose(count):

@@ -1,4 +1,4 @@
-"""Commands that name a user, a serial number or an asset tag, and the inventory that they are looked up in."""
+"""Commands that name a user, a serial number or an asset tag, and the inventory."""
 
 import json
 import random
