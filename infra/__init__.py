@@ -1,1 +1,1 @@
-"""The deployment: configuration → one CloudFormation stack, with the functions packaged into it."""
+"""The CDK stack of a deployment, the package that its functions run from, and its cost."""

@@ -1,12 +1,15 @@
-"""The package that every function runs from: one zip of our sources, the pinned dependencies and the settings.
+"""The zip that every function runs from: our sources, the pinned dependencies and the settings.
 
-Built by plain pip, without Docker. The same inputs and the same interpreter give the same bytes, so that nothing is
-deployed that did not change; what was packaged before is taken from the cache.
+Plain pip builds it, without Docker. The same inputs and the same interpreter give the same bytes. So an unchanged
+package is not deployed again, and the cache can serve it.
 
-The first start of a function counts, so the package holds what that reads and nothing else: bytecode beside each
-source, since /var/task can't be written to and Python would compile everything again at each start; of the dependencies
-the modules that something may import; of botocore's data the services that we call, without the documentation.
-Nothing is patched: another version is another pin.
+A function's first start counts, so the package has only what a start reads:
+
+- Bytecode beside each source. Lambda can't write to /var/task, so Python would compile everything at each start.
+- The modules of the dependencies that an import statement reaches.
+- botocore's data for the services that we call, without documentation.
+
+Nothing is patched. A new version of a dependency is a new pin.
 """
 
 import ast
@@ -44,38 +47,45 @@ def _operations() -> dict[str, list[str]]:
 
 
 OPERATIONS = _operations()
-"""What the functions call. The rest of botocore's models is most of its size, and of what a client reads first."""
+"""The operations that the functions call, by service.
+
+The package drops the others from botocore's models. They are most of its size, and slow down a client's start.
+"""
 
 PYTHON = "3.13"
-"""The runtime's version, which must build the package too: bytecode is one version's."""
+"""The runtime's version. It must also build the package, since bytecode belongs to one version."""
 
 Entries = dict[str, bytes]
-"""Files of the package, by their name in the zip."""
+"""The contents of files, by their names in the zip."""
 
 _DATA = "botocore/data/"
 
-_LEFT_OUT = re.compile(
+_EXCLUDED = re.compile(
     r"""
-      (^|/)__pycache__/ | \.pyc$                          # bytecode of another path and date
+      (^|/)__pycache__/ | \.pyc$                          # pip's bytecode has other paths and dates
     | (^|/)tests?/ | (^|/)examples?/                      # never imported
     | \.pyi$ | (^|/)py\.typed$
     | ^bin/                                               # command lines
-    | \.dist-info/(?!METADATA$)                           # importlib.metadata and scanners for flaws read METADATA
+    | \.dist-info/(?!METADATA$)                           # importlib.metadata and vulnerability scanners read METADATA
     | ^botocore/data/(?!(endpoints|partitions|_retry|sdk-default-configuration)\.json$|(SERVICES)/)
-    | ^aws_lambda_powertools/event_handler/               # its Logger asks it for pydantic models only: we have none
-    | ^dateutil/zoneinfo/.*\.gz$                          # time zones by name, which nothing here has
-    | ^botocore/data/.*/(examples|paginators|waiters)-    # unused: WorkMail has none, nothing else is paged or awaited
+    | ^aws_lambda_powertools/event_handler/               # the Logger needs it for pydantic models only
+    | ^dateutil/zoneinfo/.*\.gz$                          # named time zones, which we don't use
+    | ^botocore/data/.*/(examples|paginators|waiters)-    # unused: no call is paged by botocore or waited for
     """.replace("SERVICES", "|".join(OPERATIONS)),
     re.VERBOSE,
 )
 
 
 class BundlingError(Exception):
-    """The package can't be built; the message says what pip said, or which file may not be in it."""
+    """The package can't be built. The message has pip's output, or the file that can't be packaged."""
 
 
 def package(settings: dict[str, Any]) -> Path:
-    """The zip for these settings, built unless it is in the cache."""
+    """Return the zip for these settings. Build it unless the cache has it.
+
+    Raises:
+        BundlingError: This is not the runtime's Python, or a dependency can't be packaged.
+    """
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         raise BundlingError(f"this is Python {sys.version.split()[0]}: expected {PYTHON}, as in Lambda")
     own = {**sources(), "settings.json": json.dumps(settings, indent=1, sort_keys=True).encode()}
@@ -85,21 +95,21 @@ def package(settings: dict[str, Any]) -> Path:
     if not archive.exists():
         others = dependencies(installed())
         used = {name: others[name] for name in _reachable(own, others)}
-        _write(archive, {**used, **_bytecode_once(used), **own, **bytecode(own)})
+        _write(archive, {**used, **_cached_bytecode(used), **own, **bytecode(own)})
     return archive
 
 
 def sources() -> Entries:
-    """What is ours: everything in functions/ that git would keep, but for the list of requirements."""
+    """Return our own files: all of functions/ but hidden files, bytecode and the list of requirements."""
     return {
         name: content
         for name, content in _files(FUNCTIONS)
-        if name != REQUIREMENTS and not name.startswith(".") and not _LEFT_OUT.search(name)
+        if name != REQUIREMENTS and not name.startswith(".") and not _EXCLUDED.search(name)
     }
 
 
 def installed() -> Path:
-    """Where the dependencies are as pip installs them, once for each list of requirements."""
+    """Return the directory of the dependencies. Install them there unless these requirements already are."""
     target = CACHE / f"dependencies-{_digest((FUNCTIONS / REQUIREMENTS).read_bytes())}"
     if not target.exists():
         _install(target)
@@ -107,21 +117,25 @@ def installed() -> Path:
 
 
 def dependencies(installed: Path) -> Entries:
-    """What we may need of what is installed there; BundlingError if some of it is not pure Python."""
-    entries = {name: content for name, content in _files(installed) if not _LEFT_OUT.search(name)}
+    """Return the installed files that the package may need.
+
+    Raises:
+        BundlingError: Some of them are not pure Python.
+    """
+    entries = {name: content for name, content in _files(installed) if not _EXCLUDED.search(name)}
     compiled = [name for name in entries if name.endswith((".so", ".pyd", ".dll", ".dylib"))]
     if compiled:
         raise BundlingError(
             f"{compiled[0]}: expected pure Python only, so that one package fits Lambda's processor and this machine's"
         )
     data = {name: content for name, content in entries.items() if name.startswith(_DATA)}
-    return {name: content for name, content in entries.items() if name not in data} | _lean(data)
+    return {name: content for name, content in entries.items() if name not in data} | _pruned(data)
 
 
-def _lean(data: Entries) -> Entries:
-    """Data of botocore for what we call alone: the newest version of each, without documentation, uncompressed."""
+def _pruned(data: Entries) -> Entries:
+    """Reduce botocore's data to the newest models of what we call, uncompressed and without documentation."""
     newest: dict[tuple[str, str], str] = {}
-    lean: Entries = {}
+    pruned: Entries = {}
     for name in sorted(data):
         service, version, file = name.removeprefix(_DATA).split("/") if name.count("/") == 4 else ("", "", name)
         newest[service, file] = name
@@ -132,15 +146,16 @@ def _lean(data: Entries) -> Entries:
         if name == f"{_DATA}endpoints.json":
             for partition in document["partitions"]:
                 services = partition["services"]
-                partition["services"] = {each: services[each] for each in OPERATIONS if each in services}
+                partition["services"] = {key: services[key] for key in OPERATIONS if key in services}
         if file.removesuffix(".gz") == "service-2.json":
             document = _with_operations(document, OPERATIONS[service])
-        lean[name.removesuffix(".gz")] = json.dumps(_undocumented(document), separators=(",", ":")).encode()
-    return lean
+        undocumented = _without_documentation(document)
+        pruned[name.removesuffix(".gz")] = json.dumps(undocumented, separators=(",", ":")).encode()
+    return pruned
 
 
 def _with_operations(model: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """A service's model with these operations and the shapes that they reach."""
+    """Reduce a service's model to these operations and the shapes that they reach."""
     operations = {name: model["operations"][name] for name in names}
     shapes: dict[str, Any] = {}
 
@@ -152,29 +167,29 @@ def _with_operations(model: dict[str, Any], names: Iterable[str]) -> dict[str, A
                 reach(shapes[name])
             part = [*part.values()]
         if isinstance(part, list):
-            for each in part:
-                reach(each)
+            for element in part:
+                reach(element)
 
     reach(operations)
     return {**model, "operations": operations, "shapes": shapes}
 
 
-def _undocumented(document: Any) -> Any:
+def _without_documentation(document: Any) -> Any:
     if isinstance(document, dict):
         return {
-            key: _undocumented(value)
+            key: _without_documentation(value)
             for key, value in document.items()
             if key != "documentation" or not isinstance(value, str)
         }
-    return [_undocumented(each) for each in document] if isinstance(document, list) else document
+    return [_without_documentation(element) for element in document] if isinstance(document, list) else document
 
 
 def _reachable(own: Entries, others: Entries) -> list[str]:
-    """Which of the others' files are data, or modules that an import statement reaches from one of our handlers."""
+    """Name the files of others that are data, or modules that an import statement of a handler reaches."""
     with tempfile.TemporaryDirectory() as directory:
         unpacked = Path(directory).resolve()
         sources = {name: content for name, content in {**own, **others}.items() if name.endswith(".py")}
-        unpack({name: _as_run(content) for name, content in sources.items()}, unpacked)
+        unpack({name: _without_typing_imports(content) for name, content in sources.items()}, unpacked)
         finder = ModuleFinder(path=[str(unpacked)])
         for handler in sorted(unpacked.glob("*.py")):
             if handler.name in own:
@@ -184,8 +199,8 @@ def _reachable(own: Entries, others: Entries) -> list[str]:
     return [name for name in others if not name.endswith(".py") or name in found]
 
 
-def _as_run(source: bytes) -> bytes:
-    """`source` without the imports that only type checkers see."""
+def _without_typing_imports(source: bytes) -> bytes:
+    """Return the source without imports for type checkers."""
     if b"TYPE_CHECKING" not in source:
         return source
     tree = ast.parse(source)
@@ -196,10 +211,15 @@ def _as_run(source: bytes) -> bytes:
 
 
 def bytecode(entries: Entries) -> Entries:
-    """The bytecode of every source among the entries, never compared with it: the package is whole or not at all.
+    """Compile every source among the entries.
 
+    Python never compares the bytecode with its source, since nobody changes a file in a package.
     https://docs.python.org/3.13/reference/import.html#cached-bytecode-invalidation
-    Compiled in a process of its own, in order, so that nothing that this process did before can show in it.
+
+    A process of its own compiles in order, so the bytes don't depend on what this process did before.
+
+    Raises:
+        BundlingError: A source has a syntax error.
     """
     with tempfile.TemporaryDirectory() as directory:
         unpacked = Path(directory).resolve()
@@ -220,8 +240,8 @@ def bytecode(entries: Entries) -> Entries:
         return {name: content for name, content in _files(unpacked) if name.endswith(".pyc")}
 
 
-def _bytecode_once(entries: Entries) -> Entries:
-    """The same from the cache: what others wrote is the same from one build to the next."""
+def _cached_bytecode(entries: Entries) -> Entries:
+    """Return the bytecode from the cache. Dependencies rarely change between builds."""
     archive = CACHE / f"bytecode-{_digest(sys.version.encode(), *_flat(entries))}.zip"
     if not archive.exists():
         _write(archive, bytecode(entries))
@@ -238,7 +258,7 @@ def unpack(entries: Entries, directory: Path) -> None:
 
 
 def _install(target: Path) -> None:
-    """Install the pinned dependencies as pure Python wheels; appears at `target` whole or not at all."""
+    """Install the pinned dependencies as pure Python wheels. `target` appears whole or not at all."""
     with _unfinished(target) as unfinished:
         pip = subprocess.run(
             [
@@ -258,7 +278,7 @@ def _install(target: Path) -> None:
 
 
 def _write(archive: Path, entries: Entries) -> None:
-    """A zip of the entries that depends on nothing but them: sorted, one date, one mode."""
+    """Write a zip that depends on its entries alone: they are sorted and have one date and one mode."""
     with _unfinished(archive) as unfinished, zipfile.ZipFile(unfinished, "w") as zipped:
         for name, content in sorted(entries.items()):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
@@ -268,7 +288,7 @@ def _write(archive: Path, entries: Entries) -> None:
 
 @contextmanager
 def _unfinished(target: Path) -> Iterator[Path]:
-    """A place to make `target` at; it becomes `target` in one step, unless that failed or another was faster."""
+    """Yield a temporary path. It becomes `target` in one step, unless the body raises or `target` exists by then."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="unfinished-") as directory:
         unfinished = Path(directory) / target.name
@@ -290,7 +310,7 @@ def _flat(entries: Entries) -> Iterator[bytes]:
 
 
 def _digest(*parts: bytes) -> str:
-    """One short digest of several parts; moving a byte from one part to the next changes it."""
+    """Return a short digest of the parts. It changes if a byte moves from one part to the next."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(len(part).to_bytes(8))

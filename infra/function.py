@@ -1,4 +1,4 @@
-"""A Lambda function as all of ours are: one package, its own role that may do what is written and no more, its log."""
+"""A Lambda function with the shared package, a role of its own and a log group."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,17 +14,17 @@ from configuration.loader import Configuration
 from infra.queues import WorkQueue
 
 
-class May(NamedTuple):
-    """Actions that a function may take, and on what."""
+class Grant(NamedTuple):
+    """IAM actions that a role is allowed, and the ARNs of their resources."""
 
     actions: Sequence[str]
     resources: Sequence[str]
 
 
 class Function(Construct):
-    """The function `functions/NAME.py` with its entry `handler`; `timeout` is in seconds.
+    """The function `functions/NAME.py` with its entry `handler`. `timeout` is in seconds.
 
-    Its role is granted no managed policy. CDK's `grant_…` methods are not used: they grant more than we call.
+    The role has no managed policy. CDK's `grant_…` methods would grant more than we call.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Function(Construct):
         timeout: int,
         configuration: Configuration,
         environment: Mapping[str, str],
-        may: Sequence[May],
+        grants: Sequence[Grant],
     ) -> None:
         super().__init__(scope, id)
         self._name = name
@@ -54,11 +54,11 @@ class Function(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"What {name} of {Stack.of(self).stack_name} may do",
+            description=f"Permissions of {name} in {Stack.of(self).stack_name}",
         )
-        self.allow(May(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn]))
-        for each in may:
-            self.allow(each)
+        self.allow(Grant(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn]))
+        for grant in grants:
+            self.allow(grant)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -79,14 +79,14 @@ class Function(Construct):
             },
         )
 
-    def allow(self, may: May) -> None:
-        """Let the function do this too."""
-        self.role.add_to_policy(iam.PolicyStatement(actions=[*may.actions], resources=[*may.resources]))
+    def allow(self, grant: Grant) -> None:
+        """Add a grant to the function's role."""
+        self.role.add_to_policy(iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]))
 
-    def work_off(self, work: WorkQueue, *, concurrency: int | None = None) -> None:
-        """Be called with batches of up to ten of the queue's messages, and say of each whether it is done."""
+    def consume(self, work: WorkQueue, *, concurrency: int | None = None) -> None:
+        """Call the function with batches of up to ten messages. Its answer names those that failed."""
         self.allow(
-            May(
+            Grant(
                 [
                     "sqs:ReceiveMessage",
                     "sqs:DeleteMessage",
@@ -106,15 +106,17 @@ class Function(Construct):
             report_batch_item_failures=True,
         )
 
-    def alarm(self, metric: str, *, statistic: str, period: Duration, at_least: float, said: str) -> cloudwatch.Alarm:
-        """An alarm that is on while a metric of the function's own was so high within the period until now.
+    def alarm(
+        self, metric: str, *, statistic: str, period: Duration, threshold: float, description: str
+    ) -> cloudwatch.Alarm:
+        """Add an alarm on a metric of the function. It is on while the last period's value reaches the threshold.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
         """
         return cloudwatch.Alarm(
             self,
             metric,
-            alarm_description=said,
+            alarm_description=description,
             metric=cloudwatch.Metric(
                 namespace=self._namespace,
                 metric_name=metric,
@@ -122,7 +124,7 @@ class Function(Construct):
                 period=period,
                 statistic=statistic,
             ),
-            threshold=at_least,
+            threshold=threshold,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

@@ -1,4 +1,4 @@
-"""The ledger's table: what is wanted per device and user, what was there before, and what became of each event."""
+"""The ledger's table: the state of devices and users, and what became of each event."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -6,9 +6,9 @@ from constructs import Construct
 
 
 class Ledger(Construct):
-    """One table, on demand, with 35 days of point-in-time recovery; items that carry `expires` go away by themselves.
+    """An on-demand table with 35 days of point-in-time recovery. DynamoDB deletes items once `expires` has passed.
 
-    `retain`: it outlives the stack, and can't be deleted before that is taken back.
+    With `retain` the table outlives the stack and is protected from deletion.
     """
 
     def __init__(self, scope: Construct, id: str, *, retain: bool) -> None:

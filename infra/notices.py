@@ -1,4 +1,4 @@
-"""People: the topic that they subscribe to, for outcomes that need somebody and for alarms."""
+"""The topic that notifies people of alarms, and of outcomes that need their attention."""
 
 from collections.abc import Iterable
 
@@ -12,14 +12,14 @@ from constructs import Construct
 
 
 class Notices(Construct):
-    """The topic, to which rules and this account's alarms may publish.
+    """The topic. EventBridge rules and this account's alarms may publish to it.
 
-    Rules of any account: EventBridge can't be held to a condition in a topic's policy
-    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions);
-    whoever knows the topic's name could at worst send a false notice.
+    The rules of any account may: EventBridge supports no condition in a topic's policy. Somebody who knows the topic's
+    name could send a false notice.
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
 
-    It is not encrypted at rest: EventBridge and CloudWatch can't publish under the key that AWS manages for SNS,
-    and messages name a user and a device, no secrets.
+    The topic is not encrypted at rest. EventBridge and CloudWatch can't publish under the key that AWS manages for SNS.
+    Messages name a user and a device and have no secrets.
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
     """
 
@@ -44,6 +44,6 @@ class Notices(Construct):
             )
         )
 
-    def tell_of(self, alarm: cloudwatch.Alarm) -> None:
-        """Tell people when the alarm goes off."""
+    def notify_on(self, alarm: cloudwatch.Alarm) -> None:
+        """Notify people when the alarm goes off."""
         alarm.add_alarm_action(actions.SnsAction(self.topic))

@@ -1,4 +1,4 @@
-"""Queues that lose nothing: encrypted, TLS only, kept for 14 days, with somebody told of what ends up dead."""
+"""Queues with dead letters and alarms. They are encrypted, demand TLS and keep messages for 14 days."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -8,27 +8,35 @@ from constructs import Construct
 from infra.notices import Notices
 
 RETENTION = Duration.days(14)
-"""The longest that SQS keeps a message. Past it a message is dropped, not dead-lettered, so a queue's receives times
-its visibility timeout must stay below: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html"""
+"""The longest that SQS keeps a message. It drops older ones and does not dead-letter them.
+
+A queue's receives times its visibility timeout must stay below this.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+"""
 
 STUCK_AFTER = Duration.minutes(15)
-"""The age of the oldest message at which people are told that work is not getting done.
+"""The age of the oldest message at which people are notified.
 
-Of a message that keeps failing the functions tell (`FailingFor`): the queue's own figure leaves out what was received
-three times.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
+SQS's figure leaves out messages of a standard queue that were received three times. The functions' metric `FailingFor`
+covers those.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+"""
 
 
 class DeadLetters(Construct):
-    """The queue at the end of a hop, and the alarm that says there is something in it."""
+    """A dead-letter queue, and an alarm that is on while it has messages.
 
-    def __init__(self, scope: Construct, id: str, *, notices: Notices, fifo: bool = False, holds: str) -> None:
+    The alarm's description begins with `contents`.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, notices: Notices, fifo: bool = False, contents: str) -> None:
         super().__init__(scope, id)
         self.queue = _queue(self, "Queue", fifo)
         alarm = cloudwatch.Alarm(
             self,
             "Alarm",
-            alarm_description=f"{holds}. Nothing is lost: look at the message, mend the cause, send it back.",
+            alarm_description=f"{contents}. Nothing is lost. Read the messages and fix the cause."
+            " Then do what the runbook says.",
             metric=self.queue.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(1), statistic=cloudwatch.Stats.MAXIMUM
             ),
@@ -37,15 +45,20 @@ class DeadLetters(Construct):
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        notices.tell_of(alarm)
+        notices.notify_on(alarm)
 
 
 class WorkQueue(Construct):
-    """A queue that a function works off, its dead letters, and the alarm that says it is stuck.
+    """A queue that a function consumes, its dead-letter queue, and an alarm on messages that wait too long.
 
-    The visibility timeout outlasts any consumer: six times its timeout, as AWS advises, and `settle` on top where a
-    killed consumer's last call may still take effect.
+    The visibility timeout outlasts any consumer. It is six times the consumer's timeout, as AWS advises, plus `settle`:
+    the seconds in which a killed consumer's last call may still take effect.
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-queueconfig
+
+    The alarms' descriptions begin with `contents`.
+
+    Raises:
+        ValueError: SQS would drop a message before `receives` receives.
     """
 
     def __init__(
@@ -54,7 +67,7 @@ class WorkQueue(Construct):
         id: str,
         *,
         notices: Notices,
-        holds: str,
+        contents: str,
         consumer_timeout: int,
         settle: int = 0,
         receives: int,
@@ -68,7 +81,7 @@ class WorkQueue(Construct):
                 f" the queue keeps a message ({RETENTION.to_human_string()}): it would be lost, not dead-lettered"
             )
         self.dead_letters = DeadLetters(
-            self, "DeadLetters", notices=notices, fifo=fifo, holds=f"{holds} that failed {receives} times"
+            self, "DeadLetters", notices=notices, fifo=fifo, contents=f"{contents} that failed {receives} times"
         )
         self.queue = _queue(
             self,
@@ -80,7 +93,8 @@ class WorkQueue(Construct):
         alarm = cloudwatch.Alarm(
             self,
             "Stuck",
-            alarm_description=f"{holds} have been waiting for {STUCK_AFTER.to_human_string()}: see the function's log.",
+            alarm_description=f"{contents} have been waiting for {STUCK_AFTER.to_human_string()}."
+            " See the function's log.",
             metric=self.queue.metric_approximate_age_of_oldest_message(
                 period=Duration.minutes(1), statistic=cloudwatch.Stats.MAXIMUM
             ),
@@ -89,7 +103,7 @@ class WorkQueue(Construct):
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        notices.tell_of(alarm)
+        notices.notify_on(alarm)
 
 
 def _queue(
@@ -100,7 +114,7 @@ def _queue(
     visibility: Duration | None = None,
     dead_letters: sqs.DeadLetterQueue | None = None,
 ) -> sqs.Queue:
-    """A FIFO queue has one order, and one deduplication, per message group."""
+    """Add a queue. If it is FIFO, each message group has its own order and deduplication."""
     return sqs.Queue(
         scope,
         id,

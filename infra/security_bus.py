@@ -1,4 +1,4 @@
-"""The event bus: who may report on it, what becomes of what nobody expects, and which outcomes page people."""
+"""The event bus: who may use it, and where its events go."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ from infra.queues import DeadLetters, WorkQueue
 
 DELIVERY_AGE = Duration.hours(24)
 DELIVERY_ATTEMPTS = 185
-"""How long and how often EventBridge tries to deliver, the most that it offers:
+"""EventBridge's maximum retries of a delivery.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html"""
 
 
 class SecurityBus(Construct):
-    """The bus, one rule per source to the reports queue, and the rules for everything else that is put on it.
+    """The bus with its policy and its rules.
 
-    A rule of the contract asks for a source and no more: an event with a misspelt detail-type reaches the router,
-    which rejects it. So does one with a misspelt source. A mapped source's rule, on whichever bus, says to the router
-    whose event it is, so that patterns are evaluated by EventBridge alone.
+    Each source has a rule that sends its events to the reports queue. A rule of the contract matches the source alone.
+    So an event with a misspelt detail-type reaches the router, which rejects it. Another rule sends events of unknown
+    sources there. A mapped source's rule adds the source's name, so only EventBridge evaluates patterns.
 
-    The names of all rules begin with the stack's, and the queues let rules of such names send: a rule that is added
-    may deliver from its first event on, since EventBridge does not try again where it has no permission, and the
-    policies stay the same however many rules there are (SQS takes 8,192 bytes).
+    All rules' names begin with the stack's name, and the queues' policies allow such rules. So a new rule may deliver
+    from its first event on: EventBridge does not retry without permission. The policies don't grow with the number of
+    rules. SQS allows 8,192 bytes.
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
     """
@@ -49,7 +49,7 @@ class SecurityBus(Construct):
             description=f"Security events for device lockout ({configuration.owner}), and its outcomes",
         )
         self.undelivered = DeadLetters(
-            self, "Undelivered", notices=notices, holds="Events that a rule could not deliver for a day"
+            self, "Undelivered", notices=notices, contents="Events that a rule could not deliver for a day"
         )
         self._statements: list[dict[str, Any]] = []
         self._partners = {
@@ -57,50 +57,50 @@ class SecurityBus(Construct):
             for name in configuration.partner_buses
         }
         buses = dict.fromkeys(source.mapping.bus for source in configuration.sources if source.mapping is not None)
-        self._let_rules_send(reports.queue, {None, *buses})
-        self._let_rules_send(self.undelivered.queue, {None, *buses})
-        may_use: dict[tuple[str, ...], list[str]] = {}
+        self._allow_rules(reports.queue, {None, *buses})
+        self._allow_rules(self.undelivered.queue, {None, *buses})
+        names_of: dict[tuple[str, ...], list[str]] = {}
         for source in configuration.sources:
-            self._source_rule(source, reports.queue)
-            names = may_use.setdefault(source.publishers, [])
+            self._add_source_rule(source, reports.queue)
+            names = names_of.setdefault(source.publishers, [])
             names += [name for name in source.on_our_bus if name not in names]
-        for publishers, names in may_use.items():
+        for publishers, names in names_of.items():
             if publishers:
                 self.reserve(names, publishers)
-                self._admit(names, publishers)
+                self._allow(names, publishers)
         known = dict.fromkeys(name for source in configuration.sources for name in source.on_our_bus)
-        self._rule(
+        self._add_rule(
             "UnknownSources",
-            "Events by nobody that we know, to be rejected where people see it",
+            "Events of unknown sources, which the router rejects",
             None,
             {"source": [{"anything-but": [*known, OUTCOME_SOURCE]}]},
             reports.queue,
         )
-        self._rule(
+        self._add_rule(
             "Pages",
-            "Outcomes that somebody should look at, in their own words",
+            "Messages of outcomes that need attention",
             None,
             {"source": [OUTCOME_SOURCE], "detail": {"page": [True]}},
             notices.topic,
         )
 
     def reserve(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
-        """Let nobody but these IAM principals put events of these sources on the bus, whatever their own policies say.
+        """Deny events of these sources to everybody but these IAM principals, whatever their own policies say.
 
-        Without publishers, nobody at all. A source may end in `*`, for anything.
+        Without publishers, deny them to everybody. A source may end in the wildcard `*`.
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html#eb-events-pattern-example
         """
         like = "StringLike" if any(source.endswith("*") for source in sources) else "StringEquals"
         others = {"ArnNotEquals": {"aws:PrincipalArn": [*publishers]}} if publishers else {}
-        self._say("Deny", {f"ForAnyValue:{like}": {"events:source": [*sources]}, **others})
+        self._add_statement("Deny", {f"ForAnyValue:{like}": {"events:source": [*sources]}, **others})
 
-    def _admit(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
-        """Let these IAM principals, of whatever account, put events of these sources and of no other on the bus.
+    def _allow(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
+        """Allow these IAM principals of any account to put events of these sources, and no others, on the bus.
 
-        A call without any source, for which "all of its sources" would be true, is not one of theirs:
+        `ForAllValues` is also true for a call without a source, so `Null` excludes such calls.
         https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
         """
-        self._say(
+        self._add_statement(
             "Allow",
             {
                 "ForAllValues:StringEquals": {"events:source": [*sources]},
@@ -109,8 +109,8 @@ class SecurityBus(Construct):
             },
         )
 
-    def _say(self, effect: str, conditions: Mapping[str, Any]) -> None:
-        """Add a statement about putting events on the bus to its policy."""
+    def _add_statement(self, effect: str, conditions: Mapping[str, Any]) -> None:
+        """Add a statement on `events:PutEvents` to the policy of the bus."""
         self._statements.append(
             {
                 "Sid": f"{effect}{len(self._statements)}",
@@ -131,38 +131,46 @@ class SecurityBus(Construct):
         assert isinstance(bus, events.CfnEventBus)
         return bus.name
 
-    def _source_rule(self, source: Source, reports: sqs.Queue) -> None:
+    def _add_source_rule(self, source: Source, reports: sqs.Queue) -> None:
         mapping = source.mapping
         if mapping is None:
-            self._rule(f"Reports-{source.name}", f"Reports by {source.name}", None, {"source": [source.name]}, reports)
+            self._add_rule(
+                f"Reports-{source.name}", f"Reports by {source.name}", None, {"source": [source.name]}, reports
+            )
             return
-        rule = self._rule(
-            f"Mapped-{source.name}", f"Events read as {source.name}", mapping.bus, mapping.pattern, reports, source.name
+        rule = self._add_rule(
+            f"Mapped-{source.name}",
+            f"Events of the mapped source {source.name}",
+            mapping.bus,
+            mapping.pattern,
+            reports,
+            source.name,
         )
         if mapping.bus in self._partners:
             rule.add_resource_dependency(self._partners[mapping.bus])
 
-    def _rule(
+    def _add_rule(
         self,
         id: str,
         description: str,
         bus: str | None,
         pattern: Mapping[str, Any],
-        to: sqs.Queue | sns.Topic,
-        mapped: str | None = None,
+        target: sqs.Queue | sns.Topic,
+        mapped_source: str | None = None,
     ) -> events.CfnRule:
-        """A rule of the bus (None: ours) that sends events to a queue, with the name of a mapped source, or to people.
+        """Add a rule to a bus (None: ours). It sends whole events to a queue, or an outcome's message to the topic.
 
-        People get an outcome's message as JSON writes it, in quotes: put into a text by a template, quotes within the
-        message would stay as they are, and break it.
+        With `mapped_source` the queue gets that name beside the event.
+
+        The message is a JSON string, in quotes. An input template would not escape quotes within the message.
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html#eb-transform-input-issues
 
-        Not CDK's `Rule`: it knows only part of the pattern language, and its targets give each rule a statement in the
-        queue's policy, of which SQS takes 20.
+        CDK's own `Rule` supports only part of the pattern language. Its targets also add a statement per rule to the
+        queue's policy, and SQS allows 20.
         """
-        people = isinstance(to, sns.Topic)
+        to_people = isinstance(target, sns.Topic)
         transformed = events.CfnRule.InputTransformerProperty(
-            input_template=f'{{"mappedSource":{json.dumps(mapped)},"event":<aws.events.event.json>}}'
+            input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
         rule = events.CfnRule(
             self,
@@ -173,10 +181,10 @@ class SecurityBus(Construct):
             event_pattern=pattern,
             targets=[
                 events.CfnRule.TargetProperty(
-                    id="Notices" if people else "Reports",
-                    arn=to.topic_arn if isinstance(to, sns.Topic) else to.queue_arn,
-                    input_path="$.detail.message" if people else None,
-                    input_transformer=transformed if mapped is not None else None,
+                    id="Notices" if to_people else "Reports",
+                    arn=target.topic_arn if isinstance(target, sns.Topic) else target.queue_arn,
+                    input_path="$.detail.message" if to_people else None,
+                    input_transformer=transformed if mapped_source is not None else None,
                     dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue.queue_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_event_age_in_seconds=int(DELIVERY_AGE.to_seconds()),
@@ -185,22 +193,22 @@ class SecurityBus(Construct):
                 )
             ],
         )
-        for each in (to, self.undelivered.queue):
-            rule.node.add_dependency(each.node.find_child("Policy"))
+        for destination in (target, self.undelivered.queue):
+            rule.node.add_dependency(destination.node.find_child("Policy"))
         return rule
 
     def _rule_name(self, id: str) -> str:
-        """At most 64 of the characters that a rule's name may have; no other stack's rule on the bus is called so."""
+        """Return a valid name of at most 64 characters. No other stack's rule on the bus has it."""
         stack = Stack.of(self).stack_name
         digest = hashlib.sha256(f"{stack}/{id}".encode()).hexdigest()[:8]
         readable = re.sub(r"[^\w.-]", "-", id.partition("-")[2] or id, flags=re.ASCII)
         return f"{stack}-{readable[: 64 - len(stack) - len(digest) - 2]}-{digest}"
 
-    def _let_rules_send(self, queue: sqs.Queue, buses: Iterable[str | None]) -> None:
-        """Let the stack's rules on these buses (None: ours) send to the queue, and nobody else's."""
-        places = [f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/" for bus in buses]
+    def _allow_rules(self, queue: sqs.Queue, buses: Iterable[str | None]) -> None:
+        """Allow the stack's rules on these buses (None: ours) to send to the queue."""
+        prefixes = [f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/" for bus in buses]
         rules = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule"
-        allowed = [f"{rules}/{place}{Stack.of(self).stack_name}-*" for place in sorted(places)]
+        allowed = [f"{rules}/{prefix}{Stack.of(self).stack_name}-*" for prefix in sorted(prefixes)]
         queue.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],

@@ -1,4 +1,4 @@
-"""The stack: what there is, how it is joined, and what each function may do."""
+"""The stack: its resources, how they are connected, and what each function may do."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from configuration.loader import Configuration
 from configuration.sources import OUTCOME_SOURCE, WEBHOOK_PREFIX
-from infra.function import Function, May
+from infra.function import Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.queues import WorkQueue
@@ -17,25 +17,30 @@ from infra.sweep_schedule import SweepSchedule
 from infra.webhooks import Webhooks
 
 ROUTER_TIMEOUT = 30
+"""Seconds."""
+
 SWEEP_TIMEOUT = 900
-"""Seconds. The sweep has all that Lambda gives; the writer's timeout is short and configured."""
+"""Seconds, the most that Lambda allows."""
 
 REPORT_RECEIVES = 20
+"""Receives of a report before it is dead-lettered."""
+
 COMMAND_RECEIVES = 200
-"""Before a message is dead-lettered. A command that meets a transient error comes back after a delay that grows to
-2 to 4 minutes: 200 of those are ten hours, and 200 full visibility timeouts (6 x 60 s + 900 s at most) are three days.
+"""Receives of a command before it is dead-lettered.
+
+After transient errors a command returns after 3 minutes on average, so 200 receives take ten hours. 200 full visibility
+timeouts take three days: one is at most 6 x 60 s + 900 s.
 """
 
 FAILING_PERIOD = Duration.minutes(30)
-"""Longer than between two tries of a message, a visibility timeout of 21 minutes at most, so that one that keeps
-failing is one alarm and one notice."""
+"""Longer than the maximum retry gap (21 minutes). So one failing message raises one alarm and one notice."""
 
 
 class DeviceLockout(Stack):
-    """One deployment, in one region; the account is the one that it is deployed with."""
+    """One deployment in one region. The credentials that deploy it decide the account."""
 
     def __init__(self, app: App, configuration: Configuration, package: Path) -> None:
-        """Describe the deployment; `package` is the zip that all functions run from."""
+        """Describe the deployment. `package` is the zip that all functions run from."""
         super().__init__(
             app,
             f"device-lockout-{configuration.owner}",
@@ -50,7 +55,7 @@ class DeviceLockout(Stack):
             self,
             "Reports",
             notices=notices,
-            holds="Reports",
+            contents="Reports",
             consumer_timeout=ROUTER_TIMEOUT,
             receives=REPORT_RECEIVES,
         )
@@ -58,7 +63,7 @@ class DeviceLockout(Stack):
             self,
             "Commands",
             notices=notices,
-            holds="Commands",
+            contents="Commands",
             consumer_timeout=limits.writer_timeout,
             settle=limits.settle,
             receives=COMMAND_RECEIVES,
@@ -71,9 +76,9 @@ class DeviceLockout(Stack):
             self.format_arn(service="workmail", resource="organization", resource_name=organization.id)
             for organization in configuration.organizations
         ]
-        send_commands = May(["sqs:SendMessage"], [commands.queue.queue_arn])
-        announce = May(["events:PutEvents"], [bus.bus.event_bus_arn])
-        keep_ledger = May(
+        send_commands = Grant(["sqs:SendMessage"], [commands.queue.queue_arn])
+        announce = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
+        keep_ledger = Grant(
             ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
             [ledger.table.table_arn],
         )
@@ -89,9 +94,9 @@ class DeviceLockout(Stack):
             timeout=ROUTER_TIMEOUT,
             configuration=configuration,
             environment=queue_url,
-            may=[send_commands],
+            grants=[send_commands],
         )
-        router.work_off(reports)
+        router.consume(reports)
         writer = Function(
             self,
             "ApplyCommands",
@@ -100,11 +105,11 @@ class DeviceLockout(Stack):
             timeout=limits.writer_timeout,
             configuration=configuration,
             environment=queue_url | table_name,
-            may=[
+            grants=[
                 send_commands,
                 keep_ledger,
                 announce,
-                May(
+                Grant(
                     [
                         "workmail:DeleteMobileDeviceAccessOverride",
                         "workmail:DescribeUser",
@@ -116,7 +121,7 @@ class DeviceLockout(Stack):
                 ),
             ],
         )
-        writer.work_off(commands, concurrency=limits.writer_concurrency)
+        writer.consume(commands, concurrency=limits.writer_concurrency)
         sweep = Function(
             self,
             "SweepOverrides",
@@ -125,12 +130,12 @@ class DeviceLockout(Stack):
             timeout=SWEEP_TIMEOUT,
             configuration=configuration,
             environment=queue_url | table_name,
-            may=[
+            grants=[
                 send_commands,
                 keep_ledger,
                 announce,
-                May(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
-                May(["workmail:ListMobileDeviceAccessOverrides"], organizations),
+                Grant(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
+                Grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
         bus.reserve([OUTCOME_SOURCE], [writer.role.role_arn, sweep.role.role_arn])
@@ -142,23 +147,23 @@ class DeviceLockout(Stack):
             else None
         )
         bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
-        for function, minutes, what in ((router, 5, "Reports"), (writer, 15, "Commands")):
+        for function, minutes, contents in ((router, 5, "Reports"), (writer, 15, "Commands")):
             failing = function.alarm(
                 "FailingFor",
                 statistic=cloudwatch.Stats.MAXIMUM,
                 period=FAILING_PERIOD,
-                at_least=minutes * 60,
-                said=f"{what} keep failing. One has for {minutes} minutes; it comes again and is not lost: see the"
-                " function's log.",
+                threshold=minutes * 60,
+                description=f"{contents} keep failing. One has failed for {minutes} minutes."
+                " It is retried and not lost. See the function's log.",
             )
-            notices.tell_of(failing)
+            notices.notify_on(failing)
         writer.alarm(
             "Paged",
             statistic=cloudwatch.Stats.SUM,
             period=Duration.minutes(5),
-            at_least=1,
-            said="Outcomes that page people. A lock was rejected or failed, or was tampered with. People are told by"
-            " the outcome itself, so this alarm tells nobody: it is for dashboards and for what else watches alarms.",
+            threshold=1,
+            description="Outcomes that page people. For example, a lock was rejected, failed or was tampered with."
+            " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",
         )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
 

@@ -1,4 +1,4 @@
-"""When the sweep runs: one schedule per organization, and the alarms for an organization that is not swept."""
+"""The sweep's schedules, and the alarms for organizations that are not swept."""
 
 import json
 import math
@@ -11,42 +11,44 @@ from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from configuration.loader import Configuration
-from infra.function import Function, May
+from infra.function import Function, Grant
 from infra.notices import Notices
 from infra.queues import DeadLetters
 
 RETRIES = 2
-"""Of a call that could not be delivered, and of a run that raised: the next period brings another run anyway."""
+"""Retries of a call that could not be delivered, and of a run that failed. The next period sweeps anyway."""
 
 _HOUR, _DAY = 3600, 86400
 
 
 class SweepSchedule(Construct):
-    """Calls the sweep with `{"organizationId": …}`; a run that can't be delivered or fails for good is dead-lettered.
+    """One schedule per organization, which calls the sweep with `{"organizationId": …}`.
 
-    An organization's alarm goes off when two periods, and at least an hour, bring no completed sweep.
+    Calls that can't be delivered and runs that fail for good are dead-lettered. An organization's alarm goes off after
+    two periods without a completed sweep, and after an hour at the earliest.
     """
 
     def __init__(
         self, scope: Construct, id: str, *, configuration: Configuration, sweep: Function, notices: Notices
     ) -> None:
         super().__init__(scope, id)
-        self.missed = DeadLetters(self, "Missed", notices=notices, holds="Sweeps that did not run, or failed")
+        self.missed = DeadLetters(self, "Missed", notices=notices, contents="Sweeps that did not run, or failed")
         role = iam.Role(
             self,
             "Role",
-            description="What the schedules of the sweep may do",
+            description="Permissions of the schedules of the sweep",
             # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
             assumed_by=iam.ServicePrincipal(
                 "scheduler.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
             ),
         )
-        may_send = May(["sqs:SendMessage"], [self.missed.queue.queue_arn])
-        for each in (May(["lambda:InvokeFunction"], [sweep.function.function_arn]), may_send):
-            role.add_to_policy(iam.PolicyStatement(actions=[*each.actions], resources=[*each.resources]))
+        call_sweep = Grant(["lambda:InvokeFunction"], [sweep.function.function_arn])
+        send_missed = Grant(["sqs:SendMessage"], [self.missed.queue.queue_arn])
+        for grant in (call_sweep, send_missed):
+            role.add_to_policy(iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]))
 
-        # Scheduler calls asynchronously: past the delivery, retries and dead letters are Lambda's.
-        sweep.allow(may_send)
+        # The call is asynchronous. Once it is delivered, Lambda retries the run and dead-letters it.
+        sweep.allow(send_missed)
         lambda_.CfnEventInvokeConfig(
             self,
             "Runs",
@@ -75,15 +77,15 @@ class SweepSchedule(Construct):
                     dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.missed.queue.queue_arn),
                 ),
             )
-            schedule.node.add_dependency(role)  # and with it on its policy: no run before it may call
-            # CloudWatch looks back 7 days at most, in periods of an hour to a day:
+            schedule.node.add_dependency(role)  # and on the role's policy, so that the first call is allowed
+            # CloudWatch evaluates periods of an hour or more over at most 7 days. The longest period is a day.
             # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
             period = min(max(configuration.sweep.every, _HOUR), _DAY)
             alarm = cloudwatch.Alarm(
                 self,
                 f"Unswept-{organization.alias}",
-                alarm_description=f"No completed sweep of {organization.alias} ({organization.id}): nothing expires and"
-                " nothing is put back there. Look for refused sweeps among the outcomes, and in the sweep's log.",
+                alarm_description=f"No completed sweep of {organization.alias} ({organization.id}). Nothing expires and"
+                " nothing is put back there. Look for the last Sweep Refused, or read the log of SweepOverrides.",
                 metric=cloudwatch.Metric(
                     namespace=configuration.metrics_namespace,
                     metric_name="SweepCompleted",
@@ -96,4 +98,4 @@ class SweepSchedule(Construct):
                 comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
             )
-            notices.tell_of(alarm)
+            notices.notify_on(alarm)

@@ -1,4 +1,4 @@
-"""The way in for those who can only call a URL; there is none unless the configuration names such senders."""
+"""The URL for senders that can't put events on a bus."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -6,28 +6,30 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from configuration.loader import Configuration
-from infra.function import Function, May
+from infra.function import Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.security_bus import SecurityBus
 
 TIMEOUT = 10
-"""Seconds; senders give up about then."""
+"""Seconds. Senders give up after about as long."""
 
 CONCURRENCY = 5
-"""Reserved, so that whoever finds the URL can't use up the account's concurrency, on which the other functions live.
-Refused calls take milliseconds: five at a time are hundreds a second.
+"""Reserved executions. Strangers who find the URL can't use up the account's concurrency with more.
 
-Lambda keeps at least 100 for functions that reserve none, so a new account, whose limit may be 10, can't deploy this
-until its quota "Concurrent executions" is raised:
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html"""
+A refused call takes milliseconds, so five at a time are hundreds a second.
+
+Lambda leaves at least 100 executions unreserved. A new account may have a quota of 10, and must raise "Concurrent
+executions" first.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+"""
 
 
 class Webhooks(Construct):
-    """A function with a URL, which lets in whoever shows one of the configured secrets.
+    """A function with a URL. The configuration must name a sender.
 
-    IAM does not ask who calls (senders can't sign as AWS does): the function does, before it looks at anything else.
-    Only it may use the `source` of a webhook on the bus (`SecurityBus.reserve`, by the stack).
+    Senders can't sign requests for IAM, so the URL is open. The function checks the sender's secret before anything
+    else. The stack reserves the sources `webhook.*` on the bus for this function.
     """
 
     def __init__(
@@ -50,32 +52,32 @@ class Webhooks(Construct):
             timeout=TIMEOUT,
             configuration=configuration,
             environment={"LEDGER_TABLE": ledger.table.table_name},
-            may=[
-                May(["events:PutEvents"], [bus.bus.event_bus_arn]),
-                May(["dynamodb:PutItem"], [ledger.table.table_arn]),
-                May(
+            grants=[
+                Grant(["events:PutEvents"], [bus.bus.event_bus_arn]),
+                Grant(["dynamodb:PutItem"], [ledger.table.table_arn]),
+                Grant(
                     ["secretsmanager:GetSecretValue"],
-                    [self._secret(name) for name in sorted({each.secret for each in configuration.webhooks})],
+                    [self._secret_arn(name) for name in sorted({webhook.secret for webhook in configuration.webhooks})],
                 ),
             ],
         )
         function = self.receiver.function.node.default_child
         assert isinstance(function, lambda_.CfnFunction)
         function.reserved_concurrent_executions = CONCURRENCY
-        notices.tell_of(
+        notices.notify_on(
             self.receiver.alarm(
                 "WebhookFailed",
                 statistic=cloudwatch.Stats.SUM,
                 period=Duration.minutes(5),
-                at_least=1,
-                said="Webhooks could not be passed on. Their senders are to try again, not all do: see the log of"
-                " receive_webhooks for what refused them, the bus, the ledger or Secrets Manager.",
+                threshold=1,
+                description="Webhooks could not be passed on. The senders got a 503, and some will not try again."
+                " The log of receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
             )
         )
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
 
-    def _secret(self, name: str) -> str:
-        """The ARN of the secret of that name, in which Secrets Manager puts six characters of its own choice.
+    def _secret_arn(self, name: str) -> str:
+        """Return the ARN of a secret. Secrets Manager ends it with six random characters.
 
         https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
         """
