@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
-MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures app.py
+MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures requirements app.py
 NO_SERVER := -m "not slow and not local_aws"
 
 .PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults picture recording
@@ -21,14 +21,14 @@ NO_SERVER := -m "not slow and not local_aws"
 help: ## say what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: install ## start the local AWS and watch devices being locked, released and expired
+demo: for-demo ## start the local AWS and watch devices being locked, released and expired
 	@$(RUN) -m local.demo
 
-up: install ## start the local AWS and deploy the stack to it
+up: for-up ## start the local AWS and deploy the stack to it
 	@$(RUN) -m local.up
 
 down: ## stop what `make up` started
-	@if [ -e .venv/installed ]; then $(RUN) -m local.down; fi
+	@if [ -e .venv/run ]; then $(RUN) -m local.down; fi
 
 test: install ## every test
 	@$(RUN) -m pytest
@@ -41,34 +41,34 @@ coverage: install ## the same tests, and which branches of functions/ they miss;
 	@$(RUN) -m coverage report
 
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
-	@PYTHONPATH=functions $(RUN) -m bench
+	@$(RUN) -m bench
 
-check: .venv/installed ## lint, format and types; changes nothing
+check: .venv/dev ## lint, format and types; changes nothing
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
 	@$(RUN) -m mypy $(MYPY_PATHS)
 
-fix: .venv/installed ## mend what ruff can mend
+fix: .venv/dev ## mend what ruff can mend
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
 
-SEARCH := PYTHONPATH=functions $(RUN) -m verify
-verify: .venv/installed ## search all histories of the protocol's scenarios; BREAK=NAME switches one guard off
+SEARCH := $(RUN) -m verify
+verify: .venv/dev ## search all histories of the protocol's scenarios; BREAK=NAME switches one guard off
 	@$(SEARCH) $(if $(BREAK),--break $(BREAK))
 
-verify-list: .venv/installed ## the names for BREAK=, one a line
+verify-list: .venv/dev ## the names for BREAK=, one a line
 	@$(SEARCH) --list
 
-histories: .venv/installed ## 10,000 long random histories, of more devices than the search has
+histories: .venv/dev ## 10,000 long random histories, of more devices than the search has
 	@$(SEARCH).histories 10000
 
-verify-long: .venv/installed ## one fault more in every scenario, the histories, every pair of override and record
+verify-long: .venv/dev ## one fault more in every scenario, the histories, every pair of override and record
 	@$(SEARCH) --deep
 	@$(MAKE) histories
 	@$(SEARCH).pairs
 
 faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
-	@PYTHONPATH=functions $(RUN) -m local.fault_matrix $(ROWS)
+	@$(RUN) -m local.fault_matrix $(ROWS)
 
 PICTURES := .local/pictures/bin/python docs/pictures/draw.py
 picture: .local/pictures/installed ## draw docs/pictures/overview.svg from overview.d2
@@ -78,27 +78,58 @@ recording: install .local/pictures/installed down ## run the demo and record it 
 	@$(PICTURES) demo
 
 CONFIG ?= local
-synth: install ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
+synth: for-demo ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
 
 clean: down ## remove everything that is ignored by git
 	@rm -rf .venv .local cdk.out .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Installing: as recorded, with hashes, by plain pip under whatever PIP_* settings the machine has.
+# Installing: the recorded versions and hashes, by plain pip under whatever PIP_* settings the machine has.
+# Each list of .venv contains the one before it: run, client, dev. A target installs the shortest list that it needs.
 
-.PHONY: install
-install:
-	@$(MAKE) -s -j2 .venv/installed .local/ministack/installed
+LISTS := requirements/run.txt requirements/client.txt requirements/dev.txt
+INSTALL := $(RUN) requirements/install.py
 
-PIP_INSTALL := bin/python -m pip --disable-pip-version-check install -qq --no-compile --no-deps --require-hashes
+.PHONY: install for-demo for-up
+install: ## install what all targets below need, ahead of them
+	@$(MAKE) -s -j2 .venv/dev .local/ministack/installed
 
-# $(call virtual_environment,DIRECTORY,REQUIREMENTS): made anew, so that nothing of an older list stays behind.
+for-demo:
+	@$(MAKE) -s -j2 .venv/project .local/ministack/installed
+
+for-up:
+	@$(MAKE) -s -j2 .venv/client .local/ministack/installed
+
+# A change of any list makes .venv anew, so that nothing of an older list stays behind.
+.venv/run: $(LISTS)
+	$(virtual_environment)
+	@$(INSTALL) requirements/run.txt
+	@touch $@
+
+.venv/project: pyproject.toml .venv/run
+	@$(INSTALL) --project
+	@touch $@
+
+.venv/client: .venv/run | .venv/project
+	@$(INSTALL) requirements/client.txt
+	@touch $@
+
+.venv/dev: .venv/client
+	@$(INSTALL) requirements/dev.txt
+	@touch $@
+
+.local/ministack/installed: requirements/local.txt
+.local/pictures/installed: requirements/pictures.txt
+.local/lock/installed: requirements/lock.txt
+.local/%/installed:
+	$(virtual_environment)
+	@$(@D)/bin/python requirements/install.py $<
+	@touch $@
+
 define virtual_environment
-	@echo "installing $(2) into $(1) …"
-	@python=$$($(find_python)) && "$$python" -m venv --clear $(1)
-	@$(1)/$(PIP_INSTALL) -r $(2)
-	@touch $(1)/installed
+	@echo "$(@D): creating a virtual environment"
+	@python=$$($(find_python)) && "$$python" -m venv --clear $(@D)
 endef
 
 # The first Python 3.13 of: PYTHON=…, the PATH, pyenv's.
@@ -109,21 +140,9 @@ define find_python
 	done; \
 	{ echo "Python 3.13 is needed (the version of the Lambda runtime) and was not found."; \
 	  echo "Install it, for instance with 'pyenv install 3.13', 'uv python install 3.13', 'brew install python@3.13'"; \
-	  echo "or your system's package python3.13 with python3.13-venv; or say where it is: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.13"; } >&2; \
+	  echo "or your system's package python3.13 with python3.13-venv; or say where it is: make PYTHON=/path/to/python3.13 …"; } >&2; \
 	exit 1
 endef
-
-.venv/installed: requirements/dev.txt
-	$(call virtual_environment,.venv,$<)
-
-.local/ministack/installed: requirements/local.txt
-	$(call virtual_environment,.local/ministack,$<)
-
-.local/pictures/installed: requirements/pictures.txt
-	$(call virtual_environment,.local/pictures,$<)
-
-.local/lock/installed: requirements/lock.txt
-	$(call virtual_environment,.local/lock,$<)
 
 # Pins stay as they are unless pyproject.toml rules them out; `make lock UPGRADE=1` takes the newest of everything.
 LOCK := .local/lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.13 --generate-hashes \
@@ -132,6 +151,8 @@ LOCK := .local/lock/bin/uv pip compile --quiet --no-config --universal --python-
 lock: .local/lock/installed ## compile pyproject.toml into requirement files with hashes; UPGRADE=1 for the newest
 	@$(LOCK) pyproject.toml -o functions/requirements.txt
 	@$(LOCK) pyproject.toml --group dev --constraint functions/requirements.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --group client --constraint requirements/dev.txt -o requirements/client.txt
+	@$(LOCK) pyproject.toml --group run --constraint requirements/dev.txt -o requirements/run.txt
 	@$(LOCK) --group local -o requirements/local.txt
 	@$(LOCK) --group pictures -o requirements/pictures.txt
 	@$(LOCK) --group lock -o requirements/lock.txt

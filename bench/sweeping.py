@@ -187,7 +187,6 @@ def _run(which: str, workmail: Emulator, count: int) -> tuple[float, float, floa
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.sweeping", which, workmail.url, str(count)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'functions'}"},
         stdout=subprocess.PIPE,
         text=True,
     )

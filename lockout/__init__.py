@@ -1,12 +1,4 @@
-"""The operators' command line: `python -m lockout`, from the root of the repository.
+"""The operators' command line: `.venv/bin/lockout`, or `python -m lockout`.
 
-It may use both `infra` (the deployments' configurations) and `functions` (how they are understood), which may not use
-each other.
+It may use both `configuration` (the deployments' files) and all of `device_lockout` (how they are understood).
 """
-
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).parent.parent
-if str(ROOT / "functions") not in sys.path:
-    sys.path.insert(0, str(ROOT / "functions"))

@@ -1,4 +1,4 @@
-"""`python -m lockout COMMAND`; exit status 0: done, 1: not, or not all, 2: it was called wrongly."""
+"""`lockout COMMAND`; exit status 0: done, 1: not, or not all, 2: it was called wrongly."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; everything it has to say goes to standard output, what is wrong to standard error."""
-    parser = argparse.ArgumentParser(prog="python -m lockout", description="Operate a deployment of device lockout.")
+    parser = argparse.ArgumentParser(prog="lockout", description="Operate a deployment of device lockout.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     trying = commands.add_parser(

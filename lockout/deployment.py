@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from configuration import loader
 from configuration.loader import Configuration
 from device_lockout.values import settings
 from device_lockout.values.settings import Settings
-from lockout import ROOT
+
+CHECKOUT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,10 @@ class Deployment:
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """ConfigurationError with every mistake if the file can't be used."""
-        read = loader.load(name, ROOT / "config")
+        """ConfigurationError with every mistake if the file can't be used.
+
+        The file is the checkout's. A command line that was installed without one reads that of the current directory.
+        """
+        root = CHECKOUT if (CHECKOUT / "config").is_dir() else Path()
+        read = loader.load(name, root / "config")
         return cls(read, settings.parse(json.loads(json.dumps(read.settings()))))

@@ -1,6 +1,7 @@
 """What the Makefile would do in a fresh clone, by `make -n`: nothing is installed, nothing runs."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,10 +13,34 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 """Without what the `make` says that may be running these tests."""
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A directory with nothing but the Makefile and what it installs from."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    return tmp_path
+
+
+@pytest.fixture
+def ready(clone: Path) -> Path:
+    """Such a directory after `make check`, as far as make can tell."""
+    sources = [path for path in clone.rglob("*") if path.is_file()]
+    stamps = [clone / name for name in (".venv/run", ".venv/project", ".venv/client", ".venv/dev")]
+    (clone / ".venv").mkdir()
+    for number, file in enumerate([*sources, *stamps], 1):
+        change(file, number)
+    return clone
+
+
+def change(file: Path, when: int = 1_000) -> None:
+    """Make make think that the file was changed at that second."""
+    file.touch()
+    os.utime(file, (when, when))
+
+
 def make(directory: Path, *arguments: str) -> str:
-    """What make prints in a directory with nothing but the Makefile and the lists of requirements."""
-    shutil.copy(ROOT / "Makefile", directory)
-    shutil.copytree(ROOT / "requirements", directory / "requirements")
+    """What make prints there; nothing may go wrong."""
     tried = subprocess.run(
         ["make", *arguments], cwd=directory, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
@@ -23,21 +48,56 @@ def make(directory: Path, *arguments: str) -> str:
     return tried.stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "up", "test", "unit", "coverage", "bench", "synth", "faults"])
-def test_what_asks_ministack_installs_it_first(target: str, tmp_path: Path) -> None:
-    planned = make(tmp_path, "-n", target)
-    for environment in (".venv", ".local/ministack"):
-        assert f"{environment}/bin/python -m pip" in planned
-        assert f"touch {environment}/installed" in planned
+def installed(planned: str) -> list[str]:
+    """Which lists make would install, in its order."""
+    return re.findall(r"bin/python requirements/install.py (?:requirements/)?(\S+)", planned)
 
 
-def test_the_long_verification_walks_the_histories_too(tmp_path: Path) -> None:
-    assert "-m verify.histories 10000" in make(tmp_path, "-n", "verify-long")
+@pytest.mark.parametrize(
+    ("targets", "lists"),
+    [
+        (["demo", "synth"], ["--project", "local.txt", "run.txt"]),
+        (["up"], ["--project", "client.txt", "local.txt", "run.txt"]),
+        (
+            ["install", "test", "unit", "coverage", "bench", "faults"],
+            ["--project", "client.txt", "dev.txt", "local.txt", "run.txt"],
+        ),
+        (["check", "fix", "verify", "histories"], ["--project", "client.txt", "dev.txt", "run.txt"]),
+        (["picture"], ["pictures.txt"]),
+        (["down", "clean"], []),
+    ],
+)
+def test_a_target_installs_what_it_runs_on_first_and_nothing_else(
+    targets: list[str], lists: list[str], clone: Path
+) -> None:
+    for target in targets:
+        planned = make(clone, "-n", target)
+        assert sorted({*installed(planned)}) == lists
+        last = planned.rstrip().splitlines()[-1]
+        assert target == "install" or not lists or "requirements/install.py" not in last
+
+
+@pytest.mark.parametrize("changed", ["run.txt", "client.txt", "dev.txt"])
+def test_a_changed_list_makes_the_environment_anew(changed: str, ready: Path) -> None:
+    assert installed(make(ready, "-n", "check")) == []
+    change(ready / "requirements" / changed)
+    planned = make(ready, "-n", "check")
+    assert "-m venv --clear .venv" in planned
+    assert installed(planned) == ["run.txt", "--project", "client.txt", "dev.txt"]
+
+
+def test_a_changed_project_file_installs_the_project_again_and_nothing_else(ready: Path) -> None:
+    change(ready / "pyproject.toml")
+    assert installed(make(ready, "-n", "check")) == ["--project"]
+
+
+def test_the_long_verification_walks_the_histories_too(clone: Path) -> None:
+    assert "-m verify.histories 10000" in make(clone, "-n", "verify-long")
 
 
 @pytest.mark.parametrize("target", ["down", "clean"])
-def test_an_installation_that_was_cut_short_is_not_run(target: str, tmp_path: Path) -> None:
-    python = tmp_path / ".venv" / "bin" / "python"
+def test_an_installation_that_was_cut_short_is_not_run(target: str, clone: Path) -> None:
+    python = clone / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to("/bin/false")
-    assert make(tmp_path, target) == ""
+    assert make(clone, target) == ""

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import receive_webhooks
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
+import receive_webhooks
 from device_lockout import wiring
 from device_lockout.aws.secret_store import CACHE_LIFETIME, SecretStore
 from device_lockout.aws.webhook_log import ABANDONED_AFTER

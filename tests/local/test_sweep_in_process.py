@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import sweep_overrides
 
+import sweep_overrides
 from device_lockout import wiring
 from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.workmail import WorkMail
