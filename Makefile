@@ -43,9 +43,10 @@ coverage: install ## the same tests, and which branches of functions/ they miss;
 bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
 	@$(RUN) -m bench
 
-check: .venv/dev ## lint, format and types; changes nothing
+check: .venv/dev ## lint, format, import contract and types; changes nothing
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
+	@.venv/bin/lint-imports --no-logo --cache-dir .local/imports
 	@$(RUN) -m mypy $(MYPY_PATHS)
 
 fix: .venv/dev ## mend what ruff can mend

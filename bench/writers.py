@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.emulator import CALL_TIMEOUT, Emulator
 from device_lockout.aws import sqs_batch, workmail
-from device_lockout.aws.pace import CALLS_PER_COMMAND, EnoughTime, Pace
+from device_lockout.aws.pace import EnoughTime, Pace
 from device_lockout.protocol import steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
@@ -212,7 +212,7 @@ def _invoke(
 
     def handle() -> None:
         with suppress(Killed):
-            whole = partial(invocation.enough_time, CALLS_PER_COMMAND)
+            whole = partial(invocation.enough_time, command.CALLS_OF_A_COMMAND)
             answers.append(_carry_out(messages, ports, pace, whole))
 
     handling = threading.Thread(target=handle, daemon=True)

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
-from device_lockout.aws.pace import CALLS_PER_COMMAND, EnoughTime, Pace
+from device_lockout.aws.pace import EnoughTime, Pace
 from device_lockout.protocol import steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return bool(context.get_remaining_time_in_millis() > (wait + calls * call) * 1000)
 
     ports = wiring.ports(attempts=1, pace=pace, enough_time=partial(enough_time, 1))
-    enough_for_command = partial(enough_time, CALLS_PER_COMMAND)
+    enough_for_command = partial(enough_time, command.CALLS_OF_A_COMMAND)
     applied, failures = sqs_batch.process_groups(
         sqs_batch.read(event), lambda message: apply(message, ports, enough_for_command)
     )

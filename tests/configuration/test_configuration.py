@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from apply_commands import CALLS_OF_A_COMMAND
 
 from configuration import loader
 from configuration.loader import ConfigurationError
+from device_lockout.values.command import CALLS_OF_A_COMMAND
 
 CONFIG = Path(__file__).parent.parent.parent / "config"
 EXAMPLE = (CONFIG / "example.toml").read_text(encoding="utf-8")

@@ -17,9 +17,6 @@ from contextlib import contextmanager
 
 from device_lockout.values.errors import NotTriedError
 
-CALLS_PER_COMMAND = 3
-"""The usual WorkMail calls of a command: look up the user, read the override, write it."""
-
 GAP_FACTOR = 1.15
 RATE_STEP = 0.25
 """Calls a second."""

@@ -10,6 +10,9 @@ from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Scope
 
+CALLS_OF_A_COMMAND = 3
+"""The most calls to WorkMail that one command makes: describe the user, get the override, write once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
