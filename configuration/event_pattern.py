@@ -7,7 +7,7 @@ Python 3.12. MiniStack models what EventBridge accepts, refuses and says; it has
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ _ENVELOPE = {
 }
 """What `TestEventPattern` demands of an event; a sample may leave it out."""
 
+_answers: dict[tuple[str, str], dict[str, Any]] = {}
+
 _ASK = """
 import json, sys
 from ministack.services.eventbridge import _test_event_pattern as test
@@ -47,7 +49,7 @@ def faults(patterns: Sequence[Pattern]) -> list[str]:
     shapes = [_fault_of_shape(pattern) for pattern in patterns]
     if not patterns or not (MINISTACK / "installed").exists():
         return shapes
-    answers = _ask(patterns, _ENVELOPE)
+    answers = _ask((pattern, _ENVELOPE) for pattern in patterns)
     said = [str(answer.get("message", "")) for answer in answers]
     return [
         shape or message.removeprefix("Event pattern is not valid. Reason: ")
@@ -59,7 +61,8 @@ def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool
     """Whether the event matches each pattern; None where nobody can say, because MiniStack is not installed."""
     if not patterns or not (MINISTACK / "installed").exists():
         return [None] * len(patterns)
-    return [bool(answer.get("Result")) for answer in _ask(patterns, {**_ENVELOPE, **event})]
+    whole = {**_ENVELOPE, **event}
+    return [bool(answer.get("Result")) for answer in _ask((pattern, whole) for pattern in patterns)]
 
 
 def unknown_keys(pattern: Pattern) -> list[str]:
@@ -80,16 +83,20 @@ def sources(pattern: Pattern) -> tuple[str, ...]:
     return tuple(named) if isinstance(named, list) and exact else ()
 
 
-def _ask(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    questions = [{"EventPattern": json.dumps(pattern), "Event": json.dumps(event)} for pattern in patterns]
-    asked = subprocess.run(
-        [MINISTACK / "bin" / "python", "-I", "-c", _ASK],
-        input=json.dumps(questions),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in asked.stdout.splitlines()]
+def _ask(pairs: Iterable[tuple[Pattern, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return MiniStack's answer to each pair of a pattern and an event. It is asked once about the same pair."""
+    questions = [(json.dumps(pattern), json.dumps(event)) for pattern, event in pairs]
+    new = [question for question in dict.fromkeys(questions) if question not in _answers]
+    if new:
+        answered = subprocess.run(
+            [MINISTACK / "bin" / "python", "-I", "-c", _ASK],
+            input=json.dumps([{"EventPattern": pattern, "Event": event} for pattern, event in new]),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        _answers.update(zip(new, map(json.loads, answered.stdout.splitlines()), strict=True))
+    return [_answers[question] for question in questions]
 
 
 def _fault_of_shape(value: object, path: str = "") -> str:

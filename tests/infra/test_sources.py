@@ -293,9 +293,11 @@ def mapped() -> list[sources.Source]:
 def test_there_is_a_sample_event_for_each_ready_made_source_and_its_pattern_matches_no_other() -> None:
     ready = mapped()
     assert {source.name for source in ready} <= {path.stem for path in SAMPLES.glob("*.json")}
-    for source in ready:
-        event = json.loads((SAMPLES / f"{source.name}.json").read_text(encoding="utf-8"))
-        patterns = [other.mapping.pattern for other in ready if other.mapping]
+    patterns = [source.mapping.pattern for source in ready if source.mapping]
+    events = [json.loads((SAMPLES / f"{source.name}.json").read_text(encoding="utf-8")) for source in ready]
+    # Ask about all of them at once: a process for each event would take twenty times as long.
+    event_pattern._ask((pattern, {**event_pattern._ENVELOPE, **event}) for event in events for pattern in patterns)
+    for source, event in zip(ready, events, strict=True):
         matching = event_pattern.matching(patterns, event)
         assert [other.name for other, found in zip(ready, matching, strict=True) if found] == [source.name]
 

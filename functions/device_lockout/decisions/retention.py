@@ -1,6 +1,7 @@
 """Which claims an item keeps: what may still be asked about, and no more than an item can hold."""
 
 from datetime import datetime
+from itertools import islice
 
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Scope
@@ -30,6 +31,6 @@ def claims_to_keep(
     if too_many <= 0:
         return young
     own = sorted((claim for claim in young if claim.scope == scope), key=lambda claim: (claim.at, claim.identity))
-    outlasted = [claim for claim in own if any(other.outlasts(claim) for other in own)]
-    dropped = {claim.identity for claim in outlasted[:too_many]}
+    outlasted = (claim for claim in own if any(other.outlasts(claim) for other in own))
+    dropped = {claim.identity for claim in islice(outlasted, too_many)}
     return tuple(claim for claim in young if claim.identity not in dropped)
