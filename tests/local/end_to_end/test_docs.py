@@ -21,7 +21,7 @@ from device_lockout.inbound import contract, report
 from device_lockout.values import tag
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import Reject
-from device_lockout.values.outcome import RESULTS
+from device_lockout.values.outcome import RESULTS, SOURCE
 from lockout.deployment import Deployment as Configured
 from tests.local.end_to_end.watching import environment
 from tests.local.observing import IN_A_SHELL
@@ -215,7 +215,7 @@ def test_the_cdk_command_line_that_a_page_names_knows_the_assembly_that_the_libr
 
 def test_the_check_of_the_bus_policy_is_a_call_that_only_the_policy_refuses(state: Path) -> None:
     """MiniStack takes the policy and does not enforce it, so here the event is taken."""
-    (line,) = {*re.findall(rf'^ *(aws events put-events .*"Source": "{outcome.SOURCE}".*)$', EVERYTHING, re.MULTILINE)}
+    (line,) = {*re.findall(rf'^ *(aws events put-events .*"Source": "{SOURCE}".*)$', EVERYTHING, re.MULTILINE)}
     ran = subprocess.run(
         ["bash", "-c", f".venv/bin/{line}"], cwd=ROOT, env=environment(state), capture_output=True, check=False
     )
@@ -236,9 +236,17 @@ def test_boto3_works_in_a_shell_that_has_read_the_environment(state: Path) -> No
 
 
 def test_the_pages_name_every_detail_type_field_and_outcome() -> None:
-    schemas = [json.loads((contract.SCHEMAS / kind.schema).read_text(encoding="utf-8")) for kind in DETAIL_TYPES.values()]
+    schemas = [
+        json.loads((contract.SCHEMAS / kind.schema).read_text(encoding="utf-8")) for kind in DETAIL_TYPES.values()
+    ]
     fields = {field for schema in schemas for field in schema["properties"]}
-    names = {*DETAIL_TYPES, *fields, *(each.detail_type for each in RESULTS.values() if each.detail_type), "Sweep Completed", "Sweep Refused"}
+    names = {
+        *DETAIL_TYPES,
+        *fields,
+        *(each.detail_type for each in RESULTS.values() if each.detail_type),
+        "Sweep Completed",
+        "Sweep Refused",
+    }
     assert sorted(name for name in names if f"`{name}`" not in EVERYTHING) == []
 
 
