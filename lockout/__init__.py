@@ -1,4 +1,4 @@
 """The operators' command line: `.venv/bin/lockout`, or `python -m lockout`.
 
-It may use both `configuration` (the deployments' files) and all of `device_lockout` (how they are understood).
+It reads a deployment's configuration with `configuration`, and understands events with the code in `functions`.
 """

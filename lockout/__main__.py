@@ -1,4 +1,4 @@
-"""`lockout COMMAND`; exit status 0: done, 1: not, or not all, 2: it was called wrongly."""
+"""`lockout COMMAND`. The exit status is 0 for success, 1 for failure, also in part, and 2 for wrong usage."""
 
 import argparse
 import sys
@@ -15,57 +15,55 @@ from device_lockout.values.errors import LockoutError
 from lockout import export, inventory, mappings
 from lockout.deployment import Deployment
 
-PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
-"""A command line has more time than a function: what is throttled is asked for again for about a minute."""
+CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10})
+"""A command line has time. It repeats throttled calls for about a minute."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; everything it has to say goes to standard output, what is wrong to standard error."""
+    """Run one command. Results go to standard output, errors to standard error."""
     parser = argparse.ArgumentParser(prog="lockout", description="Operate a deployment of device lockout.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    trying = commands.add_parser(
+    try_mapping = commands.add_parser(
         "try-mapping",
-        help="say what each source would make of an event; touches nothing",
+        help="say what each source would make of an event, without calling AWS",
         description="Say what each configured source would make of an event, or why it would be rejected.",
     )
-    trying.add_argument("event", type=Path, metavar="EVENT.json", help="an event as EventBridge delivers it")
-    _names_a_deployment(trying, default="local")
+    try_mapping.add_argument("event", type=Path, metavar="EVENT.json", help="an event as EventBridge delivers it")
+    _add_config(try_mapping, default="local")
 
-    stock = commands.add_parser("inventory", help="which devices there are")
-    stock_commands = stock.add_subparsers(dest="inventory_command", required=True, metavar="COMMAND")
-    importing = stock_commands.add_parser(
+    inventory_ = commands.add_parser("inventory", help="the devices that the ledger knows")
+    inventory_commands = inventory_.add_subparsers(dest="inventory_command", required=True, metavar="COMMAND")
+    import_ = inventory_commands.add_parser(
         "import",
         help="enrol the devices of a CSV file",
-        description="Enrol the devices of a CSV file with the columns userId and deviceId, and if you like"
-        " serialNumber, assetTag, organizationId, reference, note. If any line is wrong nothing is sent, unless"
-        " --valid-lines.",
+        description="Enrol the devices of a CSV file. It needs the columns userId and deviceId. It may have"
+        " serialNumber, assetTag, organizationId, reference and note. If any line is wrong, nothing is sent, unless"
+        " --valid-lines says otherwise.",
     )
-    importing.add_argument("file", type=Path, metavar="FILE.csv")
-    importing.add_argument("--check", action="store_true", help="look at the lines only, and send nothing")
-    importing.add_argument(
-        "--valid-lines", action="store_true", help="leave out lines that are wrong and send the rest"
-    )
-    importing.add_argument("--source", default="inventory", help="report as this source (%(default)s)")
-    _names_a_deployment(importing)
+    import_.add_argument("file", type=Path, metavar="FILE.csv")
+    import_.add_argument("--check", action="store_true", help="check the lines and send nothing")
+    import_.add_argument("--valid-lines", action="store_true", help="send the good lines, even if others are wrong")
+    import_.add_argument("--source", default="inventory", help="report as this source (%(default)s)")
+    _add_config(import_)
 
-    exporting = commands.add_parser(
+    export_ = commands.add_parser(
         "export",
         help="print every override: whose it is, why it is there and until when",
-        description="Print every override of the deployment's organizations, all or none of them.",
+        description="Print every override of the deployment's organizations, or none if one can't be read.",
     )
-    exporting.add_argument("--format", choices=("csv", "json"), default="csv", help="which form (%(default)s)")
-    exporting.add_argument(
-        "--ledger-table", metavar="NAME", help="where the covered ALLOWs are (what the deployment's stack says)"
+    export_.add_argument("--format", choices=("csv", "json"), default="csv", help="which form (%(default)s)")
+    export_.add_argument(
+        "--ledger-table", metavar="NAME", help="the ledger's table, for covered ALLOWs (default: the stack's)"
     )
-    _names_a_deployment(exporting)
+    _add_config(export_)
 
     chosen = parser.parse_args(arguments)
     try:
         deployment = Deployment.load(chosen.config)
         if chosen.command == "try-mapping":
             return mappings.try_event(chosen.event, deployment, datetime.now(UTC))
-        clients = partial(boto3.client, region_name=deployment.configuration.region, config=PATIENT)
+        clients = partial(boto3.client, region_name=deployment.configuration.region, config=CLIENT_CONFIG)
         if chosen.command == "export":
             return export.export(deployment, clients, chosen.ledger_table, chosen.format)
         client = None if chosen.check else clients("events")
@@ -77,10 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _names_a_deployment(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Whoever talks to AWS says of which deployment; only what touches nothing may have a default."""
-    said = "which config/NAME.toml" + (" (%(default)s)" if default else "")
-    parser.add_argument("--config", required=default is None, default=default, metavar="NAME", help=said)
+def _add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add `--config`. Only a command that makes no calls may have a default."""
+    text = "which config/NAME.toml" + (" (%(default)s)" if default else "")
+    parser.add_argument("--config", required=default is None, default=default, metavar="NAME", help=text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One deployment as its configuration says it is, and as its functions understand that."""
+"""One deployment: its configuration, and its functions' settings."""
 
 import json
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ CHECKOUT = Path(__file__).parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The configuration of `config/NAME.toml`, and the settings that its functions run with."""
+    """The configuration in `config/NAME.toml`, and the settings that its functions run with."""
 
     configuration: Configuration
     settings: Settings
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """ConfigurationError with every mistake if the file can't be used.
+        """Load `config/NAME.toml` of the checkout. An installed command reads that of the current directory.
 
-        The file is the checkout's. A command line that was installed without one reads that of the current directory.
+        Raises:
+            ConfigurationError: The file can't be used. The message names every mistake.
         """
         root = CHECKOUT if (CHECKOUT / "config").is_dir() else Path()
         read = loader.load(name, root / "config")

@@ -1,8 +1,8 @@
-"""The way out: every override there is, with whose it is and what its tag says, in a file that outlives WorkMail.
+"""The export: every override with its user and what its tag says, for the time after WorkMail.
 
-It is whole or it is not there: nothing is written before the last page was read.
-IAM: ``workmail:ListMobileDeviceAccessOverrides`` and ``ListUsers``; ``dynamodb:Query`` on the ledger and, to find it,
-``cloudformation:DescribeStacks``.
+The export is whole or absent. Nothing is printed before the last page is read.
+The operator needs the permissions `workmail:ListMobileDeviceAccessOverrides` and `workmail:ListUsers`. The ledger takes
+`dynamodb:Query`, and `cloudformation:DescribeStacks` to find its table.
 """
 
 import csv
@@ -24,20 +24,29 @@ COLUMNS = (
     *("kind", "why", "until", "was", "reference", "description"),
 )
 PRIOR_COLUMNS = ("priorEffect", "priorDescription")
-"""The ALLOW that a lock of ours covers. Without the ledger they are left out, so that empty always means none."""
+"""The ALLOW that a lock covers. Without the ledger these columns are left out, so that empty always means none."""
 
 PAGE_SIZE = 100
-"""The most that one ListUsers answers (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListUsers.html)."""
+"""The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListUsers.html)."""
 
 type Clients = Callable[[str], Any]
-"""Makes a client of the AWS service of that name."""
+"""Makes the client of a named AWS service."""
 type Row = dict[str, str | None]
 
 
 def export(deployment: Deployment, clients: Clients, ledger_table: str | None, form: Literal["csv", "json"]) -> int:
-    """Print every override of the deployment's organizations, and 0 once all are printed.
+    """Print every override of the deployment's organizations. Return 0.
 
-    Whatever can't be read is raised before anything is printed: LockoutError, or botocore's own errors.
+    Args:
+        deployment: The deployment.
+        clients: Makes the clients.
+        ledger_table: The ledger's table. By default it is found by the deployment's stack.
+        form: The form of the output.
+
+    Raises:
+        LockoutError: WorkMail or the ledger can't be read. Nothing was printed.
+        ClientError: WorkMail's users can't be read. Nothing was printed.
+        BotoCoreError: The same, without an answer.
     """
     table = ledger_table or _ledger_table(deployment.configuration.owner, clients)
     rows: list[Row] = []
@@ -56,7 +65,7 @@ def export(deployment: Deployment, clients: Clients, ledger_table: str | None, f
 
 
 def _ledger_table(owner: str, clients: Clients) -> str | None:
-    """The ledger's table by the outputs of the deployment's stack; None, and people are told, where it is not there."""
+    """Return the ledger's table from the stack's outputs. If it is not there, print why and return None."""
     stack = f"device-lockout-{owner}"
     try:
         described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
@@ -76,7 +85,7 @@ def _ledger_table(owner: str, clients: Clients) -> str | None:
 
 
 def _rows(organization: str, table: str | None, owner: str, clients: Clients) -> Iterator[Row]:
-    """The rows of one organization, in WorkMail's order; a user whom WorkMail no longer lists has an ID only."""
+    """Yield the rows of one organization in WorkMail's order. A deleted user's row has an ID only."""
     workmail = clients("workmail")
     listed = [each for page, _ in WorkMail(workmail).pages(organization) for each in page]
     user_pages = workmail.get_paginator("list_users").paginate(
@@ -94,7 +103,7 @@ def _rows(organization: str, table: str | None, owner: str, clients: Clients) ->
             "email": user.get("Email"),
             "deviceId": each.key.device,
             "effect": each.override.effect,
-            **_told(each.override, owner),
+            **_tag_columns(each.override, owner),
             "description": each.override.description,
         }
         if table:
@@ -104,17 +113,16 @@ def _rows(organization: str, table: str | None, owner: str, clients: Clients) ->
         yield row
 
 
-def _told(override: Override, owner: str) -> Row:
-    """What the description says; ``reference`` are the reporter's or the person's own words, after the tag."""
-    reading = override.read(owner)
-    told: Row = dict.fromkeys(("kind", "why", "until", "was", "reference"))
-    match reading:
-        case Tag(why=why, was=was):
-            told |= {"kind": "ours", "why": why, "until": write_time(reading.until), "was": was}
+def _tag_columns(override: Override, owner: str) -> Row:
+    """Return what the description says. The text after the tag is the reference."""
+    columns: Row = dict.fromkeys(("kind", "why", "until", "was", "reference"))
+    match override.read(owner):
+        case Tag(why=why, until=until, was=was):
+            columns |= {"kind": "ours", "why": why, "until": write_time(until), "was": was}
         case HandWritten(until=until):
-            told |= {"kind": "hand-written", "until": write_time(until)}
+            columns |= {"kind": "hand-written", "until": write_time(until)}
         case Broken():
-            return told | {"kind": "broken"}
+            return columns | {"kind": "broken"}
         case _:
-            return told | {"kind": "foreign"}
-    return told | {"reference": (override.description or "").partition("]")[2].strip() or None}
+            return columns | {"kind": "foreign"}
+    return columns | {"reference": (override.description or "").partition("]")[2].strip() or None}

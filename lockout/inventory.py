@@ -1,7 +1,6 @@
-"""The inventory from outside: a CSV file becomes `Device Enrolled` events on the bus, one a line.
+"""The import of an inventory: each line of a CSV file becomes a `Device Enrolled` event on the bus.
 
-The writer stays the only one who writes the ledger. A line is judged as the router will judge its event, before
-anything is sent.
+Only the writer writes the ledger. Each line is checked before anything is sent, with the router's own code.
 """
 
 import csv
@@ -29,12 +28,18 @@ KIND = "Device Enrolled"
 REQUIRED = ("userId", "deviceId")
 COLUMNS = (*REQUIRED, "serialNumber", "assetTag", "organizationId", "reference", "note")
 BATCH = 10
-"""The most entries of one call (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html)."""
+"""The most events of one call (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the file: where it ends, and either what it enrols or what is wrong with it."""
+    """One line of the file.
+
+    Attributes:
+        number: The number of its last line in the file.
+        detail: The event's detail.
+        faults: What is wrong with it, or nothing.
+    """
 
     number: int
     detail: dict[str, str]
@@ -50,9 +55,20 @@ def import_file(
     *,
     valid_lines: bool = False,
 ) -> int:
-    """Check every line, then send them, unless one is wrong or ``client`` is None.
+    """Check every line, and send all of them as events.
 
-    0 if all lines are good, and sent if they were to be; else 1. A call that fails ends it, and what was sent is said.
+    If a call fails, stop and print what was sent.
+
+    Args:
+        file: The CSV file.
+        source: The source of the events.
+        deployment: The deployment.
+        client: The client, or None to check the lines only.
+        now: When the devices count as reported.
+        valid_lines: Send the good lines even if others are wrong.
+
+    Returns:
+        0 if all lines are good, and were sent unless ``client`` is None. Otherwise 1.
     """
     lines = read(file, source, deployment, now)
     wrong = [line for line in lines if line.faults]
@@ -69,7 +85,7 @@ def import_file(
             try:
                 refused = _send(batch, source, deployment.configuration.bus, client)
             except (BotoCoreError, ClientError) as error:
-                print(f"{file}: {_stopped(good, batch, error)}", file=sys.stderr)
+                print(f"{file}: {_interruption(good, batch, error)}", file=sys.stderr)
                 break
             for number, because in refused.items():
                 print(f"{file}:{number}: the bus did not take it: {because}", file=sys.stderr)
@@ -80,7 +96,11 @@ def import_file(
 
 
 def read(file: Path, source: str, deployment: Deployment, now: datetime) -> list[Line]:
-    """The lines of the file, each judged; ValueError if it has no such columns, or the source no right to enrol."""
+    """Return the checked lines of the file.
+
+    Raises:
+        ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
+    """
     known = deployment.settings.source(source)
     if known is None or known.mapping is not None or "inventory" not in known.may:
         raise ValueError(
@@ -96,7 +116,7 @@ def read(file: Path, source: str, deployment: Deployment, now: datetime) -> list
                     f"{file}:1: columns {', '.join(header) or 'none'}: expected userId and deviceId, and of"
                     f" {', '.join(COLUMNS[2:])} what there is, none twice"
                 )
-            lines = [_judge(rows.line_num, header, row, source, deployment, now) for row in rows if row]
+            lines = [_check(rows.line_num, header, row, source, deployment, now) for row in rows if row]
         except csv.Error as error:
             raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
         except UnicodeDecodeError as error:
@@ -104,7 +124,7 @@ def read(file: Path, source: str, deployment: Deployment, now: datetime) -> list
     return list(_with_conflicts(lines, deployment))
 
 
-def _judge(
+def _check(
     number: int, header: Sequence[str], row: Sequence[str], source: str, deployment: Deployment, now: datetime
 ) -> Line:
     if len(row) != len(header):
@@ -117,7 +137,7 @@ def _judge(
 
 
 def _with_conflicts(lines: Sequence[Line], deployment: Deployment) -> Iterator[Line]:
-    """The lines, those that contradict an earlier one with that as a fault more."""
+    """Yield the lines. One that contradicts an earlier line gets a fault."""
     seen: dict[tuple[str, ...], Line] = {}
     for line in lines:
         detail, faults = line.detail, list(line.faults)
@@ -137,7 +157,7 @@ def _with_conflicts(lines: Sequence[Line], deployment: Deployment) -> Iterator[L
 
 
 def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClient") -> dict[int, str]:
-    """Put the lines on the bus in one call; the numbers of those that it did not take, each with the reason."""
+    """Put the lines on the bus in one call. Return the numbers of refused lines, each with the reason."""
     entries: list[PutEventsRequestEntryTypeDef] = [
         {"EventBusName": bus, "Source": source, "DetailType": KIND, "Detail": json.dumps(line.detail)} for line in lines
     ]
@@ -149,8 +169,8 @@ def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClie
     }
 
 
-def _stopped(lines: Sequence[Line], at: Sequence[Line], error: BotoCoreError | ClientError) -> str:
-    """What to know where a call failed: which lines were sent, and which were not or may not have been."""
+def _interruption(lines: Sequence[Line], at: Sequence[Line], error: BotoCoreError | ClientError) -> str:
+    """Return, after a failed call, which lines were sent, which were not, and which may have been."""
     if isinstance(error, ClientError):
         unknown = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
     else:

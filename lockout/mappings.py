@@ -1,4 +1,4 @@
-"""What each source would make of an event: the functions' own reading, and EventBridge's patterns, without either."""
+"""What each source would make of an event, by the functions' own code and a local match of EventBridge's patterns."""
 
 import json
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ from lockout.deployment import Deployment
 
 
 def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
-    """Print a line for each source; 0 if the event asks for something that is not rejected, else 1.
+    """Print a line for each source. Return 0 if one of them would accept the event, otherwise 1.
 
-    ValueError for a file that holds no event.
+    Raises:
+        ValueError: The file holds no event.
     """
     expected = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
     try:
@@ -27,16 +28,17 @@ def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
     if not isinstance(event, dict):
         raise ValueError(f"{file}: {expected}, and found {type(event).__name__}")  # noqa: TRY004 (a file's fault)
     accepted = False
-    for source, said, command in read(event, deployment, now):
-        print(f"{source}: {said}")
+    for source, text, command in read(event, deployment, now):
+        print(f"{source}: {text}")
         accepted = accepted or (command is not None and not isinstance(command, Reject))
     return 0 if accepted else 1
 
 
 def read(event: dict[str, Any], deployment: Deployment, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
-    """Each source with what it makes of the event, in words and as a command; None if it never sees the event.
+    """Yield each source with what it makes of the event, in words and as a command.
 
-    The event is read as if it came in at its own `time`, so that an old sample is not too old.
+    The command is None if the source's pattern does not match.
+    The event counts as received at its own `time`, so that an old sample is not too old.
     """
     received = _time(event) or now
     mapped = [(source, source.mapping) for source in deployment.configuration.sources if source.mapping is not None]
@@ -57,7 +59,7 @@ def read(event: dict[str, Any], deployment: Deployment, now: datetime) -> Iterat
 
 
 def describe(command: Command) -> str:
-    """What a command would do, in one line."""
+    """Return what a command would do, in one line."""
     target, cause = command.target, command.cause
     what = f"device {target.device}" if target.device else " and ".join(f"{n.kind} {n.value}" for n in target.names)
     whom = f"{what} of {target.user}" if what and target.user else what or f"all devices of {target.user}"
