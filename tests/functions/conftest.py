@@ -1,4 +1,4 @@
-"""How hard hypothesis looks: ``quick``, unless the environment says ``HYPOTHESIS_PROFILE=thorough``."""
+"""Hypothesis uses the profile ``quick``. The environment may say ``HYPOTHESIS_PROFILE=thorough``."""
 
 import os
 
@@ -20,7 +20,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @pytest.fixture
 def aws(monkeypatch):
-    """What boto3 asks of the environment before it makes a client: a region, and credentials that nobody knows."""
+    """Set what boto3 needs to make a client: a region, and made-up credentials."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")

@@ -1,4 +1,4 @@
-"""The gateway to the bus: exact requests; what the bus did not take is not announced."""
+"""The gateway to the bus: exact requests. An event that the bus did not take is an error."""
 
 import json
 
@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 
 from device_lockout.aws import bus
 from device_lockout.values.errors import TransientError
+from tests.functions.failing_calls import failing
 
 DETAIL = {"id": "1", "message": "Device x of bob is locked.", "page": True, "until": None}
 EXPECTED = {
@@ -51,9 +52,6 @@ def test_a_refused_call_may_be_repeated(client, code):
 
 
 def test_a_call_without_an_answer_may_be_repeated(client):
-    def fail(**_):
-        raise ReadTimeoutError(endpoint_url="https://events.eu-west-1.amazonaws.com")
-
-    client.meta.events.register_first("before-call.events", fail)
-    with pytest.raises(TransientError):
+    error = ReadTimeoutError(endpoint_url="https://events.eu-west-1.amazonaws.com")
+    with failing(client, error), pytest.raises(TransientError):
         bus.Bus(client, "device-security").announce("Device Locked", DETAIL)

@@ -1,4 +1,4 @@
-"""The gateway to the command queue, and commands as they travel on it."""
+"""The gateway to the command queue."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,30 +7,13 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
-from hypothesis import given
-from hypothesis import strategies as st
 
 from device_lockout.aws import command_queue
-from device_lockout.values.command import (
-    Cause,
-    Enroll,
-    Expire,
-    Lock,
-    Reassert,
-    Reject,
-    Release,
-    Retire,
-    Target,
-    command_id,
-    group_id,
-)
-from device_lockout.values.device import DeviceName
+from device_lockout.values.command import Reassert, Target, command_id, group_id
 from device_lockout.values.errors import TransientError
-from device_lockout.values.override import Override
-from device_lockout.values.record import Claim
-from device_lockout.values.tag import HOLD
-from device_lockout.values.wire import dump, load
-from local.in_memory import BOB, DEVICE, ORGANIZATION, START, at, cause
+from device_lockout.values.wire import dump
+from local.in_memory import BOB, DEVICE, ORGANIZATION, at, cause
+from tests.functions.failing_calls import failing
 
 URL = "https://sqs.eu-west-1.amazonaws.com/000000000000/commands.fifo"
 TARGET = Target(ORGANIZATION, BOB, DEVICE)
@@ -118,15 +101,8 @@ def test_a_batch_refused_is_an_error_that_says_why(queue, stubber):
 
 
 def test_a_batch_without_an_answer_may_be_sent_again(queue, client):
-    def fail(**_):
-        raise ReadTimeoutError(endpoint_url=URL)
-
-    client.meta.events.register_first("before-call.sqs", fail)
-    try:
-        with pytest.raises(TransientError):
-            queue.send(commands(1))
-    finally:
-        client.meta.events.unregister("before-call.sqs", fail)
+    with failing(client, ReadTimeoutError(endpoint_url=URL)), pytest.raises(TransientError):
+        queue.send(commands(1))
 
 
 def test_a_message_is_postponed_by_whole_seconds(queue, stubber):
@@ -143,80 +119,3 @@ def test_what_waits_is_counted_by_the_queue(queue, stubber):
         {"QueueUrl": URL, "AttributeNames": ["ApproximateNumberOfMessages"]},
     )
     assert queue.waiting() == 7
-
-
-# Commands as text, and their IDs.
-
-texts = st.text(max_size=40)
-instants = st.integers(0, 10**12).map(lambda milliseconds: START + timedelta(milliseconds=milliseconds))
-causes = st.builds(Cause, texts, texts, texts, instants, instants, texts)
-names = st.lists(st.builds(DeviceName, st.sampled_from(["serial", "asset"]), texts), unique_by=lambda name: name.kind)
-targets = st.builds(Target, texts, texts, texts, names.map(tuple), st.booleans())
-scopes = st.sampled_from(["device", "user"])
-untils = st.just(HOLD) | instants.map(lambda instant: instant.replace(microsecond=0))
-claims = st.builds(Claim, texts, scopes, texts, instants, untils, texts, texts)
-overrides = st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
-every_command = st.one_of(
-    st.builds(Lock, causes, targets, claims, st.booleans()),
-    st.builds(Release, causes, targets, scopes),
-    st.builds(Expire, causes, targets, overrides),
-    st.builds(Reassert, causes, targets),
-    st.builds(Enroll, causes, targets),
-    st.builds(Retire, causes, targets),
-    st.builds(Reject, causes, targets, texts),
-)
-
-
-@given(every_command)
-def test_a_command_is_the_same_after_its_journey(command):
-    assert load(dump(command)) == command
-    assert command_id(load(dump(command))) == command_id(command)
-    assert len(command_id(command)) == len(group_id(command)) == 64
-
-
-def test_a_message_that_is_no_command_says_so():
-    text = dump(Reassert(cause("run-1", at(0)), TARGET)).replace('"reassert"', '"rejoice"')
-    with pytest.raises(ValueError, match="command is 'rejoice': expected one of lock, release"):
-        load(text)
-
-
-def test_one_event_about_several_devices_makes_commands_of_several_ids():
-    """Else SQS would drop all but the first as copies."""
-    ids = {command_id(command) for command in commands(1000)}
-    assert len(ids) == 1000
-
-
-def test_the_next_sweeps_command_is_no_copy_of_this_ones():
-    assert command_id(Reassert(cause("run-1", at(0)), TARGET)) != command_id(Reassert(cause("run-2", at(0)), TARGET))
-
-
-def test_a_lock_and_a_release_by_one_event_differ():
-    claim = Claim("aaaaaaaa", "device", "lost", at(0), HOLD)
-    assert command_id(Lock(cause("e", at(0)), TARGET, claim)) != command_id(
-        Release(cause("e", at(0)), TARGET, "device")
-    )
-
-
-def test_all_commands_of_a_device_share_its_group_whatever_its_case_and_whoever_is_named():
-    claim = Claim("aaaaaaaa", "device", "lost", at(0), HOLD)
-    of_one_device = [
-        Lock(cause("e1", at(0)), Target(ORGANIZATION, "bob", DEVICE.upper()), claim),
-        Release(cause("e2", at(0)), Target(ORGANIZATION, "Bob@example.com", DEVICE), "device"),
-        Expire(cause("run", at(0)), Target(ORGANIZATION, BOB, DEVICE, resolved=True), Override("DENY")),
-        Enroll(cause("e3", at(0)), Target(ORGANIZATION, BOB, DEVICE, (DeviceName("serial", "C02"),))),
-        Reject(cause("e4", at(0)), Target(ORGANIZATION, "", DEVICE), "because"),
-    ]
-    assert len({group_id(command) for command in of_one_device}) == 1
-    others = [
-        replace(TARGET, device="other"),
-        replace(TARGET, organization=f"m-{'0' * 32}"),
-        replace(TARGET, device=""),
-    ]
-    groups = {group_id(Reassert(cause("e5", at(0)), target)) for target in others}
-    assert len(groups) == 3
-    assert groups.isdisjoint({group_id(of_one_device[0])})
-
-
-def test_rejected_reports_of_nobody_do_not_wait_for_each_other():
-    nobody = Target("", "", "")
-    assert group_id(Reject(cause("e1", at(0)), nobody, "x")) != group_id(Reject(cause("e2", at(0)), nobody, "x"))

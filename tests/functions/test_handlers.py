@@ -1,7 +1,7 @@
-"""The Lambda functions from the event that Lambda hands over to the requests that reach AWS, and what they log.
+"""The Lambda functions, from Lambda's event to the requests that reach AWS, and their logs.
 
-Nothing of ours is replaced: settings are a file, names of resources are in the environment, and AWS answers from memory
-on the wire of botocore.
+None of our code is replaced. Settings are a file, and resources are named in the environment. AWS answers from memory,
+below botocore.
 """
 
 # ruff: noqa: ARG002, N802 (operations have AWS's names, and take what AWS's take)
@@ -11,7 +11,6 @@ import itertools
 import json
 import sys
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import boto3
 import botocore.loaders
@@ -21,7 +20,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from device_lockout import wiring
 from device_lockout.values.command import Lock, Reassert, Reject, Target, claim_id, group_id
-from device_lockout.values.errors import NotTriedError, SettingsError, TransientError, UnansweredError
+from device_lockout.values.errors import SettingsError
 from device_lockout.values.record import Claim
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
@@ -37,18 +36,18 @@ ENVIRONMENT = {
 }
 NOW = datetime.now(UTC).replace(microsecond=0)
 SERVICES = (f"tests-{number}" for number in itertools.count())
-"""Powertools keeps a logger for each service, and with it the standard output of the test that first made it."""
+"""Powertools keeps one logger for each service, with the standard output of the first test."""
 LOADER = botocore.loaders.create_loader()
-"""Models of services are read once, and not for every test."""
+"""Loads the services' models once for all tests."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 
 class FakeAWS:
-    """AWS as four services that keep what they are told, spoken to over botocore's wire.
+    """Four services of AWS in memory, below botocore.
 
-    ``refuse`` maps an operation to the status and code of the error that answers it, or to a function of its input
-    that says so, or says None.
+    ``refuse`` maps an operation to the status and the code of an error. Its value can be a function that returns these,
+    or None, for an input.
     """
 
     def __init__(self):
@@ -355,31 +354,6 @@ def test_a_command_is_not_begun_when_the_time_might_not_suffice(deployed, aws_in
 
 def test_a_command_is_begun_when_the_time_suffices_for_its_calls(deployed):
     assert failed(deployed("apply_commands").handler(commands_batch(lock(0)), Context(12.1))) == []
-
-
-@pytest.mark.usefixtures("aws_in_memory")
-def test_the_delay_doubles_from_two_seconds_to_four_minutes(deployed):
-    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
-    for receives in range(1, 201):
-        longest = min(2.0**receives, 240)
-        for _ in range(20):
-            assert longest / 2 <= delay_after(TransientError("no"), receives).total_seconds() <= longest
-    assert delay_after(UnansweredError("no"), 1) == delay_after(UnansweredError("no"), 50) == timedelta(seconds=60)
-    spread = {delay_after(KeyError("unforeseen"), 5) for _ in range(20)}
-    assert len(spread) > 10, "spread, so that an outage does not end in a stampede"
-
-
-@pytest.mark.usefixtures("aws_in_memory")
-def test_what_was_not_tried_comes_back_at_once_but_not_for_ever(deployed):
-    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
-    assert delay_after(NotTriedError("no time"), 1) == timedelta(0)
-    assert delay_after(NotTriedError("no time"), 30) > timedelta(seconds=1)
-
-
-def test_all_that_waits_to_be_delivered_fits_in_a_queues_memory(deployed):
-    delay_after = partial(deployed("apply_commands").delay_after, settle=timedelta(seconds=60))
-    longest = sum((delay_after(TransientError("no"), receives) for receives in range(1, 201)), timedelta())
-    assert timedelta(hours=5) < longest < timedelta(days=1), "tried for half a day, kept for fourteen"
 
 
 # The sweep.

@@ -24,6 +24,7 @@ from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
+from tests.functions.failing_calls import failing
 from tests.functions.fake_dynamodb import FakeDynamoDB
 
 TABLE = "ledger"
@@ -255,15 +256,8 @@ FAILURES = [
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: re.sub(r"\W+", " ", str(error))[:60])
 @pytest.mark.parametrize("method", EVERYTHING)
 def test_whatever_fails_may_be_tried_again_and_says_what_it_was(client, ledger, method, error):
-    def fail(**_):
-        raise error
-
-    client.meta.events.register_first("before-call.dynamodb", fail)
-    try:
-        with pytest.raises(TransientError, match="ledger: ") as caught:
-            EVERYTHING[method](ledger)
-    finally:
-        client.meta.events.unregister("before-call.dynamodb", fail)
+    with failing(client, error), pytest.raises(TransientError, match="ledger: ") as caught:
+        EVERYTHING[method](ledger)
     assert str(error) in str(caught.value)
 
 
@@ -363,7 +357,7 @@ def test_the_first_outcome_recorded_is_the_one_that_counts(either):
 
 
 def test_what_is_told_again_can_be_announced_again(either):
-    """DynamoDB's numbers come back as Decimal, which JSON does not take."""
+    """boto3 reads numbers as Decimal, which JSON can't hold."""
     told = {"detailType": "Device Locked", "detail": {"devices": 7, "page": True, "until": None, "times": {"a": "b"}}}
     either.record_outcome("e1", "o1", told, START)
     assert json.dumps(either.record_outcome("e1", "o1", {}, START)) == json.dumps(told)

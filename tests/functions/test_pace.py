@@ -1,3 +1,5 @@
+"""The rate of calls to WorkMail."""
+
 import random
 import statistics
 import threading
@@ -9,7 +11,7 @@ from device_lockout.values.errors import NotTriedError
 
 
 class Limited:
-    """A service that takes so many calls a second, in a world where time passes only by sleeping."""
+    """A service that limits its calls a second. Time passes only by sleeping."""
 
     def __init__(self, per_second):
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""What came in: every fault of a bad event is named at once, with where it is, what is there and what was expected."""
+"""Reports: a bad event's rejection names each fault, its place, what is there and what was expected."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ DETAIL = {"userId": "bob@example.com", "deviceId": DEVICE, "reportedAt": "2026-1
 
 
 def event(what="Device Lost", source="helpdesk", detail=None, **changes):
-    """A good event, but for ``changes``; a change to None leaves a field out."""
+    """A good event with ``changes``. None removes a field."""
     whole = {
         "version": "0",
         "id": "7bf73129-1428-4cd3-a780-95db273d1602",
@@ -137,7 +137,7 @@ def test_the_oldest_event_that_counts_is_a_month_old():
     assert isinstance(read(event(detail=detail(reportedAt=old))), Lock)
 
 
-# Bad events: (what is wrong, the event, what each of its faults says).
+# Bad events: what is wrong, the event, and what each of its faults says.
 
 EXPECTED_DEVICE = "the ActiveSync device ID, 1 to 32 letters and digits without hyphens"
 EXPECTED_USER = "an e-mail address, user name or WorkMail user ID"
@@ -540,7 +540,7 @@ def test_a_mapped_event_is_read_into_a_command():
 
 
 def test_an_expression_that_fails_on_what_it_finds_is_a_rejection_that_does_not_quote_all_of_it():
-    """JMESPath quotes what it found; and not every error of its functions is its own."""
+    """JMESPath quotes what it found. Some errors of its functions are Python's."""
     long = read(theirs(words="x" * 300_000), MAPPED)
     assert isinstance(long, Reject)
     assert len(long.because) < 1000

@@ -1,3 +1,5 @@
+"""Batches of SQS messages."""
+
 import threading
 from datetime import UTC, datetime
 

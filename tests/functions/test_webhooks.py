@@ -1,4 +1,4 @@
-"""Webhooks: who is let in, who is not and learns nothing of it, and what becomes of a rotated secret."""
+"""Webhooks: which requests are accepted, what a refused sender learns, and rotated secrets."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ class Secrets:
 
 
 class Notes:
-    """What the ledger notes of signed requests; ``deaf`` while it can't be written."""
+    """The log of signed requests. It can't be written while it is ``deaf``."""
 
     def __init__(self) -> None:
         self.started: dict[tuple[str, str], datetime] = {}

@@ -1,6 +1,5 @@
-"""The gateway to WorkMail: exact requests, every answer and every kind of failure told apart by its effect."""
+"""The gateway to WorkMail: exact requests, every answer, and errors by what the call did."""
 
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -24,6 +23,7 @@ from device_lockout.values.errors import (
 )
 from device_lockout.values.override import ListedOverride, Override
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, key
+from tests.functions.failing_calls import failing
 
 DATE = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}
@@ -182,22 +182,6 @@ NO_ANSWERS = [
 ASKED_ONCE_MORE = "describe_user", "get_mobile_device_access_override"
 
 
-@contextmanager
-def failing(client, error):
-    """No call is sent, each fails so; the calls that were tried."""
-    tried = []
-
-    def fail(model, **_):
-        tried.append(model.name)
-        raise error
-
-    client.meta.events.register_first("before-call.workmail", fail)
-    try:
-        yield tried
-    finally:
-        client.meta.events.unregister("before-call.workmail", fail)
-
-
 @pytest.mark.parametrize("error", NO_ANSWERS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("operation", [*READS, *WRITES])
 def test_a_read_without_an_answer_did_nothing_and_a_write_may_have(client, operation, error):
@@ -221,7 +205,7 @@ def test_what_botocore_does_not_even_send_is_rejected(client):
 @pytest.mark.parametrize("answer", ["500", "503", "ThrottlingException", *NO_ANSWERS], ids=str)
 @pytest.mark.usefixtures("aws")
 def test_the_writers_client_makes_every_call_once(answer):
-    """botocore repeats by itself after time-outs and 5xx; the first attempt may then take effect after the last."""
+    """botocore repeats calls after time-outs and 5xx. The first attempt may then take effect after the last."""
     client = workmail.client(timedelta(seconds=4), attempts=1)
     sent = []
 

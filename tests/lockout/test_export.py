@@ -1,4 +1,4 @@
-"""The export, with the real gateways and botocore's Stubber under them: exact requests, every page, all or nothing."""
+"""The export with the real gateways over botocore's Stubber: exact requests, every page, all or nothing."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ class Aws:
         return self.clients[service]
 
     def lists(self, rows: list[Any], asked: str | None = None, token: str | None = None) -> None:
-        """One page of overrides, asked for with a token and leading to another."""
+        """Expect a page of overrides."""
         expected = {"OrganizationId": ORGANIZATION, "MaxResults": 100} | ({"NextToken": asked} if asked else {})
         answer = {"Overrides": rows, "ResponseMetadata": DATED} | ({"NextToken": token} if token else {})
         self.stubs["workmail"].add_response("list_mobile_device_access_overrides", answer, expected)
@@ -67,7 +67,7 @@ class Aws:
         self.lists(LAST_PAGE, asked="t2")
 
     def lists_users(self) -> None:
-        """Two pages; Carla is not there any more."""
+        """Expect two pages of users, without Carla."""
         users = self.stubs["workmail"]
         asked = {"OrganizationId": ORGANIZATION, "MaxResults": 100}
         users.add_response("list_users", {"Users": [{"Id": CARLA.replace("c", "d")}], "NextToken": "u1"}, asked)

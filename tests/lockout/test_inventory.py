@@ -15,7 +15,7 @@ GOOD = HEADER + "ana@example.com,ApplDNQX1,S1,A1\nbob,ApplDNQX2,,\n"
 
 
 class Bus:
-    """Takes what `put_events` is given, but for devices that it is told to refuse."""
+    """Takes all events but those of the devices in ``refused``."""
 
     def __init__(self, *refused: str) -> None:
         self.refused = refused
@@ -141,7 +141,7 @@ def test_checking_sends_nothing_and_needs_no_aws(tmp_path: Path, capsys: pytest.
 
 
 class Cut(Bus):
-    """A bus whose connection fails at the call of that number, counted from 0."""
+    """A bus whose connection fails at one call, counted from 0."""
 
     def __init__(self, call: int, error: Exception) -> None:
         super().__init__()

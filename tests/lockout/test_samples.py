@@ -1,4 +1,4 @@
-"""The samples of the contract: what `aws events put-events --entries` takes, one for each detail-type."""
+"""The samples of the contract, as `aws events put-events --entries` takes them."""
 
 import json
 from pathlib import Path
