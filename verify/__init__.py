@@ -1,11 +1,18 @@
-"""The proof of the protocol: an explicit-state search that runs the real decision, plan and step code.
+"""A proof of the protocol by explicit-state search. It runs the real decision, plan and step code.
 
-The code under ``functions/`` is synchronous and pure given its answers, so a process is the list of answers that it
-has had: replay it with them and it stops at its next call (``tape``).
-What WorkMail, the ledger, the queue, people, faults and the clock may do between any two calls (``world``, ``state``)
-is enumerated breadth first to the end of each scenario (``explorer``, ``scenarios``), and every state is held against
-the ``invariants``.
-``breaks`` switches off one guard at a time, from outside, to show that the search would notice;
-``pairs`` starts from every pair of override and record, and ``histories`` walks long random histories.
-Run it with ``make verify``, ``make verify BREAK=name``, ``make verify-list`` and ``make verify-long``.
+The code is synchronous, and its answers decide what it does.
+A process is therefore the list of its answers so far: replay them, and it stops at its next call.
+
+- :mod:`verify.scenario` and :mod:`verify.scenarios` say what there is to search;
+- :mod:`verify.tape` and :mod:`verify.processes` run the code up to its next call;
+- :mod:`verify.numbering` and :mod:`verify.state` describe one moment;
+- :mod:`verify.calls`, :mod:`verify.deliveries`, :mod:`verify.sweeps` and :mod:`verify.people` say what may happen next;
+- :mod:`verify.world` joins them, and :mod:`verify.telling` tells a history in words;
+- :mod:`verify.expected` and :mod:`verify.invariants` say what must be true;
+- :mod:`verify.explorer` searches breadth first.
+
+:mod:`verify.breaks` switches one guard off, to show that the search notices.
+:mod:`verify.pairs` sweeps from pairs of override and record, and :mod:`verify.histories` walks long random histories.
+Run them by ``make verify``, ``make verify BREAK=NAME``, ``make verify-list``, ``make histories`` and
+``make verify-long``.
 """

@@ -1,7 +1,7 @@
-"""Guards switched off one at a time, from outside, to show that the search notices.
+"""Guards to switch off, one at a time, to show that the search would notice a missing one.
 
-Each function here replaces something in the real modules, wraps the ports, or takes a guard from the queue or the
-ledger; its docstring says which rule it switches off; ``scenarios`` are those in which it shows soonest.
+Each function here switches one guard off and has the guard's rule as its docstring.
+It replaces something in the real modules, wraps the ports, or takes a guard from the queue or the ledger.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,44 +24,42 @@ from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Released, UserRecord, later
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
+from verify.processes import Switches
 from verify.scenarios import SCENARIOS
-from verify.world import Switches
 
 MOST_BROKEN_STATES = 100_000
-"""Without a guard a scenario may grow without end; by then what is wrong has been noticed in another."""
+"""Without a guard a scenario may have no end. Another scenario shows the violation much sooner."""
 
 Break = Callable[["Off"], None]
 
 
 @dataclass(slots=True)
 class Off:
-    """What a break switches off, until the end of the ``with`` statement of :func:`switched_off`."""
+    """What a break may switch off. :func:`switched_off` switches it on again."""
 
     switches: Switches = field(default_factory=Switches)
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def replace(self, where: Any, name: str, value: Any) -> Any:
-        """Put ``value`` in the place of ``where``'s ``name``; what was there."""
-        real = getattr(where, name)
+    def replace(self, where: Any, name: str, value: Any) -> None:
+        """Replace the attribute ``name`` of ``where``."""
         self.stack.enter_context(patch.object(where, name, value))
-        return real
 
     def around(self, where: Any, name: str, make: Callable[[Any], Any]) -> None:
-        """Put what ``make`` makes of ``where``'s ``name`` in its place."""
+        """Replace the attribute ``name`` of ``where`` by what ``make`` makes of it."""
         self.replace(where, name, make(getattr(where, name)))
 
     def guard(self, name: str) -> None:
-        """Take a guard from the queue or the ledger."""
+        """Switch off a guard of the queue or the ledger."""
         self.switches.off.add(name)
 
     def ports(self, wrap: Callable[[Ports], Ports]) -> None:
-        """Let ``wrap`` stand between the steps and the ports."""
+        """Wrap the ports that commands are carried out with."""
         self.switches.wrap = wrap
 
 
 @contextmanager
 def switched_off(name: str) -> Iterator[Switches]:
-    """Everything with one guard switched off."""
+    """Switch one guard off within a ``with`` statement."""
     off = Off()
     with off.stack:
         BREAKS[name].apply(off)
@@ -70,7 +68,13 @@ def switched_off(name: str) -> Iterator[Switches]:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A guard by name, how it is switched off, and the scenarios in which that shows."""
+    """A guard.
+
+    Attributes:
+        name: Its name for ``BREAK=``.
+        apply: Switches it off.
+        scenarios: The scenarios in which that shows, soonest first.
+    """
 
     name: str
     apply: Break
@@ -78,7 +82,7 @@ class Guard:
 
     @property
     def rule(self) -> str:
-        """The rule that is switched off, in one line."""
+        """The rule that the guard holds, in one line."""
         return (self.apply.__doc__ or "").strip().splitlines()[0]
 
 
@@ -86,17 +90,17 @@ BREAKS: dict[str, Guard] = {}
 
 
 def guard(name: str, *scenarios: str) -> Callable[[Break], Break]:
-    """Enter a break under ``name``."""
+    """Register a break under ``name``, with the scenarios in which it shows."""
 
-    def entered(apply: Break) -> Break:
+    def register(apply: Break) -> Break:
         BREAKS[name] = Guard(name, apply, scenarios)
         return apply
 
-    return entered
+    return register
 
 
 def search(scenario: str, guard: str | None = None) -> Found:
-    """Search a scenario, with a guard switched off if one is named."""
+    """Search a scenario, without a guard if one is named."""
     if guard is None:
         return explore(SCENARIOS[scenario])
     with switched_off(guard) as switches:
@@ -105,13 +109,13 @@ def search(scenario: str, guard: str | None = None) -> Found:
 
 @dataclass(slots=True)
 class Between:
-    """A party with some of its methods replaced."""
+    """A port with some of its methods replaced."""
 
-    party: Any
+    port: Any
     instead: dict[str, Callable[..., Any]]
 
     def __getattr__(self, name: str) -> Any:
-        return self.instead.get(name) or getattr(self.party, name)
+        return self.instead.get(name) or getattr(self.port, name)
 
 
 # What is wanted
@@ -119,13 +123,13 @@ class Between:
 
 @guard("adopt", "edit", "longer edit")
 def adopt(off: Off) -> None:
-    """What our own tag says is taken over into the ledger."""
+    """The tag of our lock is adopted before the decision."""
     off.replace(DeviceRecord, "adopt", lambda self, _: self)
 
 
 @guard("tie", "tie")
 def tie(off: Off) -> None:
-    """Of a lock and a release at the same instant the lock wins."""
+    """A lock wins over a release of the same instant."""
 
     def unreleased(self: DeviceRecord, claim: Claim) -> bool:
         released = self.released_at(claim.scope)
@@ -156,13 +160,13 @@ def newest_release(off: Off) -> None:
 
 @guard("set-of-claims", "shorter")
 def set_of_claims(off: Off) -> None:
-    """Locks are a set of claims, not one slot for the last that came."""
+    """Locks are a set of claims, not a slot for the newest."""
     off.replace(DeviceRecord, "with_claim", lambda self, claim: replace(self, claims=(claim,)))
 
 
 @guard("older-lock-counts", "shorter")
 def older_lock_counts(off: Off) -> None:
-    """Only a newer release supersedes a lock; a newer lock does not."""
+    """Only a newer release supersedes a lock. A newer lock does not."""
 
     def around(real: Any) -> Any:
         def recorded(command: DeviceCommand, before: DeviceRecord, *rest: Any) -> DeviceRecord:
@@ -190,7 +194,7 @@ def scopes(off: Off) -> None:
 
 @guard("prior-first", "prior")
 def prior_first(off: Off) -> None:
-    """The ALLOW that a lock covers is in the ledger before it is covered."""
+    """The ledger has an ALLOW before a lock covers it."""
 
     def wrap(ports: Ports) -> Ports:
         kept: dict[str, Any] = {}
@@ -214,7 +218,7 @@ def prior_first(off: Off) -> None:
 
 @guard("was-from-tag", "loss")
 def was_from_tag(off: Off) -> None:
-    """What stood before a lock is what its tag says, whatever the ledger remembers."""
+    """The tag says what a lock covers, whatever the ledger remembers."""
     _reading_as(off, lambda reading, known: replace(reading, was="allow" if known.prior else "none"))
 
 
@@ -230,13 +234,13 @@ def _reading_as(off: Off, read: Callable[[Tag, DeviceRecord], Tag]) -> None:
 
 @guard("prior-verbatim", "prior")
 def prior_verbatim(off: Off) -> None:
-    """The ALLOW that comes back is the very one that was covered, description and all."""
+    """The ALLOW that comes back is the one that was covered, with its description."""
     off.replace(decision, "_give_back", lambda ours, *_: Delete() if ours.was == "none" else Put(Override("ALLOW")))
 
 
 @guard("hand-written-check", "hand-written")
 def hand_written_check(off: Off) -> None:
-    """Where a hand-written DENY runs out and a lock is live, ours takes its place."""
+    """A live lock takes the place of a hand-written DENY that has ended."""
 
     def around(real: Any) -> Any:
         def write(asked: Any, observed: Any, reading: Any, known: Any, wanted: Any, now: Any, owner: str) -> Any:
@@ -251,7 +255,7 @@ def hand_written_check(off: Off) -> None:
 
 @guard("foreign-deny", "denied")
 def foreign_deny(off: Off) -> None:
-    """A DENY that is not ours is left alone."""
+    """A DENY that is not ours stays."""
 
     def around(real: Any) -> Any:
         def write(asked: Any, observed: Any, reading: Any, known: Any, wanted: Any, *rest: Any) -> Any:
@@ -265,7 +269,7 @@ def foreign_deny(off: Off) -> None:
 
 @guard("broken-tag", "broken")
 def broken_tag(off: Off) -> None:
-    """What carries our marker and can't be read is not ours to remove."""
+    """An override with our marker and an unreadable tag is not ours to remove."""
 
     def around(real: Any) -> Any:
         def read(self: Override, owner: str) -> Any:
@@ -282,7 +286,7 @@ def broken_tag(off: Off) -> None:
 
 @guard("stored-outcome", "order")
 def stored_outcome(off: Off) -> None:
-    """A redelivered command keeps the outcome that was decided first."""
+    """A redelivered command keeps its first outcome."""
 
     def around(real: Any) -> Any:
         def decide(command: Any, observed: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
@@ -296,7 +300,7 @@ def stored_outcome(off: Off) -> None:
 
 @guard("decided-at", "shorter")
 def decided_at(off: Off) -> None:
-    """A redelivered command decides at the time at which it was decided first."""
+    """A redelivered command decides at the time of its first decision."""
 
     def around(real: Any) -> Any:
         def decide(command: Any, observed: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
@@ -311,13 +315,13 @@ def decided_at(off: Off) -> None:
 
 @guard("first-outcome", "order")
 def first_outcome(off: Off) -> None:
-    """The outcome that was recorded first is the one that is announced again."""
+    """The outcome that was recorded first is announced again."""
     off.guard("first-outcome")
 
 
 @guard("expire-without-release-time", "expiry")
 def expire_without_release_time(off: Off) -> None:
-    """An expiry is no release: it ends nothing but what is over."""
+    """An expiry is no release: it ends only locks that are over."""
 
     def around(real: Any) -> Any:
         def recorded(command: DeviceCommand, before: DeviceRecord, now: Any) -> DeviceRecord:
@@ -333,7 +337,7 @@ def expire_without_release_time(off: Off) -> None:
 
 @guard("reassert", "tampered")
 def reassert(off: Off) -> None:
-    """What somebody undid is put back by the sweep."""
+    """The sweep puts back what somebody undid."""
 
     def around(real: Any) -> Any:
         def planned(*arguments: Any) -> Any:
@@ -346,7 +350,7 @@ def reassert(off: Off) -> None:
 
 @guard("fresh-read", "expiry", "tampered")
 def fresh_read(off: Off) -> None:
-    """An expiry decides on what stands now, not on what the sweep saw."""
+    """An expiry decides on the override that stands now, not on the one that the sweep saw."""
 
     def around(real: Any) -> Any:
         def decide(command: Any, observed: Any, *rest: Any) -> Decision:
@@ -363,7 +367,7 @@ def fresh_read(off: Off) -> None:
 
 @guard("ledger-first", "order")
 def ledger_first(off: Off) -> None:
-    """The ledger knows of a lock before WorkMail has it."""
+    """The ledger has a lock before WorkMail has it."""
 
     def wrap(ports: Ports) -> Ports:
         waiting: list[Any] = []
@@ -393,7 +397,7 @@ def ledger_first(off: Off) -> None:
 
 @guard("fail-on-unanswered", "order")
 def fail_on_unanswered(off: Off) -> None:
-    """A write that got no answer fails the delivery."""
+    """A write without an answer fails the delivery."""
 
     def wrap(ports: Ports) -> Ports:
         def write(name: str) -> Callable[..., None]:
@@ -412,20 +416,20 @@ def fail_on_unanswered(off: Off) -> None:
 
 @guard("wait-for-late-writes", "order")
 def wait_for_late_writes(off: Off) -> None:
-    """After a write without an answer a device's group waits until nothing can land any more."""
+    """After a write without an answer the device's group waits until the write can't land any more."""
     off.guard("wait-for-late-writes")
     off.replace(redelivery, "delay_after", lambda *_: timedelta(seconds=2))
 
 
 @guard("no-ttl", "end of life")
 def no_ttl(off: Off) -> None:
-    """The items of devices and users do not expire."""
+    """Items of devices and users don't expire."""
     off.guard("no-ttl")
 
 
 @guard("forget-late", "edit")
 def forget_late(off: Off) -> None:
-    """A claim outlives its end until no copy of its event can come any more."""
+    """A claim stays after its end until no copy of its event can arrive."""
 
     def around(real: Any) -> Any:
         def kept(*known: Any) -> Any:
@@ -438,7 +442,7 @@ def forget_late(off: Off) -> None:
 
 @guard("forget-the-outlasted", "full item")
 def forget_the_outlasted(off: Off) -> None:
-    """An item that is full forgets only what another claim outlasts, not simply the oldest."""
+    """A full item drops only claims that another one outlasts, not simply the oldest."""
     off.replace(Claim, "outlasts", lambda self, other: self.at > other.at)
 
 
@@ -450,13 +454,13 @@ def version(off: Off) -> None:
 
 @guard("single-writer", "frozen")
 def single_writer(off: Off) -> None:
-    """No second process begins on a device while one is between its ledger write and its write to WorkMail."""
+    """No process begins on a device while another is between its ledger write and its write to WorkMail."""
     off.guard("single-writer")
 
 
 @guard("write-then-read", "enrolment")
 def write_then_read(off: Off) -> None:
-    """A user's lock is in the ledger before the user's devices are listed."""
+    """The ledger has a user's lock before the user's devices are listed."""
 
     def wrap(ports: Ports) -> Ports:
         listed: dict[str, list[DeviceKey]] = {}
@@ -475,7 +479,7 @@ def write_then_read(off: Off) -> None:
 
 @guard("item-first", "unknown device", "enrolment")
 def item_first(off: Off) -> None:
-    """A device's item is there before the user's item is read."""
+    """A device's item exists before its user's item is read."""
 
     def wrap(ports: Ports) -> Ports:
         read: dict[str, UserRecord] = {}
@@ -516,7 +520,7 @@ def device_group_only(off: Off) -> None:
 
 @guard("dedup", "tampered", "expiry")
 def dedup(off: Off) -> None:
-    """The deduplication ID of a sweep's command has the run in it."""
+    """The deduplication ID of a sweep's command includes the run."""
 
     def around(real: Any) -> Any:
         def without_run(command: Command) -> str:
@@ -532,7 +536,7 @@ def dedup(off: Off) -> None:
 
 @guard("own-copy", "user's edit")
 def own_copy(off: Off) -> None:
-    """A device's own copy of a user's claim, whose end a person changed there, wins."""
+    """A device's own copy of a user's claim wins, since a person changed its end there."""
 
     def all_claims(self: DeviceRecord) -> tuple[Claim, ...]:
         users = {claim.id for claim in self.user.claims}
@@ -543,13 +547,13 @@ def own_copy(off: Off) -> None:
 
 @guard("claim-identity", "two readers")
 def claim_identity(off: Off) -> None:
-    """One event that several sources read is a lock for each of their reasons."""
+    """An event that several sources read is a lock for each of their reasons."""
     off.replace(Claim, "identity", property(lambda self: self.id))
 
 
 @guard("gone-keeps-prior", "deleted and back")
 def gone_keeps_prior(off: Off) -> None:
-    """The ALLOW that a lock covers is kept while WorkMail does not know the user."""
+    """The prior is kept while WorkMail does not know the user."""
 
     def wrap(ports: Ports) -> Ports:
         gone: list[str] = []
@@ -575,7 +579,7 @@ def gone_keeps_prior(off: Off) -> None:
 
 @guard("summary", "user, again")
 def summary(off: Off) -> None:
-    """What is said of a user's release goes by the locks that are newer."""
+    """The outcome of a user's release reports locks that are newer."""
 
     def around(real: Any) -> Any:
         def decided(command: Any, *rest: Any) -> Any:
@@ -589,7 +593,7 @@ def summary(off: Off) -> None:
 
 @guard("names", "deleted")
 def names(off: Off) -> None:
-    """The names of reported users are kept, so that a release finds a user who was deleted since."""
+    """The names in reports are kept, so that a release finds a user who was deleted since."""
     off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"user_named": lambda *_: None})))
 
 
@@ -598,7 +602,7 @@ def names(off: Off) -> None:
 
 @guard("unknown-ours", "loss and tampering")
 def unknown_ours(off: Off) -> None:
-    """A lock of ours that the ledger does not know gets its record back from its tag."""
+    """A lock of ours that the ledger does not know gets its record from its tag."""
 
     def around(real: Any) -> Any:
         def judge(listed: Any, reading: Any, known: DeviceRecord, *rest: Any) -> Any:
@@ -612,13 +616,13 @@ def unknown_ours(off: Off) -> None:
 
 @guard("cap", "capped")
 def cap(off: Off) -> None:
-    """A plan that would let too many back in lets none in."""
+    """A plan over its cap removes nothing."""
     off.replace(plan.Plan, "refusal", lambda *_: None)
 
 
 @guard("guards-stop-removals-only", "capped")
 def guards_stop_removals_only(off: Off) -> None:
-    """A guard that refuses removals does not keep a lock from being put back."""
+    """A guard that stops removals does not stop reasserts."""
 
     def around(real: Any) -> Any:
         def planned(*arguments: Any) -> Any:
@@ -632,19 +636,19 @@ def guards_stop_removals_only(off: Off) -> None:
 
 @guard("reassert-under-guard", "pages, missing", "clock, missing")
 def reassert_under_guard(off: Off) -> None:
-    """A list that is not whole, or a clock that disagrees, does not keep a lock from being put back."""
+    """Neither an incomplete list nor a wrong clock stops reasserts."""
     off.around(sweep, "_reasserts", lambda real: lambda planned, bad, run: [] if bad else real(planned, bad, run))
 
 
 @guard("alert-only", "alert")
 def alert_only(off: Off) -> None:
-    """Where undone locks are only told of, the sweep does not put them back."""
+    """With on_tampering = "alert" the sweep does not put an undone lock back."""
     off.replace(sweep, "_split_tampered", lambda items, *_: (list(items), list(items)))
 
 
 @guard("alert-once", "alert")
 def alert_once(off: Off) -> None:
-    """An undone lock is told of once, not by each sweep."""
+    """With on_tampering = "alert" an undone lock is announced once, not by each sweep."""
 
     def around(real: Any) -> Any:
         return lambda what, kind, about, run, ports: real(f"{what} {run.id}", kind, about, run, ports)
@@ -654,19 +658,19 @@ def alert_once(off: Off) -> None:
 
 @guard("alert-each-time", "alert")
 def alert_each_time(off: Off) -> None:
-    """A lock that is undone anew is told of anew."""
+    """With on_tampering = "alert" a lock that is undone again is announced again."""
     off.around(sweep, "_announce_once", lambda real: lambda _, *rest: real("", *rest))
 
 
 @guard("never-stood", "alert, never set")
 def never_stood(off: Off) -> None:
-    """A lock that was recorded and never set was not undone: it is set."""
+    """A lock that was recorded but never set was not undone, so the sweep sets it."""
     off.replace(sweep, "_stood", lambda *_: _LONG_AGO)
 
 
 @guard("told-before-the-list", "alert, never set")
 def told_before_the_list(off: Off) -> None:
-    """What was told only since the list began is no ground to say that a lock was undone which the list lacks."""
+    """A lock that was set since the list began was not undone, though the list lacks it."""
 
     def around(real: Any) -> Any:
         return lambda items, wanted, _, run, ports: real(items, wanted, timedelta(seconds=-1), run, ports)
@@ -676,7 +680,7 @@ def told_before_the_list(off: Off) -> None:
 
 @guard("clock", "clock")
 def clock(off: Off) -> None:
-    """Nothing is let back in while our clock and WorkMail's disagree."""
+    """No device is let back in while our clock and WorkMail's differ."""
 
     def around(real: Any) -> Any:
         def run(this: Any, ports: Any, settings: Any) -> Any:
@@ -690,16 +694,8 @@ def clock(off: Off) -> None:
 
 @guard("whole-list", "pages")
 def whole_list(off: Off) -> None:
-    """A listing of which a page failed is no ground to let anything back in."""
-
-    def around(real: Any) -> Any:
-        def listing(this: Any, workmail: Any, skew: Any, failure: Any) -> Any:
-            del failure
-            return real(this, workmail, skew, [])
-
-        return listing
-
-    off.around(sweep, "list_overrides", around)
+    """An incomplete list lets no device back in."""
+    off.around(sweep, "list_overrides", lambda real: lambda this, workmail, skew, _: real(this, workmail, skew, []))
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

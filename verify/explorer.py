@@ -6,19 +6,27 @@ from collections import deque
 from dataclasses import dataclass
 from time import process_time
 
-from verify.scenarios import Scenario
-from verify.state import Move, State, ViolationError
-from verify.world import Switches, World
+from verify.processes import Switches
+from verify.scenario import Scenario
+from verify.state import Move, State, ViolationError, at_rest
+from verify.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search came to: ``complete`` unless it was cut at a number of states or by a violation.
+    """The result of a search.
 
-    ``at_rest``: states without anything under way, each checked after the next sweep; ``blind``: states in whose past a
-    person's edit fell between our read and our write, where what that person wrote can't be held against us.
-    ``seconds`` of this processor; ``history``: the steps that lead to the violation, in words, and what the next sweep
-    did where it shows only then.
+    Attributes:
+        scenario: The scenario's name.
+        states: How many states were found.
+        transitions: How many moves were made.
+        depth: The length of the longest history.
+        at_rest: How many states have nothing under way. Each was checked again after the next sweep.
+        blind: How many states follow an edit between our read and our write, which the invariants ignore.
+        seconds: Processor time.
+        complete: Neither a violation nor a limit of states ended the search.
+        violation: The invariant that does not hold.
+        history: The steps to the violation in words, with the next sweep if it shows only then.
     """
 
     scenario: str
@@ -35,13 +43,20 @@ class Found:
 
 @dataclass(slots=True)
 class _Seen:
-    """The states found, each by its number, and the move that each was first found by."""
+    """The states found so far.
+
+    Attributes:
+        numbers: The number of each state.
+        parents: The state that each state was first found from.
+        moves: The move that each state was first found by.
+    """
 
     numbers: dict[State, int]
     parents: array[int]
     moves: list[Move]
 
     def path(self, number: int) -> list[Move]:
+        """Return the moves to a state."""
         moves = []
         while number:
             moves.append(self.moves[number])
@@ -50,9 +65,9 @@ class _Seen:
 
 
 def explore(scenario: Scenario, switches: Switches | None = None, most_states: int | None = None) -> Found:
-    """Search ``scenario`` until every state is known, a violation is found, or ``most_states`` have been seen."""
+    """Search ``scenario`` until no state is new, an invariant fails or ``most_states`` have been found."""
     began = process_time()
-    gc.disable()  # nothing here goes in circles, and looking for circles among millions of tuples takes half the time
+    gc.disable()  # There are no reference cycles here. Looking for them among millions of tuples takes half the time.
     try:
         return _explore(World(scenario, switches), most_states, began)
     finally:
@@ -62,19 +77,18 @@ def explore(scenario: Scenario, switches: Switches | None = None, most_states: i
 def _explore(world: World, most_states: int | None, began: float) -> Found:
     seen = _Seen({}, array("l", [0]), [()])
     frontier: deque[tuple[State, int, int]] = deque()
-    transitions = depth = at_rest = blind = 0
+    transitions = depth = resting = blind = 0
 
     def found(violation: str | None = None, history: tuple[str, ...] = ()) -> Found:
-        complete = violation is None and not frontier
         return Found(
             world.scenario.name,
             len(seen.numbers),
             transitions,
             depth,
-            at_rest,
+            resting,
             blind,
             process_time() - began,
-            complete,
+            violation is None and not frontier,
             violation,
             history,
         )
@@ -90,11 +104,11 @@ def _explore(world: World, most_states: int | None, began: float) -> Found:
         blind += state.blind
         stage = "at rest"
         try:
-            if world.at_rest(state):
-                at_rest += 1
-                world.invariants.check_at_rest(state)
+            if at_rest(state):
+                resting += 1
+                world.check_at_rest(state)
                 stage = "swept"
-                world.invariants.check_swept(state)
+                world.check_swept(state)
             stage = "moving"
             for move, after in world.successors(state):
                 transitions += 1

@@ -1,7 +1,8 @@
-"""Long random histories of many events over several devices and users, in the same world, by the same invariants.
+"""Long random histories of many events over several devices and users, with the same moves and invariants.
 
-Where :mod:`verify.explorer` tries everything about little, this tries a little of everything; hypothesis picks, and
-cuts a failing history down to its shortest. ``python -m verify.histories 10000`` walks that many.
+The search tries all histories of small scenarios; this tries a few histories of large ones.
+Hypothesis draws them, and shortens one that fails.
+``python -m verify.histories 10000`` walks 10,000.
 """
 
 import sys
@@ -11,14 +12,9 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from verify.scenarios import (
+from verify.scenario import (
     ALL_CALLS,
-    BROKEN_ALLOW,
-    BROKEN_DENY,
-    LEGAL_HOLD,
-    OTHER_ALLOW,
     USER_CALLS,
-    VIP,
     Act,
     Event,
     Scenario,
@@ -31,12 +27,13 @@ from verify.scenarios import (
     retire,
     written,
 )
-from verify.state import Move, State, ViolationError
+from verify.scenarios import BROKEN_ALLOW, BROKEN_DENY, LEGAL_HOLD, OTHER_ALLOW, VIP
+from verify.state import Move, State, ViolationError, at_rest
 from verify.world import World
 
 INSTANTS = (10, 16, 23, 31, 41)
 STEPS = 60
-"""Rules in one history; each lets things happen once or several times."""
+"""How many rules a history has. Each rule makes one move or several."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -44,7 +41,7 @@ _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "AL
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
-    """Up to four devices of two users, up to a dozen events and copies, what people do, and what stands at first."""
+    """Draw four devices of two users at most, with 16 events and copies and five acts at most."""
     devices = tuple(
         (draw(st.integers(0, 1)), f"DEV{number}")
         for number in range(1, 1 + draw(st.integers(min_value=1, max_value=4)))
@@ -72,9 +69,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         INSTANTS,
         rows=tuple(draw(st.sampled_from(_ROWS)) for _ in devices),
         devices=devices,
-        runs=4,
+        sweeps=4,
         faults=draw(st.integers(0, 4)),
-        buries=draw(st.booleans()),
+        dead_letters=draw(st.booleans()),
         page_size=draw(st.sampled_from((1, 100))),
         pauses=draw(st.sampled_from((USER_CALLS, ALL_CALLS))),
     )
@@ -104,7 +101,7 @@ def _events(draw: st.DrawFn, number: int, devices: tuple[tuple[int, str], ...]) 
 
 
 class Histories(RuleBasedStateMachine):
-    """One history: each rule lets something happen that may happen."""
+    """One history. Each rule makes moves of some kinds, if there are any."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,13 +110,13 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(scenario=scenarios())
     def begin(self, scenario: Scenario) -> None:
-        """Nothing has happened yet."""
+        """Begin with a scenario."""
         self.world = World(scenario)
         self.state = self.world.initial()
 
     @rule(steps=st.integers(1, 8), pick=st.integers(0, 2**20))
     def go_on(self, steps: int, pick: int) -> None:
-        """What goes on by itself goes on."""
+        """Let the commands, processes, sweeps and late writes go on."""
         for _ in range(steps):
             if not self._happens(("deliver", "step", "sweep goes on", "land"), pick):
                 break
@@ -127,55 +124,56 @@ class Histories(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 2**20))
     def arrive(self, pick: int) -> None:
-        """An event arrives."""
+        """Let an event arrive."""
         self._happens(("arrive",), pick)
 
     @rule(pick=st.integers(0, 2**20))
     @precondition(lambda self: self.world is not None and self.state.faults)
     def fail(self, pick: int) -> None:
-        """A process or a sweep dies, an answer is lost, a page fails, a command goes to the dead-letter queue."""
-        self._happens(("die", "answer lost", "page fails", "page lacks a row", "dies", "sweep dies", "bury"), pick)
+        """Kill a process or a sweep, lose an answer or a page, or send a command to the dead-letter queue."""
+        kinds = ("die", "dies", "sweep dies", "answer lost", "page fails", "page lacks a row", "dead letter")
+        self._happens(kinds, pick)
 
     @rule(pick=st.integers(0, 2**20))
     @precondition(lambda self: self.world is not None and self.state.acts)
     def act(self, pick: int) -> None:
-        """A person does something."""
+        """Let a person do something."""
         self._happens(("act",), pick)
 
     @rule(pick=st.integers(0, 2**20))
-    @precondition(lambda self: self.world is not None and self.state.buried)
+    @precondition(lambda self: self.world is not None and self.state.dead_letters)
     def redrive(self, pick: int) -> None:
-        """A command comes back from the dead-letter queue."""
+        """Send a command back from the dead-letter queue."""
         self._happens(("redrive",), pick)
 
     @rule()
-    @precondition(lambda self: self.world is not None and self.state.runs)
+    @precondition(lambda self: self.world is not None and self.state.sweeps_left)
     def sweep(self) -> None:
-        """A sweep starts."""
+        """Start a sweep."""
         self._happens(("sweep",), 0)
 
     @rule()
     def tick(self) -> None:
-        """Time passes."""
+        """Let time pass."""
         self._happens(("tick",), 0)
 
     def teardown(self) -> None:
-        """Everything comes to rest, and is swept."""
+        """Let everything come to rest, and sweep."""
         if self.world is not None:
             try:
                 self.state = self.world.drain(self.state._replace(faults=0))
-                self.world.invariants.check_at_rest(self.state)
-                self.world.invariants.check_swept(self.state)
+                self.world.check_at_rest(self.state)
+                self.world.check_swept(self.state)
             except ViolationError:
                 self._retell(self.moves)
                 raise
 
     def _happens(self, kinds: tuple[str, ...], pick: int) -> bool:
-        """Let one of the moves of these kinds happen, if there is one."""
+        """Make one of the moves of these kinds. Return whether there is one."""
         world = self.world
-        assert world is not None, "a history begins with its scenario"
+        assert world is not None, "every history begins with a scenario"
         try:
-            open_to: list[tuple[Move, State]] = [
+            possible: list[tuple[Move, State]] = [
                 (move, after)
                 for move, after in world.successors(self.state)
                 if (("dies" if "dies" in move else move[0]) in kinds)
@@ -183,27 +181,27 @@ class Histories(RuleBasedStateMachine):
         except ViolationError:
             self._retell([*self.moves, world.trying])
             raise
-        if not open_to:
+        if not possible:
             return False
-        move, self.state = open_to[pick % len(open_to)]
+        move, self.state = possible[pick % len(possible)]
         self.moves.append(move)
         try:
-            if world.at_rest(self.state):
-                world.invariants.check_at_rest(self.state)
-                world.invariants.check_swept(self.state)
+            if at_rest(self.state):
+                world.check_at_rest(self.state)
+                world.check_swept(self.state)
         except ViolationError:
             self._retell(self.moves)
             raise
         return True
 
     def _retell(self, moves: list[Move]) -> None:
-        assert self.world is not None, "a history begins with its scenario"
+        assert self.world is not None, "every history begins with a scenario"
         for number, step in enumerate(self.world.tell(moves, swept=True)):
             note(f"{number:>4}  {step}")
 
 
 def walk(histories: int, *, same_every_time: bool = False) -> None:
-    """Walk random histories; the first violation is raised, cut down."""
+    """Walk random histories. Raise the first violation, with its history as short as hypothesis can make it."""
     run_state_machine_as_test(
         Histories,
         settings=settings(
@@ -221,4 +219,4 @@ if __name__ == "__main__":
     asked = int(sys.argv[1])
     began = perf_counter()
     walk(asked)
-    print(f"{asked:,} random histories of up to {STEPS} steps, no violation, {perf_counter() - began:.0f} s")
+    print(f"{asked:,} random histories of up to {STEPS} rules, no violation, in {perf_counter() - began:.0f} s")

@@ -1,20 +1,39 @@
-"""One moment of the world: everything that stands, waits, runs or may yet happen, and what is owed, as one value."""
+"""One moment of a history as one value: overrides, ledger, queue, processes, and what the invariants remember."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-TOUCHED, FORGOTTEN = 1, 2
-"""Marks on a process or a pending write: a person changed the row since our Get; the ledger was lost meanwhile."""
+from device_lockout.values.record import Claim
+from device_lockout.values.tag import Tag
+
+Call = tuple[Any, ...]
+"""What a process asks of a port: the kind of call, then its arguments as numbers."""
+
+Move = tuple[Any, ...]
+"""What happens between two states: its kind, then what tells it from others of that kind."""
+
+LockId = tuple[str, str]
+"""A lock as its tag names it: ID and reason."""
+
+ROW_EDITED, LEDGER_LOST = 1, 2
+"""Marks on a process or a late write.
+
+A person changed the row since the process read it; the ledger was lost since the process began.
+"""
 
 
-Shown = tuple[str, str]
-"""What a tag names a lock by: its ID and its reason."""
+class ViolationError(Exception):
+    """An invariant does not hold. The message says which one."""
 
 
 class Group(NamedTuple):
-    """A message group: commands waiting, head first; the process that has the head, 0 for none, and its marks.
+    """A message group.
 
-    ``held`` while the head is not to be seen before what is pending has settled.
+    Attributes:
+        queue: The waiting commands, head first.
+        node: The process that works on the head; 0 for none.
+        marks: The marks on that process.
+        held: The head stays invisible until no late write is pending.
     """
 
     queue: tuple[int, ...] = ()
@@ -24,22 +43,59 @@ class Group(NamedTuple):
 
 
 class Late(NamedTuple):
-    """A write that was never answered and may yet land, with the group of its process and the process's marks."""
+    """A write without an answer that may still take effect.
+
+    Attributes:
+        group: The message group of the process that made it.
+        call: The write.
+        marks: The marks on that process.
+    """
 
     group: int
-    call: tuple[Any, ...]
+    call: Call
     marks: int
 
 
 class State(NamedTuple):
-    """Everything at one moment; the second half is what the invariants need to know of the past.
+    """One moment of a history.
 
-    ``first``: how each event's command was first decided; ``sure``: events that the ledger certainly knows;
-    ``owed``: what is to stand on each device when no lock does; ``edits``: (device, claim, until) that a person set and
-    the ledger took over; ``tended``: a sweep began, with nothing else under way, since a person
-    or the clock changed anything.
-    ``undone``: the devices whose lock a person undid, and ``alarmed``, those of which it was told; ``noted``: what the
-    ledger has of what was told, and the clock then. These three only where undone locks are told of and not put back.
+    Sets of events, people's acts, devices and users are bit sets.
+    Tuples without another index go by device, by user, by group or by event.
+
+    Attributes:
+        clock: The index of the current instant.
+        rows: The override on each device.
+        items: The ledger's item of each device.
+        users: The ledger's item of each user.
+        groups: The message groups.
+        late: The writes that may still land.
+        frozen: Processes that stand still while their message is delivered again; ``queue`` holds their group.
+        sweeps: The running sweeps.
+        pending: The events that have not arrived yet.
+        acts: The acts that no person has done yet.
+        faults: How many faults may still happen.
+        sweeps_left: How many sweeps may still start.
+        swept: The ledger knows of a complete sweep.
+        inventory_at: The second of each device's newest enrolment or retirement.
+        disabled: The users whom WorkMail refuses to write for.
+        deleted: The users whom WorkMail does not know.
+        names: The users whose name the ledger keeps.
+        dead_letters: The commands in the dead-letter queue.
+        sent: What the queue has for deduplication.
+        outcomes: The recorded outcome of each event.
+
+        decided: The result that was first decided for each event.
+        announced: The events with an announced outcome.
+        certain: The events that the ledger knows for certain.
+        edited: A person has changed an override or a user.
+        lost: The ledger has been lost.
+        blind: A write of ours hit a row that a person had changed since our read.
+        baseline: The override that each device must have while no lock is live.
+        edits: The ends that people set and the ledger adopted, as (device, lock, end).
+        swept_since: A sweep began while all was at rest, and neither a person nor the clock changed anything since.
+        undone: The devices whose lock a person undid. Only with ``on_tampering = "alert"``, like the next two.
+        alarmed: The devices whose undone lock was announced.
+        told_at: When the ledger first had each outcome, as (outcome, clock).
     """
 
     clock: int
@@ -53,79 +109,67 @@ class State(NamedTuple):
     pending: int
     acts: int
     faults: int
-    runs: int
+    sweeps_left: int
     swept: bool
-    news: tuple[int, ...]
+    inventory_at: tuple[int, ...]
     disabled: int
-    removed: int
+    deleted: int
     names: int
-    buried: tuple[int, ...]
+    dead_letters: tuple[int, ...]
     sent: tuple[int, ...]
     outcomes: tuple[int, ...]
-    first: tuple[int, ...]
+    decided: tuple[int, ...]
     announced: int
-    sure: int
-    meddled: bool
+    certain: int
+    edited: bool
     lost: bool
     blind: bool
-    owed: tuple[int, ...]
-    edits: tuple[tuple[int, Shown, int], ...]
-    tended: bool
+    baseline: tuple[int, ...]
+    edits: tuple[tuple[int, LockId, int], ...]
+    swept_since: bool
     undone: int
     alarmed: int
-    noted: tuple[tuple[int, int], ...]
+    told_at: tuple[tuple[int, int], ...]
 
 
-Move = tuple[Any, ...]
+def lock_id(shown: Claim | Tag) -> LockId:
+    return shown.id, shown.why
 
 
-class ViolationError(Exception):
-    """An invariant does not hold; the message says which, in words."""
+def at_rest(state: State) -> bool:
+    """Whether no process runs, no command waits and no write is late."""
+    return not (state.late or state.sweeps or state.frozen) and not any(
+        group.node or group.queue for group in state.groups
+    )
 
 
-@dataclass(slots=True)
-class Node:
-    """A process between two calls: the code, started on ``start``, after ``answers``.
-
-    ``asked`` names its calls so far, ``call`` is what it asks next, None when it ended; then ``error`` is None or what
-    it raised.
-    ``changed``: it has changed something, so that a crash matters; ``saved``: its ledger write went through;
-    ``looked``: the devices whose override it has read; ``unsure``: a page of its listing failed.
-    """
-
-    number: int
-    start: "Start"
-    answers: tuple[Any, ...]
-    asked: tuple[str, ...] = ()
-    call: tuple[Any, ...] | None = None
-    error: Exception | None = None
-    changed: bool = False
-    saved: bool = False
-    looked: frozenset[int] = frozenset()
-    unsure: bool = False
-    next: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a process was started with: a command's number, or a sweep's run ID; and the second when it was."""
-
-    command: int
-    run: str
-    clock: int
-
-
-def put(values: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
+def put[T](values: tuple[T, ...], index: int, value: T) -> tuple[T, ...]:
+    """Replace one of ``values``."""
     return (*values[:index], value, *values[index + 1 :])
+
+
+def without[T](values: tuple[T, ...], index: int) -> tuple[T, ...]:
+    """Leave out one of ``values``."""
+    return (*values[:index], *values[index + 1 :])
+
+
+def but(state: State, index: int, value: Any) -> State:
+    """Replace the field at ``index``. Faster than ``_replace``, for the hot paths."""
+    return State._make((*state[:index], value, *state[index + 1 :]))
 
 
 def with_group(state: State, where: int, group: Group) -> State:
     return but(state, GROUPS, put(state.groups, where, group))
 
 
-def but(state: State, index: int, value: Any) -> State:
-    """``state`` but for one field; quicker than ``_replace``, which matters here."""
-    return State._make((*state[:index], value, *state[index + 1 :]))
+def enqueue(state: State, where: int, command: int) -> State:
+    """Append a command to a message group, which may be new."""
+    groups = state.groups + (Group(),) * (where + 1 - len(state.groups))
+    queue, node, marks, held = groups[where]
+    return but(state, GROUPS, put(groups, where, Group((*queue, command), node, marks, held)))
 
 
-GROUPS, PENDING, ITEMS = (State._fields.index(name) for name in ("groups", "pending", "items"))
+ITEMS, GROUPS, PENDING = (State._fields.index(name) for name in ("items", "groups", "pending"))
+
+Moves = Iterator[tuple[Move, State]]
+"""Moves, each with the state after it."""

@@ -1,4 +1,4 @@
-"""Ports that answer from a recorded list: what lets the real code stop at any of its calls and go on from there."""
+"""Ports that answer from a list. At the first call without an answer the real code stops."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from device_lockout.values.record import DeviceRecord, UserRecord
 
 
 class AskedError(BaseException):
-    """The code made a call that it has no answer to yet: this is where its process stands."""
+    """The code made a call to which the tape has no answer. The process waits there."""
 
     def __init__(self, call: tuple[Any, ...]) -> None:
         super().__init__(call[0])
@@ -29,8 +29,8 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A recorded outcome, without what differs from one delivery to the next."""
+class Recorded:
+    """The fields of a recorded outcome that are the same on each delivery."""
 
     detail_type: str
     id: str
@@ -38,7 +38,11 @@ class Told:
 
 
 class Tape:
-    """Answers to give in turn; after the last one the next call stops the code."""
+    """Answers in the order in which they are given.
+
+    Attributes:
+        asked: The kinds of calls that were made, without those that have a fixed answer.
+    """
 
     def __init__(self, answers: tuple[Any, ...], fixed: dict[str, Any]) -> None:
         self._answers = iter(answers)
@@ -46,7 +50,7 @@ class Tape:
         self.asked: list[str] = []
 
     def ask(self, call: str, *arguments: Any) -> Any:
-        """The answer to ``call``; AskedError if there is none yet."""
+        """Answer a call. Raise AskedError if there is no answer yet."""
         if call in self._fixed:
             return self._fixed[call]
         self.asked.append(call)
@@ -68,8 +72,8 @@ class TapeWorkMail:
         return user
 
     def get(self, key: DeviceKey) -> Observation:
-        sight: Observation = self.tape.ask("get", key)
-        return sight
+        observed: Observation = self.tape.ask("get", key)
+        return observed
 
     def put(self, key: DeviceKey, override: Override) -> None:
         self.tape.ask("put", key, override)
@@ -111,7 +115,7 @@ class TapeLedger:
         return iter(devices)
 
     def list_device(self, key: DeviceKey, happened: datetime, *, retired: bool) -> dict[NameKind, str] | None:
-        """Scenarios have no serial numbers and asset tags, so that this one write is all there is of an enrolment."""
+        """Ask for the one write of an enrolment. Scenarios have no serial numbers and asset tags."""
         listed = self.tape.ask("retire" if retired else "enroll", key, happened)[1]
         return {} if listed else None
 
@@ -136,11 +140,11 @@ class TapeLedger:
         return user_id
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
-        """What is told of a command is kept without what differs from one delivery to the next."""
+        """Record an outcome of a command, or note that the sweep has announced something."""
         if "result" not in told["detail"]:
             self.tape.ask("note", outcome_id)
             return told
-        first: Told = self.tape.ask("outcome", Told(told["detailType"], outcome_id, told["detail"]["result"]))
+        first: Recorded = self.tape.ask("outcome", Recorded(told["detailType"], outcome_id, told["detail"]["result"]))
         return {"detailType": first.detail_type, "detail": {"id": first.id, "result": first.result}}
 
     def users(self, organization: str) -> dict[str, UserRecord]:
@@ -165,7 +169,7 @@ class TapeLedger:
         return told
 
     def inventoried_up_to(self, organization: str) -> DeviceKey:
-        """All devices of a scenario are seen in each run."""
+        """Let each run take in all devices of a scenario."""
         return DeviceKey(organization, "", "")
 
     def save_inventoried(self, key: DeviceKey) -> None:
@@ -174,7 +178,7 @@ class TapeLedger:
 
 @dataclass(frozen=True, slots=True)
 class TapeQueue:
-    """The queue, answering from a tape: one command after the other, so that what sends may die between any two."""
+    """The queue, answering from a tape. The sender may die between any two commands."""
 
     tape: Tape
 
@@ -193,6 +197,6 @@ class TapeBus:
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
         if "result" in detail:
-            self.tape.ask("announce", Told(detail_type, detail["id"], detail["result"]))
+            self.tape.ask("announce", Recorded(detail_type, detail["id"], detail["result"]))
         elif detail_type == "Tampering Detected":
             self.tape.ask("alarm", DeviceKey(detail["organizationId"], detail["userId"], detail["deviceId"]))

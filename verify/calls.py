@@ -1,0 +1,280 @@
+"""What each call of a process does to the state, and its answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from device_lockout.values.command import Expire
+from device_lockout.values.device import User
+from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.values.override import ListedOverride, Observation
+from device_lockout.values.record import DeviceRecord, UserRecord
+from verify.invariants import Invariants
+from verify.numbering import Numbering
+from verify.processes import SAVES, Node
+from verify.state import ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
+from verify.tape import Failure
+from verify.telling import Story
+
+ANSWERED = ""
+DONE_UNANSWERED = "done, but not answered"
+NOT_DONE = "neither done nor answered"
+LATE = "not answered, and may land later"
+SENT_TWICE = "sent twice; the second write may land later"
+
+Result = tuple[State, int]
+"""The state after a call, and the number of its answer."""
+Effect = Callable[[State, Call], Result]
+
+
+class Calls:
+    """WorkMail, the ledger, the queue and the bus of one scenario."""
+
+    def __init__(self, numbering: Numbering, invariants: Invariants, story: Story, off: set[str]) -> None:
+        self._scenario = numbering.scenario
+        self._numbering = numbering
+        self._number, self._values, self._user_of = numbering.number, numbering.values, numbering.user_of
+        self._invariants = invariants
+        self._story = story
+        self._off = off
+        self._skew = timedelta(seconds=numbering.scenario.skew)
+        self._observations: dict[tuple[int, int], int] = {}
+        self._no_device, self._no_user = self._number(DeviceRecord()), self._number(UserRecord())
+        self._unanswered = self._failure(UnansweredError, "WorkMail did not answer")
+        self._unsaved = self._failure(TransientError, "the ledger did not answer")
+        self._refused = self._failure(RefusedError, "the user is disabled or deleted")
+        self._unknown = self._failure(UnknownUserError, "the user is disabled or deleted")
+        self._effects: dict[str, Effect] = {
+            "look up": self._look_up,
+            "get": self._get,
+            "open": self._open,
+            "save": self.save,
+            "user": self._user,
+            "save user": self.save_user,
+            "devices of": self._devices_of,
+            "enroll": self._enroll,
+            "retire": self._enroll,
+            "saw": self._saw,
+            "remember": self._remember,
+            "recall": self._recall,
+            "outcome": self._record_outcome,
+            "announce": self._announce,
+            "told": self._told,
+            "note": self._note,
+            "alarm": self._alarm,
+            "page": self._page,
+            "records": self._records,
+            "last sweep": self._last_sweep,
+            "save sweep": self._save_sweep,
+        }
+
+    def _failure(self, error: type[Any], text: str) -> int:
+        return self._number(Failure(error, text))
+
+    def perform(self, state: State, node: Node, marks: int = 0, group: int = -1, how: str = ANSWERED) -> Result:
+        """Make the call that ``node`` waits for.
+
+        ``marks`` and ``group`` are those of the process, and ``how`` says what becomes of the call.
+        """
+        call = node.next_call
+        kind = call[0]
+        self._story.makes_call(call, how)
+        if how in (LATE, SENT_TWICE):
+            state = state._replace(late=(*state.late, Late(group, call, marks)))
+        if how in (LATE, NOT_DONE):
+            return state, self._unsaved if kind in SAVES else self._unanswered
+        if kind in ("put", "delete"):
+            return self._write(state, call, marks, how)
+        if kind == "send":
+            return self._send(state, node, call[1]), 0
+        return self._effects[kind](state, call)
+
+    # WorkMail
+
+    def _look_up(self, state: State, call: Call) -> Result:
+        user = call[1].partition("@")[0]
+        number = self._numbering.user_numbers.get(user)
+        if number is None or state.deleted >> number & 1:
+            return state, self._failure(UnknownUserError, f"WorkMail does not know user {call[1]}")
+        return state, self._number(User(user, frozenset({call[1], user})))
+
+    def _get(self, state: State, call: Call) -> Result:
+        device = call[1]
+        if not self._scenario.readable and state.deleted >> self._user_of[device] & 1:
+            return state, self._unknown
+        key = state.rows[device], state.clock
+        known = self._observations.get(key)
+        if known is None:
+            observed = Observation(self._values[state.rows[device]], self._numbering.now(state) + self._skew)
+            known = self._observations[key] = self._number(observed)
+        return state, known
+
+    def _write(self, state: State, call: Call, marks: int, how: str) -> Result:
+        kind, device, row = call
+        user = self._user_of[device]
+        if state.disabled >> user & 1 and (kind == "put" or not self._scenario.readable):
+            return state, self._unknown if state.deleted >> user & 1 else self._refused
+        return self._invariants.written(state, device, row, marks), self._unanswered if how else 0
+
+    def _page(self, state: State, call: Call) -> Result:
+        return state, self.page(state, call[1])
+
+    def page(self, state: State, page: int, lacking: int = 0) -> int:
+        """Return one page of WorkMail's list. It lacks its first ``lacking`` rows, as if rows moved meanwhile."""
+        size = self._scenario.page_size
+        on_page = [device for device, row in enumerate(state.rows) if row and device // size == page]
+        rows = tuple(
+            ListedOverride(self._numbering.keys[device], self._values[state.rows[device]])
+            for device in on_page[lacking:]
+        )
+        more = (page + 1) * size < len(state.rows)
+        return self._number((rows, self._numbering.now(state) + self._skew, more))
+
+    # The ledger: devices
+
+    def _open(self, state: State, call: Call) -> Result:
+        item = state.items[call[1]]
+        if item:
+            return state, item
+        return but(state, ITEMS, put(state.items, call[1], self._no_device)), self._no_device
+
+    def save(self, state: State, call: Call) -> Result:
+        """Save a device's item, if it still has the version that was read."""
+        _, device, saved, read = call
+        if self._is_stale(state.items[device], read):
+            return state, self._failure(TransientError, "the device was changed in the ledger")
+        record: DeviceRecord = self._values[saved]
+        decided = state.decided
+        if record.last is not None:
+            event = self._numbering.by_command_id.get(record.last.command, -1)
+            if event >= 0 and not decided[event]:
+                decided = put(decided, event, self._number(record.last.outcome.result))
+        return state._replace(
+            items=put(state.items, device, saved), edits=self._adopted(state, device, record), decided=decided
+        ), 0
+
+    def _is_stale(self, item: int, read: int) -> bool:
+        return (self._values[item].version if item else 0) != read and "version" not in self._off
+
+    def _adopted(self, state: State, device: int, record: DeviceRecord) -> tuple[tuple[int, LockId, int], ...]:
+        """Return ``state.edits`` with the ends of the record's claims that people set."""
+        if not self._numbering.edited_to:
+            return ()
+        edits = {(where, lock): until for where, lock, until in state.edits}
+        for claim in record.claims:
+            if claim.until not in self._numbering.edited_to:
+                continue
+            lock = lock_id(claim)
+            event = self._numbering.by_lock.get(lock)
+            reported = self._numbering.events[event].claim if event is not None else None
+            if (device, lock) in edits or (reported is not None and reported.until != claim.until):
+                edits[device, lock] = self._number(claim.until)
+        return tuple(sorted((*key, until) for key, until in edits.items()))
+
+    def _enroll(self, state: State, call: Call) -> Result:
+        kind, device, happened = call
+        if happened < state.inventory_at[device]:
+            return state, self._number((kind, False))
+        state = state._replace(inventory_at=put(state.inventory_at, device, happened))
+        return self._in_inventory(state, device, known=kind == "enroll"), self._number((kind, True))
+
+    def _saw(self, state: State, call: Call) -> Result:
+        return self._in_inventory(state, call[1], known=True), 0
+
+    def _in_inventory(self, state: State, device: int, *, known: bool) -> State:
+        """Give the device an item, and mark it as known if it is."""
+        item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
+        changed = self._number(replace(item, known=item.known or known))
+        return but(state, ITEMS, put(state.items, device, changed))
+
+    # The ledger: users
+
+    def _user(self, state: State, call: Call) -> Result:
+        return state, state.users[call[1]] or self._no_user
+
+    def save_user(self, state: State, call: Call) -> Result:
+        """Save a user's item, if it still has the version that was read."""
+        _, user, saved, read = call
+        if self._is_stale(state.users[user], read):
+            return state, self._failure(TransientError, "the user was changed in the ledger")
+        return state._replace(users=put(state.users, user, saved)), 0
+
+    def _devices_of(self, state: State, call: Call) -> Result:
+        keys = zip(self._numbering.keys, self._user_of, state.items, strict=True)
+        return state, self._number(tuple(key for key, user, item in keys if user == call[1] and item))
+
+    def _remember(self, state: State, call: Call) -> Result:
+        return state._replace(names=state.names | 1 << self._numbering.user_numbers[call[1]]), 0
+
+    def _recall(self, state: State, call: Call) -> Result:
+        user = call[1].partition("@")[0]
+        return state, self._number(user) if state.names >> self._numbering.user_numbers[user] & 1 else 0
+
+    # The ledger: sweeps
+
+    def _records(self, state: State, call: Call) -> Result:
+        items: list[tuple[Any, int]]
+        if call[1] == "user":
+            items = [*zip(self._numbering.users, state.users, strict=True)]
+        else:
+            items = [*zip(self._numbering.keys, state.items, strict=True)]
+        return state, self._number(tuple((key, self._values[item]) for key, item in items if item))
+
+    def _last_sweep(self, state: State, _: Call) -> Result:
+        return state, self._number(self._numbering.now(state)) if state.swept else 0
+
+    def _save_sweep(self, state: State, _: Call) -> Result:
+        return state._replace(swept=True), 0
+
+    # The queue
+
+    def _send(self, state: State, node: Node, command: int) -> State:
+        if node.list_failed and isinstance(self._values[command], Expire):
+            raise ViolationError("a sweep sends an Expire although its list failed")
+        copy = self._numbering.copy_of(command)
+        if copy in state.sent and self._scenario.deduplicates:
+            self._story.is_dropped(command)
+            return state
+        state = enqueue(state, self._numbering.group(command), command)
+        return state._replace(sent=tuple(sorted({*state.sent, copy})))
+
+    # Outcomes
+
+    def _record_outcome(self, state: State, call: Call) -> Result:
+        _, event, outcome = call
+        result = self._values[outcome].result
+        state = self._first_told(state, self._number(self._values[outcome].id))
+        if event < 0:
+            return state, outcome
+        recorded = state.outcomes[event]
+        if recorded and "first-outcome" not in self._off:
+            return state, recorded
+        if recorded and recorded != outcome:
+            both = f"{self._values[recorded].result} and {result}"
+            raise ViolationError(f"{self._numbering.events[event].name} has two outcomes: {both}")
+        self._invariants.true_outcome(state, event, result)
+        return state._replace(outcomes=put(state.outcomes, event, outcome)), outcome
+
+    def _announce(self, state: State, call: Call) -> Result:
+        _, event, outcome = call
+        if event < 0:
+            return state, 0
+        if state.outcomes[event] != outcome:
+            raise ViolationError(f"{self._values[outcome].result} is announced, but another outcome is recorded")
+        return state._replace(announced=state.announced | 1 << event), 0
+
+    def _told(self, state: State, call: Call) -> Result:
+        return state, self._number(("told", self._numbering.told_at(state, call[1])))
+
+    def _note(self, state: State, call: Call) -> Result:
+        return self._first_told(state, call[1]), 0
+
+    def _first_told(self, state: State, outcome: int) -> State:
+        if self._scenario.on_tampering != "alert" or any(told == outcome for told, _ in state.told_at):
+            return state
+        return state._replace(told_at=tuple(sorted((*state.told_at, (outcome, state.clock)))))
+
+    def _alarm(self, state: State, call: Call) -> Result:
+        self._invariants.true_alarm(state, call[1])
+        return state._replace(alarmed=state.alarmed | 1 << call[1]), 0

@@ -1,0 +1,130 @@
+"""What ought to be true of each device, worked out from the events and not from what the code keeps.
+
+A lock is certain once its command is done, and possible once its event has arrived.
+A lost ledger or a dead letter keeps a possible lock from becoming certain.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from device_lockout.values.command import Enroll
+from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.tag import HandWritten, Tag
+from verify.numbering import Numbering
+from verify.scenario import at
+from verify.state import LockId, State, lock_id
+
+Ends = dict[LockId, datetime]
+"""The end of each lock that a person edited."""
+
+_ALL = ~0
+"""The set of all events."""
+
+
+class Expected:
+    """The locks and overrides that the events of one scenario lead to."""
+
+    def __init__(self, numbering: Numbering) -> None:
+        self._numbering = numbering
+        self._values, self._reading = numbering.values, numbering.reading
+        self._live_claims: dict[Any, tuple[Claim, ...]] = {}
+        self._events_of = [
+            [
+                (number, event)
+                for number, event in enumerate(numbering.events)
+                if event.device == device or (event.device < 0 and numbering.event_users[number] == user)
+            ]
+            for device, user in enumerate(numbering.user_of)
+        ]
+        self._of_devices = sum(1 << number for number, event in enumerate(numbering.events) if event.device >= 0)
+
+    def edited_ends(self, state: State, device: int) -> Ends:
+        """Return the ends that people set on a device: those in the ledger, and the one in the tag."""
+        ends = {lock: self._values[until] for where, lock, until in state.edits if where == device}
+        shown = self._reading(state.rows[device])
+        if isinstance(shown, Tag) and shown.until in self._numbering.edited_to:
+            ends[lock_id(shown)] = shown.until
+        return ends
+
+    def certainly_live(self, state: State, device: int, ends: Ends, *, swept: bool = True) -> tuple[Claim, ...]:
+        """Return the claims that are certainly live on a device. The tag must show the first one.
+
+        A user's lock holds for the devices that the ledger knows.
+        It holds from the next sweep on for a device known from a retirement or a list only.
+        After a loss of the ledger it holds for the devices whose tag or item names it.
+        """
+        item: DeviceRecord | None = self._values[state.items[device]]
+        known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
+        live = self._live(state, device, state.certain if known else state.certain & self._of_devices, _ALL, ends)
+        if not state.lost:
+            return live
+        remembered = self.recorded(state, device)
+        shown = self._reading(state.rows[device])
+        if isinstance(shown, Tag):
+            remembered.add(lock_id(shown))
+        return tuple(claim for claim in live if claim.scope == "device" or lock_id(claim) in remembered)
+
+    def possibly_live(self, state: State, device: int, ends: Ends) -> tuple[Claim, ...]:
+        """Return the claims on a device that are not certainly released or over."""
+        return self._live(state, device, _ALL, state.certain, ends)
+
+    def recorded(self, state: State, device: int) -> set[LockId]:
+        """Return the locks that the ledger has for a device."""
+        item, user = state.items[device], state.users[self._numbering.user_of[device]]
+        locks = {lock_id(claim) for claim in self._values[item].claims} if item else set()
+        return locks | {lock_id(claim) for claim in self._values[user].claims} if user else locks
+
+    def without_lock(self, state: State, device: int) -> int:
+        """Return the override that a device must have while no lock is live.
+
+        It is the baseline, or nothing once the baseline's own hand-written end is past.
+        """
+        baseline = state.baseline[device]
+        reading = self._reading(baseline)
+        return 0 if isinstance(reading, HandWritten) and reading.until <= self._numbering.now(state) else baseline
+
+    def _is_enrolled(self, state: State, device: int) -> bool:
+        """Whether a certain enrolment of the device was not superseded by newer news."""
+        return any(
+            isinstance(event.command, Enroll)
+            and state.certain >> number & 1
+            and self._values[state.outcomes[number]].result != "superseded"
+            for number, event in self._events_of[device]
+        )
+
+    def _live(self, state: State, device: int, locks: int, releases: int, ends: Ends) -> tuple[Claim, ...]:
+        """Return the live claims, going by the events in ``locks`` and ``releases`` that have arrived.
+
+        After a loss of the ledger a user's lock may have become the device's own.
+        Then a release of the device ends it, and one of the user does not.
+        """
+        arrived = ((1 << len(self._numbering.events)) - 1) & ~state.pending
+        possibly = locks == _ALL
+        locks, releases = arrived & locks, arrived & releases
+        key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(ends.items()))
+        known = self._live_claims.get(key)
+        if known is None:
+            known = self._live_claims[key] = self._live_at(
+                self._numbering.now(state), device, locks, releases, ends, lost=state.lost, possibly=possibly
+            )
+        return known
+
+    def _live_at(
+        self, now: datetime, device: int, locks: int, releases: int, ends: Ends, *, lost: bool, possibly: bool
+    ) -> tuple[Claim, ...]:
+        released = [event for number, event in self._events_of[device] if event.releases and releases >> number & 1]
+        claims = [
+            replace(event.claim, until=ends.get(lock_id(event.claim), event.claim.until))
+            for number, event in self._events_of[device]
+            if event.claim is not None and not event.copy_of and locks >> number & 1
+        ]
+        claims.sort(key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True)
+        scoped = possibly or not lost
+
+        def unreleased(claim: Claim) -> bool:
+            if lost and possibly and claim.scope == "user":
+                return True
+            return all(at(event.at) <= claim.at or (scoped and event.releases != claim.scope) for event in released)
+
+        return tuple(claim for claim in claims if claim.until > now and unreleased(claim))

@@ -1,0 +1,149 @@
+"""Numbers for all that a scenario is about, and what the numbers in a state mean.
+
+A state of numbers is quick to compare, to hash and to keep.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from device_lockout.aws import command_queue
+from device_lockout.decisions.decision import DESCRIPTION_LOST
+from device_lockout.values import tag
+from device_lockout.values.command import Cause, Command, Expire, Target, command_id
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.override import Override
+from verify.scenario import ORGANIZATION, OWNER, START, Scenario, at, user_name
+from verify.state import LockId, State, lock_id
+
+
+class Numbering:
+    """The numbers of one scenario.
+
+    Devices, users, events and message groups are numbered from 0.
+    All other values share one numbering, in which 0 is None.
+
+    Attributes:
+        scenario: The scenario.
+        values: Each value by its number.
+        keys: The devices.
+        device_numbers: The number of each device.
+        users: WorkMail's ID of each user.
+        user_numbers: The number of each user.
+        user_of: The user of each device.
+        events: The events, copies included.
+        event_users: The user of each event.
+        commands: The command of each event.
+        by_name: The event of each name.
+        by_command_id: The event of each command ID; of copies, the first one.
+        by_lock: The event of each lock; of copies, the first one.
+        devices_in: The devices of each message group.
+        users_in: The users of each message group.
+        seconds: The seconds that the clock shows.
+        edited_to: The ends that people may write.
+        any_row: What a person put unseen between our read and our write.
+        lost_row: The ``ALLOW`` that takes the place of a lost one.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.values: list[Any] = [None]
+        self._numbers: dict[Any, int] = {None: 0}
+        self.any_row = self.number("any override")
+        self.lost_row = self.number(Override("ALLOW", DESCRIPTION_LOST))
+        self.seconds = scenario.instants
+        self.edited_to = frozenset(at(act.until) for act in scenario.acts if act.kind == "edit")
+
+        self.keys = [DeviceKey(ORGANIZATION, user_name(user), device) for user, device in scenario.devices]
+        self.device_numbers = {key: number for number, key in enumerate(self.keys)}
+        self.users = sorted({key.user_id for key in self.keys})
+        self.user_numbers = {user: number for number, user in enumerate(self.users)}
+        self.user_of = [self.user_numbers[key.user_id] for key in self.keys]
+
+        self.events = scenario.events
+        self.event_users = [self.user_numbers[user_name(event.user)] for event in self.events]
+        self.commands = [self.number(event.command) for event in self.events]
+        self.by_name: dict[str, int] = {}
+        self.by_command_id: dict[str, int] = {}
+        self.by_lock: dict[LockId, int] = {}
+        for number, event in enumerate(self.events):
+            self.by_name.setdefault(event.name, number)
+            self.by_command_id.setdefault(command_id(event.command), number)
+            if event.claim is not None:
+                self.by_lock.setdefault(lock_id(event.claim), number)
+
+        self._group_names: dict[str, int] = {}
+        self._groups: dict[int, int] = {}
+        self._events: dict[int, int] = {}
+        self._copies: dict[int, int] = {}
+        self._readings: dict[int, tag.Reading | None] = {}
+        self.devices_in: dict[int, list[int]] = {}
+        self.users_in: dict[int, list[int]] = {}
+        for number, key in enumerate(self.keys):
+            self.devices_in.setdefault(self._group_of(_command_for(key)), []).append(number)
+        for event, user in zip(self.events, self.event_users, strict=True):
+            group = self._group_of(event.command)
+            if event.device < 0 and user not in self.users_in.setdefault(group, []):
+                self.users_in[group].append(user)
+
+    def number(self, value: Any) -> int:
+        """Return the number of ``value``, a new one for a new value."""
+        known = self._numbers.get(value)
+        if known is None:
+            known = self._numbers[value] = len(self.values)
+            self.values.append(value)
+        return known
+
+    @property
+    def groups(self) -> int:
+        """How many message groups there are so far."""
+        return len(self._group_names)
+
+    def group(self, command: int) -> int:
+        """Return the message group of a command."""
+        known = self._groups.get(command)
+        if known is None:
+            known = self._groups[command] = self._group_of(self.values[command])
+        return known
+
+    def _group_of(self, command: Command) -> int:
+        return self._group_names.setdefault(_queue_name("group_id", command), len(self._group_names))
+
+    def copy_of(self, command: int) -> int:
+        """Return a number that only a command and its copies in the queue have."""
+        known = self._copies.get(command)
+        if known is None:
+            sent: Command = self.values[command]
+            known = self.number((_queue_name("group_id", sent), _queue_name("command_id", sent)))
+            self._copies[command] = known
+        return known
+
+    def event(self, command: int) -> int:
+        """Return the event of a command; -1 for a command that no event asked for."""
+        known = self._events.get(command)
+        if known is None:
+            known = self._events[command] = self.by_command_id.get(command_id(self.values[command]), -1)
+        return known
+
+    def reading(self, row: int) -> tag.Reading | None:
+        """Return what an override's description says; None for no override."""
+        if row not in self._readings:
+            override = self.values[row]
+            self._readings[row] = tag.read(override.description, OWNER) if isinstance(override, Override) else None
+        return self._readings[row]
+
+    def now(self, state: State) -> datetime:
+        return at(self.seconds[state.clock])
+
+    def told_at(self, state: State, outcome: int) -> datetime | None:
+        """Return when the ledger first had an outcome; None if it never had."""
+        return next((at(self.seconds[clock]) for told, clock in state.told_at if told == outcome), None)
+
+
+def _queue_name(kind: str, command: Command) -> str:
+    """Ask the queue's gateway for a group or deduplication ID. A break may have replaced its functions."""
+    name: str = getattr(command_queue, kind)(command)
+    return name
+
+
+def _command_for(key: DeviceKey) -> Command:
+    return Expire(Cause("", "", "", START, START), Target.of(key), Override("DENY"))

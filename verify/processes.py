@@ -1,0 +1,205 @@
+"""Processes: runs of the real code from its start to its next call.
+
+The code is synchronous, and its answers decide what it does.
+So a run with the same answers stops at the same call, and the runs of a scenario form a tree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from device_lockout.protocol import steps, sweep
+from device_lockout.protocol.ports import Ports
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import UserRecord
+from device_lockout.values.settings import Settings
+from verify.numbering import Numbering
+from verify.scenario import ORGANIZATION, START, Scenario, at
+from verify.state import Call
+from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
+
+CHANGES = frozenset(
+    {
+        "open",
+        "save",
+        "put",
+        "delete",
+        "save user",
+        "enroll",
+        "retire",
+        "saw",
+        "remember",
+        "send",
+        "outcome",
+        "announce",
+        "note",
+        "alarm",
+    }
+)
+"""The calls that change something: a crash after one is worth a try."""
+SAVES = frozenset({"save", "save user"})
+"""The conditional writes to the ledger."""
+
+
+@dataclass(slots=True)
+class Switches:
+    """What a break changes outside the code.
+
+    Attributes:
+        off: The guards of the queue and the ledger that are off.
+        wrap: Wraps the ports that commands are carried out with.
+        rules: Changes the rules that commands are carried out by.
+    """
+
+    off: set[str] = field(default_factory=set)
+    wrap: Callable[[Ports], Ports] = lambda ports: ports
+    rules: Callable[[Rules], Rules] = lambda rules: rules
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a process starts with.
+
+    Attributes:
+        command: The command to carry out; 0 for a sweep.
+        run: The sweep's run ID; empty for a command.
+        second: The second of the start.
+    """
+
+    command: int
+    run: str
+    second: int
+
+
+@dataclass(slots=True)
+class Node:
+    """A process that waits for an answer or has ended: a node in the tree of runs.
+
+    Attributes:
+        number: Its number in states.
+        start: What the process started with.
+        answers: The answers so far.
+        asked: The kinds of its calls so far.
+        call: The call that waits for an answer; None after the end.
+        error: What the code raised; None if it returned or still runs.
+        changed: It has made one of the :data:`CHANGES`.
+        saved: It has saved a device's item.
+        has_read: The devices whose override it has read.
+        list_failed: A page of its list has failed.
+        next: The nodes that follow, by answer.
+    """
+
+    number: int
+    start: Start
+    answers: tuple[Any, ...]
+    asked: tuple[str, ...] = ()
+    call: Call | None = None
+    error: Exception | None = None
+    changed: bool = False
+    saved: bool = False
+    has_read: frozenset[int] = frozenset()
+    list_failed: bool = False
+    next: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def next_call(self) -> Call:
+        """The call that waits for an answer."""
+        assert self.call is not None, "a process that has ended makes no call"
+        return self.call
+
+
+class Processes:
+    """The processes of one scenario.
+
+    Attributes:
+        nodes: Each node by its number; number 0 is no process.
+    """
+
+    def __init__(self, numbering: Numbering, switches: Switches, settings: Settings) -> None:
+        self.nodes = [Node(0, Start(0, "", 0), ())]
+        self._roots: dict[tuple[int, str, int], int] = {}
+        self._numbering = numbering
+        self._values = numbering.values
+        self._wrap = switches.wrap
+        self._rules = replace(switches.rules(settings.rules), most_claims=numbering.scenario.most_claims)
+        self._settings = settings
+        self._fixed = _fixed_answers(numbering.scenario)
+
+    def start(self, command: int, run: str, clock: int) -> Node:
+        """Start a command or a sweep's run, up to its first call."""
+        known = self._roots.get((command, run, clock))
+        if known is None:
+            node = self._run(Start(command, run, self._numbering.seconds[clock]), ())
+            known = self._roots[command, run, clock] = node.number
+        return self.nodes[known]
+
+    def follow(self, node: Node, answer: int) -> Node:
+        """Give a process the answer to its call, and run it up to its next one."""
+        known = node.next.get(answer)
+        if known is None:
+            value = self._values[answer]
+            after = self._run(node.start, (*node.answers, value))
+            kind, *arguments = node.next_call
+            failed = isinstance(value, Failure)
+            assert after.asked[: len(node.asked)] == node.asked, "the code does not repeat itself on the same answers"
+            after.changed = node.changed or kind in CHANGES
+            after.saved = node.saved or (kind == "save" and not failed)
+            after.has_read = node.has_read | {arguments[0]} if kind == "get" else node.has_read
+            after.list_failed = node.list_failed or (kind == "page" and failed)
+            known = node.next[answer] = after.number
+        return self.nodes[known]
+
+    def _run(self, start: Start, answers: tuple[Any, ...]) -> Node:
+        """Run the real code on these answers to its next call or to its end."""
+        node = Node(len(self.nodes), start, answers)
+        self.nodes.append(node)
+        tape = Tape(answers, self._fixed)
+        ports = Ports(TapeWorkMail(tape), TapeLedger(tape), TapeQueue(tape), TapeBus(tape))
+        now = at(start.second)
+        try:
+            if start.run:
+                run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
+                sweep.run(run, ports, self._settings)
+            else:
+                steps.carry_out(self._values[start.command], self._wrap(ports), self._rules, now)
+        except AskedError as asked:
+            node.call = self._numbered(asked.call)
+        except Exception as error:  # noqa: BLE001 (any exception ends the process)
+            node.error = error.with_traceback(None)
+        node.asked = tuple(tape.asked)
+        return node
+
+    def _numbered(self, call: tuple[Any, ...]) -> Call:
+        """Put numbers in place of a call's arguments. Calls that save get the version that was read as well."""
+        number, devices, users = self._numbering.number, self._numbering.device_numbers, self._numbering.user_numbers
+        match call:
+            case ("put" | "delete" as kind, key, override):
+                return kind, devices[key], number(override)
+            case ("save", key, record):
+                read = record.version
+                return "save", devices[key], number(replace(record, version=read + 1, user=UserRecord())), read
+            case ("save user", user, record):
+                read = record.version
+                return "save user", users[user], number(replace(record, version=read + 1)), read
+            case ("open" | "get" | "saw" | "alarm" as kind, key):
+                return kind, devices[key]
+            case ("enroll" | "retire" as kind, key, happened):
+                return kind, devices[key], int((happened - START).total_seconds())
+            case ("user" | "devices of" as kind, user):
+                return kind, users.get(user, -1)
+            case ("send" | "told" | "note" as kind, value):
+                return kind, number(value)
+            case ("outcome" | "announce" as kind, recorded):
+                return kind, self._numbering.by_command_id.get(recorded.id, -1), number(recorded)
+            case _:
+                return call
+
+
+def _fixed_answers(scenario: Scenario) -> dict[str, Any]:
+    """Answer the calls that can't matter in a scenario, so that they are no calls to the search."""
+    fixed: dict[str, Any] = {}
+    if not any(act.kind == "remove" for act in scenario.acts):
+        fixed["remember"] = None
+    if scenario.on_tampering != "alert":
+        fixed |= {"told": ("told", None), "note": None, "alarm": None}
+    return fixed

@@ -1,0 +1,256 @@
+"""The vocabulary of scenarios: events, what people do, and the settings that the code runs with."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from device_lockout.values import settings
+from device_lockout.values.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.values.override import Override
+from device_lockout.values.policy import MOST_CLAIMS
+from device_lockout.values.record import Claim, Scope
+from device_lockout.values.tag import HOLD, write_time
+
+OWNER = "prod"
+ORGANIZATION = "m-00000000000000000000000000000000"
+START = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
+"""Second 0 of every history."""
+
+ALL_CALLS = frozenset(
+    {"open", "get", "user", "save", "put", "delete", "save user", "devices of", "send", "enroll", "page", "records"}
+)
+"""All calls that a process can pause before."""
+DEVICE_CALLS = frozenset({"put", "delete", "page", "send"})
+"""Enough pauses where one process at a time works on a device and nobody else writes its items."""
+USER_CALLS = DEVICE_CALLS | {"user", "save user", "devices of"}
+"""Enough pauses where a user's command runs beside those of the user's devices."""
+
+
+def at(second: float) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+def second_of(instant: datetime) -> str:
+    """Format an instant for histories."""
+    return "released" if instant == HOLD else f"{(instant - START).total_seconds():g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A report.
+
+    Attributes:
+        name: Its name in histories.
+        command: The command that the router makes of it.
+        at: The second at which it happened.
+        device: The index of its device; -1 for an event about a user.
+        user: The index of its user.
+        copy_of: The event of which this is a copy that the queue no longer recognizes.
+    """
+
+    name: str
+    command: Command = field(repr=False)
+    at: float = field(repr=False)
+    device: int = -1
+    user: int = 0
+    copy_of: str = ""
+
+    @property
+    def claim(self) -> Claim | None:
+        return self.command.claim if isinstance(self.command, Lock) else None
+
+    @property
+    def releases(self) -> Scope | None:
+        return self.command.scope if isinstance(self.command, Release) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that a person does once.
+
+    Attributes:
+        kind: ``put`` and ``delete`` change an override.
+            ``edit`` changes the ``until`` in our tag; ``flip`` turns our ``DENY`` into an ``ALLOW`` with the same tag.
+            ``disable`` and ``remove`` act on a user; ``enable`` undoes either.
+            ``lose`` empties the ledger.
+            ``reap`` deletes a device's item, as a time to live would.
+        device: The index of the device, or of a device of the user.
+        override: What ``put`` puts.
+        until: The second that ``edit`` writes.
+        after: The second from which on it may happen.
+    """
+
+    kind: Literal["put", "delete", "edit", "flip", "disable", "enable", "remove", "lose", "reap"]
+    device: int = 0
+    override: Override | None = None
+    until: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Scenario:
+    """A few events, acts, faults and sweeps. The search tries every order of them.
+
+    Attributes:
+        name: Its name.
+        about: What happens in it.
+        events: The events that may arrive.
+        acts: What people may do.
+        instants: The seconds that the clock shows in turn.
+        before: The events whose commands are done when the search begins.
+        rows: The first override on each device.
+        devices: Each device as (user, device ID).
+        sweeps: How many sweeps may start.
+        faults: How many crashes, lost answers and failed pages a history may have.
+        guarded: No device may be let back in, since the sweep's cap is 0 or the clocks differ.
+        skew: WorkMail's clock minus ours in seconds.
+        on_tampering: The sweep's policy.
+        max_removals: The sweep's cap.
+        max_event_age: In seconds.
+        most_claims: How many claims an item keeps before it drops those that another outlasts.
+        page_size: How many devices one page of WorkMail's list covers.
+        freezes: A process may stand still before its ledger write until its message is delivered again.
+        dead_letters: A command may go to the dead-letter queue and come back later.
+        deduplicates: The queue drops copies of what processes send.
+        readable: WorkMail still shows the overrides of deleted users, and deletes those of disabled ones.
+        pauses: The calls before which anything else may happen. Other calls follow the one before them at once.
+        small: The test suite searches it, and so does ``--break``.
+    """
+
+    name: str
+    about: str
+    events: tuple[Event, ...] = ()
+    acts: tuple[Act, ...] = ()
+    instants: tuple[int, ...] = (10,)
+    before: tuple[str, ...] = ()
+    rows: tuple[Override | None, ...] = (None,)
+    devices: tuple[tuple[int, str], ...] = ((0, "DEV1"),)
+    sweeps: int = 0
+    faults: int = 1
+    guarded: bool = False
+    skew: int = 0
+    on_tampering: Literal["reassert", "alert"] = "reassert"
+    max_removals: int = 50
+    max_event_age: int = 30 * 86400
+    most_claims: int = MOST_CLAIMS
+    page_size: int = 100
+    freezes: bool = False
+    dead_letters: bool = False
+    deduplicates: bool = True
+    readable: bool = True
+    pauses: frozenset[str] = DEVICE_CALLS
+    small: bool = True
+
+    def __repr__(self) -> str:
+        events = ", ".join(event.name for event in self.events)
+        acts = ", ".join(act.kind for act in self.acts)
+        return f"{self.name}: {self.about} ({len(self.devices)} devices; {events}; {acts})"
+
+
+def user_name(user: int) -> str:
+    """Return WorkMail's ID of a scenario's user."""
+    return f"user{user}"
+
+
+def lock(
+    name: str, happened: float, until: int | None, device: int = 0, *, device_id: str = "DEV1", user: int = 0
+) -> Event:
+    """Report a device as lost at second ``happened``. ``until`` is its lock's end; None locks until a release."""
+    cause = _cause(name, "Device Lost", happened)
+    claim = Claim(claim_id(name), "device", "lost", at(happened), HOLD if until is None else at(until))
+    return Event(name, Lock(cause, _target(user, device_id), claim), happened, device, user)
+
+
+def release(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+    """Report a device as recovered at second ``happened``."""
+    command = Release(_cause(name, "Device Recovered", happened), _target(user, device_id), "device")
+    return Event(name, command, happened, device, user)
+
+
+def lock_user(name: str, happened: float, until: int | None, user: int = 0) -> Event:
+    """Report a user as compromised."""
+    claim = Claim(claim_id(name), "user", "compromised", at(happened), HOLD if until is None else at(until))
+    return Event(name, Lock(_cause(name, "User Compromised", happened), _target(user, ""), claim), happened, -1, user)
+
+
+def release_user(name: str, happened: float, user: int = 0) -> Event:
+    """Report a user as restored."""
+    command = Release(_cause(name, "User Restored", happened), _target(user, ""), "user")
+    return Event(name, command, happened, -1, user)
+
+
+def enroll(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+    """Report a device as enrolled."""
+    return Event(
+        name, Enroll(_cause(name, "Device Enrolled", happened), _target(user, device_id)), happened, device, user
+    )
+
+
+def retire(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+    """Report a device as retired."""
+    return Event(
+        name, Retire(_cause(name, "Device Retired", happened), _target(user, device_id)), happened, device, user
+    )
+
+
+def read_by(source: str, report: str, event: Event) -> Event:
+    """Make a lock what ``source`` reads in the event ``report`` of somebody else, which other sources read too."""
+    assert isinstance(event.command, Lock), "only locks have claims"
+    cause = replace(event.command.cause, event_id=report, reader=source)
+    return replace(
+        event, command=replace(event.command, cause=cause, claim=replace(event.command.claim, id=claim_id(report)))
+    )
+
+
+def by_mail(event: Event) -> Event:
+    """Name the event's user by e-mail address."""
+    target = replace(event.command.target, user=f"{event.command.target.user}@example.com")
+    return replace(event, command=replace(event.command, target=target))
+
+
+def copy(event: Event) -> Event:
+    """Copy an event. The copy arrives too late for the queue's deduplication."""
+    return replace(event, name=f"{event.name} again", copy_of=event.name)
+
+
+def written(second: int, effect: Literal["ALLOW", "DENY"] = "DENY") -> Override:
+    """Write an override as a person does who wants it removed after ``second``."""
+    return Override(effect, f"[until={write_time(at(second))}] travel")
+
+
+def _cause(name: str, detail_type: str, happened: float) -> Cause:
+    return Cause(name, "helpdesk", detail_type, at(happened), at(happened))
+
+
+def _target(user: int, device: str) -> Target:
+    return Target(ORGANIZATION, user_name(user), device)
+
+
+def settings_of(scenario: Scenario) -> settings.Settings:
+    """Return the settings that the code runs with."""
+    return settings.parse(
+        {
+            "owner": OWNER,
+            "bus": "device-security",
+            "organizations": [{"id": ORGANIZATION, "alias": "main"}],
+            "sources": [{"name": "helpdesk", "may": ["lock", "release"]}],
+            "reasons": {},
+            "sweep": {
+                "every": 3600,
+                "mode": "apply",
+                "on_tampering": scenario.on_tampering,
+                "max_removals": scenario.max_removals,
+                "max_removals_percent": 100,
+                "max_reasserts": 500,
+                "portion": 100,
+                "report_only_after_missed": 10**6,
+            },
+            "limits": {
+                "settle_seconds": 60,
+                "writer_timeout_seconds": 15,
+                "workmail_timeout_seconds": 4,
+                "clock_skew_seconds": 60,
+                "max_event_age": scenario.max_event_age,
+            },
+        }
+    )
