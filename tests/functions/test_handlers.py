@@ -25,7 +25,7 @@ from device_lockout.values.record import Claim
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
 from local.in_memory import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
-from tests.functions.fake_dynamodb import FakeDynamoDB
+from tests.functions.aws.fake_dynamodb import FakeDynamoDB
 
 HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
 ENVIRONMENT = {

@@ -24,8 +24,8 @@ from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
-from tests.functions.failing_calls import failing
-from tests.functions.fake_dynamodb import FakeDynamoDB
+from tests.functions.aws.failing_calls import failing
+from tests.functions.aws.fake_dynamodb import FakeDynamoDB
 
 TABLE = "ledger"
 CARLA = "ca51a000-0000-4000-8000-000000000000"

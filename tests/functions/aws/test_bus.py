@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from device_lockout.aws import bus
 from device_lockout.values.errors import TransientError
-from tests.functions.failing_calls import failing
+from tests.functions.aws.failing_calls import failing
 
 DETAIL = {"id": "1", "message": "Device x of bob is locked.", "page": True, "until": None}
 EXPECTED = {

@@ -23,7 +23,7 @@ from device_lockout.values.errors import (
 )
 from device_lockout.values.override import ListedOverride, Override
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, key
-from tests.functions.failing_calls import failing
+from tests.functions.aws.failing_calls import failing
 
 DATE = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}

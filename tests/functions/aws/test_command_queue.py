@@ -13,7 +13,7 @@ from device_lockout.values.command import Reassert, Target, command_id, group_id
 from device_lockout.values.errors import TransientError
 from device_lockout.values.wire import dump
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at, cause
-from tests.functions.failing_calls import failing
+from tests.functions.aws.failing_calls import failing
 
 URL = "https://sqs.eu-west-1.amazonaws.com/000000000000/commands.fifo"
 TARGET = Target(ORGANIZATION, BOB, DEVICE)

@@ -9,7 +9,7 @@ import pytest
 from device_lockout.values import tag
 from device_lockout.values.tag import Broken, Foreign, HandWritten, Reading, Tag
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tag.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "tag.md").read_text(encoding="utf-8")
 DESCRIPTIONS = "".join(re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)).splitlines()
 ROWS = re.findall(r"^\| (\d+) \| ([^|]+) \|", PAGE, re.MULTILINE)
 
