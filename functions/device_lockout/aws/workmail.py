@@ -87,8 +87,8 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 class WorkMail:
     """WorkMail as the protocol needs it.
 
-    A throttled call did not happen. It is repeated in its turn, or raises NotTriedError if too little time is left. The
-    reads of a user and of an override are repeated once after a 5xx or a closed connection. A pause of the function
+    A throttled call did not happen, so it is repeated in its turn. If too little time is left, NotTriedError is raised.
+    The reads of a user and of an override are repeated once after a 5xx or a closed connection. A pause of the function
     often closes connections. Nothing else is repeated here. For the pages of a list, the client has its own attempts.
 
     Each error says what the call did: see :mod:`device_lockout.values.errors`.
