@@ -19,7 +19,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True)
 class Template:
-    """A synthesized template, with resources called as in infra/ (`ReportsQueue`) and references as text."""
+    """A synthesized template. Resources have their names of infra/ (`ReportsQueue`), and references are text."""
 
     resources: dict[str, Resource]
     outputs: dict[str, Any]
@@ -37,7 +37,7 @@ class Template:
         return resource
 
     def statements(self, role: str) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
-        """What a role may do: actions and resources, statement by statement."""
+        """The actions and resources of a role's statements."""
         for policy in self.of_type("IAM::Policy").values():
             if role in policy["Roles"]:
                 for statement in policy["PolicyDocument"]["Statement"]:
@@ -47,36 +47,36 @@ class Template:
 
 
 def read_template(directory: Path) -> Template:
-    """The template of the one stack in a cloud assembly."""
+    """Read the template of the one stack in a cloud assembly."""
     (file,) = directory.glob("*.template.json")
     text = file.read_text(encoding="utf-8")
     template = json.loads(text)
-    names = {logical: called(logical) for logical in template["Resources"]}
-    assert len(set(names.values())) == len(names), "two resources would be called the same"
+    names = {logical: name_of(logical) for logical in template["Resources"]}
+    assert len(set(names.values())) == len(names), "two resources have the same name"
     resources = {names[logical]: _plain(resource, names) for logical, resource in template["Resources"].items()}
     return Template(resources, _plain(template["Outputs"], names), text)
 
 
-def called(logical: str) -> str:
-    """A resource's logical ID as in infra/, without CDK's hash."""
+def name_of(logical: str) -> str:
+    """A logical ID without CDK's hash, as in infra/."""
     return re.sub(r"[0-9A-F]{8}$", "", logical)
 
 
-def _plain(value: Any, called: dict[str, str]) -> Any:
-    """Intrinsic functions as text: a reference as the name, an attribute as `Name.Attribute`."""
+def _plain(value: Any, names: dict[str, str]) -> Any:
+    """Write intrinsic functions as text: a reference as the name, an attribute as `Name.Attribute`."""
     match value:
         case {"Ref": name}:
-            return called.get(name, name)
+            return names.get(name, name)
         case {"Fn::GetAtt": [name, attribute]}:
-            return f"{called[name]}.{attribute}"
+            return f"{names[name]}.{attribute}"
         case {"Fn::Join": [separator, parts]}:
-            return separator.join(_plain(part, called) for part in parts)
+            return separator.join(_plain(part, names) for part in parts)
         case {"Fn::Sub": text}:
             return text
         case dict():
-            return {key: _plain(each, called) for key, each in value.items()}
+            return {key: _plain(member, names) for key, member in value.items()}
         case list():
-            return [_plain(each, called) for each in value]
+            return [_plain(element, names) for element in value]
     return value
 
 
@@ -93,14 +93,20 @@ def deployment() -> Configuration:
 
 
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Configuration], Template]:
-    """Synthesize a deployment; without CDK's own check of the template, which `test_rules.py` makes."""
+def asset() -> Path:
+    """One package for all templates. They have only its hash, and a build takes seconds."""
+    return bundling.package(loader.load("example", ROOT / "config").settings())
+
+
+@pytest.fixture(scope="session")
+def synthesize(tmp_path_factory: pytest.TempPathFactory, asset: Path) -> Callable[[Configuration], Template]:
+    """Synthesize a deployment without CDK's own check of the template. `test_app.py` has that check."""
 
     def synthesized(deployment: Configuration) -> Template:
         directory = tmp_path_factory.mktemp("assembly")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CDK_VALIDATION", "false")
-            app.synthesize(deployment, bundling.package(deployment.settings()), directory)
+            app.synthesize(deployment, asset, directory)
         return read_template(directory)
 
     return synthesized

@@ -30,9 +30,8 @@ def package() -> Iterator[zipfile.ZipFile]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Our sources copied to another place, with a cache of its own that has the dependencies already."""
-    bundling.package(SETTINGS)
+def elsewhere(package: zipfile.ZipFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of our sources in another place. Its cache has the dependencies and nothing else."""
     monkeypatch.setattr(bundling, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(bundling, "FUNCTIONS", tmp_path / "functions")
     (tmp_path / "cache").mkdir()
@@ -60,7 +59,7 @@ def test_the_package_has_our_sources_and_settings_at_its_root(package: zipfile.Z
     assert json.loads(package.read("settings.json")) == SETTINGS
 
 
-def test_the_package_is_pure_python_and_has_nothing_that_is_never_used(package: zipfile.ZipFile) -> None:
+def test_the_package_is_pure_python_without_unused_files(package: zipfile.ZipFile) -> None:
     unwanted = re.compile(r"\.(so|pyd|dll|dylib|pyi|gz)$|(^|/)tests?/|(^|/)bin/|/RECORD$|/event_handler/")
     assert [name for name in package.namelist() if unwanted.search(name)] == []
 
@@ -70,7 +69,7 @@ def test_the_package_has_the_models_of_the_services_that_we_call_and_no_others(p
     assert inside == set(bundling.OPERATIONS) == {"dynamodb", "events", "secretsmanager", "sqs", "workmail"}
 
 
-def test_a_model_has_the_operations_that_we_call_and_every_shape_that_they_reach(package: zipfile.ZipFile) -> None:
+def test_a_model_has_the_operations_that_we_call_and_the_shapes_that_they_reach(package: zipfile.ZipFile) -> None:
     for name in package.namelist():
         if name.endswith("/service-2.json"):
             service = ServiceModel(model := json.loads(package.read(name)))
@@ -78,8 +77,8 @@ def test_a_model_has_the_operations_that_we_call_and_every_shape_that_they_reach
             reached: set[str] = set()
             due = [
                 shape
-                for each in map(service.operation_model, service.operation_names)
-                for shape in (each.input_shape, each.output_shape, *each.error_shapes)
+                for operation in map(service.operation_model, service.operation_names)
+                for shape in (operation.input_shape, operation.output_shape, *operation.error_shapes)
                 if shape is not None
             ]
             while due:
@@ -94,14 +93,14 @@ def test_the_package_stays_small(package: zipfile.ZipFile) -> None:
     assert Path(str(package.filename)).stat().st_size < 3_000_000
 
 
-def test_every_file_has_the_same_date_and_mode_and_they_are_sorted(package: zipfile.ZipFile) -> None:
+def test_files_are_sorted_and_have_one_date_and_one_mode(package: zipfile.ZipFile) -> None:
     entries = package.infolist()
-    assert [each.filename for each in entries] == sorted(each.filename for each in entries)
-    assert {each.date_time for each in entries} == {(1980, 1, 1, 0, 0, 0)}
-    assert {each.external_attr >> 16 for each in entries} == {0o100644}
+    assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
 
 
-def test_every_source_has_its_bytecode_of_the_runtime_that_is_never_compared_with_it(package: zipfile.ZipFile) -> None:
+def test_every_source_has_the_runtimes_bytecode_and_is_never_compared_with_it(package: zipfile.ZipFile) -> None:
     sources = {PurePosixPath(name) for name in package.namelist() if name.endswith(".py")}
     compiled = {PurePosixPath(name) for name in package.namelist() if name.endswith(".pyc")}
     assert compiled == {source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc" for source in sources}
@@ -112,9 +111,7 @@ def test_every_source_has_its_bytecode_of_the_runtime_that_is_never_compared_wit
     assert decision.co_filename == "/var/task/device_lockout/decisions/decision.py"
 
 
-def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_documentation(
-    package: zipfile.ZipFile,
-) -> None:
+def test_botocores_models_are_the_newest_and_have_no_documentation(package: zipfile.ZipFile) -> None:
     models = [name for name in package.namelist() if name.endswith("service-2.json")]
     assert len(models) == 5
     assert "botocore/data/dynamodb/2012-08-10/service-2.json" in models
@@ -125,11 +122,21 @@ def test_data_of_botocore_has_the_newest_version_of_each_model_without_its_docum
     assert {name for partition in endpoints["partitions"] for name in partition["services"]} == set(bundling.OPERATIONS)
 
 
+@pytest.fixture(scope="module")
+def unpacked(package: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("unpacked")
+    package.extractall(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    with cold_start.loopback_aws() as url:
+        yield url
+
+
 @pytest.mark.parametrize("function", cold_start.FUNCTIONS)
-def test_a_function_does_its_work_from_the_package_alone(
-    function: str, package: zipfile.ZipFile, tmp_path: Path
-) -> None:
-    package.extractall(tmp_path)
+def test_a_function_works_with_nothing_but_the_package(function: str, unpacked: Path, aws: str) -> None:
     code = """
 import importlib, json, os, sys
 sys.path[:] = [sys.argv[1], *(path for path in sys.path if "site-packages" not in path)]
@@ -148,41 +155,47 @@ assert not foreign, foreign
     first = cold_start.first_event(function, 1)
     if function != "sweep_overrides":  # two devices, so that threads start as well
         first["Records"] += cold_start.first_event(function, 2)["Records"]
-    with cold_start.loopback_aws() as url:
-        run = subprocess.run(
-            [sys.executable, "-S", "-c", code, str(tmp_path), function, json.dumps(first)],
-            env={**cold_start.environment(url), "PYTHONDONTWRITEBYTECODE": "1"},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(unpacked), function, json.dumps(first)],
+        env={**cold_start.environment(aws), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_the_same_inputs_in_another_place_with_other_dates_and_modes_give_the_same_bytes(elsewhere: Path) -> None:
-    here = (ROOT / ".local" / "asset").glob("*.zip")
-    there = bundling.package(SETTINGS)
-    assert there.read_bytes() in [each.read_bytes() for each in here]
+def test_the_same_inputs_in_another_place_with_other_dates_and_modes_give_the_same_bytes(
+    elsewhere: Path, package: zipfile.ZipFile
+) -> None:
+    here, there = Path(str(package.filename)), bundling.package(SETTINGS)
+    assert there != here
+    assert there.name == here.name
+    assert there.read_bytes() == here.read_bytes()
 
 
-def test_another_setting_or_source_gives_another_package(elsewhere: Path) -> None:
-    first = bundling.package(SETTINGS)
+def test_another_setting_or_source_gives_another_package(elsewhere: Path, package: zipfile.ZipFile) -> None:
+    for archive in (ROOT / ".local" / "asset").glob("bytecode-*"):
+        (bundling.CACHE / archive.name).symlink_to(archive)
+    first = Path(str(package.filename))
     second = bundling.package({**SETTINGS, "owner": "other"})
-    (elsewhere / "route_events.py").write_text("handler = None\n")
+    source = (elsewhere / "route_events.py").read_bytes() + b"# changed\n"
+    (elsewhere / "route_events.py").write_bytes(source)
     third = bundling.package(SETTINGS)
-    assert len({first, second, third}) == 3
-    assert zipfile.ZipFile(third).read("route_events.py") == b"handler = None\n"
+    assert len({first.name, second.name, third.name}) == 3
+    assert json.loads(zipfile.ZipFile(second).read("settings.json"))["owner"] == "other"
+    assert zipfile.ZipFile(third).read("route_events.py") == source
 
 
-def test_what_was_packaged_before_is_not_packaged_again(elsewhere: Path) -> None:
-    archive = bundling.package(SETTINGS)
+def test_the_same_package_is_not_built_again(package: zipfile.ZipFile) -> None:
+    archive = Path(str(package.filename))
     before = archive.stat().st_mtime_ns
     assert bundling.package(SETTINGS) == archive
     assert archive.stat().st_mtime_ns == before
 
 
-def test_requirements_that_can_not_be_installed_are_reported_with_what_pip_says(elsewhere: Path) -> None:
+def test_requirements_that_pip_can_not_install_are_reported_with_its_output(elsewhere: Path) -> None:
     (elsewhere / "requirements.txt").write_text("six==1.17.0\n")
     with pytest.raises(BundlingError, match=r"functions/requirements.txt could not .*\n(.*\n)*.*--hash"):
         bundling.package(SETTINGS)

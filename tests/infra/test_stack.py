@@ -1,4 +1,4 @@
-"""What the template promises, whatever it looks like: who may do what, where nothing is lost, what people are told."""
+"""The template's promises: permissions, queues, schedules and notices."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from configuration.sources import Source
 from device_lockout.protocol.redelivery import LONGEST_DELAY
 from infra import cost
 from infra.bundling import OPERATIONS
-from tests.infra.conftest import ROOT, Template, as_list, called
+from tests.infra.conftest import ROOT, Template, as_list, name_of
 
 pytestmark = pytest.mark.slow
 
@@ -33,29 +33,29 @@ WORK = {"ReportsQueue": "ReportsDeadLettersQueue", "CommandsQueue": "CommandsDea
 # The tree
 
 
-def test_every_python_file_directly_in_functions_is_a_function_and_the_one_package_beside_them_is_shared(
+def test_every_python_file_in_functions_is_a_function_and_they_share_one_package(
     template: Template,
 ) -> None:
     functions = ROOT / "functions"
     handlers = {function["Handler"] for function in template.of_type("Lambda::Function").values()}
-    optional = {"receive_webhooks.handler"}  # test_sources.py: only with a sender configured
+    optional = {"receive_webhooks.handler"}  # only with a sender; see test_sources.py
     assert handlers == {f"{path.stem}.handler" for path in functions.glob("*.py")} - optional
     assert [path.parent.name for path in functions.glob("*/__init__.py")] == ["device_lockout"]
 
 
-def test_functions_run_the_python_that_the_project_is_developed_and_tested_on(template: Template) -> None:
+def test_functions_run_the_projects_python(template: Template) -> None:
     version = (ROOT / ".python-version").read_text().strip()
-    assert {each["Runtime"] for each in template.of_type("Lambda::Function").values()} == {f"python{version}"}
+    assert {function["Runtime"] for function in template.of_type("Lambda::Function").values()} == {f"python{version}"}
 
 
 # From an event to the queue
 
 
 def matches(pattern: Any, event: Any) -> bool:
-    """EventBridge's pattern language, as much of it as our rules use."""
+    """Match an event as EventBridge does, for the operators that our rules use."""
     if isinstance(pattern, dict):
-        return all(key in event and matches(each, event[key]) for key, each in pattern.items())
-    return any(event not in each["anything-but"] if isinstance(each, dict) else event == each for each in pattern)
+        return all(key in event and matches(part, event[key]) for key, part in pattern.items())
+    return any(event not in test["anything-but"] if isinstance(test, dict) else event == test for test in pattern)
 
 
 def targets_of(template: Template, event: dict[str, Any]) -> list[str]:
@@ -68,7 +68,7 @@ def targets_of(template: Template, event: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("source", ["helpdesk", "siem", "Helpdesk", "help-desk", "webhook"])
-def test_an_event_of_any_source_known_or_not_reaches_the_router_once(template: Template, source: str) -> None:
+def test_an_event_of_a_known_or_unknown_source_reaches_the_router_once(template: Template, source: str) -> None:
     event = {"source": source, "detail-type": "Device Lost", "detail": {"userId": "bob", "deviceId": "ABC"}}
     assert targets_of(template, event) == ["ReportsQueue.Arn"]
 
@@ -77,7 +77,7 @@ def test_a_misspelt_detail_type_reaches_the_router(template: Template) -> None:
     assert targets_of(template, {"source": "siem", "detail-type": "Devise lost", "detail": {}}) == ["ReportsQueue.Arn"]
 
 
-def test_outcomes_are_never_taken_for_reports_and_page_people_only_if_they_say_so(template: Template) -> None:
+def test_outcomes_never_reach_the_router_and_page_people_only_if_they_say_so(template: Template) -> None:
     quiet = {"source": "device-lockout", "detail-type": "Device Locked", "detail": {"page": False}}
     loud = {"source": "device-lockout", "detail-type": "Lockout Rejected", "detail": {"page": True}}
     assert targets_of(template, quiet) == []
@@ -91,12 +91,12 @@ def test_people_read_the_message_of_an_outcome(template: Template) -> None:
         for target in rule["Targets"]
         if target["Arn"] == "NoticesTopic"
     )
-    # As JSON: within a transformer's template, quotes in the message would not be escaped.
+    # An input template would not escape quotes in the message.
     assert target["InputPath"] == "$.detail.message"
     assert "InputTransformer" not in target
 
 
-def test_every_rule_is_on_our_bus_and_delivers_for_a_day_before_it_gives_the_event_to_its_dead_letter_queue(
+def test_every_rule_is_on_our_bus_and_tries_for_a_day_before_it_dead_letters_an_event(
     template: Template,
 ) -> None:
     assert template.one("Events::EventBus")["Name"] == "device-security"
@@ -114,8 +114,8 @@ def rule_arn(rule: dict[str, Any]) -> str:
 
 
 def senders(template: Template, queue: str) -> list[str]:
-    """Which rules may send to a queue, as patterns; only the service of rules may."""
-    (allowed,) = (each for each in queue_policy(template, queue) if each["Effect"] == "Allow")
+    """The patterns of the rules that may send to a queue. Nobody else may."""
+    (allowed,) = (statement for statement in queue_policy(template, queue) if statement["Effect"] == "Allow")
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     assert allowed["Action"] == "sqs:SendMessage"
     assert allowed["Condition"].keys() == {"ArnLike"}
@@ -123,12 +123,12 @@ def senders(template: Template, queue: str) -> list[str]:
 
 
 def depends_on(template: Template, name: str) -> set[str]:
-    return {called(each) for each in template.resources[name].get("DependsOn", [])}
+    return {name_of(logical) for logical in template.resources[name].get("DependsOn", [])}
 
 
 @pytest.mark.parametrize("which", ["template", "local_template"])
 def test_a_rule_may_deliver_from_its_first_event_on(request: pytest.FixtureRequest, which: str) -> None:
-    """EventBridge doesn't try again where it has no permission: the policies come first, and they fit any name."""
+    """EventBridge doesn't retry without permission. So the policies come first, and they fit any name."""
     template: Template = request.getfixturevalue(which)
     for name, rule in template.of_type("Events::Rule").items():
         (target,) = rule["Targets"]
@@ -152,10 +152,10 @@ def test_only_rules_of_this_stack_may_send_to_the_queues_of_events(
         patterns = senders(local_template, queue)
         assert len(patterns) == 4
         assert {f"{rule}/{bus}device-lockout-local-*" for bus in ("", "device-security/", f"{okta}/")} < {*patterns}
-        assert [each for each in patterns if auth0 in each and each.endswith("/auth0.logs/device-lockout-local-*")]
+        assert any(auth0 in text and text.endswith("/auth0.logs/device-lockout-local-*") for text in patterns)
 
 
-def test_two_hundred_sources_have_rules_with_names_of_their_own_and_fit_into_the_policies(
+def test_two_hundred_sources_have_distinct_rules_and_fit_into_the_policies(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
     sources = tuple(Source(f"{'a/long_name.' * 5}{number:04}", may=("lock",)) for number in range(200))
@@ -172,23 +172,24 @@ def test_two_hundred_sources_have_rules_with_names_of_their_own_and_fit_into_the
 
 
 def queue_policy(template: Template, queue: str) -> list[dict[str, Any]]:
-    (policy,) = (each for each in template.of_type("SQS::QueuePolicy").values() if each["Queues"] == [queue])
+    policies = template.of_type("SQS::QueuePolicy").values()
+    (policy,) = (policy for policy in policies if policy["Queues"] == [queue])
     statements: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
     return statements
 
 
-def test_there_is_a_dead_letter_queue_behind_every_hop(template: Template) -> None:
+def test_every_hop_has_a_dead_letter_queue(template: Template) -> None:
     assert template.of_type("SQS::Queue").keys() == DEAD_LETTERS | WORK.keys()
     for queue, dead_letters in WORK.items():
         redrive = template.resources[queue]["Properties"]["RedrivePolicy"]
         assert redrive["deadLetterTargetArn"] == f"{dead_letters}.Arn"
 
 
-def test_queues_keep_messages_for_14_days_encrypted_and_speak_only_tls(template: Template) -> None:
+def test_queues_keep_messages_for_14_days_encrypted_and_demand_tls(template: Template) -> None:
     for name, queue in template.of_type("SQS::Queue").items():
         assert queue["MessageRetentionPeriod"] == 14 * DAY
         assert queue["SqsManagedSseEnabled"] is True
-        (deny,) = (each for each in queue_policy(template, name) if each["Effect"] == "Deny")
+        (deny,) = (statement for statement in queue_policy(template, name) if statement["Effect"] == "Deny")
         assert (deny["Action"], deny["Principal"]) == ("sqs:*", {"AWS": "*"})
         assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
@@ -213,9 +214,9 @@ def test_a_message_stays_hidden_longer_than_any_consumer_runs(template: Template
 def test_a_message_is_dead_lettered_before_it_is_too_old_to_be_kept(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
-    longest = replace(deployment, limits=replace(deployment.limits, writer_timeout=60, settle=900))
+    longest = synthesize(replace(deployment, limits=replace(deployment.limits, writer_timeout=60, settle=900)))
     for name in WORK:
-        queue = synthesize(longest).resources[name]["Properties"]
+        queue = longest.resources[name]["Properties"]
         receives = queue["RedrivePolicy"]["maxReceiveCount"]
         assert receives * queue["VisibilityTimeout"] < queue["MessageRetentionPeriod"]
         assert receives >= 20
@@ -224,27 +225,27 @@ def test_a_message_is_dead_lettered_before_it_is_too_old_to_be_kept(
 # Functions
 
 
-def test_each_function_is_called_by_its_queue_and_says_which_messages_it_has_done(
+def test_each_function_consumes_its_queue_and_reports_failed_messages(
     template: Template, deployment: Configuration
 ) -> None:
-    mappings = {each["FunctionName"]: each for each in template.of_type("Lambda::EventSourceMapping").values()}
-    assert {name: each["EventSourceArn"] for name, each in mappings.items()} == {
+    mappings = {mapping["FunctionName"]: mapping for mapping in template.of_type("Lambda::EventSourceMapping").values()}
+    assert {name: mapping["EventSourceArn"] for name, mapping in mappings.items()} == {
         "RouteEventsFunction": "ReportsQueue.Arn",
         "ApplyCommandsFunction": "CommandsQueue.Arn",
     }
-    for each in mappings.values():
-        assert each["BatchSize"] == 10
-        assert each["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert "MaximumBatchingWindowInSeconds" not in each
+    for mapping in mappings.values():
+        assert mapping["BatchSize"] == 10
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert "MaximumBatchingWindowInSeconds" not in mapping
     writer = mappings["ApplyCommandsFunction"]
     assert writer["ScalingConfig"] == {"MaximumConcurrency": deployment.limits.writer_concurrency}
 
 
-def test_functions_know_what_they_work_with_and_share_one_package(
+def test_functions_have_their_environment_and_limits_and_share_one_package(
     template: Template, deployment: Configuration
 ) -> None:
     functions = template.of_type("Lambda::Function")
-    environment = {name: each["Environment"]["Variables"] for name, each in functions.items()}
+    environment = {name: function["Environment"]["Variables"] for name, function in functions.items()}
     for file, name in HANDLERS.items():
         common = {
             "POWERTOOLS_SERVICE_NAME": file,
@@ -254,20 +255,20 @@ def test_functions_know_what_they_work_with_and_share_one_package(
         }
         ledger = {"LEDGER_TABLE": "LedgerTable"} if file != "route_events" else {}
         assert environment[f"{name}Function"] == common | ledger
-    assert len({json.dumps(each["Code"]) for each in functions.values()}) == 1
-    assert {name: each["Timeout"] for name, each in functions.items()} == {
+    assert len({json.dumps(function["Code"]) for function in functions.values()}) == 1
+    assert {name: function["Timeout"] for name, function in functions.items()} == {
         "RouteEventsFunction": 30,
         "ApplyCommandsFunction": deployment.limits.writer_timeout,
         "SweepOverridesFunction": 900,
     }
-    assert {each["MemorySize"] for each in functions.values()} == {deployment.limits.memory}
+    assert {function["MemorySize"] for function in functions.values()} == {deployment.limits.memory}
 
 
 def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Configuration) -> None:
-    assert {each["LoggingConfig"]["LogGroup"] for each in template.of_type("Lambda::Function").values()} == (
-        template.of_type("Logs::LogGroup").keys()
-    )
-    for group in template.of_type("Logs::LogGroup").values():
+    functions = template.of_type("Lambda::Function").values()
+    groups = template.of_type("Logs::LogGroup")
+    assert {function["LoggingConfig"]["LogGroup"] for function in functions} == groups.keys()
+    for group in groups.values():
         assert group["RetentionInDays"] == deployment.limits.log_retention_days
 
 
@@ -276,11 +277,11 @@ def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Con
 
 def workmail_arns(organizations: Iterable[str]) -> frozenset[str]:
     arn = "arn:AWS::Partition:workmail:eu-west-1:AWS::AccountId:organization/"
-    return frozenset(arn + each for each in organizations)
+    return frozenset(arn + organization for organization in organizations)
 
 
 def test_each_role_may_do_exactly_this(template: Template, deployment: Configuration) -> None:
-    organizations = workmail_arns(each.id for each in deployment.organizations)
+    organizations = workmail_arns(organization.id for organization in deployment.organizations)
     consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
     log = {"logs:CreateLogStream", "logs:PutLogEvents"}
     ledger = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"}
@@ -327,7 +328,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
         assert sorted(((frozenset(a), frozenset(r)) for a, r in statements), key=str) == found, role
 
 
-def test_roles_carry_no_other_policies_and_no_wildcards(template: Template) -> None:
+def test_roles_have_no_other_policies_and_no_wildcards(template: Template) -> None:
     for role in template.of_type("IAM::Role").values():
         assert role.keys() == {"AssumeRolePolicyDocument", "Description"}
     for policy in template.of_type("IAM::Policy").values():
@@ -353,8 +354,7 @@ def test_only_the_writer_may_change_an_override(template: Template) -> None:
     assert may == {"ApplyCommandsRole"}
 
 
-def test_the_functions_may_call_what_the_package_has_the_models_of_and_nothing_else(local_template: Template) -> None:
-    """A permission without a model could not be used, nor a model without a permission."""
+def test_the_functions_may_call_exactly_the_operations_in_the_packages_models(local_template: Template) -> None:
     roles = local_template.of_type("IAM::Role")
     may = {action for role in roles for actions, _ in local_template.statements(role) for action in actions}
     of_models = {action for action in may if action.split(":")[0] in OPERATIONS}
@@ -366,7 +366,7 @@ def test_the_functions_may_call_what_the_package_has_the_models_of_and_nothing_e
 # The ledger
 
 
-def test_the_ledger_is_recoverable_paid_by_use_and_forgets_only_what_says_when(template: Template) -> None:
+def test_the_ledger_is_on_demand_and_recoverable_and_expires_only_items_that_say_when(template: Template) -> None:
     table = template.one("DynamoDB::Table")
     assert table["KeySchema"] == [
         {"AttributeName": "pk", "KeyType": "HASH"},
@@ -382,7 +382,7 @@ def test_the_ledger_is_recoverable_paid_by_use_and_forgets_only_what_says_when(t
 
 
 @pytest.mark.parametrize(("which", "policy"), [("template", "Retain"), ("local_template", "Delete")])
-def test_ledger_and_logs_outlive_the_stack_where_the_configuration_says_so(
+def test_the_ledger_and_the_logs_outlive_the_stack_if_the_configuration_says_so(
     request: pytest.FixtureRequest, which: str, policy: str
 ) -> None:
     template: Template = request.getfixturevalue(which)
@@ -395,22 +395,23 @@ def test_ledger_and_logs_outlive_the_stack_where_the_configuration_says_so(
 # The sweep
 
 
-def test_each_organization_is_swept_on_schedule_and_a_run_that_fails_for_good_is_dead_lettered(
+def test_each_organization_has_a_schedule_and_runs_that_fail_for_good_are_dead_lettered(
     template: Template, deployment: Configuration
 ) -> None:
     schedules = template.of_type("Scheduler::Schedule").values()
-    assert [json.loads(each["Target"]["Input"]) for each in schedules] == [
+    assert [json.loads(schedule["Target"]["Input"]) for schedule in schedules] == [
         {"organizationId": organization.id} for organization in deployment.organizations
     ]
-    for each in schedules:
-        assert each["ScheduleExpression"] == "rate(1 hour)"
-        assert each["FlexibleTimeWindow"] == {"Mode": "OFF"}
-        assert each["Target"]["Arn"] == "SweepOverridesFunction.Arn"
-        assert each["Target"]["RoleArn"] == "ScheduleRole.Arn"
-        assert each["Target"]["DeadLetterConfig"] == {"Arn": "ScheduleMissedQueue.Arn"}
-        assert each["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 2
+    for schedule in schedules:
+        assert schedule["ScheduleExpression"] == "rate(1 hour)"
+        assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        target = schedule["Target"]
+        assert target["Arn"] == "SweepOverridesFunction.Arn"
+        assert target["RoleArn"] == "ScheduleRole.Arn"
+        assert target["DeadLetterConfig"] == {"Arn": "ScheduleMissedQueue.Arn"}
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] == 2
     for name in template.of_type("Scheduler::Schedule"):
-        assert "ScheduleRoleDefaultPolicy" in depends_on(template, name), "no run before it may call"
+        assert "ScheduleRoleDefaultPolicy" in depends_on(template, name), "the first call would be refused"
     runs = template.one("Lambda::EventInvokeConfig")
     assert runs["FunctionName"] == "SweepOverridesFunction"
     assert runs["DestinationConfig"] == {"OnFailure": {"Destination": "ScheduleMissedQueue.Arn"}}
@@ -419,74 +420,77 @@ def test_each_organization_is_swept_on_schedule_and_a_run_that_fails_for_good_is
 # People
 
 
-def test_people_are_told_of_anything_in_a_dead_letter_queue_and_of_work_that_is_stuck(template: Template) -> None:
-    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["Namespace"] == "AWS/SQS"]
-    watched = {(each["Dimensions"][0]["Value"], each["MetricName"], each["Threshold"]) for each in alarms}
+def alarms_on(template: Template, key: str, value: str) -> list[dict[str, Any]]:
+    return [alarm for alarm in template.of_type("CloudWatch::Alarm").values() if alarm[key] == value]
+
+
+def test_people_are_notified_of_dead_letters_and_of_messages_that_wait_too_long(template: Template) -> None:
+    alarms = alarms_on(template, "Namespace", "AWS/SQS")
+    watched = {(alarm["Dimensions"][0]["Value"], alarm["MetricName"], alarm["Threshold"]) for alarm in alarms}
     assert watched == {
         *((f"{queue}.QueueName", "ApproximateNumberOfMessagesVisible", 1) for queue in DEAD_LETTERS),
         *((f"{queue}.QueueName", "ApproximateAgeOfOldestMessage", 900) for queue in WORK),
     }
-    for each in alarms:
-        assert each["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-        assert (each["Statistic"], each["Period"], each["EvaluationPeriods"]) == ("Maximum", 60, 1)
-        assert each["TreatMissingData"] == "notBreaching"
+    for alarm in alarms:
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
+        assert alarm["TreatMissingData"] == "notBreaching"
 
 
 @pytest.mark.parametrize(
     ("every", "period", "periods"),
     [(60, 3600, 1), (3600, 3600, 2), (5400, 5400, 2), (DAY, DAY, 2), (3 * DAY, DAY, 6)],
 )
-def test_people_are_told_when_two_periods_and_an_hour_bring_no_completed_sweep(
+def test_people_are_notified_after_two_periods_and_an_hour_without_a_completed_sweep(
     synthesize: Callable[[Configuration], Template], deployment: Configuration, every: int, period: int, periods: int
 ) -> None:
     template = synthesize(replace(deployment, sweep=replace(deployment.sweep, every=every)))
-    alarms = [each for each in template.of_type("CloudWatch::Alarm").values() if each["MetricName"] == "SweepCompleted"]
-    assert [each["Dimensions"] for each in alarms] == [
+    alarms = alarms_on(template, "MetricName", "SweepCompleted")
+    assert [alarm["Dimensions"] for alarm in alarms] == [
         [{"Name": "organization", "Value": organization.id}, {"Name": "service", "Value": "sweep_overrides"}]
         for organization in deployment.organizations
     ]
-    for each in alarms:
-        assert (each["Namespace"], each["Statistic"]) == ("DeviceLockout/prod", "Sum")
-        assert (each["ComparisonOperator"], each["Threshold"]) == ("LessThanThreshold", 1)
-        assert (each["Period"], each["EvaluationPeriods"]) == (period, periods)
-        assert each["TreatMissingData"] == "breaching"
-        assert period * periods >= 2 * every
-        assert period * periods <= 7 * DAY, "CloudWatch looks back no further"
+    for alarm in alarms:
+        assert (alarm["Namespace"], alarm["Statistic"]) == ("DeviceLockout/prod", "Sum")
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (period, periods)
+        assert alarm["TreatMissingData"] == "breaching"
+    assert period * periods >= 2 * every
+    assert period * periods <= 7 * DAY, "CloudWatch evaluates no more"
 
 
-def test_people_are_told_of_a_message_that_keeps_failing_once_and_not_at_each_try(local_template: Template) -> None:
-    """SQS's own figure leaves out what was received three times."""
+def test_a_message_that_keeps_failing_notifies_people_once_and_not_at_each_try(local_template: Template) -> None:
+    """SQS's own figure leaves out messages that were received three times."""
     watched = own_alarms(local_template, "FailingFor")
     assert {service: alarm["Threshold"] for service, alarm in watched.items()} == {
         "route_events": 300,
         "apply_commands": 900,
     }
-    for each in watched.values():
-        assert (each["Statistic"], each["EvaluationPeriods"]) == ("Maximum", 1)
-        assert each["Period"] >= LONGEST_DELAY.total_seconds(), "it would be over before the next try"
-        assert each["Period"] > 6 * 60 + 900, "the longest visibility timeout that can be configured"
+    for alarm in watched.values():
+        assert (alarm["Statistic"], alarm["EvaluationPeriods"]) == ("Maximum", 1)
+        assert alarm["Period"] >= LONGEST_DELAY.total_seconds(), "the alarm would end before the next try"
+        assert alarm["Period"] > 6 * 60 + 900, "the longest visibility timeout that can be configured"
 
 
-def test_people_are_told_of_webhooks_that_could_not_be_passed_on(local_template: Template) -> None:
+def test_people_are_notified_of_webhooks_that_could_not_be_passed_on(local_template: Template) -> None:
     ((service, alarm),) = own_alarms(local_template, "WebhookFailed").items()
     assert (service, alarm["Threshold"], alarm["Statistic"]) == ("receive_webhooks", 1, "Sum")
 
 
 def own_alarms(template: Template, metric: str) -> dict[str, dict[str, Any]]:
-    """The alarms on a metric of ours, by the function that it is of; its only dimension."""
+    """The alarms on a metric of ours, by function."""
     found = {}
-    for alarm in template.of_type("CloudWatch::Alarm").values():
-        if alarm["MetricName"] == metric:
-            (dimension,) = alarm["Dimensions"]
-            assert dimension["Name"] == "service"
-            assert alarm["Namespace"] == "DeviceLockout/local"
-            assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-            assert alarm["TreatMissingData"] == "notBreaching"
-            found[dimension["Value"]] = alarm
+    for alarm in alarms_on(template, "MetricName", metric):
+        (dimension,) = alarm["Dimensions"]
+        assert dimension["Name"] == "service"
+        assert alarm["Namespace"] == "DeviceLockout/local"
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert alarm["TreatMissingData"] == "notBreaching"
+        found[dimension["Value"]] = alarm
     return found
 
 
-def test_every_alarm_reaches_people_but_that_of_outcomes_of_which_they_are_told(local_template: Template) -> None:
+def test_every_alarm_notifies_people_except_the_one_on_outcomes_that_page(local_template: Template) -> None:
     alarms = local_template.of_type("CloudWatch::Alarm").values()
     assert all(alarm["AlarmDescription"] for alarm in alarms)
     silent = [alarm for alarm in alarms if alarm.get("AlarmActions") != ["NoticesTopic"]]
@@ -497,30 +501,33 @@ def test_every_alarm_reaches_people_but_that_of_outcomes_of_which_they_are_told(
     assert "by the outcome itself" in paged["AlarmDescription"]
 
 
-def test_the_runbook_says_what_to_do_about_every_alarm_and_names_every_queue_of_dead_letters(
+def test_the_runbook_covers_every_alarm_and_every_dead_letter_queue(
     template: Template, local_template: Template
 ) -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     for alarm in local_template.of_type("CloudWatch::Alarm").values():
-        what = re.match(r"No completed sweep|.*? have been waiting|[^.]+", alarm["AlarmDescription"])
-        assert what
-        assert what.group() in runbook
+        row = re.match(r"No completed sweep|.*? have been waiting|[^.]+", alarm["AlarmDescription"])
+        assert row
+        assert row.group() in runbook
     queues = [name for name in template.outputs if name.startswith(("Dead", "Missed", "Undelivered"))]
     assert len(queues) == len(DEAD_LETTERS)
     assert [name for name in queues if f"`{name}`" not in runbook] == []
+
+
+def test_the_configured_address_is_subscribed_to_the_notices(template: Template) -> None:
     subscription = template.one("SNS::Subscription")
     assert (subscription["Endpoint"], subscription["Protocol"]) == ("security@example.com", "email")
 
 
-def test_the_topic_takes_notices_from_rules_and_from_this_accounts_alarms(template: Template) -> None:
+def test_only_rules_and_this_accounts_alarms_may_publish_notices(template: Template) -> None:
     statements = template.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
-    (deny,) = (each for each in statements if each["Effect"] == "Deny")
+    (deny,) = (statement for statement in statements if statement["Effect"] == "Deny")
     assert (deny["Action"], deny["Principal"]) == ("sns:Publish", "*")
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    allow = [each for each in statements if each["Effect"] == "Allow"]
-    assert {each["Action"] for each in allow} == {"sns:Publish"}
-    assert {each["Principal"]["Service"]: each.get("Condition") for each in allow} == {
-        # EventBridge can't publish to a topic under a condition.
+    allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+    assert {statement["Action"] for statement in allowed} == {"sns:Publish"}
+    assert {statement["Principal"]["Service"]: statement.get("Condition") for statement in allowed} == {
+        # EventBridge supports no condition here.
         "events.amazonaws.com": None,
         "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}},
     }
@@ -529,7 +536,7 @@ def test_the_topic_takes_notices_from_rules_and_from_this_accounts_alarms(templa
 # The template as a whole
 
 
-def test_outputs_name_what_operators_and_the_local_run_need(template: Template, deployment: Configuration) -> None:
+def test_the_outputs_have_what_operators_and_the_local_aws_need(template: Template, deployment: Configuration) -> None:
     assert template.outputs.keys() == {
         "EventBusName",
         "OrganizationIds",
@@ -545,7 +552,9 @@ def test_outputs_name_what_operators_and_the_local_run_need(template: Template, 
         "SweepOverridesFunctionName",
         "NoticesTopicArn",
     }
-    assert template.outputs["OrganizationIds"]["Value"] == ",".join(each.id for each in deployment.organizations)
+    assert template.outputs["OrganizationIds"]["Value"] == ",".join(
+        organization.id for organization in deployment.organizations
+    )
 
 
 def test_the_same_configuration_gives_the_same_template(
@@ -558,7 +567,7 @@ def test_no_account_number_is_in_the_template(template: Template) -> None:
     assert not re.search(r"\b[0-9]{12}\b", template.text)
 
 
-def test_the_cost_is_reckoned_with_as_many_alarms_as_there_are(template: Template, deployment: Configuration) -> None:
+def test_the_cost_counts_every_alarm(template: Template, deployment: Configuration) -> None:
     others = len(deployment.organizations) - 1
     webhooks = bool(deployment.webhooks)
     assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks
