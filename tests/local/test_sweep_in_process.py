@@ -213,12 +213,12 @@ def test_report_and_apply_plan_the_same_and_a_report_changes_nothing(organizatio
     one.seed(overrides=[one.tag_of_ours(number, timedelta(hours=number - 5)) for number in range(10)])
     one.put("hand", "ALLOW", "[until=2026-01-01] travel phone")
     one.put("broken", "DENY", "[lockout/1 by=local what]")
-    ledger = one.ledger._client.scan(TableName=one.ledger._table, ConsistentRead=True)["Items"]
+    ledger = one.ledger._table._client.scan(TableName=one.ledger._table.name, ConsistentRead=True)["Items"]
     stands = one.listed()
     report = one.plan("run")
     assert not one.queue.sent
     assert one.listed() == stands
-    assert one.ledger._client.scan(TableName=one.ledger._table, ConsistentRead=True)["Items"] == ledger
+    assert one.ledger._table._client.scan(TableName=one.ledger._table.name, ConsistentRead=True)["Items"] == ledger
     assert [kind for kind, _ in one.bus.announced] == ["Sweep Completed"]
 
     one.settings = replace(one.settings, sweep=replace(one.settings.sweep, mode="apply"))
@@ -264,9 +264,9 @@ def test_an_emptied_ledger_lets_nothing_back_early_and_all_expire_as_their_tags_
     one = settled(organization())
     one.seed(overrides=[one.tag_of_ours(number, timedelta(minutes=10 * (number + 1))) for number in range(10)])
     one.sweep()
-    table = one.ledger._table
-    for item in one.ledger._client.scan(TableName=table, ConsistentRead=True)["Items"]:
-        one.ledger._client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
+    table = one.ledger._table.name
+    for item in one.ledger._table._client.scan(TableName=table, ConsistentRead=True)["Items"]:
+        one.ledger._table._client.delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
     before = one.listed()
     one.go_on(timedelta(minutes=11))
     first = one.sweep()
@@ -333,7 +333,7 @@ def test_a_ledger_that_is_away_changes_nothing(organization):
 def test_the_first_sweep_with_a_restored_table_only_reports(organization, aws, name):
     one = settled(organization())
     one.seed(overrides=[one.tag_of_ours(0, -DAY)])
-    items = one.ledger._client.scan(TableName=name, ConsistentRead=True)["Items"]
+    items = one.ledger._table._client.scan(TableName=name, ConsistentRead=True)["Items"]
     restored = f"{name}-restored"
     described = aws.client("dynamodb").describe_table(TableName=name)["Table"]
     aws.client("dynamodb").create_table(

@@ -54,7 +54,7 @@ def burst(deployment: Deployment) -> Burst:
 def test_of_a_thousand_reports_each_becomes_a_denial_with_one_recorded_outcome(
     deployment: Deployment, burst: Burst
 ) -> None:
-    standing = {row["DeviceId"]: row for row in deployment.overrides()}
+    standing = {row["DeviceId"].upper(): row for row in deployment.overrides()}
     for report in burst.reports:
         row = standing[report.detail["deviceId"]]
         tag = read(row["Description"], owner="local")
@@ -85,7 +85,7 @@ def test_a_sweep_over_a_thousand_mixed_overrides_changes_exactly_the_expired_one
     kept, ending = mixture()
     seed(there, burst.users[0], kept)
     seen(there, "the short-lived locks are recorded", there.is_idle)
-    before = {row["DeviceId"]: row for row in there.overrides()}
+    before = {row["DeviceId"].upper(): row for row in there.overrides()}
     assert len(before) >= THOUSAND + len(kept) + len(short_lived)
     assert before[over_allow]["Effect"] == "DENY"
     seed(there, burst.users[0], ending)
@@ -95,12 +95,12 @@ def test_a_sweep_over_a_thousand_mixed_overrides_changes_exactly_the_expired_one
     ran = there.sweep()
     assert (ran["completed"], ran["guard"]) == (True, None)
     ended = {row["DeviceId"] for row in ending} | set(short_lived)
-    seen(there, "they are let go", lambda: not ended & {row["DeviceId"] for row in there.overrides()})
+    seen(there, "they are let go", lambda: not ended & {row["DeviceId"].upper() for row in there.overrides()})
     MEASURED.append(f"a sweep over {len(before)} overrides that ends {len(ended) + 1}: {monotonic() - began:.1f} s")
     there.sweep()
     seen(there, "all is worked off", there.is_idle)
 
-    after = {row["DeviceId"]: row for row in there.overrides()}
+    after = {row["DeviceId"].upper(): row for row in there.overrides()}
     restored = after.pop(over_allow)
     assert {name: restored[name] for name in ALLOWED} == ALLOWED
     assert after == {device: row for device, row in before.items() if device not in {*ended, over_allow}}
