@@ -27,8 +27,8 @@ def main() -> None:
     arguments.add_argument("--unchecked", action="store_true", help="skip CDK's check of the template, which takes 3 s")
     chosen = arguments.parse_args()
     try:
-        deployment = loader.load(chosen.config, ROOT / "config")
-        package = bundling.package(deployment.settings())
+        deployment = loader.load(chosen.config)
+        package = bundling.package(deployment.settings)
     except (loader.ConfigurationError, bundling.BundlingError) as error:
         sys.exit(str(error))
     if chosen.unchecked:

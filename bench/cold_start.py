@@ -17,6 +17,7 @@ from bench.runtime_api import ColdStart, RuntimeApi, runtime_client
 from configuration import loader
 from device_lockout.values import command, wire
 from device_lockout.values.record import Claim
+from device_lockout.values.settings import dump
 from infra import bundling
 
 FUNCTIONS = ("route_events", "apply_commands", "sweep_overrides")
@@ -71,7 +72,7 @@ def measure(work: Path, rounds: int) -> Figures:
 
 def packages(work: Path) -> dict[str, Path]:
     """Make the packages, unpacked as Lambda unpacks them."""
-    settings = loader.load("local", bundling.ROOT / "config").settings()
+    settings = loader.load("local").settings
     asset = bundling.package(settings)
     shutil.copy(asset, work / "asset.zip")
     ours, default, bare, floor = (work / name for name in ("ours", "default", "bare", "floor"))
@@ -79,7 +80,7 @@ def packages(work: Path) -> dict[str, Path]:
         zipped.extractall(ours)
     shutil.copytree(bundling.installed(), default)
     bundling.unpack(bundling.sources(), default)
-    (default / "settings.json").write_text(json.dumps(settings))
+    (default / "settings.json").write_text(dump(settings))
     bare.mkdir()
     (bare / "bare.py").write_text(BARE)
     shutil.copytree(ours, floor)
@@ -119,7 +120,7 @@ def environment(url: str) -> Mapping[str, str]:
 
 def first_event(function: str, number: int) -> Any:
     """Return a function's first event: a report of a lost device, the command to lock it, or a sweep."""
-    organization = loader.load("local", bundling.ROOT / "config").organizations[0].id
+    organization = loader.load("local").settings.organizations[0].id
     now = datetime.now(UTC)
     if function == "sweep_overrides":
         return {"organizationId": organization}

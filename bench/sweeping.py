@@ -20,13 +20,13 @@ from bench.writers import writers
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.protocol import sweep
 from device_lockout.protocol.ports import Ports
-from device_lockout.values import settings, tag
+from device_lockout.values import tag
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import ListedOverride
 from device_lockout.values.record import Claim, DeviceRecord
 from device_lockout.values.tag import Tag
 from infra.bundling import ROOT
-from local.in_memory import CONFIGURED, FakeBus, FakeLedger, Wire
+from local.in_memory import SETTINGS, FakeBus, FakeLedger, Wire
 from local.workmail.seeding import user_id_of
 
 OURS_ONE_IN = 100
@@ -215,8 +215,7 @@ def _sweep(
     """Run one sweep with the real gateway, and with caps that allow every removal."""
     now = datetime.now(UTC)
     ledger.swept = now
-    known = settings.parse(CONFIGURED)
-    policy = replace(known.sweep, max_removals=cap, max_removals_percent=100)
+    policy = replace(SETTINGS.sweep, max_removals=cap, max_removals_percent=100)
     this = sweep.Run(
         id=f"run-{time.monotonic_ns()}",
         organization=ORGANIZATION,
@@ -226,7 +225,7 @@ def _sweep(
         pause=lambda: time.sleep(1),
     )
     ports = Ports(WorkMail(workmail.client()), ledger, queue or _NoQueue(), FakeBus(Wire()))
-    return sweep.run(this, ports, replace(known, sweep=policy))
+    return sweep.run(this, ports, replace(SETTINGS, sweep=policy))
 
 
 def _locked(ledger: FakeLedger) -> list[tuple[str, str]]:

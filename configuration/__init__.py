@@ -1,1 +1,1 @@
-"""Reads a deployment's configuration, `config/NAME.toml`, into values; every mistake is reported at once."""
+"""Reads a deployment's configuration, ``config/NAME.toml``, into values, and reports every mistake at once."""

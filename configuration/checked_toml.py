@@ -1,4 +1,4 @@
-"""Reading TOML so that every mistake is found in one go, each with its place, its value and what was expected."""
+"""Read TOML and report every mistake at once: its place, its value and what is expected."""
 
 import difflib
 import functools
@@ -6,24 +6,23 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any
 
-Span = int | Literal["hold"]
-"""A duration in whole seconds, or "hold": until released."""
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
 type Reader[Value] = Callable[["CheckedTable"], Value]
-"""Makes a value of a table, asking it for every key that may be there."""
+"""Makes a value from a table. It asks for every key that the table may have."""
 
 _LONGEST = 3650 * DAY
-_UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_PERIODS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
 
 class CheckedTable:
-    """One TOML table being read: each key asked for is checked and noted, and what nobody asked for is a mistake.
+    """One TOML table, read key by key. A key that nobody asks for is a mistake.
 
-    A wrong value is reported and stands as something harmless of the right type, so that reading goes on.
+    A wrong value is reported, and reading goes on with a harmless value of the right type.
     """
 
     def __init__(self, values: dict[str, Any], path: str, report: Callable[[str, str], None]) -> None:
@@ -40,25 +39,25 @@ class CheckedTable:
 
     @property
     def sound(self) -> bool:
-        """Whether every value read so far was as expected."""
+        """Whether every value read so far is as expected."""
         return not self._refused
 
     def wrong(self, key: str, said: str) -> None:
-        """Report a mistake at `key` of this table, or with "" at the table itself."""
+        """Report a mistake at ``key``. An empty key is the table itself."""
         self._refused.add(key)
         self._report(self._at(key), said)
 
     def refuse(self, key: str, expected: str) -> None:
-        """Report the value of `key` as not what is expected, once."""
+        """Report the value of ``key``, unless it is reported already."""
         if key not in self._refused:
             self.wrong(key, f"{self.written(key)}: expected {expected}")
 
     def written(self, key: str) -> str:
-        """The value of `key`, much as it stands in the file."""
+        """Return the value of ``key``, nearly as the file has it."""
         return json.dumps(self._values.get(key), ensure_ascii=False, default=str)
 
     def whole[Value](self, reader: Reader[Value]) -> Value:
-        """What `reader` makes of this table; the keys that it did not ask for are mistakes."""
+        """Return what ``reader`` makes of this table. Report the keys that it did not ask for."""
         value = reader(self)
         for key in self._values:
             if key not in self._asked:
@@ -66,7 +65,7 @@ class CheckedTable:
         return value
 
     def unique(self, list_key: str, key: str, values: Iterable[str]) -> None:
-        """Report what occurs more than once among values already read (empty ones were reported when read)."""
+        """Report each value that occurs twice. Empty ones were reported when they were read."""
         where = f"{list_key}[].{key}" if list_key else key
         for value in [value for value, count in Counter(values).items() if value and count > 1]:
             self.wrong(where, f"{json.dumps(value)}: expected no value twice")
@@ -82,7 +81,7 @@ class CheckedTable:
         return tuple(value for value in values if isinstance(value, str))
 
     def mapping(self, key: str, expected: str) -> dict[str, Any]:
-        """A table whose keys are not ours to check."""
+        """Return a table that is not empty. What it holds is for others to check."""
         return self._read(key, expected, {}, lambda value: isinstance(value, dict) and value)
 
     def boolean(self, key: str) -> bool:
@@ -92,14 +91,18 @@ class CheckedTable:
         expected = f"a whole number from {least} to {most}"
         return self._read(key, expected, least, lambda value: type(value) is int and least <= value <= most)
 
+    def seconds(self, key: str, least: int, most: int) -> timedelta:
+        """Return a duration that is written as a whole number of seconds."""
+        return self.number(key, least, most) * SECOND
+
     def choice[Choice: str | int](self, key: str, choices: Sequence[Choice]) -> Choice:
         expected = f"one of {', '.join(map(str, choices))}"
         kind = type(choices[0])
         return self._read(key, expected, choices[0], lambda value: type(value) is kind and value in choices)
 
-    def choices[Choice: str](self, key: str, choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    def choices[Choice: str](self, key: str, choices: Sequence[Choice]) -> frozenset[Choice]:
         expected = f"a list of one or more of {', '.join(choices)}, none twice"
-        return tuple(
+        return frozenset(
             self._read(
                 key,
                 expected,
@@ -112,44 +115,31 @@ class CheckedTable:
             )
         )
 
-    def duration(self, key: str, *, shortest: int = 1, longest: int = _LONGEST) -> int:
-        """A duration such as "30d", in seconds."""
+    def duration(self, key: str, *, shortest: timedelta = SECOND, longest: timedelta = _LONGEST) -> timedelta:
+        """Return a duration such as "30d"."""
         expected = f'a duration from "{_short(shortest)}" to "{_short(longest)}", in s, m, h or d'
-        written = self._read(
-            key,
-            expected,
-            _short(shortest),
-            lambda value: (seconds := _seconds(value)) is not None and shortest <= seconds <= longest,
-        )
-        return _seconds(written) or shortest
+        return self._duration(key, expected, shortest, longest)
 
-    def span(self, key: str) -> Span:
-        """A duration in seconds, or "hold"."""
+    def span(self, key: str) -> timedelta | None:
+        """Return a duration, or None for "hold"."""
         if self._values.get(key) == "hold":
             self._asked.append(key)
-            return "hold"
+            return None
         expected = f'"hold" (until released), or a duration from "1s" to "{_short(_LONGEST)}", in s, m, h or d'
-        written = self._read(
-            key,
-            expected,
-            "1s",
-            lambda value: (seconds := _seconds(value)) is not None and 1 <= seconds <= _LONGEST,
-        )
-        return _seconds(written) or 1
+        return self._duration(key, expected, SECOND, _LONGEST)
 
-    def period(self, key: str, *, longest: int) -> int:
-        """A period such as "1 hour" or "15 minutes", in seconds."""
-        units = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+    def period(self, key: str, *, longest: timedelta) -> timedelta:
+        """Return a period such as "1 hour" or "15 minutes"."""
 
-        def seconds(value: object) -> int:
+        def period(value: object) -> timedelta:
             match = re.fullmatch(r"([1-9][0-9]{0,3}) (minute|hour|day)s?", value) if isinstance(value, str) else None
-            return int(match[1]) * units[match[2]] if match else 0
+            return int(match[1]) * _PERIODS[match[2]] if match else timedelta()
 
-        expected = f'"N minutes", "N hours" or "N days", at most {longest // DAY} days'
-        return seconds(self._read(key, expected, "1 minute", lambda value: 0 < seconds(value) <= longest))
+        expected = f'"N minutes", "N hours" or "N days", at most {longest.days} days'
+        return period(self._read(key, expected, "1 minute", lambda value: timedelta() < period(value) <= longest))
 
     def table[Value](self, key: str, reader: Reader[Value]) -> Value:
-        """The table [key]; where there is none, that is the one mistake, and nothing in it is missed."""
+        """Return what ``reader`` makes of the table [key]. If there is none, that is the only mistake reported."""
         values: dict[str, Any] | None = self._read(
             key, f"a table [{self._at(key)}]", None, lambda value: isinstance(value, dict)
         )
@@ -157,7 +147,7 @@ class CheckedTable:
         return below.whole(reader)
 
     def tables[Value](self, key: str, reader: Reader[Value]) -> tuple[Value, ...]:
-        """The tables [[key]], at least one."""
+        """Return what ``reader`` makes of each of the tables [[key]], of which there must be one."""
         values: list[dict[str, Any]] = self._read(
             key,
             f"one or more tables [[{key}]]",
@@ -167,8 +157,15 @@ class CheckedTable:
         return tuple(self._below(f"{key}[{position}]", value).whole(reader) for position, value in enumerate(values))
 
     def named_tables[Value](self, reader: Callable[[str, "CheckedTable"], Value]) -> tuple[Value, ...]:
-        """The tables that this one is made of, each with its name."""
+        """Return what ``reader`` makes of each table in this one, given its name."""
         return tuple(self.table(name, functools.partial(reader, name)) for name in self._values)
+
+    def _duration(self, key: str, expected: str, shortest: timedelta, longest: timedelta) -> timedelta:
+        def good(value: object) -> bool:
+            found = _time(value)
+            return found is not None and shortest <= found <= longest
+
+        return _time(self._read(key, expected, _short(shortest), good)) or shortest
 
     def _read[Value](self, key: str, expected: str, harmless: Value, good: Callable[[Any], object]) -> Value:
         self._asked.append(key)
@@ -188,17 +185,17 @@ class CheckedTable:
         return ".".join(part for part in (self._path, key) if part)
 
 
-def _seconds(written: object) -> int | None:
-    """Seconds of a duration such as "30d"; None if it is none."""
+def _time(written: object) -> timedelta | None:
+    """Return the duration that is written like "30d", or None."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", written) if isinstance(written, str) else None
     return int(match[1]) * _UNITS[match[2]] if match else None
 
 
-def _short(seconds: int) -> str:
-    return next(f"{seconds // size}{unit}" for unit, size in reversed(_UNITS.items()) if seconds % size == 0)
+def _short(time: timedelta) -> str:
+    return next(f"{time // size}{unit}" for unit, size in reversed(_UNITS.items()) if not time % size)
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """A question to append to a message, if something known is close to the word; else nothing."""
+    """Return a question to append to a message if something known is close to ``word``, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,18 +1,27 @@
-"""One deployment's configuration: `config/NAME.toml` as values, checked whole, every mistake reported at once.
+"""One deployment's configuration: ``config/NAME.toml`` as values, checked as a whole.
 
-Each mistake is one line, `file: key: value: what is expected`. A key without a default must be there.
+Every mistake is one line: ``file: key: value: what is expected``. All are reported at once.
 """
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
 
 from configuration import sources
-from configuration.checked_toml import DAY, HOUR, MINUTE, CheckedTable, Span, meant
-from configuration.sources import Source, Webhook
+from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
+from configuration.sources import Route
+from device_lockout.values.actions import DETAIL_TYPES
+from device_lockout.values.command import CALLS_OF_A_COMMAND
+from device_lockout.values.policy import Reason
+from device_lockout.values.settings import Limits, Organization, Settings, Sweep
+from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
+
+_CHECKOUT = Path(__file__).parent.parent / "config"
+DIRECTORY = _CHECKOUT if _CHECKOUT.is_dir() else Path("config")
+"""The configurations: those of the checkout. Without a checkout, those of the current directory."""
 
 REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
 """Where WorkMail exists: https://docs.aws.amazon.com/general/latest/gr/workmail.html"""
@@ -23,20 +32,12 @@ LOG_RETENTION_DAYS = (
 )
 """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
-REQUIRED_REASONS = ("lost", "stolen", "compromised", "offboarded")
-"""The reasons that the event contract's detail-types ask for."""
-
-CALLS_OF_A_COMMAND = 3
-"""To WorkMail, at most (`apply_commands.MOST_CALLS_TO_WORKMAIL`): with less time left than for these, none begins."""
-
 TIME_TO_BEGIN = 2
-"""Seconds for all that a run of the writer does before its first command."""
-
-ORGANIZATION_ID = r"m-[0-9a-f]{32}"
+"""Seconds for everything that a run of the writer does before its first command."""
 
 
 class ConfigurationError(Exception):
-    """The configuration can't be used; one line per mistake."""
+    """The configuration can't be used. The message has one line per mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -44,126 +45,45 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Organization:
-    """A WorkMail organization to look after, in the deployment's account and region."""
-
-    id: str
-    alias: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """How long a lock for this reason lasts, at most lasts, and how long before its end people are warned."""
-
-    name: str
-    lock_for: Span
-    at_most: Span
-    warn_before: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """How often the sweep runs, in seconds, and how much one run may change, in overrides."""
-
-    every: int
-    mode: Literal["apply", "report"]
-    on_tampering: Literal["reassert", "alert"]
-    max_removals: int
-    max_removals_percent: int
-    max_reasserts: int
-    portion: int
-    report_only_after_missed: int
-
-    @property
-    def schedule(self) -> str:
-        """The period as EventBridge Scheduler writes it: `rate(1 hour)`."""
-        for unit, seconds in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
-            count, rest = divmod(self.every, seconds)
-            if not rest:
-                return f"rate({count} {unit}{'' if count == 1 else 's'})"
-        raise ValueError(f"a schedule counts in minutes, not {self.every} seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Times in seconds, memory in MB."""
-
-    writer_timeout: int
-    settle: int
-    writer_concurrency: int
-    workmail_timeout: int
-    clock_skew: int
-    max_event_age: int
-    memory: int
-    log_retention_days: int
-
-
-@dataclass(frozen=True, slots=True)
 class Configuration:
-    """Everything that makes one deployment differ from another."""
+    """Everything that makes one deployment differ from another.
 
-    owner: str
+    Attributes:
+        settings: What the functions need at run time.
+        routes: How each source's events come in, by the source's name.
+        region: The AWS region of the deployment and its organizations.
+        bus: The name of the event bus to create.
+        retain_data: Whether the ledger and the logs stay when the stack is deleted.
+        emails: Addresses that are told what needs a person's attention.
+        writer_concurrency: How many writers run at most, on different devices.
+        memory: The memory of each function, in MB.
+        log_retention_days: How long CloudWatch Logs keeps the logs.
+        partner_buses: Partners' buses to create.
+    """
+
+    settings: Settings
+    routes: Mapping[str, Route]
     region: str
     bus: str
     retain_data: bool
-    organizations: tuple[Organization, ...]
-    sources: tuple[Source, ...]
-    reasons: tuple[Reason, ...]
-    sweep: Sweep
-    limits: Limits
     emails: tuple[str, ...]
-    exempt_users: tuple[str, ...] = ()
+    writer_concurrency: int
+    memory: int
+    log_retention_days: int
     partner_buses: tuple[str, ...] = ()
-    webhooks: tuple[Webhook, ...] = ()
 
     @property
     def metrics_namespace(self) -> str:
-        """Where its metrics are in CloudWatch: two deployments in one account don't mix theirs."""
-        return f"DeviceLockout/{self.owner}"
-
-    def settings(self) -> dict[str, Any]:
-        """What the functions need of it at run time, as `settings.json` in their package; durations in seconds."""
-        return {
-            "owner": self.owner,
-            "bus": self.bus,
-            "organizations": [{"id": each.id, "alias": each.alias} for each in self.organizations],
-            "sources": [each.settings() for each in self.sources],
-            "exempt_users": list(self.exempt_users),
-            "webhooks": [
-                {
-                    "name": each.name,
-                    "authenticate": each.authenticate,
-                    "secret": each.secret,
-                    "accept_previous_for": each.accept_previous_for,
-                }
-                for each in self.webhooks
-            ],
-            "reasons": {
-                each.name: {"lock_for": each.lock_for, "at_most": each.at_most, "warn_before": each.warn_before}
-                for each in self.reasons
-            },
-            "sweep": {
-                "every": self.sweep.every,
-                "mode": self.sweep.mode,
-                "on_tampering": self.sweep.on_tampering,
-                "max_removals": self.sweep.max_removals,
-                "max_removals_percent": self.sweep.max_removals_percent,
-                "max_reasserts": self.sweep.max_reasserts,
-                "portion": self.sweep.portion,
-                "report_only_after_missed": self.sweep.report_only_after_missed,
-            },
-            "limits": {
-                "settle_seconds": self.limits.settle,
-                "writer_timeout_seconds": self.limits.writer_timeout,
-                "workmail_timeout_seconds": self.limits.workmail_timeout,
-                "clock_skew_seconds": self.limits.clock_skew,
-                "max_event_age": self.limits.max_event_age,
-            },
-        }
+        """The deployment's own namespace in CloudWatch. Two deployments in one account don't mix their metrics."""
+        return f"DeviceLockout/{self.settings.owner}"
 
 
-def load(name: str, directory: Path) -> Configuration:
-    """The deployment `name`, from `directory/name.toml`; ConfigurationError with every mistake in it."""
+def load(name: str, directory: Path = DIRECTORY) -> Configuration:
+    """Return the configuration of the deployment ``name``.
+
+    Raises:
+        ConfigurationError: There is no such file, or it has mistakes.
+    """
     known = sorted(each.stem for each in directory.glob("*.toml"))
     there_are = f"there are: {', '.join(known) or 'none'}"
     file = f"{directory.name}/{name}.toml"
@@ -175,7 +95,11 @@ def load(name: str, directory: Path) -> Configuration:
 
 
 def read(text: str, file: str) -> Configuration:
-    """The configuration in a TOML text; `file` is its name in messages."""
+    """Return the configuration in a TOML text. Messages call it ``file``.
+
+    Raises:
+        ConfigurationError: The text has mistakes.
+    """
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -189,38 +113,54 @@ def read(text: str, file: str) -> Configuration:
 
 
 def _configuration(table: CheckedTable) -> Configuration:
-    configuration = Configuration(
-        owner=table.text("owner", r"[a-z0-9][a-z0-9-]{0,19}", "1 to 20 of a-z, 0-9 and '-', not beginning with '-'"),
-        region=table.choice("region", REGIONS),
-        bus=table.text(
-            "bus",
-            r"(?!default$|aws\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-            "the name of the bus to create: 1 to 64 letters, digits, '.', '_', '-'; not 'default', not 'aws.…'",
+    owner = table.text("owner", OWNER_PATTERN, "1 to 20 of a-z, 0-9 and '-', not beginning with '-'")
+    region = table.choice("region", REGIONS)
+    bus = table.text(
+        "bus",
+        r"(?!default$|aws\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "the name of the bus to create: 1 to 64 letters, digits, '.', '_', '-'; not 'default', not 'aws.…'",
+    )
+    retain_data = table.boolean("retain_data")
+    organizations = table.tables("organizations", _organization)
+    routed = table.tables("sources", sources.read_source)
+    reasons = table.table("reasons", _reasons)
+    sweep = table.table("sweep", _sweep)
+    limits, writer_concurrency, memory, log_retention_days = table.table("limits", _limits)
+    emails = table.table("notify", _emails)
+    exempt = _texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID")
+    partner_buses = _texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…")
+    webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
+    table.unique("organizations", "id", [each.id for each in organizations])
+    table.unique("organizations", "alias", [each.alias for each in organizations])
+    table.unique("sources", "name", [source.name for source, _ in routed])
+    table.unique("webhooks", "name", [each.name for each in webhooks])
+    sources.check_together(table, routed, webhooks, [*reasons])
+    return Configuration(
+        settings=Settings(
+            owner=owner,
+            organizations=organizations,
+            sources=tuple(source for source, _ in routed),
+            reasons=reasons,
+            sweep=sweep,
+            limits=limits,
+            exempt_users=frozenset(exempt),
+            webhooks=webhooks,
         ),
-        retain_data=table.boolean("retain_data"),
-        organizations=table.tables("organizations", _organization),
-        sources=table.tables("sources", sources.read_source),
-        reasons=table.table("reasons", _reasons),
-        sweep=table.table("sweep", _sweep),
-        limits=table.table("limits", _limits),
-        emails=table.table("notify", _emails),
-        exempt_users=_texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID"),
-        partner_buses=_texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…"),
-        webhooks=table.tables("webhooks", sources.read_webhook) if "webhooks" in table else (),
+        routes={source.name: route for source, route in routed},
+        region=region,
+        bus=bus,
+        retain_data=retain_data,
+        emails=emails,
+        writer_concurrency=writer_concurrency,
+        memory=memory,
+        log_retention_days=log_retention_days,
+        partner_buses=partner_buses,
     )
-    table.unique("organizations", "id", [each.id for each in configuration.organizations])
-    table.unique("organizations", "alias", [each.alias for each in configuration.organizations])
-    table.unique("sources", "name", [each.name for each in configuration.sources])
-    table.unique("webhooks", "name", [each.name for each in configuration.webhooks])
-    sources.check_together(
-        table, configuration.sources, configuration.webhooks, [each.name for each in configuration.reasons]
-    )
-    return configuration
 
 
 def _organization(table: CheckedTable) -> Organization:
     return Organization(
-        id=table.text("id", ORGANIZATION_ID, "'m-' and 32 hexadecimal digits in lower case"),
+        id=table.text("id", r"m-[0-9a-f]{32}", "'m-' and 32 hexadecimal digits in lower case"),
         alias=table.text("alias", r"[a-z][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and '-', beginning with a letter"),
     )
 
@@ -231,11 +171,12 @@ def _texts_if_any(table: CheckedTable, key: str, pattern: str, expected: str) ->
     return texts
 
 
-def _reasons(table: CheckedTable) -> tuple[Reason, ...]:
-    for name in REQUIRED_REASONS:
+def _reasons(table: CheckedTable) -> dict[str, Reason]:
+    """Return the reasons by name. Those that the contract's detail-types ask for must be there."""
+    for name in dict.fromkeys(kind.reason for kind in DETAIL_TYPES.values() if kind.reason):
         if name not in table:
             table.wrong(name, "missing: expected a table with lock_for and at_most")
-    return table.named_tables(_reason)
+    return {reason.name: reason for reason in table.named_tables(_reason)}
 
 
 def _reason(name: str, table: CheckedTable) -> Reason:
@@ -245,7 +186,7 @@ def _reason(name: str, table: CheckedTable) -> Reason:
     warn_before = table.duration("warn_before") if "warn_before" in table else None
     if table.sound and warn_before is not None and not _longer(lock_for, warn_before):
         table.refuse("warn_before", f"shorter than lock_for ({table.written('lock_for')})")
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,15}", name):
+    if not re.fullmatch(REASON_PATTERN, name):
         table.wrong("", "expected a name of 1 to 16 of a-z, 0-9 and '-', beginning with a letter")
     return Reason(name, lock_for, at_most, warn_before)
 
@@ -263,26 +204,26 @@ def _sweep(table: CheckedTable) -> Sweep:
     )
 
 
-def _limits(table: CheckedTable) -> Limits:
-    limits = Limits(
-        writer_timeout=table.number("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60),
-        settle=table.number("settle_seconds", 1, 900),
-        writer_concurrency=table.number("writer_concurrency", 2, 1000),
-        workmail_timeout=table.number("workmail_timeout_seconds", 1, 20),
-        clock_skew=table.number("clock_skew_seconds", 1, 300),
-        max_event_age=table.duration("max_event_age", shortest=DAY, longest=365 * DAY),
-        memory=table.number("memory_mb", 128, 10240),
-        log_retention_days=table.choice("log_retention_days", LOG_RETENTION_DAYS),
-    )
-    most = (limits.writer_timeout - TIME_TO_BEGIN) // CALLS_OF_A_COMMAND
-    if table.sound and limits.workmail_timeout > most:
+def _limits(table: CheckedTable) -> tuple[Limits, int, int, int]:
+    """Return the limits on time, then the number of writers, the memory and the days that logs are kept."""
+    writer_timeout = table.seconds("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60)
+    settle = table.seconds("settle_seconds", 1, 900)
+    writer_concurrency = table.number("writer_concurrency", 2, 1000)
+    workmail_timeout = table.seconds("workmail_timeout_seconds", 1, 20)
+    clock_skew = table.seconds("clock_skew_seconds", 1, 300)
+    max_event_age = table.duration("max_event_age", shortest=DAY, longest=365 * DAY)
+    memory = table.number("memory_mb", 128, 10240)
+    log_retention_days = table.choice("log_retention_days", LOG_RETENTION_DAYS)
+    most = (writer_timeout // SECOND - TIME_TO_BEGIN) // CALLS_OF_A_COMMAND
+    if table.sound and workmail_timeout > most * SECOND:
         table.refuse(
             "workmail_timeout_seconds",
             f"at most {most}: a command makes up to {CALLS_OF_A_COMMAND} calls to WorkMail, and begins only while"
-            f" writer_timeout_seconds ({limits.writer_timeout}) leaves time for them all after"
+            f" writer_timeout_seconds ({table.written('writer_timeout_seconds')}) leaves time for them all after"
             f" {TIME_TO_BEGIN} seconds for what comes first",
         )
-    return limits
+    limits = Limits(writer_timeout, settle, workmail_timeout, clock_skew, max_event_age)
+    return limits, writer_concurrency, memory, log_retention_days
 
 
 def _emails(table: CheckedTable) -> tuple[str, ...]:
@@ -291,6 +232,6 @@ def _emails(table: CheckedTable) -> tuple[str, ...]:
     return emails
 
 
-def _longer(one: Span, other: Span) -> bool:
-    """Whether `one` outlasts `other`; "hold" outlasts every duration."""
-    return other != "hold" and (one == "hold" or one > other)
+def _longer(one: timedelta | None, other: timedelta | None) -> bool:
+    """Whether ``one`` outlasts ``other``. A hold, None, outlasts every duration."""
+    return other is not None and (one is None or one > other)

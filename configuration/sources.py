@@ -1,13 +1,14 @@
-"""Where events come from: producers of the built-in contract, other people's events with a mapping, webhooks.
+"""The sources of events and the senders of webhooks, as the configuration names them.
 
-A source with an `action` reads other people's events: a pattern picks them out, JMESPath expressions find in them what
-a report must say. One without speaks the contract, under its name as the events' `source`.
+A source with an ``action`` reads other people's events. A pattern picks them out, and JMESPath expressions find in
+them what a report must say. A source without one speaks the contract, under its name as the events' ``source``.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any, get_args
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -15,104 +16,52 @@ from jmespath.functions import Functions
 
 from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
-
-Act = Literal["lock", "release", "inventory", "force"]
-ACTS: Sequence[Act] = ("lock", "release", "inventory", "force")
-"""What a source may ask for; `force`: locks of users who are exempt, too."""
-
-Action = Literal["lock", "release", "lock-user", "release-user", "enroll", "retire"]
-ACTIONS: Sequence[Action] = ("lock", "release", "lock-user", "release-user", "enroll", "retire")
-"""What a mapped source's events ask for."""
-
-EXPRESSIONS = ("organization", "user", "device", "serial_number", "asset_tag", "time", "reference", "note")
-"""The fields of a report, each with a JMESPath expression over the whole event."""
-
-OUTCOME_SOURCE = "device-lockout"
-"""The `source` of what the system itself puts on the bus; no producer may use it."""
-
-WEBHOOK_PREFIX = "webhook."
-"""How the `source` of an event begins that came in through the webhook function; the sender's name follows."""
+from device_lockout.values import outcome
+from device_lockout.values.actions import ACTIONS, Permission
+from device_lockout.values.settings import FIELDS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
+from device_lockout.values.tag import REASON_PATTERN
 
 DEFAULT_BUS = "default"
-
-_NAMING: dict[str, list[tuple[str, ...]]] = {
-    "enroll": [("user", "device")],
-    "lock-user": [("user",)],
-    "release-user": [("user",)],
-}
-_NAMING_A_DEVICE: list[tuple[str, ...]] = [("user", "device"), ("serial_number",), ("asset_tag",)]
+"""The name of the account's default bus."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """Which events of which bus a source reads (`bus` None: our own), and how."""
+class Route:
+    """How a source's events come in.
 
-    bus: str | None
-    pattern: dict[str, Any]
-    action: Action
-    reason: str
-    expressions: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A producer of events and what it may ask for.
-
-    `publishers` are the ARNs of the IAM principals who alone may put its events on our bus, of this account or others;
-    if there are none, whoever may put events there.
+    Attributes:
+        pattern: Which events, as an EventBridge pattern.
+        bus: Where they are: "default", or a partner's bus. None is the deployment's own.
+        publishers: ARNs of the IAM principals, of any account, who alone may put them on the deployment's own bus.
+            Empty: anybody who may put events there.
     """
 
-    name: str
-    may: tuple[Act, ...]
+    pattern: Mapping[str, Any]
+    bus: str | None = None
     publishers: tuple[str, ...] = ()
-    mapping: Mapping | None = None
 
     @property
-    def on_our_bus(self) -> tuple[str, ...]:
-        """The `source` values of its events on our own bus."""
-        if self.mapping is None:
-            return (self.name,)
-        return event_pattern.sources(self.mapping.pattern) if self.mapping.bus is None else ()
-
-    def settings(self) -> dict[str, Any]:
-        """What the functions need of it."""
-        if self.mapping is None:
-            return {"name": self.name, "may": list(self.may)}
-        mapping = self.mapping
-        read = {"action": mapping.action, "reason": mapping.reason, "expressions": mapping.expressions}
-        return {"name": self.name, "may": list(self.may), "mapping": read}
+    def on_own_bus(self) -> tuple[str, ...]:
+        """The ``source`` values of its events on the deployment's own bus."""
+        return event_pattern.sources(self.pattern) if self.bus is None else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """Somebody who can only call a URL: how it shows who it is, and the name of the secret for that.
-
-    The secret is in Secrets Manager, in the deployment's account and region. `accept_previous_for`: for so many seconds
-    after a rotation the value before is good, too.
-    """
-
-    name: str
-    authenticate: Literal["hmac", "basic"]
-    secret: str
-    accept_previous_for: int = 0
-
-    @property
-    def source(self) -> str:
-        return WEBHOOK_PREFIX + self.name
+type Routed = tuple[Source, Route]
 
 
-def read_source(table: CheckedTable) -> Source:
-    """A source of either kind; the reason and the pattern of a mapped one are checked with all others."""
+def read_source(table: CheckedTable) -> Routed:
+    """Return a source of either kind. Its reason and its pattern are checked together with all others."""
     name = table.text("name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", "1 to 64 letters, digits, '.', '_', '/', '-'")
     if "action" in table or "pattern" in table:
         return _read_mapped(name, table)
-    if name == OUTCOME_SOURCE or name.lower().startswith(("aws.", WEBHOOK_PREFIX)):
+    if name == outcome.SOURCE or name.lower().startswith(("aws.", WEBHOOK_PREFIX)):
         table.refuse(
             "name",
-            f"a name of your own: {OUTCOME_SOURCE!r}, 'aws.…' and '{WEBHOOK_PREFIX}…' are reserved"
+            f"a name of your own: {outcome.SOURCE!r}, 'aws.…' and '{WEBHOOK_PREFIX}…' are reserved"
             " (to read such events give the source a pattern and an action)",
         )
-    return Source(name, table.choices("may", ACTS), _publishers(table))
+    may: tuple[Permission, ...] = get_args(Permission)
+    return Source(name, table.choices("may", may)), Route({"source": [name]}, publishers=_publishers(table))
 
 
 def _publishers(table: CheckedTable) -> tuple[str, ...]:
@@ -124,27 +73,25 @@ def _publishers(table: CheckedTable) -> tuple[str, ...]:
     return publishers
 
 
-def _read_mapped(name: str, table: CheckedTable) -> Source:
+def _read_mapped(name: str, table: CheckedTable) -> Routed:
     bus = None
     if "bus" in table:
         bus = table.text("bus", r"default|aws\.partner/[/.\w-]{1,244}", '"default" or a partner\'s bus, aws.partner/…')
     pattern = table.mapping("pattern", 'an EventBridge pattern, such as { source = ["aws.securityhub"] }')
-    action = table.choice("action", ACTIONS)
-    locks = action in ("lock", "lock-user")
-    reason = table.text("reason", r"[a-z][a-z0-9-]{0,15}", "the name of a table [reasons.…]") if locks else ""
+    action = table.choice("action", [*ACTIONS])
+    permission, namings = ACTIONS[action].permission, ACTIONS[action].identified_by
+    locks = permission == "lock"
+    reason = table.text("reason", REASON_PATTERN, "the name of a table [reasons.…]") if locks else ""
     force = locks and "force" in table and table.boolean("force")
-    expressions = {key: _expression(table, key) for key in EXPRESSIONS if key in table}
-    if table.sound:
-        namings = _NAMING.get(action, _NAMING_A_DEVICE)
-        if not any(all(key in expressions for key in naming) for naming in namings):
-            wanted = " or ".join(" with ".join(naming) for naming in namings)
-            table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
-    may: Act = "inventory" if action in ("enroll", "retire") else "release" if "release" in action else "lock"
+    expressions = {key: _expression(table, key) for key in FIELDS if key in table}
+    if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
+        wanted = " or ".join(" with ".join(naming) for naming in namings)
+        table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
     publishers = _publishers(table)
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
-    mapping = Mapping(bus, pattern, action, reason, expressions)
-    return Source(name, (may, "force") if force else (may,), publishers, mapping)
+    may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
+    return Source(name, may, EventMapping(action, reason, expressions)), Route(pattern, bus, publishers)
 
 
 def _expression(table: CheckedTable, key: str) -> str:
@@ -160,7 +107,7 @@ def _expression(table: CheckedTable, key: str) -> str:
 
 
 def _wrong_calls(node: Any) -> Iterator[str]:
-    """What is wrong with the calls of functions in a parsed expression; jmespath itself says so with an event only."""
+    """Yield what is wrong with calls of functions in a parsed expression. jmespath itself needs an event to tell."""
     if not isinstance(node, dict):
         return
     if node["type"] == "function_expression":
@@ -177,26 +124,41 @@ def _wrong_calls(node: Any) -> Iterator[str]:
 
 
 def read_webhook(table: CheckedTable) -> Webhook:
-    """A sender of webhooks."""
+    """Return a sender of webhooks."""
     return Webhook(
         name=table.text("name", r"[a-z0-9][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and '-'"),
         authenticate=table.choice("authenticate", ("hmac", "basic")),
         secret=table.text("secret", r"[A-Za-z0-9/_+=.@-]{1,512}", "the name, not the ARN, of a Secrets Manager secret"),
         accept_previous_for=(
-            table.duration("accept_previous_for", longest=30 * DAY) if "accept_previous_for" in table else 0
+            table.duration("accept_previous_for", longest=30 * DAY) if "accept_previous_for" in table else timedelta()
         ),
     )
 
 
 def check_together(
-    table: CheckedTable, sources: Sequence[Source], webhooks: Sequence[Webhook], reasons: Sequence[str]
+    table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[Webhook], reasons: Sequence[str]
 ) -> None:
-    """Report at `table` what only shows when all sources are seen: unknown reasons, patterns, who is who on our bus."""
-    mapped = [(place, source, source.mapping) for place, source in enumerate(sources) if source.mapping is not None]
-    known = [(place, source, mapping) for place, source, mapping in mapped if mapping.pattern]
-    said = event_pattern.faults([mapping.pattern for _, _, mapping in known])
-    for (place, source, mapping), fault in zip(known, said, strict=True):
-        unknown = event_pattern.unknown_keys(mapping.pattern)
+    """Report what only all sources together show: wrong patterns, unknown reasons, and disagreement on our own bus."""
+    _check_patterns(table, routed)
+    for place, (source, _) in enumerate(routed):
+        reason = source.mapping.reason if source.mapping is not None else ""
+        if reason and reason not in reasons:
+            table.wrong(
+                f"sources[{place}].reason",
+                f'"{reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
+            )
+    _check_publishers(table, routed)
+    _check_webhooks(table, routed, [each.name for each in webhooks])
+    _check_names(table, "sources[].name", [source.name for source, _ in routed])
+
+
+def _check_patterns(table: CheckedTable, routed: Sequence[Routed]) -> None:
+    """Report patterns that EventBridge refuses, that match nothing, or that read what others answer for."""
+    taken = {source.name for source, _ in routed if source.mapping is None} | {outcome.SOURCE}
+    mapped = [(place, route) for place, (source, route) in enumerate(routed) if source.mapping and route.pattern]
+    said = event_pattern.faults([route.pattern for _, route in mapped])
+    for (place, route), fault in zip(mapped, said, strict=True):
+        unknown = event_pattern.unknown_keys(route.pattern)
         for key in unknown:
             table.wrong(
                 f"sources[{place}].pattern.{key}",
@@ -204,48 +166,34 @@ def check_together(
             )
         if fault:
             table.wrong(f"sources[{place}].pattern", f"expected what EventBridge accepts as a pattern: {fault}")
-        elif mapping.bus is None and not unknown and not _is_ours_to_read(source, sources):
+        elif route.bus is None and not unknown and (not route.on_own_bus or not taken.isdisjoint(route.on_own_bus)):
             table.wrong(
                 f"sources[{place}].pattern",
                 'expected source = ["…"] with names that no source of the contract has, and not'
-                f" {OUTCOME_SOURCE!r}: a pattern on our own bus must not read what others answer for",
+                f" {outcome.SOURCE!r}: a pattern on our own bus must not read what others answer for",
             )
-    for place, _, mapping in mapped:
-        if mapping.reason and mapping.reason not in reasons:
-            table.wrong(
-                f"sources[{place}].reason",
-                f'"{mapping.reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
-            )
-    _check_publishers(table, sources)
-    _check_webhooks(table, sources, [each.name for each in webhooks])
-    _check_names(table, "sources[].name", [each.name for each in sources])
 
 
-def _is_ours_to_read(source: Source, sources: Sequence[Source]) -> bool:
-    taken = {other.name for other in sources if other.mapping is None} | {OUTCOME_SOURCE}
-    return bool(source.on_our_bus) and taken.isdisjoint(source.on_our_bus)
-
-
-def _check_publishers(table: CheckedTable, sources: Sequence[Source]) -> None:
-    """Who may use a `source` is one answer, whichever of our sources reads it."""
-    answers: dict[str, Source] = {}
-    for place, source in enumerate(sources):
-        for name in source.on_our_bus:
-            first = answers.setdefault(name, source)
-            if source.publishers and name.startswith(WEBHOOK_PREFIX):
+def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
+    """Report sources that read the same events and disagree on who may publish them."""
+    answers: dict[str, Routed] = {}
+    for place, (source, route) in enumerate(routed):
+        for name in route.on_own_bus:
+            first, of_first = answers.setdefault(name, (source, route))
+            if route.publishers and name.startswith(WEBHOOK_PREFIX):
                 table.wrong(f"sources[{place}].publishers", f'expected none: only the webhook function sends "{name}"')
-            elif set(source.publishers) != set(first.publishers):
+            elif set(route.publishers) != set(of_first.publishers):
                 table.wrong(
                     f"sources[{place}].publishers",
                     f'expected the same as of source "{first.name}", which reads "{name}" as well',
                 )
 
 
-def _check_webhooks(table: CheckedTable, sources: Sequence[Source], webhooks: Sequence[str]) -> None:
-    """Every sender's events are read, and nobody waits for those of a sender that there is not."""
+def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[str]) -> None:
+    """Report senders whose events no source reads, and sources that wait for an unknown sender."""
     read: set[str] = set()
-    for place, source in enumerate(sources):
-        for name in source.on_our_bus if source.mapping is not None else ():
+    for place, (source, route) in enumerate(routed):
+        for name in route.on_own_bus if source.mapping is not None else ():
             sender = name.removeprefix(WEBHOOK_PREFIX)
             if sender == name:
                 continue
@@ -266,7 +214,7 @@ def _check_webhooks(table: CheckedTable, sources: Sequence[Source], webhooks: Se
 
 
 def _check_names(table: CheckedTable, where: str, names: Sequence[str]) -> None:
-    """CDK takes '/' for '--' in what constructs are called: two names that only differ in that are one to it."""
+    """Report names that differ only in '/' against '--'. CDK takes these for one name of a construct."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(name.replace("/", "--"), name)

@@ -27,6 +27,8 @@ from modulefinder import ModuleFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from device_lockout.values.settings import Settings, dump
+
 ROOT = Path(__file__).parent.parent
 FUNCTIONS = ROOT / "functions"
 REQUIREMENTS = "requirements.txt"
@@ -80,7 +82,7 @@ class BundlingError(Exception):
     """The package can't be built. The message has pip's output, or the file that can't be packaged."""
 
 
-def package(settings: dict[str, Any]) -> Path:
+def package(settings: Settings) -> Path:
     """Return the zip for these settings. Build it unless the cache has it.
 
     Raises:
@@ -88,7 +90,7 @@ def package(settings: dict[str, Any]) -> Path:
     """
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         raise BundlingError(f"this is Python {sys.version.split()[0]}: expected {PYTHON}, as in Lambda")
-    own = {**sources(), "settings.json": json.dumps(settings, indent=1, sort_keys=True).encode()}
+    own = {**sources(), "settings.json": dump(settings).encode()}
     requirements = (FUNCTIONS / REQUIREMENTS).read_bytes()
     recipe = Path(__file__).read_bytes() + sys.version.encode()
     archive = CACHE / f"{_digest(recipe, requirements, *_flat(own))}.zip"

@@ -49,7 +49,7 @@ class Function(Construct):
         )
         log_group = self.log_group.node.default_child
         assert isinstance(log_group, logs.CfnLogGroup)
-        log_group.retention_in_days = configuration.limits.log_retention_days
+        log_group.retention_in_days = configuration.log_retention_days
         self.role = iam.Role(
             self,
             "Role",
@@ -68,7 +68,7 @@ class Function(Construct):
             code=package,
             handler=f"{name}.handler",
             timeout=Duration.seconds(timeout),
-            memory_size=configuration.limits.memory,
+            memory_size=configuration.memory,
             role=self.role,
             log_group=self.log_group,
             environment={

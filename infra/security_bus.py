@@ -14,7 +14,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from configuration.loader import Configuration
-from configuration.sources import DEFAULT_BUS, OUTCOME_SOURCE, Source
+from configuration.sources import DEFAULT_BUS, Route
+from device_lockout.values import outcome
+from device_lockout.values.settings import Source
 from infra.notices import Notices
 from infra.queues import DeadLetters, WorkQueue
 
@@ -46,7 +48,7 @@ class SecurityBus(Construct):
             self,
             "Bus",
             event_bus_name=configuration.bus,
-            description=f"Security events for device lockout ({configuration.owner}), and its outcomes",
+            description=f"Security events for device lockout ({configuration.settings.owner}), and its outcomes",
         )
         self.undelivered = DeadLetters(
             self, "Undelivered", notices=notices, contents="Events that a rule could not deliver for a day"
@@ -56,31 +58,32 @@ class SecurityBus(Construct):
             name: events.CfnEventBus(self, f"Partner-{name}", name=name, event_source_name=name)
             for name in configuration.partner_buses
         }
-        buses = dict.fromkeys(source.mapping.bus for source in configuration.sources if source.mapping is not None)
-        self._allow_rules(reports.queue, {None, *buses})
-        self._allow_rules(self.undelivered.queue, {None, *buses})
+        buses = {None, *(route.bus for route in configuration.routes.values())}
+        self._allow_rules(reports.queue, buses)
+        self._allow_rules(self.undelivered.queue, buses)
         names_of: dict[tuple[str, ...], list[str]] = {}
-        for source in configuration.sources:
-            self._add_source_rule(source, reports.queue)
-            names = names_of.setdefault(source.publishers, [])
-            names += [name for name in source.on_our_bus if name not in names]
+        for source in configuration.settings.sources:
+            route = configuration.routes[source.name]
+            self._add_source_rule(source, route, reports.queue)
+            names = names_of.setdefault(route.publishers, [])
+            names += [name for name in route.on_own_bus if name not in names]
         for publishers, names in names_of.items():
             if publishers:
                 self.reserve(names, publishers)
                 self._allow(names, publishers)
-        known = dict.fromkeys(name for source in configuration.sources for name in source.on_our_bus)
+        known = dict.fromkeys(name for route in configuration.routes.values() for name in route.on_own_bus)
         self._add_rule(
             "UnknownSources",
             "Events of unknown sources, which the router rejects",
             None,
-            {"source": [{"anything-but": [*known, OUTCOME_SOURCE]}]},
+            {"source": [{"anything-but": [*known, outcome.SOURCE]}]},
             reports.queue,
         )
         self._add_rule(
             "Pages",
             "Messages of outcomes that need attention",
             None,
-            {"source": [OUTCOME_SOURCE], "detail": {"page": [True]}},
+            {"source": [outcome.SOURCE], "detail": {"page": [True]}},
             notices.topic,
         )
 
@@ -131,23 +134,16 @@ class SecurityBus(Construct):
         assert isinstance(bus, events.CfnEventBus)
         return bus.name
 
-    def _add_source_rule(self, source: Source, reports: sqs.Queue) -> None:
-        mapping = source.mapping
-        if mapping is None:
-            self._add_rule(
-                f"Reports-{source.name}", f"Reports by {source.name}", None, {"source": [source.name]}, reports
-            )
+    def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> None:
+        name = source.name
+        if source.mapping is None:
+            self._add_rule(f"Reports-{name}", f"Reports by {name}", route.bus, route.pattern, reports)
             return
         rule = self._add_rule(
-            f"Mapped-{source.name}",
-            f"Events of the mapped source {source.name}",
-            mapping.bus,
-            mapping.pattern,
-            reports,
-            source.name,
+            f"Mapped-{name}", f"Events of the mapped source {name}", route.bus, route.pattern, reports, name
         )
-        if mapping.bus in self._partners:
-            rule.add_resource_dependency(self._partners[mapping.bus])
+        if route.bus in self._partners:
+            rule.add_resource_dependency(self._partners[route.bus])
 
     def _add_rule(
         self,

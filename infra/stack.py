@@ -1,5 +1,6 @@
 """The stack: its resources, how they are connected, and what each function may do."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from aws_cdk import App, CfnOutput, Duration, Environment, Stack
@@ -7,7 +8,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 from configuration.loader import Configuration
-from configuration.sources import OUTCOME_SOURCE, WEBHOOK_PREFIX
+from device_lockout.values import outcome
+from device_lockout.values.settings import WEBHOOK_PREFIX
 from infra.function import Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -15,6 +17,8 @@ from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
 from infra.sweep_schedule import SweepSchedule
 from infra.webhooks import Webhooks
+
+SECOND = timedelta(seconds=1)
 
 ROUTER_TIMEOUT = 30
 """Seconds."""
@@ -43,13 +47,14 @@ class DeviceLockout(Stack):
         """Describe the deployment. `package` is the zip that all functions run from."""
         super().__init__(
             app,
-            f"device-lockout-{configuration.owner}",
+            f"device-lockout-{configuration.settings.owner}",
             env=Environment(region=configuration.region),
             description=f"WorkMail device lockout: security events become mobile device DENY overrides"
-            f" ({configuration.owner})",
+            f" ({configuration.settings.owner})",
             termination_protection=configuration.retain_data,
         )
-        limits = configuration.limits
+        settings = configuration.settings
+        writer_timeout = settings.limits.writer_timeout // SECOND
         notices = Notices(self, "Notices", emails=configuration.emails)
         reports = WorkQueue(
             self,
@@ -64,8 +69,8 @@ class DeviceLockout(Stack):
             "Commands",
             notices=notices,
             contents="Commands",
-            consumer_timeout=limits.writer_timeout,
-            settle=limits.settle,
+            consumer_timeout=writer_timeout,
+            settle=settings.limits.settle // SECOND,
             receives=COMMAND_RECEIVES,
             fifo=True,
         )
@@ -74,7 +79,7 @@ class DeviceLockout(Stack):
 
         organizations = [
             self.format_arn(service="workmail", resource="organization", resource_name=organization.id)
-            for organization in configuration.organizations
+            for organization in settings.organizations
         ]
         send_commands = Grant(["sqs:SendMessage"], [commands.queue.queue_arn])
         announce = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
@@ -102,7 +107,7 @@ class DeviceLockout(Stack):
             "ApplyCommands",
             name="apply_commands",
             package=code,
-            timeout=limits.writer_timeout,
+            timeout=writer_timeout,
             configuration=configuration,
             environment=queue_url | table_name,
             grants=[
@@ -121,7 +126,7 @@ class DeviceLockout(Stack):
                 ),
             ],
         )
-        writer.consume(commands, concurrency=limits.writer_concurrency)
+        writer.consume(commands, concurrency=configuration.writer_concurrency)
         sweep = Function(
             self,
             "SweepOverrides",
@@ -138,12 +143,12 @@ class DeviceLockout(Stack):
                 Grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
-        bus.reserve([OUTCOME_SOURCE], [writer.role.role_arn, sweep.role.role_arn])
+        bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(
                 self, "Webhooks", configuration=configuration, package=code, bus=bus, ledger=ledger, notices=notices
             )
-            if configuration.webhooks
+            if settings.webhooks
             else None
         )
         bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
@@ -169,7 +174,7 @@ class DeviceLockout(Stack):
 
         for name, value in {
             "EventBusName": bus.bus.event_bus_name,
-            "OrganizationIds": ",".join(organization.id for organization in configuration.organizations),
+            "OrganizationIds": ",".join(organization.id for organization in settings.organizations),
             "LedgerTableName": ledger.table.table_name,
             "ReportsQueueUrl": reports.queue.queue_url,
             "CommandsQueueUrl": commands.queue.queue_url,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import timedelta
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -19,6 +20,7 @@ RETRIES = 2
 """Retries of a call that could not be delivered, and of a run that failed. The next period sweeps anyway."""
 
 _HOUR, _DAY = 3600, 86400
+_MINUTE = timedelta(minutes=1)
 
 
 class SweepSchedule(Construct):
@@ -60,12 +62,16 @@ class SweepSchedule(Construct):
                 on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=self.missed.queue.queue_arn)
             ),
         )
-        for organization in configuration.organizations:
+        every = Duration.minutes(configuration.settings.sweep.every // _MINUTE)
+        # CloudWatch evaluates periods of an hour or more over at most 7 days. The longest period is a day.
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+        period = min(max(every.to_seconds(), _HOUR), _DAY)
+        for organization in configuration.settings.organizations:
             schedule = scheduler.CfnSchedule(
                 self,
                 f"Every-{organization.alias}",
                 description=f"Sweep of {organization.alias}, {organization.id}",
-                schedule_expression=configuration.sweep.schedule,
+                schedule_expression=scheduler.ScheduleExpression.rate(every).expression_string,
                 flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
                 target=scheduler.CfnSchedule.TargetProperty(
                     arn=sweep.function.function_arn,
@@ -78,9 +84,6 @@ class SweepSchedule(Construct):
                 ),
             )
             schedule.node.add_dependency(role)  # and on the role's policy, so that the first call is allowed
-            # CloudWatch evaluates periods of an hour or more over at most 7 days. The longest period is a day.
-            # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
-            period = min(max(configuration.sweep.every, _HOUR), _DAY)
             alarm = cloudwatch.Alarm(
                 self,
                 f"Unswept-{organization.alias}",
@@ -94,7 +97,7 @@ class SweepSchedule(Construct):
                     statistic=cloudwatch.Stats.SUM,
                 ),
                 threshold=1,
-                evaluation_periods=math.ceil(2 * configuration.sweep.every / period),
+                evaluation_periods=math.ceil(2 * every.to_seconds() / period),
                 comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
             )

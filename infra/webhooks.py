@@ -57,7 +57,10 @@ class Webhooks(Construct):
                 Grant(["dynamodb:PutItem"], [ledger.table.table_arn]),
                 Grant(
                     ["secretsmanager:GetSecretValue"],
-                    [self._secret_arn(name) for name in sorted({webhook.secret for webhook in configuration.webhooks})],
+                    [
+                        self._secret_arn(name)
+                        for name in sorted({webhook.secret for webhook in configuration.settings.webhooks})
+                    ],
                 ),
             ],
         )

@@ -13,13 +13,14 @@ import fastjsonschema
 
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
-from device_lockout.values import settings
 from device_lockout.values.command import Cause, Command
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import ListedOverride, Observation, Override
+from device_lockout.values.policy import Reason
 from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.wire import dump, load
 
 ORGANIZATION = "m-5eed5eed5eed5eed5eed5eed5eed5eed"
@@ -32,46 +33,44 @@ DAY = 86400
 MOST_RECEIVES = 200
 """The deliveries before a message goes to the dead-letter queue, as the queue is configured."""
 
-CONFIGURED: dict[str, Any] = {
-    "owner": "local",
-    "bus": "device-security",
-    "organizations": [{"id": ORGANIZATION, "alias": "main"}],
-    "sources": [
-        {"name": "helpdesk", "may": ["lock", "release", "inventory"]},
-        {"name": "mdm", "may": ["lock", "release", "inventory"]},
-        {"name": "siem", "may": ["lock"]},
-    ],
-    "reasons": {
-        "lost": {"lock_for": 30 * DAY, "at_most": 365 * DAY, "warn_before": 3 * DAY},
-        "stolen": {"lock_for": "hold", "at_most": "hold", "warn_before": None},
-        "compromised": {"lock_for": 7 * DAY, "at_most": 365 * DAY, "warn_before": DAY},
-        "offboarded": {"lock_for": 90 * DAY, "at_most": 365 * DAY, "warn_before": None},
+SETTINGS = Settings(
+    owner="local",
+    organizations=(Organization(ORGANIZATION, "main"),),
+    sources=(
+        Source("helpdesk", frozenset({"lock", "release", "inventory"})),
+        Source("mdm", frozenset({"lock", "release", "inventory"})),
+        Source("siem", frozenset({"lock"})),
+    ),
+    reasons={
+        "lost": Reason("lost", timedelta(days=30), timedelta(days=365), timedelta(days=3)),
+        "stolen": Reason("stolen", None, None),
+        "compromised": Reason("compromised", timedelta(days=7), timedelta(days=365), timedelta(days=1)),
+        "offboarded": Reason("offboarded", timedelta(days=90), timedelta(days=365)),
     },
-    "sweep": {
-        "every": 3600,
-        "mode": "apply",
-        "on_tampering": "reassert",
-        "max_removals": 50,
-        "max_removals_percent": 100,
-        "max_reasserts": 500,
-        "portion": 100,
-        "report_only_after_missed": 5,
-    },
-    "limits": {
-        "settle_seconds": 60,
-        "writer_timeout_seconds": 15,
-        "workmail_timeout_seconds": 4,
-        "clock_skew_seconds": 60,
-        "max_event_age": 30 * DAY,
-    },
-}
-"""A whole ``settings.json``."""
-SETTINGS = settings.parse(CONFIGURED)
+    sweep=Sweep(
+        every=timedelta(hours=1),
+        mode="apply",
+        on_tampering="reassert",
+        max_removals=50,
+        max_removals_percent=100,
+        max_reasserts=500,
+        portion=100,
+        report_only_after_missed=5,
+    ),
+    limits=Limits(
+        writer_timeout=timedelta(seconds=15),
+        settle=timedelta(seconds=60),
+        workmail_timeout=timedelta(seconds=4),
+        clock_skew=timedelta(seconds=60),
+        max_event_age=timedelta(days=30),
+    ),
+)
+"""The settings that tests run with."""
 
 
-def sweeping(**policy: Any) -> settings.Settings:
+def sweeping(**policy: Any) -> Settings:
     """Return the settings with changes to the sweep's policy."""
-    return settings.parse({**CONFIGURED, "sweep": {**CONFIGURED["sweep"], **policy}})
+    return replace(SETTINGS, sweep=replace(SETTINGS.sweep, **policy))
 
 
 def at(seconds: float) -> datetime:
@@ -396,7 +395,7 @@ class FakeQueue:
 class World:
     """All ports together. Each call says what time it is."""
 
-    def __init__(self, override: Override | None = None, known: settings.Settings = SETTINGS) -> None:
+    def __init__(self, override: Override | None = None, known: Settings = SETTINGS) -> None:
         self.settings = known
         self.wire = Wire()
         self.workmail = FakeWorkMail(self.wire)

@@ -10,10 +10,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from configuration import loader
 from configuration.loader import ConfigurationError
 from device_lockout.values.errors import LockoutError
 from lockout import export, inventory, mappings
-from lockout.deployment import Deployment
 
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A command line has time. It repeats throttled calls for about a minute."""
@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     chosen = parser.parse_args(arguments)
     try:
-        deployment = Deployment.load(chosen.config)
+        deployment = loader.load(chosen.config)
         if chosen.command == "try-mapping":
             return mappings.try_event(chosen.event, deployment, datetime.now(UTC))
-        clients = partial(boto3.client, region_name=deployment.configuration.region, config=CLIENT_CONFIG)
+        clients = partial(boto3.client, region_name=deployment.region, config=CLIENT_CONFIG)
         if chosen.command == "export":
             return export.export(deployment, clients, chosen.ledger_table, chosen.format)
         client = None if chosen.check else clients("events")

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
+from configuration.loader import Configuration
 from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.values.override import Override
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
-from lockout.deployment import Deployment
 
 COLUMNS = (
     *("organizationId", "userId", "userName", "email", "deviceId", "effect"),
@@ -34,7 +34,7 @@ type Clients = Callable[[str], Any]
 type Row = dict[str, str | None]
 
 
-def export(deployment: Deployment, clients: Clients, ledger_table: str | None, form: Literal["csv", "json"]) -> int:
+def export(deployment: Configuration, clients: Clients, ledger_table: str | None, form: Literal["csv", "json"]) -> int:
     """Print every override of the deployment's organizations. Return 0.
 
     Args:
@@ -48,10 +48,10 @@ def export(deployment: Deployment, clients: Clients, ledger_table: str | None, f
         ClientError: WorkMail's users can't be read. Nothing was printed.
         BotoCoreError: The same, without an answer.
     """
-    table = ledger_table or _ledger_table(deployment.configuration.owner, clients)
+    table = ledger_table or _ledger_table(deployment.settings.owner, clients)
     rows: list[Row] = []
     for organization in deployment.settings.organizations:
-        rows.extend(_rows(organization.id, table, deployment.configuration.owner, clients))
+        rows.extend(_rows(organization.id, table, deployment.settings.owner, clients))
     if form == "json":
         json.dump(rows, sys.stdout, indent=2, ensure_ascii=False)
         print()

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from configuration.loader import Configuration
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
-from lockout.deployment import Deployment
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -49,7 +49,7 @@ class Line:
 def import_file(
     file: Path,
     source: str,
-    deployment: Deployment,
+    deployment: Configuration,
     client: "EventBridgeClient | None",
     now: datetime,
     *,
@@ -83,7 +83,7 @@ def import_file(
         sent = 0
         for batch in batched(good, BATCH, strict=False):
             try:
-                refused = _send(batch, source, deployment.configuration.bus, client)
+                refused = _send(batch, source, deployment.bus, client)
             except (BotoCoreError, ClientError) as error:
                 print(f"{file}: {_interruption(good, batch, error)}", file=sys.stderr)
                 break
@@ -95,7 +95,7 @@ def import_file(
     return 1 if wrong else 0
 
 
-def read(file: Path, source: str, deployment: Deployment, now: datetime) -> list[Line]:
+def read(file: Path, source: str, deployment: Configuration, now: datetime) -> list[Line]:
     """Return the checked lines of the file.
 
     Raises:
@@ -125,7 +125,7 @@ def read(file: Path, source: str, deployment: Deployment, now: datetime) -> list
 
 
 def _check(
-    number: int, header: Sequence[str], row: Sequence[str], source: str, deployment: Deployment, now: datetime
+    number: int, header: Sequence[str], row: Sequence[str], source: str, deployment: Configuration, now: datetime
 ) -> Line:
     if len(row) != len(header):
         return Line(number, {}, (f"{len(row)} values: expected {len(header)}, one for each column",))
@@ -136,7 +136,7 @@ def _check(
     return Line(number, detail, (command.because,) if isinstance(command, Reject) else ())
 
 
-def _with_conflicts(lines: Sequence[Line], deployment: Deployment) -> Iterator[Line]:
+def _with_conflicts(lines: Sequence[Line], deployment: Configuration) -> Iterator[Line]:
     """Yield the lines. One that contradicts an earlier line gets a fault."""
     seen: dict[tuple[str, ...], Line] = {}
     for line in lines:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from configuration import event_pattern
+from configuration.loader import Configuration
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire
 from device_lockout.values.tag import write_time
-from lockout.deployment import Deployment
 
 
-def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
+def try_event(file: Path, deployment: Configuration, now: datetime) -> int:
     """Print a line for each source. Return 0 if one of them would accept the event, otherwise 1.
 
     Raises:
@@ -34,28 +34,28 @@ def try_event(file: Path, deployment: Deployment, now: datetime) -> int:
     return 0 if accepted else 1
 
 
-def read(event: dict[str, Any], deployment: Deployment, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
+def read(event: dict[str, Any], deployment: Configuration, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
     """Yield each source with what it makes of the event, in words and as a command.
 
     The command is None if the source's pattern does not match.
     The event counts as received at its own `time`, so that an old sample is not too old.
     """
     received = _time(event) or now
-    mapped = [(source, source.mapping) for source in deployment.configuration.sources if source.mapping is not None]
-    found = event_pattern.matching([mapping.pattern for _, mapping in mapped], event)
-    for (source, mapping), matches in zip(mapped, found, strict=True):
-        where = f"{source.name} (bus {mapping.bus or deployment.configuration.bus})"
+    mapped = [source.name for source in deployment.settings.sources if source.mapping is not None]
+    found = event_pattern.matching([deployment.routes[name].pattern for name in mapped], event)
+    for name, matches in zip(mapped, found, strict=True):
+        where = f"{name} (bus {deployment.routes[name].bus or deployment.bus})"
         if matches is False:
             yield where, "does not get it, its pattern does not match", None
             continue
-        body = json.dumps({"mappedSource": source.name, "event": event})
+        body = json.dumps({"mappedSource": name, "event": event})
         command = report.read(body, "tried", received, deployment.settings)
         unsure = "" if matches else "if its pattern matches (`make up` installs what can tell): "
         yield where, unsure + describe(command), command
     ours = deployment.settings.source(str(event.get("source")))
     if not any(found) or (ours is not None and ours.mapping is None):
         command = report.read(json.dumps(event), "tried", received, deployment.settings)
-        yield f"the contract (bus {deployment.configuration.bus})", describe(command), command
+        yield f"the contract (bus {deployment.bus})", describe(command), command
 
 
 def describe(command: Command) -> str:

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from device_lockout.values import settings
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS
 from device_lockout.values.record import Claim, Scope
+from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
 
 OWNER = "prod"
@@ -226,31 +226,28 @@ def _target(user: int, device: str) -> Target:
     return Target(ORGANIZATION, user_name(user), device)
 
 
-def settings_of(scenario: Scenario) -> settings.Settings:
+def settings_of(scenario: Scenario) -> Settings:
     """Return the settings that the code runs with."""
-    return settings.parse(
-        {
-            "owner": OWNER,
-            "bus": "device-security",
-            "organizations": [{"id": ORGANIZATION, "alias": "main"}],
-            "sources": [{"name": "helpdesk", "may": ["lock", "release"]}],
-            "reasons": {},
-            "sweep": {
-                "every": 3600,
-                "mode": "apply",
-                "on_tampering": scenario.on_tampering,
-                "max_removals": scenario.max_removals,
-                "max_removals_percent": 100,
-                "max_reasserts": 500,
-                "portion": 100,
-                "report_only_after_missed": 10**6,
-            },
-            "limits": {
-                "settle_seconds": 60,
-                "writer_timeout_seconds": 15,
-                "workmail_timeout_seconds": 4,
-                "clock_skew_seconds": 60,
-                "max_event_age": scenario.max_event_age,
-            },
-        }
+    return Settings(
+        owner=OWNER,
+        organizations=(Organization(ORGANIZATION, "main"),),
+        sources=(Source("helpdesk", frozenset({"lock", "release"})),),
+        reasons={},
+        sweep=Sweep(
+            every=timedelta(hours=1),
+            mode="apply",
+            on_tampering=scenario.on_tampering,
+            max_removals=scenario.max_removals,
+            max_removals_percent=100,
+            max_reasserts=500,
+            portion=100,
+            report_only_after_missed=10**6,
+        ),
+        limits=Limits(
+            writer_timeout=timedelta(seconds=15),
+            settle=timedelta(seconds=60),
+            workmail_timeout=timedelta(seconds=4),
+            clock_skew=timedelta(seconds=60),
+            max_event_age=timedelta(seconds=scenario.max_event_age),
+        ),
     )

@@ -4,14 +4,13 @@ Each function imports only the gateways that it uses. Imports inside functions k
 short. Clients live as long as the Lambda environment.
 """
 
-import json
 import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_lockout.values.errors import SettingsError
-from device_lockout.values.settings import Settings, parse
+from device_lockout.values.settings import Settings, load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,7 +34,7 @@ def settings() -> Settings:
     """
     path = PACKAGE / "settings.json"
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")))
+        return load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"{path} is missing: expected the settings that the build writes beside the handlers"

@@ -11,8 +11,7 @@ from typing import Any
 from configuration import loader
 from device_lockout.inbound import report
 from device_lockout.values import command as commands
-from device_lockout.values import settings, wire
-from local import lifecycle
+from device_lockout.values import wire
 from local.deployment import Announcements, Deployment
 from local.fault_matrix.matrix import LIST, LISTING, LISTING_AWAY, WRITES, Row
 from local.fault_matrix.stories import Stories, lets_in
@@ -189,7 +188,7 @@ class MatrixRun:
 
     def deliver_commands_again(self, row: Row) -> None:
         """Send each command once more, as a queue does that missed the acknowledgement."""
-        known = settings.parse(loader.load("local", lifecycle.ROOT / "config").settings())
+        known = loader.load("local").settings
         for event in self.stories[row.name].reports:
             command = report.read(event.body, event.event_id, datetime.now(UTC), known)
             self.deployment.sqs.send_message(

@@ -20,14 +20,12 @@ import pytest
 from device_lockout.decisions import plan
 from device_lockout.inbound import report
 from device_lockout.protocol import announcement
-from device_lockout.values import settings
 from device_lockout.values.command import Command
 from device_lockout.values.outcome import RESULTS, SOURCE, Outcome
 from device_lockout.values.override import Override
 from local.in_memory import (
     ANNOUNCED_SCHEMAS,
     BOB,
-    CONFIGURED,
     DAY,
     CheckedBus,
     Wire,
@@ -35,6 +33,7 @@ from local.in_memory import (
     announced_schema,
     at,
     key,
+    sweeping,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +56,7 @@ CARLA, DAVE = "ca41a000-0000-4000-8000-000000000000", "da7e0000-0000-4000-8000-0
 
 def organization(**policy: Any) -> World:
     """The users whom the samples name, in a deployment called ``prod``."""
-    world = World(known=settings.parse({**CONFIGURED, "owner": "prod", "sweep": {**CONFIGURED["sweep"], **policy}}))
+    world = World(known=replace(sweeping(**policy), owner="prod"))
     world.workmail.names |= {"carla@example.com": CARLA, CARLA: CARLA, "dave@example.com": DAVE, DAVE: DAVE}
     return world
 

@@ -19,12 +19,13 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from device_lockout import wiring
+from device_lockout.values import settings
 from device_lockout.values.command import Lock, Reassert, Reject, Target, claim_id, group_id
 from device_lockout.values.errors import SettingsError
 from device_lockout.values.record import Claim
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
-from local.in_memory import BOB, CONFIGURED, DEVICE, ORGANIZATION, cause
+from local.in_memory import BOB, DEVICE, ORGANIZATION, SETTINGS, cause
 from tests.functions.aws.fake_dynamodb import FakeDynamoDB
 
 HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
@@ -161,7 +162,7 @@ def forget_clients():
 @pytest.fixture
 def deployed(aws_in_memory, monkeypatch, tmp_path):  # noqa: ARG001
     """The functions as in a deployment, each freshly imported: ``deployed("route_events")``."""
-    (tmp_path / "settings.json").write_text(json.dumps(CONFIGURED), encoding="utf-8")
+    (tmp_path / "settings.json").write_text(settings.dump(SETTINGS), encoding="utf-8")
     monkeypatch.setattr(wiring, "PACKAGE", tmp_path)
     forget_clients()
     for name, value in {**ENVIRONMENT, "POWERTOOLS_SERVICE_NAME": next(SERVICES)}.items():
@@ -430,9 +431,11 @@ def test_missing_settings_are_named_and_nothing_is_lost(deployed, tmp_path, name
     assert "settings.json is missing: expected the settings that the build writes" in said
 
 
+WRITTEN = json.loads(settings.dump(SETTINGS))
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["{", "[]", "{}", json.dumps({**CONFIGURED, "owner": None, "sweep": {}}), json.dumps({**CONFIGURED, "limits": 7})],
+    "text", ["{", "[]", "{}", json.dumps({**WRITTEN, "owner": None, "sweep": {}}), json.dumps({**WRITTEN, "limits": 7})]
 )
 def test_settings_that_can_not_be_read_say_where_they_are(deployed, tmp_path, text):
     (tmp_path / "settings.json").write_text(text, encoding="utf-8")

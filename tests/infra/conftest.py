@@ -9,7 +9,8 @@ import pytest
 
 import app
 from configuration import loader
-from configuration.loader import Configuration, Organization
+from configuration.loader import Configuration
+from device_lockout.values.settings import Organization
 from infra import bundling
 
 ROOT = Path(__file__).parent.parent.parent
@@ -87,15 +88,16 @@ def as_list(value: str | list[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def deployment() -> Configuration:
     """The example, with a second organization."""
-    example = loader.load("example", ROOT / "config")
+    example = loader.load("example")
     second = Organization(id="m-" + "f" * 32, alias="second")
-    return replace(example, organizations=(*example.organizations, second))
+    organizations = (*example.settings.organizations, second)
+    return replace(example, settings=replace(example.settings, organizations=organizations))
 
 
 @pytest.fixture(scope="session")
 def asset() -> Path:
     """One package for all templates. They have only its hash, and a build takes seconds."""
-    return bundling.package(loader.load("example", ROOT / "config").settings())
+    return bundling.package(loader.load("example").settings)
 
 
 @pytest.fixture(scope="session")
@@ -119,4 +121,4 @@ def template(synthesize: Callable[[Configuration], Template], deployment: Config
 
 @pytest.fixture(scope="session")
 def local_template(synthesize: Callable[[Configuration], Template]) -> Template:
-    return synthesize(loader.load("local", ROOT / "config"))
+    return synthesize(loader.load("local"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,13 +15,14 @@ from botocore.model import ServiceModel
 
 from bench import cold_start
 from configuration import loader
+from device_lockout.values.settings import load
 from infra import bundling
 from infra.bundling import BundlingError
 from tests.infra.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = loader.load("local", ROOT / "config").settings()
+SETTINGS = loader.load("local").settings
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_the_package_has_our_sources_and_settings_at_its_root(package: zipfile.Z
     }
     assert ours - {"requirements.txt"} <= names
     assert "requirements.txt" not in names
-    assert json.loads(package.read("settings.json")) == SETTINGS
+    assert load(package.read("settings.json").decode()) == SETTINGS
 
 
 def test_the_package_is_pure_python_without_unused_files(package: zipfile.ZipFile) -> None:
@@ -179,7 +181,7 @@ def test_another_setting_or_source_gives_another_package(elsewhere: Path, packag
     for archive in (ROOT / ".local" / "asset").glob("bytecode-*"):
         (bundling.CACHE / archive.name).symlink_to(archive)
     first = Path(str(package.filename))
-    second = bundling.package({**SETTINGS, "owner": "other"})
+    second = bundling.package(replace(SETTINGS, owner="other"))
     source = (elsewhere / "route_events.py").read_bytes() + b"# changed\n"
     (elsewhere / "route_events.py").write_bytes(source)
     third = bundling.package(SETTINGS)

@@ -4,14 +4,16 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from configuration.loader import Configuration
-from configuration.sources import Source
+from configuration.sources import Route
 from device_lockout.protocol.redelivery import LONGEST_DELAY
+from device_lockout.values.settings import Source
 from infra import cost
 from infra.bundling import OPERATIONS
 from tests.infra.conftest import ROOT, Template, as_list, name_of
@@ -158,8 +160,10 @@ def test_only_rules_of_this_stack_may_send_to_the_queues_of_events(
 def test_two_hundred_sources_have_distinct_rules_and_fit_into_the_policies(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
-    sources = tuple(Source(f"{'a/long_name.' * 5}{number:04}", may=("lock",)) for number in range(200))
-    template = synthesize(replace(deployment, owner="o" * 20, sources=sources))
+    sources = tuple(Source(f"{'a/long_name.' * 5}{number:04}", frozenset({"lock"})) for number in range(200))
+    settings = replace(deployment.settings, owner="o" * 20, sources=sources)
+    routes = {source.name: Route({"source": [source.name]}) for source in sources}
+    template = synthesize(replace(deployment, settings=settings, routes=routes))
     names = [rule["Name"] for rule in template.of_type("Events::Rule").values()]
     assert len(set(names)) == len(names) == 202
     assert all(re.fullmatch(r"[.\-_A-Za-z0-9]{1,64}", name) for name in names)
@@ -204,17 +208,19 @@ def test_commands_are_in_order_and_deduplicated_per_device(template: Template) -
 
 
 def test_a_message_stays_hidden_longer_than_any_consumer_runs(template: Template, deployment: Configuration) -> None:
-    limits = deployment.limits
+    limits = deployment.settings.limits
     assert template.resources["ReportsQueue"]["Properties"]["VisibilityTimeout"] == 6 * 30
-    assert template.resources["CommandsQueue"]["Properties"]["VisibilityTimeout"] == (
-        6 * limits.writer_timeout + limits.settle
+    assert (
+        template.resources["CommandsQueue"]["Properties"]["VisibilityTimeout"]
+        == (6 * limits.writer_timeout + limits.settle).total_seconds()
     )
 
 
 def test_a_message_is_dead_lettered_before_it_is_too_old_to_be_kept(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
-    longest = synthesize(replace(deployment, limits=replace(deployment.limits, writer_timeout=60, settle=900)))
+    limits = replace(deployment.settings.limits, writer_timeout=timedelta(seconds=60), settle=timedelta(seconds=900))
+    longest = synthesize(replace(deployment, settings=replace(deployment.settings, limits=limits)))
     for name in WORK:
         queue = longest.resources[name]["Properties"]
         receives = queue["RedrivePolicy"]["maxReceiveCount"]
@@ -238,7 +244,7 @@ def test_each_function_consumes_its_queue_and_reports_failed_messages(
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert "MaximumBatchingWindowInSeconds" not in mapping
     writer = mappings["ApplyCommandsFunction"]
-    assert writer["ScalingConfig"] == {"MaximumConcurrency": deployment.limits.writer_concurrency}
+    assert writer["ScalingConfig"] == {"MaximumConcurrency": deployment.writer_concurrency}
 
 
 def test_functions_have_their_environment_and_limits_and_share_one_package(
@@ -258,10 +264,10 @@ def test_functions_have_their_environment_and_limits_and_share_one_package(
     assert len({json.dumps(function["Code"]) for function in functions.values()}) == 1
     assert {name: function["Timeout"] for name, function in functions.items()} == {
         "RouteEventsFunction": 30,
-        "ApplyCommandsFunction": deployment.limits.writer_timeout,
+        "ApplyCommandsFunction": deployment.settings.limits.writer_timeout.total_seconds(),
         "SweepOverridesFunction": 900,
     }
-    assert {function["MemorySize"] for function in functions.values()} == {deployment.limits.memory}
+    assert {function["MemorySize"] for function in functions.values()} == {deployment.memory}
 
 
 def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Configuration) -> None:
@@ -269,7 +275,7 @@ def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Con
     groups = template.of_type("Logs::LogGroup")
     assert {function["LoggingConfig"]["LogGroup"] for function in functions} == groups.keys()
     for group in groups.values():
-        assert group["RetentionInDays"] == deployment.limits.log_retention_days
+        assert group["RetentionInDays"] == deployment.log_retention_days
 
 
 # Permissions
@@ -281,7 +287,7 @@ def workmail_arns(organizations: Iterable[str]) -> frozenset[str]:
 
 
 def test_each_role_may_do_exactly_this(template: Template, deployment: Configuration) -> None:
-    organizations = workmail_arns(organization.id for organization in deployment.organizations)
+    organizations = workmail_arns(organization.id for organization in deployment.settings.organizations)
     consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
     log = {"logs:CreateLogStream", "logs:PutLogEvents"}
     ledger = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"}
@@ -400,7 +406,7 @@ def test_each_organization_has_a_schedule_and_runs_that_fail_for_good_are_dead_l
 ) -> None:
     schedules = template.of_type("Scheduler::Schedule").values()
     assert [json.loads(schedule["Target"]["Input"]) for schedule in schedules] == [
-        {"organizationId": organization.id} for organization in deployment.organizations
+        {"organizationId": organization.id} for organization in deployment.settings.organizations
     ]
     for schedule in schedules:
         assert schedule["ScheduleExpression"] == "rate(1 hour)"
@@ -438,17 +444,30 @@ def test_people_are_notified_of_dead_letters_and_of_messages_that_wait_too_long(
 
 
 @pytest.mark.parametrize(
-    ("every", "period", "periods"),
-    [(60, 3600, 1), (3600, 3600, 2), (5400, 5400, 2), (DAY, DAY, 2), (3 * DAY, DAY, 6)],
+    ("every", "schedule", "period", "periods"),
+    [
+        (60, "rate(1 minute)", 3600, 1),
+        (3600, "rate(1 hour)", 3600, 2),
+        (5400, "rate(90 minutes)", 5400, 2),
+        (DAY, "rate(1 day)", DAY, 2),
+        (3 * DAY, "rate(3 days)", DAY, 6),
+    ],
 )
-def test_people_are_notified_after_two_periods_and_an_hour_without_a_completed_sweep(
-    synthesize: Callable[[Configuration], Template], deployment: Configuration, every: int, period: int, periods: int
+def test_each_period_gives_a_schedule_and_an_alarm_after_two_periods_and_an_hour_without_a_completed_sweep(
+    synthesize: Callable[[Configuration], Template],
+    deployment: Configuration,
+    every: int,
+    schedule: str,
+    period: int,
+    periods: int,
 ) -> None:
-    template = synthesize(replace(deployment, sweep=replace(deployment.sweep, every=every)))
+    sweep = replace(deployment.settings.sweep, every=timedelta(seconds=every))
+    template = synthesize(replace(deployment, settings=replace(deployment.settings, sweep=sweep)))
+    assert {each["ScheduleExpression"] for each in template.of_type("Scheduler::Schedule").values()} == {schedule}
     alarms = alarms_on(template, "MetricName", "SweepCompleted")
     assert [alarm["Dimensions"] for alarm in alarms] == [
         [{"Name": "organization", "Value": organization.id}, {"Name": "service", "Value": "sweep_overrides"}]
-        for organization in deployment.organizations
+        for organization in deployment.settings.organizations
     ]
     for alarm in alarms:
         assert (alarm["Namespace"], alarm["Statistic"]) == ("DeviceLockout/prod", "Sum")
@@ -553,7 +572,7 @@ def test_the_outputs_have_what_operators_and_the_local_aws_need(template: Templa
         "NoticesTopicArn",
     }
     assert template.outputs["OrganizationIds"]["Value"] == ",".join(
-        organization.id for organization in deployment.organizations
+        organization.id for organization in deployment.settings.organizations
     )
 
 
@@ -568,6 +587,6 @@ def test_no_account_number_is_in_the_template(template: Template) -> None:
 
 
 def test_the_cost_counts_every_alarm(template: Template, deployment: Configuration) -> None:
-    others = len(deployment.organizations) - 1
-    webhooks = bool(deployment.webhooks)
+    others = len(deployment.settings.organizations) - 1
+    webhooks = bool(deployment.settings.webhooks)
     assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks

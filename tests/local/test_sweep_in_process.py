@@ -18,13 +18,13 @@ from device_lockout.aws.workmail import WorkMail
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.announcement import row
 from device_lockout.protocol.ports import Ports
-from device_lockout.values import settings
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import TransientError
+from device_lockout.values.settings import Settings
 from device_lockout.values.tag import HOLD, Tag, write
 from local.connection import Connection
-from local.in_memory import CONFIGURED, FakeBus, FakeQueue, Wire
+from local.in_memory import FakeBus, FakeQueue, Wire, sweeping
 
 pytestmark = [pytest.mark.local_aws, pytest.mark.slow]
 
@@ -41,7 +41,7 @@ class OneAtATime(FakeQueue):
 class Organization:
     """An organization of its own on the local AWS, with its ledger, and a clock that can be put forward."""
 
-    def __init__(self, aws: Connection, known: settings.Settings, table: str) -> None:
+    def __init__(self, aws: Connection, known: Settings, table: str) -> None:
         self.aws = aws
         self.id = f"m-{uuid.uuid4().hex}"
         self.user = str(uuid.uuid4())
@@ -135,8 +135,7 @@ def organization(aws: Connection, name: str) -> Iterator[Callable[..., Organizat
     )
 
     def make(**policy: Any) -> Organization:
-        known = settings.parse({**CONFIGURED, "sweep": {**CONFIGURED["sweep"], **policy}})
-        return Organization(aws, known, name)
+        return Organization(aws, sweeping(**policy), name)
 
     yield make
     aws.control("PUT", "/_emulator/settings", json.dumps({"date_header_skew_seconds": None}).encode())

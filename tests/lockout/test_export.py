@@ -12,12 +12,13 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
+from configuration import loader
+from configuration.loader import Configuration
 from device_lockout.values.errors import RefusedError
 from device_lockout.values.settings import Organization
 from local.in_memory import BOB, ORGANIZATION
 from lockout import export
 from lockout.__main__ import main
-from lockout.deployment import Deployment
 
 CARLA = "ca51a000-0000-4000-8000-000000000000"
 DATED = {"HTTPStatusCode": 200, "HTTPHeaders": {"date": "Sun, 22 Nov 2026 07:30:00 GMT"}}
@@ -109,12 +110,12 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Deployment:
-    return Deployment.load("local")
+def deployment() -> Configuration:
+    return loader.load("local")
 
 
 def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
-    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+    aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.finds_the_stack({"OutputKey": "LedgerTableName", "OutputValue": "ledger-1"})
     aws.lists_all()
@@ -151,7 +152,7 @@ def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
 
 
 def test_the_csv_says_the_same_as_the_json(
-    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+    aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
         aws.lists_all()
@@ -166,7 +167,7 @@ def test_the_csv_says_the_same_as_the_json(
 
 @pytest.mark.parametrize("found", ["no stack", "no output"])
 def test_without_the_ledger_there_is_no_column_that_could_be_taken_for_its_word(
-    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str], found: str
+    aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str], found: str
 ) -> None:
     if found == "no stack":
         aws.stubs["cloudformation"].add_client_error("describe_stacks", "ValidationError", "does not exist")
@@ -215,7 +216,7 @@ def test_what_can_not_be_read_whole_is_not_printed_at_all(
 
 
 def test_one_organization_that_fails_leaves_nothing_printed_of_the_others(
-    aws: Aws, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+    aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = Organization("m-" + "0" * 32, "gone")
     both = replace(deployment.settings, organizations=(*deployment.settings.organizations, gone))

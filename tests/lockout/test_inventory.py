@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
+from configuration import loader
+from configuration.loader import Configuration
 from local.in_memory import at
 from lockout import inventory
 from lockout.__main__ import main
-from lockout.deployment import Deployment
 
 HEADER = "userId,deviceId,serialNumber,assetTag\n"
 GOOD = HEADER + "ana@example.com,ApplDNQX1,S1,A1\nbob,ApplDNQX2,,\n"
@@ -35,17 +36,17 @@ class Bus:
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Deployment:
-    return Deployment.load("local")
+def deployment() -> Configuration:
+    return loader.load("local")
 
 
-def run(text: str, bus: Bus | None, deployment: Deployment, directory: Path, **more: bool) -> int:
+def run(text: str, bus: Bus | None, deployment: Configuration, directory: Path, **more: bool) -> int:
     file = directory / "devices.csv"
     file.write_text(text, encoding="utf-8")
     return inventory.import_file(file, "inventory", deployment, bus, at(0), **more)  # type: ignore[arg-type]
 
 
-def test_each_line_becomes_one_event_of_the_contract(deployment: Deployment, tmp_path: Path) -> None:
+def test_each_line_becomes_one_event_of_the_contract(deployment: Configuration, tmp_path: Path) -> None:
     bus = Bus()
     assert run(GOOD, bus, deployment, tmp_path) == 0
     ((first, second),) = bus.calls
@@ -65,7 +66,7 @@ def test_each_line_becomes_one_event_of_the_contract(deployment: Deployment, tmp
     assert json.loads(second["Detail"]).keys() == {"userId", "deviceId", "reportedAt"}
 
 
-def test_lines_go_in_batches_of_ten(deployment: Deployment, tmp_path: Path) -> None:
+def test_lines_go_in_batches_of_ten(deployment: Configuration, tmp_path: Path) -> None:
     bus = Bus()
     text = HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(25))
     assert run(text, bus, deployment, tmp_path) == 0
@@ -86,7 +87,7 @@ def test_lines_go_in_batches_of_ten(deployment: Deployment, tmp_path: Path) -> N
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_sent(
-    line: str, expected: str, deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: str, expected: str, deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bus = Bus()
     assert run(f"{GOOD}{line}\n", bus, deployment, tmp_path) == 1
@@ -95,7 +96,7 @@ def test_a_wrong_line_is_named_and_nothing_is_sent(
 
 
 def test_all_wrong_lines_are_named_and_the_rest_is_sent_if_asked(
-    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bus = Bus()
     assert run(GOOD + "bob,-,,\nbob\ncarla,ApplY,,\n", bus, deployment, tmp_path, valid_lines=True) == 1
@@ -105,12 +106,12 @@ def test_all_wrong_lines_are_named_and_the_rest_is_sent_if_asked(
     assert "3 of 5 lines were sent" in said.out
 
 
-def test_a_device_of_two_users_is_no_contradiction(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_device_of_two_users_is_no_contradiction(deployment: Configuration, tmp_path: Path) -> None:
     assert run(GOOD + "carla,ApplDNQX1,S1,A1\n", Bus(), deployment, tmp_path) == 0
 
 
 def test_a_line_that_the_bus_does_not_take_is_named(
-    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(GOOD, Bus("ApplDNQX2"), deployment, tmp_path) == 1
     assert "devices.csv:3: the bus did not take it: ThrottlingException" in capsys.readouterr().err
@@ -175,7 +176,7 @@ def test_a_call_that_fails_half_way_says_what_was_sent(
     call: int,
     error: Exception,
     expected: list[str],
-    deployment: Deployment,
+    deployment: Configuration,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -3,17 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from configuration import loader
+from configuration.loader import Configuration
 from local.in_memory import ORGANIZATION, at
 from lockout.__main__ import main
-from lockout.deployment import Deployment
 from lockout.mappings import describe, read
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Deployment:
-    return Deployment.load("local")
+def deployment() -> Configuration:
+    return loader.load("local")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def deployment() -> Deployment:
         ("jamf-lost-mode-off", "ends the device's locks of asset jamf-456"),
     ],
 )
-def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: str, deployment: Deployment) -> None:
+def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: str, deployment: Configuration) -> None:
     event = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
     said = {source: text for source, text, command in read(event, deployment, at(0)) if command is not None}
     ((source, text),) = said.items()
@@ -41,7 +42,7 @@ def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: st
     assert ORGANIZATION in text
 
 
-def test_jamf_events_of_several_devices_are_rejected_rather_than_read_by_half(deployment: Deployment) -> None:
+def test_jamf_events_of_several_devices_are_rejected_rather_than_read_by_half(deployment: Configuration) -> None:
     event = json.loads((SAMPLES / "jamf-lost-mode-on.json").read_text(encoding="utf-8"))
     event["detail"]["event"]["groupAddedDevicesIds"] = [456, 457]
     (said,) = (text for _, text, command in read(event, deployment, at(0)) if command is not None)
@@ -49,7 +50,7 @@ def test_jamf_events_of_several_devices_are_rejected_rather_than_read_by_half(de
     assert "found false" in said
 
 
-def test_an_event_of_the_contract_is_tried_as_such(deployment: Deployment) -> None:
+def test_an_event_of_the_contract_is_tried_as_such(deployment: Configuration) -> None:
     event = {
         "id": "e",
         "source": "helpdesk",
@@ -61,11 +62,11 @@ def test_an_event_of_the_contract_is_tried_as_such(deployment: Deployment) -> No
 
 
 def test_the_command_says_so_of_each_source_and_whether_any_accepts(
-    deployment: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["try-mapping", str(SAMPLES / "jamf-lost-mode-on.json")]) == 0
     said = capsys.readouterr().out.splitlines()
-    mapped = [source for source in deployment.configuration.sources if source.mapping is not None]
+    mapped = [source for source in deployment.settings.sources if source.mapping is not None]
     assert len(said) == len(mapped) >= 11
     assert sum("does not get it" in line for line in said) == len(said) - 1
     nobody = tmp_path / "event.json"

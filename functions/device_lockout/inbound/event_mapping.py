@@ -11,19 +11,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from device_lockout.values import instant
-from device_lockout.values.settings import EventMapping
-
-FIELDS = {
-    "organization": "organizationId",
-    "user": "userId",
-    "device": "deviceId",
-    "serial_number": "serialNumber",
-    "asset_tag": "assetTag",
-    "time": "reportedAt",
-    "reference": "reference",
-    "note": "note",
-}
-"""An expression's name in the configuration, and the contract's field that it fills."""
+from device_lockout.values.settings import FIELDS, EventMapping
 
 MAX_LENGTHS = {"reference": 64, "note": 500}
 """Longer texts for people are cut. A long ticket number is no reason to leave a device open."""

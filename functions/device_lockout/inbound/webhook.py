@@ -32,7 +32,6 @@ WINDOW = timedelta(minutes=5)
 """How far a request's timestamp may be from our clock, in either direction."""
 MAX_BYTES = 128 * 1024
 """The size limit of a body, before and after it is cleaned. An event on the bus has room for 256 KiB in all."""
-SOURCE_PREFIX = "webhook."
 DETAIL_TYPE = "Webhook"
 
 
@@ -148,7 +147,7 @@ class Receiver:
             raise RefusedRequestError(401, "this very request was passed on before")
         passed = False
         try:
-            event_id = self.bus.put(SOURCE_PREFIX + webhook.name, DETAIL_TYPE, body)
+            event_id = self.bus.put(webhook.source, DETAIL_TYPE, body)
             passed = True
         finally:
             if signature is not None:

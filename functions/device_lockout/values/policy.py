@@ -1,4 +1,4 @@
-"""How long a lock lasts: per reason, from the configuration; nothing here has a default."""
+"""What the configuration says about locks: how long they last, and what a decision may forget."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,20 +7,24 @@ from device_lockout.values.instant import whole_seconds_up
 from device_lockout.values.tag import HOLD, write_time
 
 MOST_CLAIMS = 100
-"""That an item keeps, but for those that none outlasts. A source that reports a device anew every minute would fill the
-item, and then not even a release could be recorded: DynamoDB takes 400 KB, and a claim with the longest note has 3.
+"""The most claims that an item keeps, except those that no other outlasts.
 
+A source that reports a device every minute would fill the item. Then not even a release could be recorded.
+DynamoDB takes 400 KB for an item, and a claim with the longest note takes 3 KB:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason's policy. A duration of None means until released.
+    """The policy for locks with one reason.
 
-    ``lock_for`` is how long a lock lasts when the report does not say; ``at_most`` bounds what a report may ask for;
-    ``warn_before`` is how long before an expiry people are warned that a device will be let back in, and how often they
-    are reminded of a lock that only a release ends; None for never.
+    Attributes:
+        name: The reason's name, in the tag as ``why``.
+        lock_for: How long a lock lasts if the report does not say. None: until released.
+        at_most: The longest lock that a report may ask for. None: until released.
+        warn_before: How long before a lock ends people are warned. For a lock that only a release ends, how often they
+            are reminded. None: never.
     """
 
     name: str
@@ -29,11 +33,11 @@ class Reason:
     warn_before: timedelta | None = None
 
     def until(self, at: datetime) -> datetime:
-        """When a lock for an event of ``at`` ends, in whole seconds, if the report does not say."""
+        """Return when a lock for an event of ``at`` ends if the report does not say, in whole seconds."""
         return HOLD if self.lock_for is None else whole_seconds_up(at + self.lock_for)
 
     def fault(self, at: datetime, expires_at: datetime) -> str | None:
-        """What is wrong with a report's own ``expires_at``, in words, or None."""
+        """Return what is wrong with the end that a report asks for, in words, or None."""
         if expires_at <= at:
             return f"expected a time after the event itself, {write_time(at)}"
         if self.at_most is not None and expires_at > whole_seconds_up(at + self.at_most):
@@ -46,9 +50,12 @@ class Reason:
 class Rules:
     """What a decision takes from the configuration.
 
-    ``owner`` is the deployment's name in its tags; claims over or released for ``max_event_age`` are forgotten, since
-    an event that old is refused anyway; ``exempt`` are the names, case-folded, of users whom only force locks;
-    of more than ``most_claims`` the oldest are forgotten that another outlasts.
+    Attributes:
+        owner: The deployment's name in its tags.
+        max_event_age: Older events are rejected, so a claim that ended longer ago may be forgotten.
+        clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
+        exempt: The names, case-folded, of users whom only ``force`` locks.
+        most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
     """
 
     owner: str

@@ -1,16 +1,54 @@
-"""The settings of this deployment: ``settings.json`` from the package, names of resources from the environment."""
+"""The settings that the functions run with, and their form in the package: ``settings.json``."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from device_lockout.values.actions import Action, Permission
 from device_lockout.values.policy import Reason, Rules
 
+WEBHOOK_PREFIX = "webhook."
+"""The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
+
+FIELDS = {
+    "organization": "organizationId",
+    "user": "userId",
+    "device": "deviceId",
+    "serial_number": "serialNumber",
+    "asset_tag": "assetTag",
+    "time": "reportedAt",
+    "reference": "reference",
+    "note": "note",
+}
+"""The name of each expression in the configuration, and the field of the contract that it fills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """A WorkMail organization in the deployment's account and region.
+
+    Attributes:
+        id: WorkMail's organization ID.
+        alias: A short name for it, which events may use.
+    """
+
+    id: str
+    alias: str
+
 
 @dataclass(frozen=True, slots=True)
 class EventMapping:
-    """How one source's events are read: what they ask for, why, and an expression for each field they can tell."""
+    """How to read the events of a source that does not speak the contract.
+
+    Attributes:
+        action: What the events ask for.
+        reason: The reason of a lock, else empty.
+        expressions: JMESPath expressions over the whole event, by their names in :data:`FIELDS`.
+    """
 
     action: Action
     reason: str
@@ -19,10 +57,12 @@ class EventMapping:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A producer of events and what it may ask for.
+    """A producer of events.
 
-    Without a mapping it speaks the built-in contract and ``name`` is its ``source`` on the bus; with one, ``name`` is
-    only the configuration's.
+    Attributes:
+        name: The ``source`` of its events on the bus. With a mapping, only a name in the configuration.
+        may: What it may ask for.
+        mapping: How to read its events. None if it speaks the contract.
     """
 
     name: str
@@ -31,19 +71,40 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Organization:
-    """A WorkMail organization that this deployment looks after."""
+class Webhook:
+    """A sender that can only call a URL.
 
-    id: str
-    alias: str
+    Attributes:
+        name: The path of its URL.
+        authenticate: How it shows who it is.
+        secret: The name of the secret for that in Secrets Manager, in the deployment's account and region.
+        accept_previous_for: How long after a rotation the previous value is good, too.
+    """
+
+    name: str
+    authenticate: Literal["hmac", "basic"]
+    secret: str
+    accept_previous_for: timedelta = timedelta()
+
+    @property
+    def source(self) -> str:
+        """The ``source`` of its events on the bus."""
+        return WEBHOOK_PREFIX + self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep's policy; counts are overrides, ``max_removals_percent`` is of the overrides of our own.
+    """The sweep's policy. Its limits hold for one run over one organization.
 
-    ``portion`` is how many removals wait in the command queue at a time; ``on_tampering`` says whether a lock that
-    somebody undid is put back or only reported.
+    Attributes:
+        every: The time between two runs.
+        mode: Whether a run changes anything, or only says what it would change.
+        on_tampering: Whether to put a lock back that somebody undid, or only to tell people.
+        max_removals: A run that would remove more overrides removes none.
+        max_removals_percent: The same as a share of the deployment's own overrides, from ten removals on.
+        max_reasserts: The most missing locks that a run puts back.
+        portion: The most of its commands that wait in the queue at a time.
+        report_only_after_missed: After so many periods without a completed run, the next one removes nothing.
     """
 
     every: timedelta
@@ -58,34 +119,39 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits; ``settle`` is how long a write that was never answered may still take effect."""
+    """Limits on time.
 
-    settle: timedelta
+    Attributes:
+        writer_timeout: The timeout of the function that writes to WorkMail.
+        settle: How long a write that was never answered may still take effect.
+        workmail_timeout: The timeout of one call to WorkMail.
+        clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
+        max_event_age: Older events are rejected.
+    """
+
     writer_timeout: timedelta
+    settle: timedelta
     workmail_timeout: timedelta
     clock_skew: timedelta
     max_event_age: timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
-    """A sender who can only call a URL: how it shows who it is, and the name of the secret for that.
+class Settings:
+    """Everything that the functions take from the deployment's configuration.
 
-    ``accept_previous_for`` is how long after a rotation the value before is good, too.
+    Attributes:
+        owner: The deployment's name in its tags.
+        organizations: The organizations that it looks after.
+        sources: Who may report, each under a name of its own.
+        reasons: The reasons for locks, by name.
+        sweep: The sweep's policy.
+        limits: Limits on time.
+        exempt_users: Names of users whom only ``force`` locks. Their case does not matter.
+        webhooks: The senders of webhooks, each under a name of its own.
     """
 
-    name: str
-    authenticate: Literal["hmac", "basic"]
-    secret: str
-    accept_previous_for: timedelta = timedelta()
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that the functions take from the deployment's configuration."""
-
     owner: str
-    bus: str
     organizations: tuple[Organization, ...]
     sources: tuple[Source, ...]
     reasons: dict[str, Reason]
@@ -96,10 +162,12 @@ class Settings:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.owner, self.limits.max_event_age, self.limits.clock_skew, self.exempt_users)
+        """What a decision takes from these settings."""
+        exempt = frozenset(user.casefold() for user in self.exempt_users)
+        return Rules(self.owner, self.limits.max_event_age, self.limits.clock_skew, exempt)
 
     def organization(self, id_or_alias: str | None) -> Organization | None:
-        """The organization of that ID or alias; with None the only one, if there is only one."""
+        """Return the organization of that ID or alias. None finds the only one, if there is only one."""
         if id_or_alias is None:
             return self.organizations[0] if len(self.organizations) == 1 else None
         return next((known for known in self.organizations if id_or_alias in (known.id, known.alias)), None)
@@ -108,45 +176,43 @@ class Settings:
         return next((source for source in self.sources if source.name == name), None)
 
 
-def parse(fields: dict[str, Any]) -> Settings:
-    """Settings from what ``settings.json`` holds, checked when it was built; durations are in whole seconds."""
-    return Settings(
-        owner=fields["owner"],
-        bus=fields["bus"],
-        organizations=tuple(Organization(**organization) for organization in fields["organizations"]),
-        sources=tuple(_source(source) for source in fields["sources"]),
-        reasons={
-            name: Reason(
-                name,
-                lock_for=_duration(reason["lock_for"]),
-                at_most=_duration(reason["at_most"]),
-                warn_before=_duration(reason["warn_before"]),
-            )
-            for name, reason in fields["reasons"].items()
-        },
-        sweep=Sweep(**{**fields["sweep"], "every": timedelta(seconds=fields["sweep"]["every"])}),
-        limits=Limits(
-            settle=timedelta(seconds=fields["limits"]["settle_seconds"]),
-            writer_timeout=timedelta(seconds=fields["limits"]["writer_timeout_seconds"]),
-            workmail_timeout=timedelta(seconds=fields["limits"]["workmail_timeout_seconds"]),
-            clock_skew=timedelta(seconds=fields["limits"]["clock_skew_seconds"]),
-            max_event_age=timedelta(seconds=fields["limits"]["max_event_age"]),
-        ),
-        exempt_users=frozenset(user.casefold() for user in fields.get("exempt_users", ())),
-        webhooks=tuple(_webhook(webhook) for webhook in fields.get("webhooks", ())),
-    )
+def dump(settings: Settings) -> str:
+    """Return the text of ``settings.json``. Durations are in seconds. None is null."""
+    return json.dumps(asdict(settings), default=_plain, indent=1)
 
 
-def _source(fields: dict[str, Any]) -> Source:
-    mapping = fields.get("mapping")
-    return Source(fields["name"], frozenset(fields["may"]), EventMapping(**mapping) if mapping else None)
+def load(text: str) -> Settings:
+    """Return the settings that :func:`dump` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: It did not write them, or another version did.
+    """
+    settings: Settings = _reader(Settings)(json.loads(text))
+    return settings
 
 
-def _webhook(fields: dict[str, Any]) -> Webhook:
-    previous = timedelta(seconds=fields["accept_previous_for"])
-    return Webhook(fields["name"], fields["authenticate"], fields["secret"], previous)
+def _plain(value: timedelta | frozenset[str]) -> float | list[str]:
+    """Return what JSON has for a value that it does not know."""
+    return value.total_seconds() if isinstance(value, timedelta) else sorted(value)
 
 
-def _duration(seconds: int | str | None) -> timedelta | None:
-    """A duration in seconds; None for ``hold`` and for none given."""
-    return None if seconds is None or seconds == "hold" else timedelta(seconds=int(seconds))
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """Return the function that reads a value of type ``kind`` back."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        kinds: dict[str, Any] = {field.name: field.type for field in fields(kind)}
+        readers = {name: _reader(of) for name, of in kinds.items()}
+        return lambda plain: kind(**{name: read(plain[name]) for name, read in readers.items()})
+    if kind is timedelta:
+        return lambda plain: timedelta(seconds=plain)
+    if isinstance(kind, UnionType):  # X | None
+        of = _reader(get_args(kind)[0])
+        return lambda plain: None if plain is None else of(plain)
+    container = get_origin(kind)
+    if container in (tuple, frozenset):
+        of = _reader(get_args(kind)[0])
+        return lambda plain: container(map(of, plain))
+    if container is dict:
+        of = _reader(get_args(kind)[1])
+        return lambda plain: {name: of(each) for name, each in plain.items()}
+    return lambda plain: plain

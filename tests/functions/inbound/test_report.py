@@ -15,7 +15,7 @@ from device_lockout.values.command import Lock, Reject, Release, Target, claim_i
 from device_lockout.values.record import Claim
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
-from local.in_memory import CONFIGURED, DAY, DEVICE, ORGANIZATION, SETTINGS, at
+from local.in_memory import DAY, DEVICE, ORGANIZATION, SETTINGS, at
 
 RECEIVED = at(60)
 DETAIL = {"userId": "bob@example.com", "deviceId": DEVICE, "reportedAt": "2026-11-22T07:30:00.125Z"}
@@ -498,21 +498,24 @@ def test_any_text_is_read_without_an_exception(text):
 
 # Other people's events.
 
-OKTA = {
-    "name": "okta",
-    "may": ["lock"],
-    "mapping": {
-        "action": "lock-user",
-        "reason": "compromised",
-        "expressions": {
-            "user": "detail.target[0].alternateId",
-            "reference": "detail.uuid",
-            "time": "detail.published",
-            "note": "join(' ', detail.words)",
-        },
+OKTA = settings.EventMapping(
+    action="lock-user",
+    reason="compromised",
+    expressions={
+        "user": "detail.target[0].alternateId",
+        "reference": "detail.uuid",
+        "time": "detail.published",
+        "note": "join(' ', detail.words)",
     },
-}
-MAPPED = settings.parse({**CONFIGURED, "sources": [*CONFIGURED["sources"], OKTA]})
+)
+
+
+def mapped_as(mapping):
+    source = settings.Source("okta", frozenset({"lock"}), mapping)
+    return replace(SETTINGS, sources=(*SETTINGS.sources, source))
+
+
+MAPPED = mapped_as(OKTA)
 
 
 def theirs(**changes):
@@ -544,12 +547,8 @@ def test_an_expression_that_fails_on_what_it_finds_is_a_rejection_that_does_not_
     long = read(theirs(words="x" * 300_000), MAPPED)
     assert isinstance(long, Reject)
     assert len(long.because) < 1000
-    odd = {
-        **OKTA,
-        "mapping": {**OKTA["mapping"], "expressions": {"user": "detail.target[?contains(id, code)] | [0].id"}},
-    }
-    settled = settings.parse({**CONFIGURED, "sources": [odd]})
-    command = read(theirs(target=[{"id": "bob", "code": 1}]), settled)
+    odd = replace(OKTA, expressions={"user": "detail.target[?contains(id, code)] | [0].id"})
+    command = read(theirs(target=[{"id": "bob", "code": 1}]), mapped_as(odd))
     assert isinstance(command, Reject)
     assert "can't be evaluated on this event: 'in <string>' requires string" in command.because
 

@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,17 +16,18 @@ from botocore.stub import Stubber
 from device_lockout.aws.ledger import Ledger
 from device_lockout.inbound import report
 from device_lockout.protocol import fan_out, listing
-from device_lockout.values import settings
+from device_lockout.values.actions import Action
 from device_lockout.values.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
 from device_lockout.values.device import DeviceName as Name
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Scope
+from device_lockout.values.settings import EventMapping, Source
 from device_lockout.values.tag import HOLD
 from local.in_memory import (
     BOB,
-    CONFIGURED,
     ORGANIZATION,
+    SETTINGS,
     START,
     Call,
     Killed,
@@ -174,7 +176,7 @@ def test_no_delivery_sends_on_more_than_a_portion_so_that_each_has_an_end() -> N
 
 
 def test_a_user_who_is_exempt_is_locked_only_by_force() -> None:
-    world = World(known=settings.parse({**CONFIGURED, "exempt_users": ["BOB"]}))
+    world = World(known=replace(SETTINGS, exempt_users=frozenset({"BOB"})))
     world.deliver(enrolled(1), at(0))
     for target in (USER, Target(ORGANIZATION, "bob@example.com", device(1)), Target(ORGANIZATION, BOB, device(1))):
         event = f"refused-{target.user}-{target.device}"
@@ -421,13 +423,9 @@ def test_what_there_was_no_time_to_add_is_added_by_the_next_run() -> None:
 # Mapped sources
 
 
-def mapped(expressions: dict[str, str], event: dict[str, Any], action: str = "lock-user") -> Any:
-    source = {
-        "name": "other",
-        "may": ["lock"],
-        "mapping": {"action": action, "reason": "compromised", "expressions": expressions},
-    }
-    known = settings.parse({**CONFIGURED, "sources": [source]})
+def mapped(expressions: dict[str, str], event: dict[str, Any], action: Action = "lock-user") -> Any:
+    source = Source("other", frozenset({"lock"}), EventMapping(action, "compromised", expressions))
+    known = replace(SETTINGS, sources=(source,))
     body = json.dumps({"mappedSource": "other", "event": {"id": "e", "source": "x", "detail-type": "y", **event}})
     return report.read(body, "message", at(0), known)
 
@@ -460,17 +458,14 @@ def test_what_a_mapping_does_not_find_is_a_rejection_that_names_the_expression(
     assert expected in command.because
 
 
-TWO_READERS = [
-    {
-        "name": name,
-        "may": ["lock"],
-        "mapping": {"action": action, "reason": reason, "expressions": {"user": "detail.u", **device_too}},
-    }
-    for name, action, reason, device_too in (
-        ("phones", "lock", "stolen", {"device": "detail.d"}),
-        ("people", "lock-user", "compromised", {}),
-    )
-]
+TWO_READERS = (
+    Source(
+        "phones",
+        frozenset({"lock"}),
+        EventMapping("lock", "stolen", {"user": "detail.u", "device": "detail.d"}),
+    ),
+    Source("people", frozenset({"lock"}), EventMapping("lock-user", "compromised", {"user": "detail.u"})),
+)
 
 
 @pytest.mark.parametrize("order", [("phones", "people"), ("people", "phones")])
@@ -480,7 +475,7 @@ TWO_READERS = [
 def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
     order: tuple[str, str], ends: Scope, stays: str
 ) -> None:
-    known = settings.parse({**CONFIGURED, "sources": [*CONFIGURED["sources"], *TWO_READERS]})
+    known = replace(SETTINGS, sources=(*SETTINGS.sources, *TWO_READERS))
     world = World(known=known)
     event = {"id": "e", "source": "x", "detail-type": "y", "detail": {"u": "bob", "d": device(1)}}
     world.deliver(enrolled(1), at(0))
@@ -496,9 +491,8 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
 
 
 def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
-    known = settings.parse(CONFIGURED)
     body = json.dumps({"mappedSource": "helpdesk", "event": {"detail": {"userId": "bob"}}})
-    assert "source is missing" in getattr(report.read(body, "message", at(0), known), "because", "")
+    assert "source is missing" in getattr(report.read(body, "message", at(0), SETTINGS), "because", "")
 
 
 def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:

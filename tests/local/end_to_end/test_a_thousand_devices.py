@@ -7,9 +7,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from configuration import loader
 from local.deployment import Deployment
 from lockout import inventory
-from lockout.deployment import Deployment as Configured
 from tests.local.end_to_end.watching import MEASURED, new_users, seen
 
 DEVICES = 1000
@@ -33,7 +33,7 @@ def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_tha
     remember(there, user_id, devices[:-20])
     file = tmp_path / "devices.csv"
     file.write_text("userId,deviceId\n" + "".join(f"{user}@example.com,{name}\n" for name in imported))
-    assert inventory.import_file(file, "inventory", Configured.load("local"), there.events, datetime.now(UTC)) == 0
+    assert inventory.import_file(file, "inventory", loader.load("local"), there.events, datetime.now(UTC)) == 0
     seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, seconds=120, every=1)
 
     lost = {devices[0], devices[500], devices[999]}

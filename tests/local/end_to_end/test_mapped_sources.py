@@ -20,7 +20,7 @@ from local.lifecycle import ROOT
 from local.up import WEBHOOK_SECRETS
 from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
 
-SOURCES = {source.name: source for source in loader.load("local", ROOT / "config").sources}
+ROUTES = loader.load("local").routes
 TIME = re.compile(r"2026-11-22T[0-9:.]+Z")
 EPOCH = re.compile(r"\b17\d{11}\b")
 
@@ -39,9 +39,7 @@ def sample(name: str) -> dict[str, Any]:
 
 def put(there: Deployment, name: str) -> None:
     """Put a source's sample on the bus where it comes to."""
-    mapping = SOURCES[name].mapping
-    assert mapping is not None
-    event = sample(name) | {"bus": mapping.bus or there.outputs["EventBusName"]}
+    event = sample(name) | {"bus": ROUTES[name].bus or there.outputs["EventBusName"]}
     there.control("POST", "events", event)
 
 

@@ -1,0 +1,292 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from configuration import event_pattern, loader
+from configuration.loader import DIRECTORY, Configuration, ConfigurationError
+from configuration.sources import Route
+from device_lockout.inbound import report
+from device_lockout.values.command import Lock
+from device_lockout.values.settings import EventMapping, Source, Webhook
+
+EXAMPLE = (DIRECTORY / "example.toml").read_text(encoding="utf-8")
+SAMPLES = DIRECTORY.parent / "samples"
+
+GOOD = """
+[[sources]]
+name = "okta"
+bus = "aws.partner/okta.com/acme/stream1"
+pattern = { "detail-type" = ["SystemLog"], detail = { eventType = [{ prefix = "user." }] } }
+action = "lock-user"
+reason = "compromised"
+user = "detail.target[0].alternateId"
+"""
+
+OURS = """
+[[sources]]
+name = "ours"
+pattern = { source = ["x"] }
+action = "lock-user"
+reason = "compromised"
+user = "detail.user"
+"""
+
+EXPRESSION = 'sources[3].user: "{}": expected a JMESPath expression, such as detail.user ({})'
+
+WEBHOOK = """
+[[webhooks]]
+name = "x"
+authenticate = "basic"
+secret = "lockout-x"
+"""
+
+
+def read(extra: str) -> Configuration:
+    return loader.read(EXAMPLE + extra, "config/x.toml")
+
+
+def mistakes(extra: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(extra)
+    return str(caught.value).splitlines()
+
+
+def changed(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def test_a_mapped_source_is_read() -> None:
+    configuration = read(GOOD)
+    mapping = EventMapping("lock-user", "compromised", {"user": "detail.target[0].alternateId"})
+    assert configuration.settings.sources[-1] == Source("okta", frozenset({"lock"}), mapping)
+    pattern = {"detail-type": ["SystemLog"], "detail": {"eventType": [{"prefix": "user."}]}}
+    assert configuration.routes["okta"] == Route(pattern, "aws.partner/okta.com/acme/stream1")
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (changed("user.", "us") + "usr = 'x'\n", "sources[3].usr: unknown key (did you mean 'user'?): expected one of"),
+        (
+            changed("prefix", "prefx"),
+            "sources[3].pattern: expected what EventBridge accepts as a pattern: Unrecognized",
+        ),
+        (changed('["SystemLog"]', "[]"), "sources[3].pattern: expected what EventBridge accepts as a pattern: detail-"),
+        (
+            changed('bus = "aws.partner/okta.com', 'bus = "okta.com'),
+            'sources[3].bus: "okta.com/acme/stream1": expected',
+        ),
+        (changed('"lock-user"', '"lok-user"'), 'sources[3].action: "lok-user": expected one of lock, release, lock-us'),
+        (
+            changed('"lock-user"', '"lock"'),
+            'sources[3].action: "lock" needs to know of whom: expected expressions for ',
+        ),
+        (
+            changed('"lock-user"', '"enroll"').replace('reason = "compromised"', ""),
+            'sources[3].action: "enroll" needs ',
+        ),
+        (changed('"compromised"', '"hacked"'), 'sources[3].reason: "hacked": expected one of the tables [reasons.…] ('),
+        (changed('reason = "compromised"', ""), "sources[3].reason: missing: expected the name of a table [reasons.…]"),
+        (
+            changed("target[0]", "target[0"),
+            'sources[3].user: "detail.target[0.alternateId": expected a JMESPath expres',
+        ),
+        (
+            changed("detail.target[0].alternateId", "foo[?lenght(a) > `1`] | [0]"),
+            EXPRESSION.format("foo[?lenght(a) > `1`] | [0]", "there is no function lenght() (did you mean 'length'?)"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "join(detail.a)"),
+            EXPRESSION.format("join(detail.a)", "join() takes 2 argument(s), not 1"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "[length(b, c)][0]"),
+            EXPRESSION.format("[length(b, c)][0]", "length() takes 1 argument(s), not 2"),
+        ),
+        (
+            changed("detail.target[0].alternateId", "not_null()"),
+            EXPRESSION.format("not_null()", "not_null() takes 1 argument(s) or more, not 0"),
+        ),
+        (
+            changed('"detail-type"', '"detail_type"'),
+            "sources[3].pattern.detail_type: no event has this (did you mean 'detail-type'?): expected some of source",
+        ),
+        (
+            changed('bus = "aws.partner/okta.com/acme/stream1"', "").replace('"detail-type"', "sorce"),
+            "sources[3].pattern.sorce: no event has this (did you mean 'source'?): expected some of source, ",
+        ),
+        (
+            changed('"detail-type" = ["SystemLog"], ', '"$or" = [{ sorce = ["a"] }, { source = ["b"] }], '),
+            "sources[3].pattern.sorce: no event has this (did you mean 'source'?): expected some of source, ",
+        ),
+        (
+            GOOD.replace('"okta"', '"a/b"') + GOOD.replace('"okta"', '"a--b"'),
+            'sources[].name: "a--b": expected to diff',
+        ),
+        (
+            GOOD + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n',
+            "sources[3].publishers: expected none with a bus",
+        ),
+        (
+            '[[sources]]\nname = "x"\nmay = ["lock"]\npublishers = []\n',
+            "sources[3].publishers: []: expected one ARN of an IAM role or user or more; left out, anybody may publish",
+        ),
+        (
+            OURS + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n' + OURS.replace('"ours"', '"also"'),
+            'sources[4].publishers: expected the same as of source "ours", which reads "x" as well',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]') + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n' + WEBHOOK,
+            'sources[3].publishers: expected none: only the webhook function sends "webhook.x"',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK.replace('"x"', '"xx"'),
+            'sources[3].pattern: "webhook.x": expected the name of a [[webhooks]] behind webhook. (did you mean',
+        ),
+        (
+            OURS.replace('["x"]', '["webhook.x"]'),
+            'sources[3].pattern: "webhook.x": expected the name of a [[webhooks]]',
+        ),
+        (WEBHOOK, 'webhooks[0].name: "x": expected a source with a pattern that reads "webhook.x": nobody would'),
+        (
+            OURS + WEBHOOK,
+            'webhooks[0].name: "x": expected a source with a pattern that reads "webhook.x": nobody would',
+        ),
+        (
+            WEBHOOK.replace('"lockout-x"', '"arn:aws:x"'),
+            'webhooks[0].secret: "arn:aws:x": expected the name, not the ARN',
+        ),
+        (WEBHOOK + 'accept_previous_for = "31d"\n', 'webhooks[0].accept_previous_for: "31d": expected a duration from'),
+        (
+            changed('bus = "aws.partner/okta.com/acme/stream1"', ""),
+            'sources[3].pattern: expected source = ["…"] with n',
+        ),
+        ('[[sources]]\nname = "webhook.x"\nmay = ["lock"]\n', 'sources[3].name: "webhook.x": expected a name of your '),
+        (
+            '[[sources]]\nname = "x"\nmay = ["lock"]\npublishers = ["bob"]\n',
+            'sources[3].publishers[0]: "bob": expected ',
+        ),
+        (
+            '[[webhooks]]\nname = "x"\nauthenticate = "none"\nsecret = "s"\n',
+            'webhooks[0].authenticate: "none": expected',
+        ),
+    ],
+)
+def test_a_mistake_in_a_source_names_file_key_and_fix(extra: str, expected: str) -> None:
+    said = mistakes(extra)
+    assert any(line.startswith(f"config/x.toml: {expected}") for line in said), said
+    assert len([line for line in said if ".pattern" in line.split(": ")[1]]) <= 1, "one mistake is one line"
+
+
+def test_what_a_pattern_or_an_expression_may_say_is_no_mistake() -> None:
+    read(changed('"detail-type" = ["SystemLog"], ', '"$or" = [{ source = ["a"] }, { replay-name = ["b"] }], '))
+    read(changed("detail.target[0].alternateId", "not_null(a, b) || merge(c) || sort_by(d, &e)[0:2] | join('', @)"))
+    read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
+
+
+def test_a_webhook_is_read() -> None:
+    known = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
+    assert known.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta(hours=1)),)
+    by_default = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK)
+    assert by_default.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta()),)
+
+
+def test_five_different_mistakes_in_sources_are_five_messages_of_one_run() -> None:
+    extra = """
+    [[sources]]
+    name = "one"
+    bus = "somewhere"
+    pattern = { source = ["x"] }
+    action = "lock-user"
+    reason = "compromised"
+    user = "a"
+    [[sources]]
+    name = "two"
+    bus = "default"
+    pattern = { source = [{ begins = "x" }] }
+    action = "lock-user"
+    reason = "compromised"
+    user = "a"
+    [[sources]]
+    name = "three"
+    bus = "default"
+    pattern = { source = ["x"] }
+    action = "lock"
+    reason = "compromised"
+    user = "a"
+    [[sources]]
+    name = "four"
+    bus = "default"
+    pattern = { source = ["x"] }
+    action = "release-user"
+    user = "a ||"
+    [[sources]]
+    name = "five"
+    bus = "default"
+    pattern = { source = ["x"] }
+    action = "lock-user"
+    reason = "rumour"
+    user = "a"
+    """
+    said = mistakes(extra)
+    assert [line.split(": ")[:2] for line in said] == [
+        ["config/x.toml", "sources[3].bus"],
+        ["config/x.toml", "sources[5].action"],
+        ["config/x.toml", "sources[6].user"],
+        ["config/x.toml", "sources[4].pattern"],
+        ["config/x.toml", "sources[7].reason"],
+    ]
+    assert all("expected" in line for line in said)
+
+
+@pytest.mark.parametrize("taken", ["helpdesk", "device-lockout"])
+def test_a_pattern_on_our_own_bus_reads_nothing_that_others_answer_for(taken: str) -> None:
+    extra = changed('bus = "aws.partner/okta.com/acme/stream1"', "").replace(
+        '{ "detail-type"', f'{{ source = ["{taken}"], "detail-type"'
+    )
+    assert "must not read what others answer for" in mistakes(extra)[0]
+
+
+def test_with_ministack_half_installed_a_pattern_is_still_checked_for_its_shape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/bin/false")
+    monkeypatch.setattr(event_pattern, "MINISTACK", tmp_path)
+    assert event_pattern.faults([{"a": "b"}, {}, {"a": {"b": []}}, {"a": ["b"]}]) == [
+        "a must be an object or an array",
+        "the pattern is an empty object",
+        "a.b is an empty list",
+        "",
+    ]
+
+
+# Samples
+
+
+def test_there_is_a_sample_event_for_each_ready_made_source_and_its_pattern_matches_no_other() -> None:
+    local = loader.load("local")
+    ready = [source.name for source in local.settings.sources if source.mapping is not None]
+    assert set(ready) <= {path.stem for path in SAMPLES.glob("*.json")}
+    patterns = [local.routes[name].pattern for name in ready]
+    events = [json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8")) for name in ready]
+    # Ask about all of them at once: a process for each event would take twenty times as long.
+    event_pattern._ask((pattern, {**event_pattern._ENVELOPE, **event}) for event in events for pattern in patterns)
+    for name, event in zip(ready, events, strict=True):
+        matching = event_pattern.matching(patterns, event)
+        assert [other for other, found in zip(ready, matching, strict=True) if found] == [name]
+
+
+def test_a_finding_that_is_imported_again_happened_when_it_was_created() -> None:
+    """Else a product's update of a finding would lock anew a device that was recovered meanwhile."""
+    known = loader.load("local").settings
+    event = json.loads((SAMPLES / "security-hub-own-finding.json").read_text(encoding="utf-8"))
+    event["detail"]["findings"][0]["UpdatedAt"] = "2026-11-23T10:00:00.000Z"
+    received = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    body = json.dumps({"mappedSource": "security-hub-own-finding", "event": event})
+    command = report.read(body, "again", received, known)
+    assert isinstance(command, Lock)
+    assert command.claim.at == datetime(2026, 11, 22, 8, 59, 58, 412000, tzinfo=UTC)
