@@ -1,8 +1,8 @@
-"""EventBridge's event patterns: what is wrong with one, and whether an event matches it, without asking AWS.
+"""EventBridge's event patterns, without AWS: what is wrong with one, and whether an event matches it.
 
-No maintained package on PyPI has the semantics alone: AWS's event-ruler is Java, its Python binding ended with
-Python 3.12. MiniStack models what EventBridge accepts, refuses and says; it has a virtual environment of its own
-(`.local/ministack`, see the Makefile), so it is asked in a process of its own, once for all patterns.
+No maintained Python package does only this. AWS's event-ruler is Java, and its Python binding ended with Python 3.12.
+MiniStack knows what EventBridge accepts, refuses and says. It is in a virtual environment of its own,
+``.local/ministack``. A process there answers for all patterns at once.
 """
 
 import json
@@ -16,7 +16,7 @@ MINISTACK = Path(__file__).parent.parent / ".local" / "ministack"
 Pattern = Mapping[str, Any]
 
 KEYS = ("source", "detail-type", "detail", "resources", "account", "region", "time", "id", "version", "replay-name")
-"""What an event has at its top, and with `$or` a pattern: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
+"""The keys at the top of an event. A pattern may have these and ``$or``: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
 
 _ENVELOPE = {
     "id": "00000000-0000-0000-0000-000000000000",
@@ -28,7 +28,7 @@ _ENVELOPE = {
     "resources": [],
     "detail": {},
 }
-"""What `TestEventPattern` demands of an event; a sample may leave it out."""
+"""What ``TestEventPattern`` demands of an event. A sample may leave it out."""
 
 _answers: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -42,9 +42,9 @@ for question in json.load(sys.stdin):
 
 
 def faults(patterns: Sequence[Pattern]) -> list[str]:
-    """What EventBridge has against each pattern, in its words; "" where nothing.
+    """Return what is wrong with each pattern, in EventBridge's words, or "".
 
-    Where MiniStack is not installed only the outer shape is checked; the deployment refuses what is wrong inside.
+    Without MiniStack, check only the shape. The deployment then refuses what is wrong inside.
     """
     shapes = [_fault_of_shape(pattern) for pattern in patterns]
     if not patterns or not (MINISTACK / "installed").exists():
@@ -58,7 +58,7 @@ def faults(patterns: Sequence[Pattern]) -> list[str]:
 
 
 def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool | None]:
-    """Whether the event matches each pattern; None where nobody can say, because MiniStack is not installed."""
+    """Return whether the event matches each pattern. None if MiniStack is not installed, which alone can tell."""
     if not patterns or not (MINISTACK / "installed").exists():
         return [None] * len(patterns)
     whole = {**_ENVELOPE, **event}
@@ -66,7 +66,7 @@ def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool
 
 
 def unknown_keys(pattern: Pattern) -> list[str]:
-    """The keys at the top of a pattern that no event has: EventBridge takes them, and the pattern matches nothing."""
+    """Return the keys at the top that no event has. EventBridge takes such a pattern, and it matches nothing."""
     alternatives = pattern.get("$or")
     tops = (
         [pattern, *(each for each in alternatives if isinstance(each, dict))]
@@ -77,7 +77,7 @@ def unknown_keys(pattern: Pattern) -> list[str]:
 
 
 def sources(pattern: Pattern) -> tuple[str, ...]:
-    """The exact `source` values that a pattern asks for; none if it asks for others, or in another way, too."""
+    """Return the values of ``source`` that a pattern asks for. Return none if it may match others, too."""
     named = pattern.get("source")
     exact = isinstance(named, list) and all(isinstance(each, str) for each in named)
     return tuple(named) if isinstance(named, list) and exact else ()
@@ -100,7 +100,7 @@ def _ask(pairs: Iterable[tuple[Pattern, Mapping[str, Any]]]) -> list[dict[str, A
 
 
 def _fault_of_shape(value: object, path: str = "") -> str:
-    """A pattern is an object of objects whose leaves are lists that are not empty: the first place where it is not."""
+    """Return the first place where a pattern is not objects within objects and, at last, lists with something in."""
     if isinstance(value, list):
         return "" if value else f"{path} is an empty list"
     if not isinstance(value, dict):

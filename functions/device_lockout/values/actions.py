@@ -1,4 +1,4 @@
-"""What an event can ask for: one table of actions, one of the contract's detail-types."""
+"""What events ask for: a table of actions, and a table of the contract's detail-types."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -8,17 +8,17 @@ from device_lockout.values.record import Scope
 Action = Literal["lock", "release", "lock-user", "release-user", "enroll", "retire"]
 
 Permission = Literal["lock", "release", "inventory", "force"]
-"""What a source may ask for. ``force`` lets its locks reach exempt users."""
+"""What a source may ask for. With ``force`` its locks reach exempt users, too."""
 
 
 class ActionRow(NamedTuple):
-    """One action.
+    """A row of :data:`ACTIONS`.
 
     Attributes:
-        scope: Whether it is about one device or all devices of a user.
-        permission: What its source must be allowed.
+        scope: Whether it concerns one device or all devices of a user.
+        permission: What its source must be allowed to ask for.
         schema: The file in ``schemas/in`` that an event's detail must satisfy.
-        identified_by: The sets of expressions of which a mapped source needs one.
+        identified_by: Sets of expressions. A mapped source must have all of one set.
     """
 
     scope: Scope
@@ -41,7 +41,13 @@ ACTIONS: Mapping[Action, ActionRow] = {
 
 
 class DetailType(NamedTuple):
-    """What a detail-type of the contract asks for. ``reason`` is a lock's, else empty."""
+    """A row of :data:`DETAIL_TYPES`.
+
+    Attributes:
+        action: What an event of this detail-type asks for.
+        schema: The file in ``schemas/in`` that its detail must satisfy.
+        reason: The reason of a lock, else empty.
+    """
 
     action: Action
     schema: str
@@ -59,4 +65,4 @@ DETAIL_TYPES: Mapping[str, DetailType] = {
     "User Offboarded": DetailType("lock-user", "user-offboarded.json", "offboarded"),
     "User Restored": DetailType("release-user", "user-restored.json"),
 }
-"""The contract, version 1."""
+"""The contract, version 1: what an event of each detail-type asks for."""
