@@ -1,4 +1,13 @@
-"""Read TOML and report every mistake at once: its place, its value and what is expected."""
+"""Read TOML and report every mistake at once: its place, its value and what is expected.
+
+A trial with pydantic 2 gave the same message for most mistakes, and a JSON Schema for editors. It was no shorter: the
+package's values know nothing of pydantic, so its models repeat them. And some messages were worse:
+
+- Checks across keys run only where every key of the table fits, and stop at the first mistake. An empty
+  ``publishers`` under a reserved name was missed until the name was right. So were ``publishers`` beside a ``bus`` in
+  a lock without a ``reason``.
+- ``log_retention_days = 90.0`` was taken for 90.
+"""
 
 import difflib
 import functools
