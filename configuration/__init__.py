@@ -1,1 +1,1 @@
-"""Reads a deployment's configuration, ``config/NAME.toml``, into values, and reports every mistake at once."""
+"""Read a deployment's configuration, ``config/NAME.toml``, and report all mistakes at once."""

@@ -1,12 +1,12 @@
-"""Read TOML and report every mistake at once: its place, its value and what is expected.
+"""Read TOML and report all mistakes at once, each with its place, its value and what is expected.
 
-A trial with pydantic 2 gave the same message for most mistakes, and a JSON Schema for editors. It was no shorter: the
-package's values know nothing of pydantic, so its models repeat them. And some messages were worse:
+A trial with pydantic 2 gave the same message for most mistakes, and a JSON Schema for editors. It was no shorter. The
+package's values know nothing of pydantic, so its models repeat them. Some messages were worse:
 
-- Checks across keys run only where every key of the table fits, and stop at the first mistake. An empty
+- Checks across keys run only if each key of the table is right. They stop at the first mistake. An empty
   ``publishers`` under a reserved name was missed until the name was right. So were ``publishers`` beside a ``bus`` in
   a lock without a ``reason``.
-- ``log_retention_days = 90.0`` was taken for 90.
+- ``log_retention_days = 90.0`` was accepted as 90.
 """
 
 import difflib
@@ -21,7 +21,7 @@ from typing import Any
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
 type Reader[Value] = Callable[["CheckedTable"], Value]
-"""Makes a value from a table. It asks for every key that the table may have."""
+"""Makes a value from a table. It reads every key that the table may have."""
 
 _LONGEST = 3650 * DAY
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
@@ -29,9 +29,9 @@ _PERIODS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
 
 class CheckedTable:
-    """One TOML table, read key by key. A key that nobody asks for is a mistake.
+    """A TOML table that is read key by key. A key that nobody reads is a mistake.
 
-    A wrong value is reported, and reading goes on with a harmless value of the right type.
+    After a wrong value, reading goes on with a harmless value of the right type.
     """
 
     def __init__(self, values: dict[str, Any], path: str, report: Callable[[str, str], None]) -> None:
@@ -52,21 +52,21 @@ class CheckedTable:
         return not self._refused
 
     def wrong(self, key: str, said: str) -> None:
-        """Report a mistake at ``key``. An empty key is the table itself."""
+        """Report a mistake at ``key``. An empty key means the table itself."""
         self._refused.add(key)
         self._report(self._at(key), said)
 
     def refuse(self, key: str, expected: str) -> None:
-        """Report the value of ``key``, unless it is reported already."""
+        """Report the value of ``key`` as wrong, unless it was reported before."""
         if key not in self._refused:
             self.wrong(key, f"{self.written(key)}: expected {expected}")
 
     def written(self, key: str) -> str:
-        """Return the value of ``key``, nearly as the file has it."""
+        """Return the value of ``key`` as JSON, which is nearly TOML."""
         return json.dumps(self._values.get(key), ensure_ascii=False, default=str)
 
     def whole[Value](self, reader: Reader[Value]) -> Value:
-        """Return what ``reader`` makes of this table. Report the keys that it did not ask for."""
+        """Return the reader's value of this table. Report the keys that it did not read."""
         value = reader(self)
         for key in self._values:
             if key not in self._asked:
@@ -74,7 +74,7 @@ class CheckedTable:
         return value
 
     def unique(self, list_key: str, key: str, values: Iterable[str]) -> None:
-        """Report each value that occurs twice. Empty ones were reported when they were read."""
+        """Report each value that occurs more than once. Empty values were reported before."""
         where = f"{list_key}[].{key}" if list_key else key
         for value in [value for value, count in Counter(values).items() if value and count > 1]:
             self.wrong(where, f"{json.dumps(value)}: expected no value twice")
@@ -90,7 +90,7 @@ class CheckedTable:
         return tuple(value for value in values if isinstance(value, str))
 
     def mapping(self, key: str, expected: str) -> dict[str, Any]:
-        """Return a table that is not empty. What it holds is for others to check."""
+        """Return a table that is not empty. Its contents are not checked."""
         return self._read(key, expected, {}, lambda value: isinstance(value, dict) and value)
 
     def boolean(self, key: str) -> bool:
@@ -148,7 +148,7 @@ class CheckedTable:
         return period(self._read(key, expected, "1 minute", lambda value: timedelta() < period(value) <= longest))
 
     def table[Value](self, key: str, reader: Reader[Value]) -> Value:
-        """Return what ``reader`` makes of the table [key]. If there is none, that is the only mistake reported."""
+        """Return the reader's value of the table [key]. A missing table is one mistake, whatever belongs in it."""
         values: dict[str, Any] | None = self._read(
             key, f"a table [{self._at(key)}]", None, lambda value: isinstance(value, dict)
         )
@@ -156,7 +156,7 @@ class CheckedTable:
         return below.whole(reader)
 
     def tables[Value](self, key: str, reader: Reader[Value]) -> tuple[Value, ...]:
-        """Return what ``reader`` makes of each of the tables [[key]], of which there must be one."""
+        """Return the reader's value of each table [[key]]. There must be at least one."""
         values: list[dict[str, Any]] = self._read(
             key,
             f"one or more tables [[{key}]]",
@@ -166,7 +166,7 @@ class CheckedTable:
         return tuple(self._below(f"{key}[{position}]", value).whole(reader) for position, value in enumerate(values))
 
     def named_tables[Value](self, reader: Callable[[str, "CheckedTable"], Value]) -> tuple[Value, ...]:
-        """Return what ``reader`` makes of each table in this one, given its name."""
+        """Return the reader's value of each table in this one. The reader gets the table's name, too."""
         return tuple(self.table(name, functools.partial(reader, name)) for name in self._values)
 
     def _duration(self, key: str, expected: str, shortest: timedelta, longest: timedelta) -> timedelta:
@@ -195,7 +195,7 @@ class CheckedTable:
 
 
 def _time(written: object) -> timedelta | None:
-    """Return the duration that is written like "30d", or None."""
+    """Return the duration of a text such as "30d". Return None for anything else."""
     match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", written) if isinstance(written, str) else None
     return int(match[1]) * _UNITS[match[2]] if match else None
 
@@ -205,6 +205,6 @@ def _short(time: timedelta) -> str:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return a question to append to a message if something known is close to ``word``, else nothing."""
+    """Return " (did you mean …?)" with the known word that is close to ``word``. Without one, return ""."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

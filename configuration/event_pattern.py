@@ -1,8 +1,8 @@
-"""EventBridge's event patterns, without AWS: what is wrong with one, and whether an event matches it.
+"""Check EventBridge's event patterns and match events against them, without AWS.
 
 No maintained Python package does only this. AWS's event-ruler is Java, and its Python binding ended with Python 3.12.
-MiniStack knows what EventBridge accepts, refuses and says. It is in a virtual environment of its own,
-``.local/ministack``. A process there answers for all patterns at once.
+MiniStack knows which patterns EventBridge accepts, and its messages about the others. It has its own virtual
+environment, ``.local/ministack``. One process there answers about all patterns.
 """
 
 import json
@@ -16,7 +16,7 @@ MINISTACK = Path(__file__).parent.parent / ".local" / "ministack"
 Pattern = Mapping[str, Any]
 
 KEYS = ("source", "detail-type", "detail", "resources", "account", "region", "time", "id", "version", "replay-name")
-"""The keys at the top of an event. A pattern may have these and ``$or``: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
+"""The top-level keys of an event. A pattern may also have ``$or``: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
 
 _ENVELOPE = {
     "id": "00000000-0000-0000-0000-000000000000",
@@ -28,7 +28,7 @@ _ENVELOPE = {
     "resources": [],
     "detail": {},
 }
-"""What ``TestEventPattern`` demands of an event. A sample may leave it out."""
+"""The keys that ``TestEventPattern`` requires of an event. A sample may leave them out."""
 
 _answers: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -42,9 +42,9 @@ for question in json.load(sys.stdin):
 
 
 def faults(patterns: Sequence[Pattern]) -> list[str]:
-    """Return what is wrong with each pattern, in EventBridge's words, or "".
+    """Return EventBridge's message about each pattern. It is "" for a pattern that EventBridge accepts.
 
-    Without MiniStack, check only the shape. The deployment then refuses what is wrong inside.
+    Without MiniStack only the shape is checked. EventBridge then refuses other mistakes at the deployment.
     """
     shapes = [_fault_of_shape(pattern) for pattern in patterns]
     if not patterns or not (MINISTACK / "installed").exists():
@@ -58,7 +58,7 @@ def faults(patterns: Sequence[Pattern]) -> list[str]:
 
 
 def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool | None]:
-    """Return whether the event matches each pattern. None if MiniStack is not installed, which alone can tell."""
+    """Return whether the event matches each pattern. Without MiniStack each answer is None."""
     if not patterns or not (MINISTACK / "installed").exists():
         return [None] * len(patterns)
     whole = {**_ENVELOPE, **event}
@@ -66,7 +66,7 @@ def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool
 
 
 def unknown_keys(pattern: Pattern) -> list[str]:
-    """Return the keys at the top that no event has. EventBridge takes such a pattern, and it matches nothing."""
+    """Return the top-level keys that no event has. EventBridge accepts such a pattern, but it matches nothing."""
     alternatives = pattern.get("$or")
     tops = (
         [pattern, *(each for each in alternatives if isinstance(each, dict))]
@@ -77,14 +77,14 @@ def unknown_keys(pattern: Pattern) -> list[str]:
 
 
 def sources(pattern: Pattern) -> tuple[str, ...]:
-    """Return the values of ``source`` that a pattern asks for. Return none if it may match others, too."""
+    """Return the values of ``source`` that a pattern lists. Return none if it may match others."""
     named = pattern.get("source")
     exact = isinstance(named, list) and all(isinstance(each, str) for each in named)
     return tuple(named) if isinstance(named, list) and exact else ()
 
 
 def _ask(pairs: Iterable[tuple[Pattern, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Return MiniStack's answer to each pair of a pattern and an event. It is asked once about the same pair."""
+    """Return MiniStack's answer to each pair of a pattern and an event. Answers are cached."""
     questions = [(json.dumps(pattern), json.dumps(event)) for pattern, event in pairs]
     new = [question for question in dict.fromkeys(questions) if question not in _answers]
     if new:
@@ -100,7 +100,7 @@ def _ask(pairs: Iterable[tuple[Pattern, Mapping[str, Any]]]) -> list[dict[str, A
 
 
 def _fault_of_shape(value: object, path: str = "") -> str:
-    """Return the first place where a pattern is not objects within objects and, at last, lists with something in."""
+    """Return the first fault in a pattern's shape, or "". Its values are objects or lists, and none is empty."""
     if isinstance(value, list):
         return "" if value else f"{path} is an empty list"
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""One deployment's configuration: ``config/NAME.toml`` as values, checked as a whole.
+"""Load a deployment's configuration from ``config/NAME.toml``, and check it as a whole.
 
 Every mistake is one line: ``file: key: value: what is expected``. All are reported at once.
 """
@@ -21,7 +21,7 @@ from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
 
 _CHECKOUT = Path(__file__).parent.parent / "config"
 DIRECTORY = _CHECKOUT if _CHECKOUT.is_dir() else Path("config")
-"""The configurations: those of the checkout. Without a checkout, those of the current directory."""
+"""The checkout's ``config/``. Without a checkout, that of the current directory."""
 
 REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
 """Where WorkMail exists: https://docs.aws.amazon.com/general/latest/gr/workmail.html"""
@@ -30,10 +30,11 @@ LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
-"""https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
+"""The days that CloudWatch Logs offers:
+https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 TIME_TO_BEGIN = 2
-"""Seconds for everything that a run of the writer does before its first command."""
+"""Seconds that a run of the writer may take before its first command."""
 
 
 class ConfigurationError(Exception):
@@ -46,19 +47,19 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Everything that makes one deployment differ from another.
+    """The configuration of one deployment.
 
     Attributes:
-        settings: What the functions need at run time.
-        routes: How each source's events come in, by the source's name.
+        settings: The settings that the functions run with.
+        routes: Each source's route, by the source's name.
         region: The AWS region of the deployment and its organizations.
         bus: The name of the event bus to create.
         retain_data: Whether the ledger and the logs stay when the stack is deleted.
-        emails: Addresses that are told what needs a person's attention.
-        writer_concurrency: How many writers run at most, on different devices.
+        emails: The addresses that get notices.
+        writer_concurrency: The most writers that run at a time.
         memory: The memory of each function, in MB.
-        log_retention_days: How long CloudWatch Logs keeps the logs.
-        partner_buses: Partners' buses to create.
+        log_retention_days: The days that CloudWatch Logs keeps the logs.
+        partner_buses: The names of the partners' buses to create.
     """
 
     settings: Settings
@@ -74,7 +75,7 @@ class Configuration:
 
     @property
     def metrics_namespace(self) -> str:
-        """The deployment's own namespace in CloudWatch. Two deployments in one account don't mix their metrics."""
+        """The deployment's own namespace in CloudWatch. It keeps the metrics of two deployments apart."""
         return f"DeviceLockout/{self.settings.owner}"
 
 
@@ -95,7 +96,7 @@ def load(name: str, directory: Path = DIRECTORY) -> Configuration:
 
 
 def read(text: str, file: str) -> Configuration:
-    """Return the configuration in a TOML text. Messages call it ``file``.
+    """Return the configuration in a TOML text. Its name in messages is ``file``.
 
     Raises:
         ConfigurationError: The text has mistakes.
@@ -172,7 +173,7 @@ def _texts_if_any(table: CheckedTable, key: str, pattern: str, expected: str) ->
 
 
 def _reasons(table: CheckedTable) -> dict[str, Reason]:
-    """Return the reasons by name. Those that the contract's detail-types ask for must be there."""
+    """Return the reasons by name. Those of the contract's detail-types are required."""
     for name in dict.fromkeys(kind.reason for kind in DETAIL_TYPES.values() if kind.reason):
         if name not in table:
             table.wrong(name, "missing: expected a table with lock_for and at_most")
@@ -205,7 +206,7 @@ def _sweep(table: CheckedTable) -> Sweep:
 
 
 def _limits(table: CheckedTable) -> tuple[Limits, int, int, int]:
-    """Return the limits on time, then the number of writers, the memory and the days that logs are kept."""
+    """Return the time limits, ``writer_concurrency``, ``memory`` and ``log_retention_days``."""
     writer_timeout = table.seconds("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60)
     settle = table.seconds("settle_seconds", 1, 900)
     writer_concurrency = table.number("writer_concurrency", 2, 1000)
@@ -233,5 +234,5 @@ def _emails(table: CheckedTable) -> tuple[str, ...]:
 
 
 def _longer(one: timedelta | None, other: timedelta | None) -> bool:
-    """Whether ``one`` outlasts ``other``. A hold, None, outlasts every duration."""
+    """Return whether ``one`` is longer than ``other``. None is a hold, and longer than any duration."""
     return other is not None and (one is None or one > other)

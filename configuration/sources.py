@@ -1,7 +1,7 @@
-"""The sources of events and the senders of webhooks, as the configuration names them.
+"""Read the configuration's sources of events and senders of webhooks.
 
-A source with an ``action`` reads other people's events. A pattern picks them out, and JMESPath expressions find in
-them what a report must say. A source without one speaks the contract, under its name as the events' ``source``.
+A mapped source has an ``action`` and reads other people's events. Its pattern selects the events. Its JMESPath
+expressions find a report's fields in them. Any other source sends events of the contract. Their ``source`` is its name.
 """
 
 import json
@@ -27,13 +27,13 @@ DEFAULT_BUS = "default"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a source's events come in.
+    """How a source's events arrive.
 
     Attributes:
-        pattern: Which events, as an EventBridge pattern.
-        bus: Where they are: "default", or a partner's bus. None is the deployment's own.
-        publishers: ARNs of the IAM principals, of any account, who alone may put them on the deployment's own bus.
-            Empty: anybody who may put events there.
+        pattern: The EventBridge pattern that selects them.
+        bus: Their bus: "default", or a partner's bus. None is the deployment's own bus.
+        publishers: ARNs of IAM principals of any account. Nobody else may put these events on the deployment's own
+            bus. If it is empty, the callers' own IAM policies decide.
     """
 
     pattern: Mapping[str, Any]
@@ -50,7 +50,7 @@ type Routed = tuple[Source, Route]
 
 
 def read_source(table: CheckedTable) -> Routed:
-    """Return a source of either kind. Its reason and its pattern are checked together with all others."""
+    """Return a source of either kind. :func:`check_together` checks its reason and its pattern."""
     name = table.text("name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", "1 to 64 letters, digits, '.', '_', '/', '-'")
     if "action" in table or "pattern" in table:
         return _read_mapped(name, table)
@@ -107,7 +107,7 @@ def _expression(table: CheckedTable, key: str) -> str:
 
 
 def _wrong_calls(node: Any) -> Iterator[str]:
-    """Yield what is wrong with calls of functions in a parsed expression. jmespath itself needs an event to tell."""
+    """Yield each wrong function call in a parsed expression. jmespath itself finds it only with an event."""
     if not isinstance(node, dict):
         return
     if node["type"] == "function_expression":
@@ -138,7 +138,7 @@ def read_webhook(table: CheckedTable) -> Webhook:
 def check_together(
     table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[Webhook], reasons: Sequence[str]
 ) -> None:
-    """Report what only all sources together show: wrong patterns, unknown reasons, and disagreement on our own bus."""
+    """Report mistakes that need the whole configuration. Patterns are among them, to be checked in one process."""
     _check_patterns(table, routed)
     for place, (source, _) in enumerate(routed):
         reason = source.mapping.reason if source.mapping is not None else ""
@@ -153,7 +153,11 @@ def check_together(
 
 
 def _check_patterns(table: CheckedTable, routed: Sequence[Routed]) -> None:
-    """Report patterns that EventBridge refuses, that match nothing, or that read what others answer for."""
+    """Report patterns that EventBridge refuses or that match no event.
+
+    On the deployment's own bus, a pattern must also list its sources. They are neither a source of the contract nor
+    the source of the outcomes.
+    """
     taken = {source.name for source, _ in routed if source.mapping is None} | {outcome.SOURCE}
     mapped = [(place, route) for place, (source, route) in enumerate(routed) if source.mapping and route.pattern]
     said = event_pattern.faults([route.pattern for _, route in mapped])
@@ -175,7 +179,7 @@ def _check_patterns(table: CheckedTable, routed: Sequence[Routed]) -> None:
 
 
 def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
-    """Report sources that read the same events and disagree on who may publish them."""
+    """Report sources that read the same events and have different publishers. Webhooks have none."""
     answers: dict[str, Routed] = {}
     for place, (source, route) in enumerate(routed):
         for name in route.on_own_bus:
@@ -190,7 +194,7 @@ def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
 
 
 def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[str]) -> None:
-    """Report senders whose events no source reads, and sources that wait for an unknown sender."""
+    """Report senders whose events no source reads, and sources that read from an unknown sender."""
     read: set[str] = set()
     for place, (source, route) in enumerate(routed):
         for name in route.on_own_bus if source.mapping is not None else ():
@@ -214,7 +218,7 @@ def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Seq
 
 
 def _check_names(table: CheckedTable, where: str, names: Sequence[str]) -> None:
-    """Report names that differ only in '/' against '--'. CDK takes these for one name of a construct."""
+    """Report names that differ only in '/' and '--'. CDK makes one construct ID of both."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(name.replace("/", "--"), name)
