@@ -60,12 +60,12 @@ verify: .venv/dev ## search all histories of the protocol's scenarios; BREAK=NAM
 verify-list: .venv/dev ## the names for BREAK=, one a line
 	@$(SEARCH) --list
 
-histories: .venv/dev ## 10,000 long random histories, of more devices than the search has
-	@$(SEARCH).histories 10000
+histories: .venv/dev ## 100,000 long random histories of more devices, in about an hour; COUNT=N for another number
+	@$(SEARCH).histories $(or $(COUNT),100000)
 
 verify-long: .venv/dev ## one fault more in every scenario, the histories, every pair of override and record
 	@$(SEARCH) --deep
-	@$(MAKE) histories
+	@$(MAKE) histories COUNT=10000
 	@$(SEARCH).pairs
 
 faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some

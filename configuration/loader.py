@@ -196,7 +196,6 @@ def _sweep(table: CheckedTable) -> Sweep:
     return Sweep(
         every=table.period("every", longest=3 * DAY),
         mode=table.choice("mode", ("apply", "report")),
-        on_tampering=table.choice("on_tampering", ("reassert", "alert")),
         max_removals=table.number("max_removals", 0, 1_000_000),
         max_removals_percent=table.number("max_removals_percent", 1, 100),
         max_reasserts=table.number("max_reasserts", 0, 1_000_000),

@@ -27,10 +27,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     def enough_time(wait: float) -> bool:
         return bool(context.get_remaining_time_in_millis() > (wait + TIME_TO_FINISH.total_seconds()) * 1000)
 
+    now = _clock()
     this = sweep.Run(
-        id=context.aws_request_id,
+        id=f"{context.aws_request_id} {now:%H:%M:%S}",  # Lambda retries a run under its ID
         organization=event["organizationId"],
-        now=_clock(),
+        now=now,
         clock=_clock,
         enough_time=lambda: enough_time(0),
         pause=lambda: time.sleep(1),

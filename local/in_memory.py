@@ -50,7 +50,6 @@ SETTINGS = Settings(
     sweep=Sweep(
         every=timedelta(hours=1),
         mode="apply",
-        on_tampering="reassert",
         max_removals=50,
         max_removals_percent=100,
         max_reasserts=500,
@@ -217,7 +216,6 @@ class FakeLedger:
     inventoried_last: DeviceKey = field(default_factory=lambda: DeviceKey(ORGANIZATION, "", ""))
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    recorded_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     swept: datetime | None = START
 
     def open_device(self, key: DeviceKey) -> DeviceRecord:
@@ -295,13 +293,16 @@ class FakeLedger:
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         def record() -> dict[str, Any]:
-            self.recorded_at.setdefault((event_id, outcome_id), now)
-            return self.outcomes.setdefault((event_id, outcome_id), told)
+            kept = self.outcomes.get((event_id, outcome_id))
+            got_better = kept is not None and kept["detail"].get("result") == "failed" != told["detail"].get("result")
+            if kept is None or got_better:
+                self.outcomes[event_id, outcome_id] = kept = told
+            return kept
 
         return self.wire.pass_on("ledger.record_outcome", record)
 
-    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
-        return self.wire.pass_on("ledger.told_at", lambda: self.recorded_at.get((event_id, outcome_id)))
+    def outcome(self, event_id: str, outcome_id: str) -> dict[str, Any] | None:
+        return self.wire.pass_on("ledger.outcome", lambda: self.outcomes.get((event_id, outcome_id)))
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         return self.wire.pass_on("ledger.users", lambda: dict(self.user_items))
@@ -449,7 +450,7 @@ class World:
     def plan(self, now: datetime, **run: Any) -> sweep.SweepResult:
         """Run the sweep, with changes to its ``Run``. The commands stay in the queue."""
         self.runs += 1
-        self.workmail.now = now
+        self.workmail.now = run.pop("workmail_says", now)
         usual = sweep.Run(
             f"run-{self.runs}", ORGANIZATION, now, clock=lambda: now, enough_time=lambda: True, pause=lambda: None
         )

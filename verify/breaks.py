@@ -14,7 +14,9 @@ from unittest.mock import patch
 from device_lockout.aws import command_queue
 from device_lockout.decisions import decision, plan
 from device_lockout.decisions.decision import Decision, Delete, Put
-from device_lockout.protocol import fan_out, redelivery, steps, sweep
+from device_lockout.inbound import report
+from device_lockout.inbound.moment import Moment
+from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command, DeviceCommand, Expire, Lock, Release
 from device_lockout.values.device import DeviceKey
@@ -124,7 +126,7 @@ class Between:
 @guard("adopt", "edit", "longer edit")
 def adopt(off: Off) -> None:
     """The tag of our lock is adopted before the decision."""
-    off.replace(DeviceRecord, "adopt", lambda self, _: self)
+    off.replace(DeviceRecord, "adopt", lambda self, *_: self)
 
 
 @guard("tie", "tie")
@@ -187,6 +189,48 @@ def scopes(off: Off) -> None:
         return later(later(self.released.device, self.released.user), self.user.released)
 
     off.replace(DeviceRecord, "released_at", released_at)
+
+
+# When it happened
+
+
+@guard("event-time", "future lock", "future release, stamped")
+def event_time(off: Off) -> None:
+    """When an event happened is a property of the event: every copy of it counts from the same time."""
+
+    def moment(said: datetime | None, _: datetime | None, received: datetime) -> Moment:
+        happened = received if said is None else min(said, received)
+        return Moment(happened, happened)
+
+    off.replace(report, "moment", moment)
+
+
+@guard("future-release", "future release, stamped")
+def future_release(off: Off) -> None:
+    """A release whose producer's clock is more than a minute ahead is rejected."""
+
+    def around(real: Any) -> Any:
+        return lambda *about: replace(real(*about), future="")
+
+    off.around(report, "moment", around)
+
+
+@guard("whole-second", "whole second")
+def whole_second(off: Off) -> None:
+    """A lock that is told in whole seconds counts from the end of its second."""
+    off.replace(report, "end_of_second", lambda time, _: time)
+
+
+@guard("done-means-done", "producer's clock")
+def done_means_done(off: Off) -> None:
+    """A copy of a report whose outcome is recorded changes nothing."""
+    off.guard("done-means-done")
+
+
+@guard("earlier-clock", "clock, release")
+def earlier_clock(off: Off) -> None:
+    """Where our clock and WorkMail's disagree, the earlier one decides what is over."""
+    off.replace(steps, "_decision_time", lambda _, now, *__: now)
 
 
 # What is written
@@ -298,25 +342,16 @@ def stored_outcome(off: Off) -> None:
     off.around(steps, "decide", around)
 
 
-@guard("decided-at", "shorter")
-def decided_at(off: Off) -> None:
-    """A redelivered command decides at the time of its first decision."""
-
-    def around(real: Any) -> Any:
-        def decide(command: Any, observed: Any, known: DeviceRecord, now: Any, rules: Any) -> Decision:
-            last = replace(known.last, decided_at=now) if known.last else None
-            decided: Decision = real(command, observed, replace(known, last=last), now, rules)
-            return decided
-
-        return decide
-
-    off.around(steps, "decide", around)
+@guard("outcome-holds", "order", "shorter", "user")
+def outcome_holds(off: Off) -> None:
+    """A redelivery keeps its first outcome only if the device is still as it says."""
+    off.replace(decision, "_denies", lambda _: True)
 
 
-@guard("first-outcome", "order")
-def first_outcome(off: Off) -> None:
-    """The outcome that was recorded first is announced again."""
-    off.guard("first-outcome")
+@guard("failure-is-mended", "disabled, late", "disabled")
+def failure_is_mended(off: Off) -> None:
+    """A failure that got better is told as what it became."""
+    off.guard("failure-is-mended")
 
 
 @guard("expire-without-release-time", "expiry")
@@ -432,8 +467,8 @@ def forget_late(off: Off) -> None:
     """A claim stays after its end until no copy of its event can arrive."""
 
     def around(real: Any) -> Any:
-        def kept(*known: Any) -> Any:
-            return real(*known[:-1], replace(known[-1], max_event_age=timedelta(0)))
+        def kept(claims: Any, known: Any, scope: Any, now: Any, rules: Any, *_: Any) -> Any:
+            return real(claims, known, scope, now, replace(rules, max_event_age=timedelta(0)))
 
         return kept
 
@@ -597,6 +632,52 @@ def names(off: Off) -> None:
     off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"user_named": lambda *_: None})))
 
 
+@guard("accepted-stays", "exempt", "exempt, user")
+def accepted_stays(off: Off) -> None:
+    """A lock that the ledger has is carried out, whatever becomes of its user."""
+    off.replace(users, "_accepted", lambda *_: False)
+
+
+@guard("rejected-stays", "exempt, user")
+def rejected_stays(off: Off) -> None:
+    """No write that is late records a lock that was told as rejected."""
+
+    def wrap(ports: Ports) -> Ports:
+        unchanged: dict[str, UserRecord] = {}
+
+        def user(organization: str, user_id: str) -> UserRecord:
+            unchanged[user_id] = ports.ledger.user(organization, user_id)
+            return unchanged[user_id]
+
+        def save(organization: str, user_id: str, saved: UserRecord) -> None:
+            if saved != unchanged.get(user_id):
+                ports.ledger.save_user(organization, user_id, saved)
+
+        return replace(ports, ledger=Between(ports.ledger, {"user": user, "save_user": save}))
+
+    off.ports(wrap)
+
+
+@guard("users-claim", "full user")
+def users_claim(off: Off) -> None:
+    """A user's lock that the user's item has dropped does not become the device's own."""
+    off.replace(DeviceRecord, "_covered_by_user", lambda *_: False)
+
+
+@guard("set-back-prior", "ledger set back")
+def set_back_prior(off: Off) -> None:
+    """After the ledger was set back, no older ALLOW comes back in silence."""
+
+    def around(real: Any) -> Any:
+        def adopt(self: DeviceRecord, tag: Tag, now: Any) -> DeviceRecord:
+            adopted: DeviceRecord = real(self, tag, now)
+            return replace(adopted, prior=self.prior)
+
+        return adopt
+
+    off.around(DeviceRecord, "adopt", around)
+
+
 # Guards of the sweep
 
 
@@ -640,42 +721,20 @@ def reassert_under_guard(off: Off) -> None:
     off.around(sweep, "_reasserts", lambda real: lambda planned, bad, run: [] if bad else real(planned, bad, run))
 
 
-@guard("alert-only", "alert")
-def alert_only(off: Off) -> None:
-    """With on_tampering = "alert" the sweep does not put an undone lock back."""
-    off.replace(sweep, "_split_tampered", lambda items, *_: (list(items), list(items)))
+@guard("left-is-told", "broken", "replaced")
+def left_is_told(off: Off) -> None:
+    """People hear of an override that is left alone: a broken tag, and a DENY in the place of our lock."""
+    off.replace(sweep, "_tell_left_alone", lambda *_: None)
 
 
-@guard("alert-once", "alert")
-def alert_once(off: Off) -> None:
-    """With on_tampering = "alert" an undone lock is announced once, not by each sweep."""
+@guard("told-once", "broken")
+def told_once(off: Off) -> None:
+    """An override that is left alone is told of once, not by each sweep."""
 
     def around(real: Any) -> Any:
         return lambda what, kind, about, run, ports: real(f"{what} {run.id}", kind, about, run, ports)
 
     off.around(sweep, "_announce_once", around)
-
-
-@guard("alert-each-time", "alert")
-def alert_each_time(off: Off) -> None:
-    """With on_tampering = "alert" a lock that is undone again is announced again."""
-    off.around(sweep, "_announce_once", lambda real: lambda _, *rest: real("", *rest))
-
-
-@guard("never-stood", "alert, never set")
-def never_stood(off: Off) -> None:
-    """A lock that was recorded but never set was not undone, so the sweep sets it."""
-    off.replace(sweep, "_stood", lambda *_: _LONG_AGO)
-
-
-@guard("told-before-the-list", "alert, never set")
-def told_before_the_list(off: Off) -> None:
-    """A lock that was set since the list began was not undone, though the list lacks it."""
-
-    def around(real: Any) -> Any:
-        return lambda items, wanted, _, run, ports: real(items, wanted, timedelta(seconds=-1), run, ports)
-
-    off.around(sweep, "_split_tampered", around)
 
 
 @guard("clock", "clock")

@@ -8,13 +8,15 @@ from typing import Any
 from device_lockout.values.command import Expire
 from device_lockout.values.device import User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import ListedOverride, Observation
 from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.tag import Tag
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node
 from verify.state import ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
-from verify.tape import Failure
+from verify.tape import Failure, Recorded
 from verify.telling import Story
 
 ANSWERED = ""
@@ -22,6 +24,9 @@ DONE_UNANSWERED = "done, but not answered"
 NOT_DONE = "neither done nor answered"
 LATE = "not answered, and may land later"
 SENT_TWICE = "sent twice; the second write may land later"
+
+NOTED = Recorded("noted", "", "", "")
+"""Stands for the outcome of a command that no event asked for, or a warning. The code asks only if there is one."""
 
 Result = tuple[State, int]
 """The state after a call, and the number of its answer."""
@@ -40,6 +45,7 @@ class Calls:
         self._off = off
         self._skew = timedelta(seconds=numbering.scenario.skew)
         self._observations: dict[tuple[int, int], int] = {}
+        self._of_sweeps: set[int] = set()
         self._no_device, self._no_user = self._number(DeviceRecord()), self._number(UserRecord())
         self._unanswered = self._failure(UnansweredError, "WorkMail did not answer")
         self._unsaved = self._failure(TransientError, "the ledger did not answer")
@@ -60,9 +66,9 @@ class Calls:
             "recall": self._recall,
             "outcome": self._record_outcome,
             "announce": self._announce,
-            "told": self._told,
+            "recorded": self._recorded,
             "note": self._note,
-            "alarm": self._alarm,
+            "left": self._left,
             "page": self._page,
             "records": self._records,
             "last sweep": self._last_sweep,
@@ -151,8 +157,29 @@ class Calls:
             if event >= 0 and not decided[event]:
                 decided = put(decided, event, self._number(record.last.outcome.result))
         return state._replace(
-            items=put(state.items, device, saved), edits=self._adopted(state, device, record), decided=decided
+            items=put(state.items, device, saved),
+            edits=self._adopted(state, device, record),
+            decided=decided,
+            noted=self._still_asked_for(state, device, record),
+            replaced=state.replaced & ~(1 << device) if self._is_told(state, device, record) else state.replaced,
         ), 0
+
+    def _still_asked_for(self, state: State, device: int, saved: DeviceRecord) -> tuple[int, ...]:
+        """Return ``state.noted`` without the outcome of a sweep's command that is no longer the device's last one.
+
+        Nobody asks for it any more.
+        """
+        item: DeviceRecord | None = self._values[state.items[device]]
+        if item is None or item.last is None or saved.last is None or item.last.command == saved.last.command:
+            return state.noted
+        old = self._number(item.last.command)
+        return tuple(noted for noted in state.noted if noted != old) if old in self._of_sweeps else state.noted
+
+    def _is_told(self, state: State, device: int, saved: DeviceRecord) -> bool:
+        """Whether the outcome that is saved tells of the override that stands."""
+        last = saved.last
+        standing = self._values[state.rows[device]]
+        return last is not None and last.outcome.after == standing and last.outcome.result != "skipped"
 
     def _is_stale(self, item: int, read: int) -> bool:
         return (self._values[item].version if item else 0) != read and "version" not in self._off
@@ -170,6 +197,10 @@ class Calls:
             reported = self._numbering.events[event].claim if event is not None else None
             if (device, lock) in edits or (reported is not None and reported.until != claim.until):
                 edits[device, lock] = self._number(claim.until)
+        shown = self._numbering.reading(state.rows[device])
+        known = {lock_id(claim) for claim in record.claims}
+        if isinstance(shown, Tag) and shown.until in self._numbering.edited_to and lock_id(shown) not in known:
+            edits[device, lock_id(shown)] = self._number(shown.until)  # adopted, and old enough to be forgotten
         return tuple(sorted((*key, until) for key, until in edits.items()))
 
     def _enroll(self, state: State, call: Call) -> Result:
@@ -243,14 +274,19 @@ class Calls:
 
     def _record_outcome(self, state: State, call: Call) -> Result:
         _, event, outcome = call
-        result = self._values[outcome].result
-        state = self._first_told(state, self._number(self._values[outcome].id))
+        said: Recorded = self._values[outcome]
+        result = said.result
         if event < 0:
-            return state, outcome
+            number = self._number(said.id)
+            if said.source == SOURCE:
+                self._of_sweeps.add(number)
+            return self._noted(state, number), outcome
         recorded = state.outcomes[event]
-        if recorded and "first-outcome" not in self._off:
+        failed = recorded and self._values[recorded].result == "failed"
+        mends = failed and result != "failed" and "failure-is-mended" not in self._off
+        if recorded and not mends:
             return state, recorded
-        if recorded and recorded != outcome:
+        if recorded and recorded != outcome and not failed:
             both = f"{self._values[recorded].result} and {result}"
             raise ViolationError(f"{self._numbering.events[event].name} has two outcomes: {both}")
         self._invariants.true_outcome(state, event, result)
@@ -264,17 +300,21 @@ class Calls:
             raise ViolationError(f"{self._values[outcome].result} is announced, but another outcome is recorded")
         return state._replace(announced=state.announced | 1 << event), 0
 
-    def _told(self, state: State, call: Call) -> Result:
-        return state, self._number(("told", self._numbering.told_at(state, call[1])))
+    def _recorded(self, state: State, call: Call) -> Result:
+        """Return an event's recorded outcome, or whether the ledger has noted another one."""
+        _, event, number = call
+        if event >= 0:
+            return state, state.outcomes[event] if "done-means-done" not in self._off else 0
+        return state, self._number(NOTED) if number in state.noted else 0
 
     def _note(self, state: State, call: Call) -> Result:
-        return self._first_told(state, call[1]), 0
+        return self._noted(state, call[1]), 0
 
-    def _first_told(self, state: State, outcome: int) -> State:
-        if self._scenario.on_tampering != "alert" or any(told == outcome for told, _ in state.told_at):
-            return state
-        return state._replace(told_at=tuple(sorted((*state.told_at, (outcome, state.clock)))))
+    @staticmethod
+    def _noted(state: State, number: int) -> State:
+        return state if number in state.noted else state._replace(noted=tuple(sorted((*state.noted, number))))
 
-    def _alarm(self, state: State, call: Call) -> Result:
-        self._invariants.true_alarm(state, call[1])
-        return state._replace(alarmed=state.alarmed | 1 << call[1]), 0
+    @staticmethod
+    def _left(state: State, call: Call) -> Result:
+        _, device, row = call
+        return state._replace(told=tuple(sorted({*state.told, (device, row)}))), 0

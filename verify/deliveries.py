@@ -12,6 +12,7 @@ from verify.numbering import Numbering
 from verify.processes import SAVES, Node, Processes
 from verify.state import (
     LEDGER_LOST,
+    ROW_EDITED,
     Group,
     Late,
     Move,
@@ -64,7 +65,7 @@ class Deliveries:
             elif group.queue and not group.held and not (state.frozen and self._is_overtaken(state, where)):
                 move = self._story.attempt("deliver", where)
                 self._story.is_delivered(group.queue[0])
-                node = self._processes.start(group.queue[0], "", state.clock)
+                node = self._processes.start(group.queue[0], "", state.clock, state.exempt)
                 delivered = with_group(state, where, group._replace(node=node.number, marks=0))
                 if node.call is not None and node.call[0] in self._pauses:
                     yield move, delivered
@@ -73,7 +74,7 @@ class Deliveries:
 
     def _is_overtaken(self, state: State, where: int) -> bool:
         """Whether a frozen process of this group has saved. Its version keeps all others from beginning."""
-        return self._single_writer and any(
+        return (self._single_writer and not self._scenario.overruns) and any(
             self._nodes[frozen.node].saved for frozen in state.frozen if frozen.queue == (where,)
         )
 
@@ -124,12 +125,9 @@ class Deliveries:
         return with_group(state, where, state.groups[where]._replace(node=0, marks=0, held=held))
 
     def _is_rejected(self, state: State, event: int) -> bool:
-        """Whether a lock was rejected because WorkMail does not know its user. Then the ledger has nothing of it."""
-        if self._numbering.events[event].claim is None:
-            return False
+        """Whether an event was told as rejected. Then the ledger has nothing of it."""
         outcome = state.outcomes[event]
-        deleted = state.deleted >> self._numbering.event_users[event] & 1
-        return bool(deleted and outcome and self._values[outcome].result == "rejected")
+        return bool(outcome and self._values[outcome].result == "rejected")
 
     def _with_first_versions(self, state: State, where: int) -> State:
         """Renumber the versions of a group's items from 1, if no process holds one.
@@ -159,7 +157,12 @@ class Deliveries:
             node = self._nodes[frozen.node]
             move = self._story.attempt("thaw", index)
             self._story.thaws(node.start.command)
-            after, answer = self._perform(state, node, frozen.marks, frozen.queue[0])
+            if self._scenario.overruns and node.next_call[0] in ("put", "delete"):
+                _, device, row = node.next_call
+                after = self._processes.mark(self._invariants.overrun(state, device, row), ROW_EDITED, device)
+                answer = 0
+            else:
+                after, answer = self._perform(state, node, frozen.marks, frozen.queue[0])
             node = self._processes.follow(node, answer)
             if node.error is not None and not isinstance(node.error, LockoutError):
                 raise ViolationError(f"the code raised {node.error!r}")
@@ -208,7 +211,11 @@ class Deliveries:
             yield from self._advance(spent, where, self._story.attempt("answer lost", where, how), how)
         if kind == "save" and self._scenario.freezes:
             yield from self._advance(spent, where, self._story.attempt("sent twice", where), SENT_TWICE)
-        if self._scenario.freezes and not spent.frozen and not (node.saved and self._single_writer):
+        if (
+            self._scenario.freezes
+            and not spent.frozen
+            and (self._scenario.overruns or not (node.saved and self._single_writer))
+        ):
             move = self._story.attempt("freeze", where)
             self._story.freezes(group.queue[0])
             frozen = Group((where,), group.node, group.marks)

@@ -6,12 +6,12 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from device_lockout.values.command import Reject
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
-from device_lockout.values.settings import Settings
-from device_lockout.values.tag import HandWritten, Tag
+from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
-from verify.scenario import Event, second_of
+from verify.scenario import Event, at, second_of
 from verify.state import LEDGER_LOST, ROW_EDITED, State, ViolationError, lock_id, put
 from verify.telling import Words
 
@@ -27,15 +27,16 @@ _BEFORE_SWEEP, _AFTER_FAULTS, _AFTER_SWEEP = "before any sweep", "after a sweep 
 class Invariants:
     """The invariants of one scenario. Each method raises ViolationError if one does not hold."""
 
-    def __init__(self, numbering: Numbering, words: Words, settings: Settings) -> None:
+    def __init__(self, numbering: Numbering, words: Words) -> None:
         self._scenario = numbering.scenario
         self._numbering = numbering
         self._events, self._values, self._reading = numbering.events, numbering.values, numbering.reading
         self._words = words
         self._expected = Expected(numbering)
-        self._writer_timeout = settings.limits.writer_timeout
         self._devices = range(len(numbering.keys))
-        self._rows_change = any(act.kind in ("put", "delete", "edit", "flip") for act in numbering.scenario.acts)
+        self._rows_change = any(
+            act.kind in ("put", "delete", "edit", "rewrite", "carry", "flip") for act in numbering.scenario.acts
+        )
         self._users_lock = any(event.device < 0 for event in self._events)
 
     # Outcomes
@@ -43,19 +44,45 @@ class Invariants:
     def true_outcome(self, state: State, event: int, result: str) -> None:
         """Check that an outcome is the one first decided, and that it says what stands.
 
-        A refused write may turn any decision into ``failed``.
+        A refused write may turn any decision into ``failed``, which a later delivery may mend.
+        Another outcome takes the place of one that no longer holds.
         What stands is not checked where a person may have changed it since.
         """
         decided: str | None = self._values[state.decided[event]]
-        if decided is not None and not state.lost and not state.deleted and result not in (decided, "failed"):
+        mended = decided in (None, "failed", result) or result in ("failed", "rejected")
+        if not mended and self._still_holds(state, event, decided):
             name = self._events[event].name
             raise ViolationError(f"{name} was decided as {decided}, and its recorded outcome says {result}")
         if state.lost:
             return
+        if result == "rejected" and not self._may_reject(state, event):
+            raise ViolationError(f"{self._events[event].name} is rejected, but nothing speaks against it")
         if self._events[event].device < 0:
             self._true_of_user(state, event, result)
         elif not (state.edited and self._rows_change):
             self._true_of_device(state, event, result)
+
+    def _may_reject(self, state: State, event: int) -> bool:
+        """Whether the router, the lock's own end or the user is a reason for a rejection."""
+        about = self._events[event]
+        user = 1 << self._numbering.event_users[event]
+        now = self._numbering.now(state)
+        over = about.claim is not None and about.claim.until <= now
+        old = (now - at(about.at)).total_seconds() > self._scenario.max_event_age
+        return isinstance(about.command, Reject) or over or old or bool((state.deleted | state.exempt) & user)
+
+    def _still_holds(self, state: State, event: int, decided: str | None) -> bool:
+        """Whether what was first decided for an event is what stands, as far as no person meddled."""
+        about = self._events[event]
+        if state.lost or state.deleted or about.device < 0 or (state.edited and self._rows_change):
+            return False
+        if about.claim is None and about.releases is None:
+            return False  # an enrolment may decide anew, since it need not write what it decided
+        if about.claim is not None and about.claim.until <= self._numbering.now(state):
+            return False
+        override: Override | None = self._values[state.rows[about.device]]
+        says_denied = decided in _SAYS_DENIED or (about.releases is not None and decided == "superseded")
+        return says_denied == (override is not None and override.effect == "DENY")
 
     def _true_of_device(self, state: State, event: int, result: str) -> None:
         """Check what an outcome says of a device. Locks and releases of its user may have come in between."""
@@ -78,7 +105,7 @@ class Invariants:
             )
             if of_device or not self._users_lock:
                 raise ViolationError(said)
-        if result == "failed" and live and not self._users_lock and _shows(shown, live[0]):
+        if result == "failed" and live and not (self._users_lock or state.deleted) and _shows(shown, live[0]):
             raise ViolationError(f"{said}, which is what is wanted")
 
     def _true_of_user(self, state: State, event: int, result: str) -> None:
@@ -103,20 +130,16 @@ class Invariants:
         still = [other for other in newer(certain, arrived) if not other.claim or other.claim.until > now]
         if result in ("released", "locked") and still:
             raise ViolationError(f"the outcome of {about.name} says {result}, but {still[0].name} is newer")
-        if result == "superseded" and not newer(arrived, certain):
+        over = about.claim is not None and about.claim.until <= now
+        if result == "superseded" and not over and not newer(arrived, certain):
             raise ViolationError(f"the outcome of {about.name} says {result}, but nothing newer has arrived")
-
-    def true_alarm(self, state: State, device: int) -> None:
-        """Check that a person undid the lock that an alarm is about."""
-        if not state.undone >> device & 1:
-            raise ViolationError(f"the lock of {self._words.device(device)} is reported as undone, but nobody undid it")
 
     # Writes to WorkMail
 
     def written(self, state: State, device: int, new: int, marks: int) -> State:
         """Let our own write take effect, and check it. ``new`` is 0 for a deletion."""
-        if new and self._values[new].effect == "DENY":
-            state = state._replace(undone=state.undone & ~(1 << device), alarmed=state.alarmed & ~(1 << device))
+        if state.replaced:
+            state = state._replace(replaced=state.replaced & ~(1 << device))
         self._never_lets_in(state, device, new, marks)
         if not marks & LEDGER_LOST:
             self._is_recorded(state, device, new)
@@ -129,6 +152,12 @@ class Invariants:
         return state._replace(
             rows=put(state.rows, device, new), baseline=put(state.baseline, device, baseline), blind=blind
         )
+
+    def overrun(self, state: State, device: int, new: int) -> State:
+        """Let the write of a process take effect that lived too long. The next sweeps mend what it changes."""
+        baseline = put(state.baseline, device, self._numbering.any_row)
+        rows = put(state.rows, device, new)
+        return state._replace(rows=rows, baseline=baseline, edited=True, blind=True, swept_since=False)
 
     def _never_lets_in(self, state: State, device: int, new: int, marks: int) -> None:
         override: Override | None = self._values[new]
@@ -216,26 +245,24 @@ class Invariants:
     def check_at_rest(self, state: State) -> None:
         """Check a state at rest before any sweep."""
         self._every_outcome_is_announced(state)
+        self._nothing_rejected_is_kept(state)
         if not state.edited and not state.lost and not state.dead_letters:
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
         if state.swept_since:
             for device in self._devices:
-                if not state.undone >> device & 1:
-                    ends = self._expected.edited_ends(state, device)
-                    self._is_locked(state, state, device, ends, _AFTER_FAULTS)
+                ends = self._expected.edited_ends(state, device)
+                self._is_locked(state, state, device, ends, _AFTER_FAULTS)
 
     def check_swept(self, state: State, swept: State) -> None:
         """Check what the next sweep makes of a state at rest."""
         for device in self._devices:
             ends = self._expected.edited_ends(state, device)
-            if state.undone >> device & 1 and not state.dead_letters:
-                self._is_alarmed(state, swept, device, ends)
-                continue
             self._is_locked(state, swept, device, ends, _AFTER_SWEEP)
             self._is_unlocked(state, swept, device, ends)
             self._tag_is_recorded(swept, device)
+            self._is_told(state, swept, device)
 
     def _every_outcome_is_announced(self, state: State) -> None:
         if state.lost:
@@ -245,32 +272,45 @@ class Invariants:
             if state.certain >> number & 1 and not event.copy_of and number not in dead_letters:
                 if not state.outcomes[number]:
                     raise ViolationError(f"{event.name} has no recorded outcome")
+                item = self._values[state.items[event.device]] if event.device >= 0 else None
+                recorded = self._values[state.outcomes[number]]
+                done = item and item.last and item.last.command == recorded.id and not item.failed
+                if recorded.result == "failed" and done:
+                    raise ViolationError(f"{event.name} is told as failed, but it was done")
                 if not state.announced >> number & 1:
                     raise ViolationError(f"the outcome of {event.name} was never announced")
 
-    def _is_alarmed(self, before: State, swept: State, device: int, ends: Ends) -> None:
-        """Check that an undone lock is announced and not put back, as ``on_tampering = "alert"`` wants it."""
-        if not swept.undone >> device & 1:
-            row = self._words.row(swept.rows[device])
-            raise ViolationError(f"after a sweep {row} is back, which was to be announced only")
-        live = self._expected.certainly_live(before, device, ends)
-        if live and not swept.alarmed >> device & 1 and not self._may_be_newer_than_list(swept, device):
-            raise ViolationError(f"after a sweep nobody heard that {self._words.lock(live[0])} was undone")
+    def _nothing_rejected_is_kept(self, state: State) -> None:
+        """Check that no lock that was told as rejected is live in the ledger."""
+        for number, event in enumerate(self._events):
+            outcome = state.outcomes[number]
+            if not outcome or self._values[outcome].result != "rejected" or event.claim is None:
+                continue
+            for device, user in enumerate(self._numbering.user_of):
+                item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
+                known = replace(item, user=self._values[state.users[user]] or UserRecord())
+                if any(lock_id(claim) == lock_id(event.claim) for claim in known.live(self._numbering.now(state))):
+                    raise ViolationError(f"{event.name} was told as rejected, but the ledger has its lock")
 
-    def _may_be_newer_than_list(self, state: State, device: int) -> bool:
-        """Whether the last command may have ended after the list began. Then the next sweep sounds the alarm."""
-        item: DeviceRecord | None = self._values[state.items[device]]
-        if item is None or item.last is None:
-            return False
-        told = self._numbering.told_at(state, self._numbering.number(item.last.command))
-        return told is not None and self._numbering.now(state) - told <= self._writer_timeout
+    def _is_told(self, before: State, swept: State, device: int) -> None:
+        """Check that people heard of an override that is left alone: a broken one, or a ``DENY`` in place of ours.
+
+        The next sweep tells of an override that this one brought, and a refused write has an outcome of its own.
+        """
+        row = swept.rows[device]
+        item: DeviceRecord | None = self._values[swept.items[device]]
+        if row != before.rows[device] or (item is not None and item.failed):
+            return
+        left = isinstance(self._reading(row), Broken) or swept.replaced >> device & 1
+        if left and (device, row) not in (*before.told, *swept.told):
+            raise ViolationError(f"after a sweep nobody heard that {self._words.row(row)} was left alone")
 
     def _is_locked(self, before: State, state: State, device: int, ends: Ends, when: str) -> None:
         """Check that a device with a live lock is denied by the wanted tag or by somebody else's override.
 
         Only a sweep that removes puts our lock in the place of a hand-written override that is over.
         """
-        live = self._expected.certainly_live(before, device, ends, swept=when != _BEFORE_SWEEP)
+        live = self._expected.certainly_live(before, device, ends, swept=when == _AFTER_SWEEP)
         if not live or before.disabled:
             return
         row = state.rows[device]
@@ -288,6 +328,8 @@ class Invariants:
             if baseline not in (row, self._numbering.any_row):
                 raise ViolationError(f"{found}, which no person put there")
             return
+        if self._is_foreign_to(device, shown) and shown.until >= live[0].until:
+            return  # a person wrote this tag
         certain = self._expected.possibly_live(before, device, ends) == live
         if not _shows(shown, live[0]) and (certain or shown.until < live[0].until):
             raise ViolationError(found)
@@ -299,18 +341,37 @@ class Invariants:
         if self._scenario.guarded or refused or self._expected.possibly_live(before, device, ends):
             return
         found = f"after a sweep {self._words.device(device)} has {self._words.row(row)}"
-        if isinstance(self._reading(row), Tag):
+        shown = self._reading(row)
+        if isinstance(shown, Tag):
+            if self._is_foreign_to(device, shown) and shown.until > self._numbering.now(state):
+                return
             raise ViolationError(f"{found}, but no lock is live")
         if row != expected and expected != self._numbering.any_row:
             if before.lost and row == self._numbering.lost_row:
                 return
             raise ViolationError(f"{found}, expected {self._words.row(expected)}")
 
+    def shows_unknown_lock(self, state: State) -> bool:
+        """Whether a tag shows a lock that the ledger does not know, or a person's copy of a tag of ours."""
+        for device, row in enumerate(state.rows):
+            shown = self._reading(row)
+            if isinstance(shown, Tag) and lock_id(shown) not in self._expected.recorded(state, device):
+                return True
+        return False
+
+    def _is_foreign_to(self, device: int, shown: Tag) -> bool:
+        """Whether no event of this device asked for the lock that a tag shows: a person wrote the tag."""
+        event = self._numbering.by_lock.get(lock_id(shown))
+        if event is None:
+            return True
+        of = self._events[event].device
+        return of != device if of >= 0 else self._numbering.event_users[event] != self._numbering.user_of[device]
+
     def _tag_is_recorded(self, state: State, device: int) -> None:
         """Check that the ledger knows each lock that stands."""
         row = state.rows[device]
         shown = self._reading(row)
-        if not isinstance(shown, Tag) or self._scenario.guarded:
+        if not isinstance(shown, Tag) or self._scenario.guarded or state.disabled:
             return
         if lock_id(shown) not in self._expected.recorded(state, device):
             raise ViolationError(f"after a sweep the ledger does not know of {self._words.row(row)}")

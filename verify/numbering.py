@@ -8,10 +8,12 @@ from typing import Any
 
 from device_lockout.aws import command_queue
 from device_lockout.decisions.decision import DESCRIPTION_LOST
+from device_lockout.inbound import report
 from device_lockout.values import tag
 from device_lockout.values.command import Cause, Command, Expire, Target, command_id
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
+from device_lockout.values.settings import Settings
 from verify.scenario import ORGANIZATION, OWNER, START, Scenario, at, user_name
 from verify.state import LockId, State, lock_id
 
@@ -32,7 +34,7 @@ class Numbering:
         user_of: The user of each device.
         events: The events, copies included.
         event_users: The user of each event.
-        commands: The command of each event.
+        commands: The command of each event, or what the router ought to make of it.
         by_name: The event of each name.
         by_command_id: The event of each command ID; of copies, the first one.
         by_lock: The event of each lock; of copies, the first one.
@@ -44,8 +46,9 @@ class Numbering:
         lost_row: The ``ALLOW`` that takes the place of a lost one.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, settings: Settings) -> None:
         self.scenario = scenario
+        self._settings = settings
         self.values: list[Any] = [None]
         self._numbers: dict[Any, int] = {None: 0}
         self.any_row = self.number("any override")
@@ -75,6 +78,7 @@ class Numbering:
         self._groups: dict[int, int] = {}
         self._events: dict[int, int] = {}
         self._copies: dict[int, int] = {}
+        self._read: dict[tuple[int, int], int] = {}
         self._readings: dict[int, tag.Reading | None] = {}
         self.devices_in: dict[int, list[int]] = {}
         self.users_in: dict[int, list[int]] = {}
@@ -91,6 +95,17 @@ class Numbering:
         if known is None:
             known = self._numbers[value] = len(self.values)
             self.values.append(value)
+        return known
+
+    def command_at(self, event: int, clock: int) -> int:
+        """Return the command of an event that arrives now. The router reads each copy anew."""
+        about = self.events[event]
+        if not about.body:
+            return self.commands[event]
+        known = self._read.get((event, clock))
+        if known is None:
+            read = report.read(about.body, about.name, at(self.seconds[clock]), self._settings)
+            known = self._read[event, clock] = self.number(read)
         return known
 
     @property
@@ -133,10 +148,6 @@ class Numbering:
 
     def now(self, state: State) -> datetime:
         return at(self.seconds[state.clock])
-
-    def told_at(self, state: State, outcome: int) -> datetime | None:
-        """Return when the ledger first had an outcome; None if it never had."""
-        return next((at(self.seconds[clock]) for told, clock in state.told_at if told == outcome), None)
 
 
 def _queue_name(kind: str, command: Command) -> str:

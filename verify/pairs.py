@@ -139,7 +139,7 @@ def _check(world: World, pair: Pair) -> None:
 def _expected(pair: Pair, reading: Reading | None, unlocked: Override | None) -> Override | None:
     """Return the override that a sweep must leave."""
     known = replace(pair.device, user=pair.user)
-    wanted = (known.adopt(reading) if isinstance(reading, Tag) else known).wanted(at(NOW))
+    wanted = (known.adopt(reading, at(NOW)) if isinstance(reading, Tag) else known).wanted(at(NOW))
     if wanted is None:
         return unlocked
     effect = pair.override.effect if pair.override else None
@@ -156,7 +156,7 @@ def _without_lock(pair: Pair, reading: Reading | None) -> Override | None:
     """Return the override that a sweep must leave if no lock is wanted."""
     if not isinstance(reading, Tag):
         return None if _is_over(reading) else pair.override
-    prior = pair.device.prior
+    prior = replace(pair.device, user=pair.user).adopt(reading, at(NOW)).prior
     if reading.was == "none":
         return None
     if prior is None:

@@ -1,14 +1,19 @@
 """What people do, and what else happens to the ledger from outside."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from device_lockout.values import tag
-from device_lockout.values.tag import Tag
+from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.processes import Processes
 from verify.scenario import Act, at
-from verify.state import LEDGER_LOST, ROW_EDITED, Group, Moves, State, lock_id, put
+from verify.state import LEDGER_LOST, ROW_EDITED, Moves, State, lock_id, put
 from verify.telling import Story
+
+if TYPE_CHECKING:
+    from device_lockout.values.override import Override
 
 
 class People:
@@ -18,7 +23,7 @@ class People:
         self._scenario = numbering.scenario
         self._numbering = numbering
         self._number, self._values, self._reading = numbering.number, numbering.values, numbering.reading
-        self._nodes = processes.nodes
+        self._mark = processes.mark
         self._story = story
         self._items_expire = "no-ttl" in off
 
@@ -38,7 +43,14 @@ class People:
                 return self._lose(state)
             case "reap":
                 return self._reap(state, act.device)
-            case "disable" | "enable" | "remove":
+            case "keep":
+                self._story.ledger_is_kept()
+                return state._replace(kept=(state.items, state.users, state.noted, state.outcomes))
+            case "restore":
+                return self._restore(state) if state.kept else None
+            case "carry":
+                return self._carry(state, act.device)
+            case "disable" | "enable" | "remove" | "exempt":
                 return self._change_user(state, act)
         row = self._changed_row(state, act)
         if row is None or row == state.rows[act.device]:
@@ -48,6 +60,8 @@ class People:
     def _change_user(self, state: State, act: Act) -> State | None:
         bit = 1 << self._numbering.user_of[act.device]
         self._story.person_changes_user(act.kind, self._numbering.keys[act.device].user_id)
+        if act.kind == "exempt":
+            return state._replace(exempt=state.exempt | bit)
         disabled, deleted = state.disabled | bit, state.deleted
         if act.kind == "remove":
             return state._replace(deleted=deleted | bit, disabled=disabled, edited=True)
@@ -70,28 +84,50 @@ class People:
             return None
         if act.kind == "flip":
             return self._number(replace(override, effect="ALLOW"))
+        if act.kind == "rewrite":
+            return self._number(replace(override, description=override.description.replace(*act.text, 1)))
         return self._number(replace(override, description=tag.write(replace(shown, until=at(act.until)))))
 
     def _change_row(self, state: State, act: Act, row: int) -> State:
         device = act.device
-        state = self._with_undone(self._unless_adopted(state, device, row), device, row)
+        state = self._unless_adopted(state, device, row)
         self._story.person_changes_row(device, row)
-        baseline = put(state.baseline, device, row) if act.kind in ("put", "delete") else state.baseline
+        baseline = put(state.baseline, device, self._baseline_after(state, act, row))
         rows = put(state.rows, device, row)
+        replaced = state.replaced & ~(1 << device) | self._replaces(state, device, row) << device
         return self._mark(
-            state._replace(rows=rows, baseline=baseline, edited=True, swept_since=False), ROW_EDITED, device
+            state._replace(rows=rows, baseline=baseline, replaced=replaced, edited=True, swept_since=False),
+            ROW_EDITED,
+            device,
         )
 
-    def _with_undone(self, state: State, device: int, row: int) -> State:
-        """Note whether the person undoes our lock. Whatever was announced before was another state of it."""
-        if self._scenario.on_tampering != "alert":
-            return state
-        bit, before = 1 << device, self._values[state.rows[device]]
-        ours = before is not None and before.effect == "DENY" and isinstance(self._reading(state.rows[device]), Tag)
-        undone = state.undone | (bit if ours else 0)
-        if row and self._values[row].effect == "DENY":
-            undone = state.undone & ~bit
-        return state._replace(undone=undone, alarmed=state.alarmed & ~bit)
+    def _baseline_after(self, state: State, act: Act, row: int) -> int:
+        """Return what must stand after our locks. A tag that a person wrote says so itself, whatever it says."""
+        before, after = self._reading(state.rows[act.device]), self._reading(row)
+        if not isinstance(after, Tag):
+            return row
+        kept = isinstance(before, Tag) and before.was == after.was
+        return state.baseline[act.device] if kept else self._numbering.any_row
+
+    def _carry(self, state: State, device: int) -> State | None:
+        """Put our override on the next device, too."""
+        row, other = state.rows[device], device + 1
+        if not isinstance(self._reading(row), Tag) or state.rows[other] == row:
+            return None
+        return self._change_row(state, Act("put", other), row)
+
+    def _replaces(self, state: State, device: int, row: int) -> bool:
+        """Whether a person's ``DENY`` takes the place of our own that the ledger knows. Nothing would undo it."""
+        before: Override | None = self._values[state.rows[device]]
+        override: Override | None = self._values[row]
+        shown = self._reading(state.rows[device])
+        if before is None or override is None or isinstance(self._reading(row), Tag | HandWritten):
+            return False
+        if not isinstance(shown, Tag) or not before.effect == override.effect == "DENY":
+            return False
+        item, user = state.items[device], state.users[self._numbering.user_of[device]]
+        record: DeviceRecord = self._values[item] or DeviceRecord()
+        return bool(replace(record, user=self._values[user] or UserRecord()).shown_by(shown))
 
     def _unless_adopted(self, state: State, device: int, row: int) -> State:
         """Make a lock uncertain if it goes with its tag, since the ledger lost it and has not adopted it again."""
@@ -103,42 +139,62 @@ class People:
             return state._replace(certain=state.certain & ~(1 << event))
         return state
 
-    def _mark(self, state: State, mark: int, device: int = -1) -> State:
-        """Mark processes that have read the device's override, and late writes to it; after a loss, all of them."""
-        lost = mark == LEDGER_LOST
-
-        def marked(group: Group) -> Group:
-            affected = group.node and (lost or device in self._nodes[group.node].has_read)
-            return group._replace(marks=group.marks | mark) if affected else group
-
-        return state._replace(
-            groups=tuple(marked(group) for group in state.groups),
-            frozen=tuple(marked(group) for group in state.frozen),
-            late=tuple(
-                late._replace(marks=late.marks | mark)
-                if lost or (late.call[0] != "save user" and late.call[1] == device)
-                else late
-                for late in state.late
-            ),
-        )
-
     def _lose(self, state: State) -> State:
         """Empty the ledger. From then on only the locks in tags are certain."""
         self._story.ledger_is_lost()
-        shown = {lock_id(reading) for reading in map(self._reading, state.rows) if isinstance(reading, Tag)}
-        by_lock = self._numbering.by_lock
+        nothing = (0,) * len(state.items), (0,) * len(state.users), (), (0,) * len(state.outcomes)
+        return self._set_back(state, nothing)._replace(names=0, swept=False)
+
+    def _restore(self, state: State) -> State:
+        """Bring a copy of the ledger back. What it lacks is certain only where a tag shows it.
+
+        It is another table, made in minutes: what ran meanwhile does no more, and no write is late.
+        """
+        self._story.ledger_is_restored()
+        groups = tuple(group._replace(node=0, marks=0, held=False) for group in state.groups)
+        baseline = tuple(
+            row if self._knows(item, shown) in (None, row) else self._numbering.any_row
+            for row, item, shown in zip(state.baseline, state.kept[0], state.rows, strict=True)
+        )
+        state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), baseline=baseline)
+        return self._set_back(state, state.kept)
+
+    def _knows(self, item: int, row: int) -> int | None:
+        """Return what a copy of an item says was there before the lock in a tag; None if it does not know the lock.
+
+        It may know of another ``ALLOW`` than the one that the lock covers now. Nothing shows that.
+        """
+        shown, record = self._reading(row), self._values[item]
+        if not isinstance(shown, Tag) or record is None or not record.shown_by(shown):
+            return None
+        return self._number(record.prior)
+
+    def _set_back(self, state: State, ledger: tuple[tuple[int, ...], ...]) -> State:
+        items, users, noted, outcomes = ledger
+        shown = {self._event_shown(device, row) for device, row in enumerate(state.rows)}
+        in_tags = sum(1 << event for event in shown if event is not None)
+        answered = sum(1 << event for event, outcome in enumerate(outcomes) if outcome)
         return self._mark(state, LEDGER_LOST)._replace(
-            items=(0,) * len(state.items),
-            users=(0,) * len(state.users),
+            items=items,
+            users=users,
+            noted=noted,
+            outcomes=outcomes,
             inventory_at=(0,) * len(state.items),
-            names=0,
-            swept=False,
-            outcomes=(0,) * len(state.outcomes),
-            certain=sum(1 << event for event in {by_lock[lock] for lock in shown if lock in by_lock}),
+            certain=in_tags | answered & state.certain,
+            replaced=0,
             lost=True,
             swept_since=False,
-            told_at=(),
         )
+
+    def _event_shown(self, device: int, row: int) -> int | None:
+        """Return the event whose lock a device's tag shows; None if there is none, or if it is another device's."""
+        shown = self._reading(row)
+        event = self._numbering.by_lock.get(lock_id(shown)) if isinstance(shown, Tag) else None
+        if event is None:
+            return None
+        about = self._numbering.events[event]
+        of_user = about.device < 0 and self._numbering.event_users[event] == self._numbering.user_of[device]
+        return event if of_user or about.device == device else None
 
     def _reap(self, state: State, device: int) -> State | None:
         """Delete an item without a live lock, if items had a time to live."""

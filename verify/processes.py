@@ -15,7 +15,7 @@ from device_lockout.values.record import UserRecord
 from device_lockout.values.settings import Settings
 from verify.numbering import Numbering
 from verify.scenario import ORGANIZATION, START, Scenario, at
-from verify.state import Call
+from verify.state import LEDGER_LOST, Call, Group, State
 from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
 
 CHANGES = frozenset(
@@ -33,7 +33,7 @@ CHANGES = frozenset(
         "outcome",
         "announce",
         "note",
-        "alarm",
+        "left",
     }
 )
 """The calls that change something: a crash after one is worth a try."""
@@ -64,11 +64,13 @@ class Start:
         command: The command to carry out; 0 for a sweep.
         run: The sweep's run ID; empty for a command.
         second: The second of the start.
+        exempt: The users whom only a forced lock locks.
     """
 
     command: int
     run: str
     second: int
+    exempt: int = 0
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class Processes:
 
     def __init__(self, numbering: Numbering, switches: Switches, settings: Settings) -> None:
         self.nodes = [Node(0, Start(0, "", 0), ())]
-        self._roots: dict[tuple[int, str, int], int] = {}
+        self._roots: dict[tuple[int, str, int, int], int] = {}
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
@@ -125,12 +127,12 @@ class Processes:
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 
-    def start(self, command: int, run: str, clock: int) -> Node:
+    def start(self, command: int, run: str, clock: int, exempt: int = 0) -> Node:
         """Start a command or a sweep's run, up to its first call."""
-        known = self._roots.get((command, run, clock))
+        known = self._roots.get((command, run, clock, exempt))
         if known is None:
-            node = self._run(Start(command, run, self._numbering.seconds[clock]), ())
-            known = self._roots[command, run, clock] = node.number
+            node = self._run(Start(command, run, self._numbering.seconds[clock], exempt), ())
+            known = self._roots[command, run, clock, exempt] = node.number
         return self.nodes[known]
 
     def follow(self, node: Node, answer: int) -> Node:
@@ -149,6 +151,25 @@ class Processes:
             known = node.next[answer] = after.number
         return self.nodes[known]
 
+    def mark(self, state: State, mark: int, device: int = -1) -> State:
+        """Mark processes that have read the device's override, and late writes to it; after a loss, all of them."""
+        lost = mark == LEDGER_LOST
+
+        def marked(group: Group) -> Group:
+            affected = group.node and (lost or device in self.nodes[group.node].has_read)
+            return group._replace(marks=group.marks | mark) if affected else group
+
+        return state._replace(
+            groups=tuple(marked(group) for group in state.groups),
+            frozen=tuple(marked(group) for group in state.frozen),
+            late=tuple(
+                late._replace(marks=late.marks | mark)
+                if lost or (late.call[0] != "save user" and late.call[1] == device)
+                else late
+                for late in state.late
+            ),
+        )
+
     def _run(self, start: Start, answers: tuple[Any, ...]) -> Node:
         """Run the real code on these answers to its next call or to its end."""
         node = Node(len(self.nodes), start, answers)
@@ -161,7 +182,9 @@ class Processes:
                 run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
                 sweep.run(run, ports, self._settings)
             else:
-                steps.carry_out(self._values[start.command], self._wrap(ports), self._rules, now)
+                exempt = (user for number, user in enumerate(self._numbering.users) if start.exempt >> number & 1)
+                rules = replace(self._rules, exempt=frozenset(exempt))
+                steps.carry_out(self._values[start.command], self._wrap(ports), rules, now)
         except AskedError as asked:
             node.call = self._numbered(asked.call)
         except Exception as error:  # noqa: BLE001 (any exception ends the process)
@@ -181,14 +204,18 @@ class Processes:
             case ("save user", user, record):
                 read = record.version
                 return "save user", users[user], number(replace(record, version=read + 1)), read
-            case ("open" | "get" | "saw" | "alarm" as kind, key):
+            case ("open" | "get" | "saw" as kind, key):
                 return kind, devices[key]
+            case ("left", key, override):
+                return "left", devices[key], number(override)
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, devices[key], int((happened - START).total_seconds())
             case ("user" | "devices of" as kind, user):
                 return kind, users.get(user, -1)
-            case ("send" | "told" | "note" as kind, value):
+            case ("send" | "note" as kind, value):
                 return kind, number(value)
+            case ("recorded", outcome_id):
+                return "recorded", self._numbering.by_command_id.get(outcome_id, -1), number(outcome_id)
             case ("outcome" | "announce" as kind, recorded):
                 return kind, self._numbering.by_command_id.get(recorded.id, -1), number(recorded)
             case _:
@@ -198,8 +225,6 @@ class Processes:
 def _fixed_answers(scenario: Scenario) -> dict[str, Any]:
     """Answer the calls that can't matter in a scenario, so that they are no calls to the search."""
     fixed: dict[str, Any] = {}
-    if not any(act.kind == "remove" for act in scenario.acts):
+    if not any(act.kind in ("remove", "exempt") for act in scenario.acts):
         fixed["remember"] = None
-    if scenario.on_tampering != "alert":
-        fixed |= {"told": ("told", None), "note": None, "alarm": None}
     return fixed

@@ -1,12 +1,14 @@
 """The vocabulary of scenarios: events, what people do, and the settings that the code runs with."""
 
+import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from device_lockout.values.command import Cause, Command, Enroll, Lock, Release, Retire, Target, claim_id
+from device_lockout.values import instant
+from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.override import Override
-from device_lockout.values.policy import MOST_CLAIMS
+from device_lockout.values.policy import MOST_CLAIMS, Reason
 from device_lockout.values.record import Claim, Scope
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
@@ -46,6 +48,8 @@ class Event:
         device: The index of its device; -1 for an event about a user.
         user: The index of its user.
         copy_of: The event of which this is a copy that the queue no longer recognizes.
+        body: The event as EventBridge delivers it. The router reads it anew for each copy, and ``command`` is what it
+            ought to read. Empty where the router has nothing to decide.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Event:
     device: int = -1
     user: int = 0
     copy_of: str = ""
+    body: str = field(default="", repr=False)
 
     @property
     def claim(self) -> Claim | None:
@@ -70,20 +75,40 @@ class Act:
 
     Attributes:
         kind: ``put`` and ``delete`` change an override.
-            ``edit`` changes the ``until`` in our tag; ``flip`` turns our ``DENY`` into an ``ALLOW`` with the same tag.
+            ``edit`` changes the ``until`` in our tag, and ``rewrite`` another part of it.
+            ``flip`` turns our ``DENY`` into an ``ALLOW`` with the same tag.
+            ``carry`` puts our override on the next device as well.
             ``disable`` and ``remove`` act on a user; ``enable`` undoes either.
-            ``lose`` empties the ledger.
+            ``exempt`` makes the user one whom only a forced lock locks.
+            ``lose`` empties the ledger; ``keep`` makes a copy of it, and ``restore`` brings the copy back.
             ``reap`` deletes a device's item, as a time to live would.
         device: The index of the device, or of a device of the user.
         override: What ``put`` puts.
         until: The second that ``edit`` writes.
+        text: What ``rewrite`` replaces in our description, and what it puts there.
         after: The second from which on it may happen.
     """
 
-    kind: Literal["put", "delete", "edit", "flip", "disable", "enable", "remove", "lose", "reap"]
+    kind: Literal[
+        "put",
+        "delete",
+        "edit",
+        "rewrite",
+        "flip",
+        "carry",
+        "disable",
+        "enable",
+        "remove",
+        "exempt",
+        "lose",
+        "keep",
+        "restore",
+        "reap",
+    ]
     device: int = 0
     override: Override | None = None
     until: int = 0
+    text: tuple[str, str] = ("", "")
     after: int = 0
 
 
@@ -104,12 +129,12 @@ class Scenario:
         faults: How many crashes, lost answers and failed pages a history may have.
         guarded: No device may be let back in, since the sweep's cap is 0 or the clocks differ.
         skew: WorkMail's clock minus ours in seconds.
-        on_tampering: The sweep's policy.
         max_removals: The sweep's cap.
         max_event_age: In seconds.
         most_claims: How many claims an item keeps before it drops those that another outlasts.
         page_size: How many devices one page of WorkMail's list covers.
         freezes: A process may stand still before its ledger write until its message is delivered again.
+        overruns: It may stand still after its ledger write as well, longer than Lambda lets it live.
         dead_letters: A command may go to the dead-letter queue and come back later.
         deduplicates: The queue drops copies of what processes send.
         readable: WorkMail still shows the overrides of deleted users, and deletes those of disabled ones.
@@ -129,12 +154,12 @@ class Scenario:
     faults: int = 1
     guarded: bool = False
     skew: int = 0
-    on_tampering: Literal["reassert", "alert"] = "reassert"
     max_removals: int = 50
     max_event_age: int = 30 * 86400
     most_claims: int = MOST_CLAIMS
     page_size: int = 100
     freezes: bool = False
+    overruns: bool = False
     dead_letters: bool = False
     deduplicates: bool = True
     readable: bool = True
@@ -155,9 +180,10 @@ def user_name(user: int) -> str:
 def lock(
     name: str, happened: float, until: int | None, device: int = 0, *, device_id: str = "DEV1", user: int = 0
 ) -> Event:
-    """Report a device as lost at second ``happened``. ``until`` is its lock's end; None locks until a release."""
-    cause = _cause(name, "Device Lost", happened)
-    claim = Claim(claim_id(name), "device", "lost", at(happened), HOLD if until is None else at(until))
+    """Report a device as lost at second ``happened``. ``until`` is its lock's end; None for a stolen one's, a hold."""
+    what, why = ("Device Stolen", "stolen") if until is None else ("Device Lost", "lost")
+    cause = _cause(name, what, happened)
+    claim = Claim(claim_id(name), "device", why, at(happened), HOLD if until is None else at(until))
     return Event(name, Lock(cause, _target(user, device_id), claim), happened, device, user)
 
 
@@ -202,6 +228,38 @@ def read_by(source: str, report: str, event: Event) -> Event:
     )
 
 
+def as_told(event: Event, *, said: float | None, stamped: int, counts: bool = True) -> Event:
+    """Make ``event`` one that the router reads, each copy with its own time of receipt.
+
+    Args:
+        event: What the router ought to make of it, at the time that it ought to count from.
+        said: The second of ``reportedAt``; None for a report without one.
+        stamped: The second of the envelope's ``time``.
+        counts: Whether it ought to count; if not, the router rejects it.
+    """
+    command = event.command
+    detail: dict[str, str] = {"userId": command.target.user}
+    if command.target.device:
+        detail["deviceId"] = command.target.device
+    if said is not None:
+        detail["reportedAt"] = instant.write(at(said))
+    if event.claim is not None and event.claim.until != HOLD:
+        detail["expiresAt"] = instant.write(event.claim.until)
+    cause = command.cause
+    body = json.dumps(
+        {
+            "id": cause.event_id,
+            "source": cause.source,
+            "detail-type": cause.detail_type,
+            "time": write_time(at(stamped)),
+            "detail": detail,
+        }
+    )
+    if not counts:
+        command = Reject(cause, command.target, "as the router finds it")
+    return replace(event, command=command, body=body)
+
+
 def by_mail(event: Event) -> Event:
     """Name the event's user by e-mail address."""
     target = replace(event.command.target, user=f"{event.command.target.user}@example.com")
@@ -232,11 +290,14 @@ def settings_of(scenario: Scenario) -> Settings:
         owner=OWNER,
         organizations=(Organization(ORGANIZATION, "main"),),
         sources=(Source("helpdesk", frozenset({"lock", "release"})),),
-        reasons={},
+        reasons={
+            "lost": Reason("lost", timedelta(hours=1), None),
+            "stolen": Reason("stolen", None, None),
+            "compromised": Reason("compromised", timedelta(hours=1), None),
+        },
         sweep=Sweep(
             every=timedelta(hours=1),
             mode="apply",
-            on_tampering=scenario.on_tampering,
             max_removals=scenario.max_removals,
             max_removals_percent=100,
             max_reasserts=500,

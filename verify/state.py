@@ -79,6 +79,7 @@ class State(NamedTuple):
         inventory_at: The second of each device's newest enrolment or retirement.
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
+        exempt: The users whom only a forced lock locks.
         names: The users whose name the ledger keeps.
         dead_letters: The commands in the dead-letter queue.
         sent: What the queue has for deduplication.
@@ -93,9 +94,10 @@ class State(NamedTuple):
         baseline: The override that each device must have while no lock is live.
         edits: The ends that people set and the ledger adopted, as (device, lock, end).
         swept_since: A sweep began while all was at rest, and neither a person nor the clock changed anything since.
-        undone: The devices whose lock a person undid. Only with ``on_tampering = "alert"``, like the next two.
-        alarmed: The devices whose undone lock was announced.
-        told_at: When the ledger first had each outcome, as (outcome, clock).
+        noted: What the ledger has of the sweeps: outcomes of their commands, and overrides that they told of.
+        told: The overrides that were left alone and told of, as (device, override).
+        kept: A copy of the ledger: the items of devices and of users, what is noted and the outcomes.
+        replaced: The devices where a person's ``DENY`` took the place of our lock, and nobody was told.
     """
 
     clock: int
@@ -114,6 +116,7 @@ class State(NamedTuple):
     inventory_at: tuple[int, ...]
     disabled: int
     deleted: int
+    exempt: int
     names: int
     dead_letters: tuple[int, ...]
     sent: tuple[int, ...]
@@ -127,9 +130,10 @@ class State(NamedTuple):
     baseline: tuple[int, ...]
     edits: tuple[tuple[int, LockId, int], ...]
     swept_since: bool
-    undone: int
-    alarmed: int
-    told_at: tuple[tuple[int, int], ...]
+    noted: tuple[int, ...]
+    told: tuple[tuple[int, int], ...]
+    kept: tuple[tuple[int, ...], ...]
+    replaced: int
 
 
 def lock_id(shown: Claim | Tag) -> LockId:

@@ -48,10 +48,7 @@ class Sweeps:
                 yield (*move, "dies", made) if made else move, after
 
     def faults(self, state: State) -> Moves:
-        """Yield deaths of sweeps, and pages of their lists that fail or lack a row.
-
-        With ``on_tampering = "alert"`` no page lacks a row, since to a sweep that is the same as an undone lock.
-        """
+        """Yield deaths of sweeps, and pages of their lists that fail or lack a row."""
         spent = state._replace(faults=state.faults - 1)
         for index, number in enumerate(state.sweeps):
             node = self._nodes[number]
@@ -64,7 +61,7 @@ class Sweeps:
                 self._story.page_fails(node.call[1])
                 yield move, self.go_on(spent, index, self._no_page)
                 lacking = self._page(state, node.call[1], lacking=1)
-                if lacking != self._page(state, node.call[1]) and self._scenario.on_tampering != "alert":
+                if lacking != self._page(state, node.call[1]):
                     move = self._story.attempt("page lacks a row", index)
                     self._story.page_lacks_row(node.call[1])
                     yield move, self.go_on(spent, index, lacking)

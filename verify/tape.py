@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
@@ -35,6 +35,16 @@ class Recorded:
     detail_type: str
     id: str
     result: str
+    source: str
+
+    @classmethod
+    def of(cls, detail_type: str, detail: dict[str, Any]) -> Self:
+        return cls(detail_type, detail["id"], detail["result"], detail["source"])
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The announcement, as far as the code looks at it."""
+        return {"detailType": self.detail_type, "detail": {"id": self.id, "result": self.result, "source": self.source}}
 
 
 class Tape:
@@ -144,8 +154,12 @@ class TapeLedger:
         if "result" not in told["detail"]:
             self.tape.ask("note", outcome_id)
             return told
-        first: Recorded = self.tape.ask("outcome", Recorded(told["detailType"], outcome_id, told["detail"]["result"]))
-        return {"detailType": first.detail_type, "detail": {"id": first.id, "result": first.result}}
+        kept: Recorded = self.tape.ask("outcome", Recorded.of(told["detailType"], told["detail"]))
+        return kept.told
+
+    def outcome(self, event_id: str, outcome_id: str) -> dict[str, Any] | None:
+        recorded: Recorded | None = self.tape.ask("recorded", outcome_id)
+        return recorded.told if recorded is not None else None
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         return dict(self.tape.ask("records", "user"))
@@ -163,10 +177,6 @@ class TapeLedger:
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
         self.tape.ask("save sweep")
-
-    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
-        told: datetime | None = self.tape.ask("told", outcome_id)[1]
-        return told
 
     def inventoried_up_to(self, organization: str) -> DeviceKey:
         """Let each run take in all devices of a scenario."""
@@ -197,6 +207,7 @@ class TapeBus:
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
         if "result" in detail:
-            self.tape.ask("announce", Recorded(detail_type, detail["id"], detail["result"]))
-        elif detail_type == "Tampering Detected":
-            self.tape.ask("alarm", DeviceKey(detail["organizationId"], detail["userId"], detail["deviceId"]))
+            self.tape.ask("announce", Recorded.of(detail_type, detail))
+        elif detail_type == "Override Left Alone":
+            key = DeviceKey(detail["organizationId"], detail["userId"], detail["deviceId"])
+            self.tape.ask("left", key, Override(**detail["after"]))

@@ -12,7 +12,7 @@ from verify.processes import Node
 from verify.scenario import second_of
 from verify.state import Call, Move, lock_id
 
-_UNTOLD = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "told", "note"})
+_UNTOLD = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "recorded", "note"})
 """The calls that histories leave out."""
 _ON_DEVICE = {
     "get": "reads the override on {}",
@@ -21,7 +21,7 @@ _ON_DEVICE = {
     "enroll": "enrolls {} in the inventory",
     "retire": "retires {} in the inventory",
     "saw": "adds {} to the inventory",
-    "alarm": "announces that the lock of {} was undone",
+    "left": "tells of the override on {}, which is left alone",
 }
 _ON_USER = {
     "user": "reads the item of {}",
@@ -222,6 +222,14 @@ class Story:
     @_sentence
     def ledger_is_lost(self) -> str:
         return "the ledger is lost"
+
+    @_sentence
+    def ledger_is_kept(self) -> str:
+        return "a copy of the ledger is made"
+
+    @_sentence
+    def ledger_is_restored(self) -> str:
+        return "the copy of the ledger is restored"
 
     @_sentence
     def item_expires(self, device: int) -> str:

@@ -32,10 +32,10 @@ class World:
         switches = switches or Switches()
         settings = settings_of(scenario)
         self.scenario = scenario
-        self.numbering = numbering = Numbering(scenario)
+        self.numbering = numbering = Numbering(scenario, settings)
         words = Words(numbering)
         self._story = story = Story(words)
-        self._invariants = Invariants(numbering, words, settings)
+        self._invariants = Invariants(numbering, words)
         processes = Processes(numbering, switches, settings)
         calls = Calls(numbering, self._invariants, story, switches.off)
         self._deliveries = Deliveries(
@@ -73,6 +73,7 @@ class World:
             inventory_at=none,
             disabled=0,
             deleted=0,
+            exempt=0,
             names=0,
             dead_letters=(),
             sent=(),
@@ -86,9 +87,10 @@ class World:
             baseline=rows,
             edits=(),
             swept_since=False,
-            undone=0,
-            alarmed=0,
-            told_at=(),
+            noted=(),
+            told=(),
+            kept=(),
+            replaced=0,
         )
         for name in scenario.before:
             self._story.came_before(name)
@@ -121,7 +123,8 @@ class World:
         numbering = self.numbering
         second = numbering.seconds[state.clock]
         for number, event in enumerate(numbering.events):
-            if not state.pending >> number & 1 or not second - self.scenario.max_event_age <= event.at <= second:
+            arrives = event.at <= second and (event.body or second - self.scenario.max_event_age <= event.at)
+            if not state.pending >> number & 1 or not arrives:
                 continue
             if event.copy_of and state.pending >> numbering.by_name[event.copy_of] & 1:
                 continue
@@ -132,7 +135,7 @@ class World:
             yield move, self._arrive(state, number)
 
     def _arrive(self, state: State, number: int) -> State:
-        command = self.numbering.commands[number]
+        command = self.numbering.command_at(number, state.clock)
         state = but(state, PENDING, state.pending & ~(1 << number))
         return enqueue(state, self.numbering.group(command), command)
 
@@ -166,7 +169,10 @@ class World:
         return state
 
     def settle(self, state: State) -> State:
-        """Run one undisturbed sweep, or two after a loss of the ledger, when the first one removes nothing.
+        """Run one undisturbed sweep, or two.
+
+        Two it takes after a loss of the ledger, when the first one removes nothing, after an overrun, and for a tag
+        that the ledger does not know: a sweep reads only the records that have a lock.
 
         Raise ViolationError if another sweep still finds something to do or to announce.
         """
@@ -186,17 +192,20 @@ class World:
             dead_letters=(),
             edits=(),
             swept_since=False,
+            told=(),
+            kept=(),
         )
         known = self._swept.get(before)
         if known is None:
             known = before
-            for number in range(1 if state.swept else 2):
+            twice = not state.swept or self.scenario.overruns or self._invariants.shows_unknown_lock(state)
+            for number in range(2 if twice else 1):
                 known = self.sweep(known, f"settle-{number + 1}")
             if not self.scenario.guarded and not known.disabled:
-                again = self._sweep_only(known._replace(alarmed=0), "settle-3")
+                again = self._sweep_only(known._replace(told=()), "settle-3")
                 if any(group.queue for group in again.groups):
                     raise ViolationError("after a sweep the next one still finds something to do")
-                if again.alarmed:
+                if not set(known.told).isdisjoint(again.told):
                     raise ViolationError("after a sweep the next one announces the same again")
             self._swept[before] = known
         return known

@@ -198,7 +198,6 @@ def test_settings_for_the_functions_are_json_with_durations_in_seconds_and_null_
         "sweep": {
             "every": 3600,
             "mode": "apply",
-            "on_tampering": "reassert",
             "max_removals": 50,
             "max_removals_percent": 25,
             "max_reasserts": 500,

@@ -46,6 +46,7 @@ DETAIL_TYPES = {kind.detail_type for kind in RESULTS.values() if kind.detail_typ
     "Sweep Completed",
     "Sweep Refused",
     "Expiry Due Soon",
+    "Override Left Alone",
 }
 
 
@@ -122,9 +123,16 @@ def superseded() -> World:
     return world
 
 
-def undone(**policy: Any) -> World:
-    world = locked(organization(**policy))
+def undone() -> World:
+    world = locked()
     del world.workmail.overrides[PHONE]
+    world.sweep(at(3600))
+    return world
+
+
+def replaced() -> World:
+    world = locked()
+    world.workmail.overrides[PHONE] = Override("DENY", "legal hold, see LEG-4")
     world.sweep(at(3600))
     return world
 
@@ -170,7 +178,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "lockout-expired": (expired, "Lockout Expired"),
     "lockout-superseded": (superseded, "Lockout Superseded"),
     "tampering-detected": (undone, "Tampering Detected"),
-    "tampering-detected-alert": (lambda: undone(on_tampering="alert"), "Tampering Detected"),
+    "override-left-alone": (replaced, "Override Left Alone"),
     "inventory-updated": (enrolled, "Inventory Updated"),
     "lockout-rejected": (rejected, "Lockout Rejected"),
     "lockout-failed": (refused_by_workmail, "Lockout Failed"),

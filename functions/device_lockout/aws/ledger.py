@@ -157,19 +157,28 @@ class Ledger:
     # Outcomes.
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
-        """Record an outcome's announcement. Return what was recorded first under this ID."""
-        item = {"told": told, "at": instant.write(now), "expires": int((now + OUTCOMES_KEPT).timestamp())}
+        """Record an outcome's announcement. Return what is recorded under this ID.
+
+        What was recorded first stays, except a failure that got better.
+        """
+        failed = told["detail"].get("result") == "failed"
+        expires = int((now + OUTCOMES_KEPT).timestamp())
+        item = {"told": told, "failed": failed, "at": instant.write(now), "expires": expires}
+        condition = "attribute_not_exists(pk)"
+        compared: dict[str, Any] | None = None
+        if not failed:
+            condition, compared = f"{condition} OR failed = :yes", {":yes": True}
         try:
-            self._table.put(f"event#{event_id}", outcome_id, item, condition="attribute_not_exists(pk)")
+            self._table.put(f"event#{event_id}", outcome_id, item, condition=condition, compared=compared)
         except ConditionFailedError as error:
             first: dict[str, Any] = error.item["told"]
             return first
         return told
 
-    def told_at(self, event_id: str, outcome_id: str) -> datetime | None:
-        """Return the ``now`` that an outcome was first recorded with, or None if it was not."""
+    def outcome(self, event_id: str, outcome_id: str) -> dict[str, Any] | None:
+        """Return what was announced under an outcome's ID, or None if nothing was recorded."""
         item = self._table.get(f"event#{event_id}", outcome_id)
-        return instant.read(item["at"]) if item else None
+        return dict(item["told"]) if item else None
 
     # The sweep's marks.
 

@@ -22,7 +22,7 @@ from device_lockout.values.errors import (
     UnansweredError,
     UnknownUserError,
 )
-from device_lockout.values.override import ListedOverride, Observation, Override
+from device_lockout.values.override import UNREADABLE_DATE, ListedOverride, Observation, Override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,4 +298,4 @@ def _date(answer: Any) -> datetime:
     try:
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
     except (KeyError, ValueError):
-        return datetime.min.replace(tzinfo=UTC)
+        return UNREADABLE_DATE

@@ -6,6 +6,7 @@ It decides locking, extending, releasing, expiring and repairing alike.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 from device_lockout.decisions.retention import claims_to_keep
 from device_lockout.values import tag
@@ -45,19 +46,25 @@ class Decision:
     outcome: Outcome
     write: Put | Delete | None
 
+    def with_outcome(self, outcome: Outcome) -> Self:
+        """Return this decision with another outcome, in the record too."""
+        assert self.record.last is not None, "a decision is in its record"
+        return replace(
+            self, outcome=outcome, record=replace(self.record, last=replace(self.record.last, outcome=outcome))
+        )
+
 
 def decide(
     command: DeviceCommand, observed: Override | None, record: DeviceRecord, now: datetime, rules: Rules
 ) -> Decision:
     """Decide ``command`` on the override that was ``observed`` and on the device's ``record``, at ``now``.
 
-    The record's last command was decided before. It is decided for that time again and keeps its outcome, unless that
-    is ``failed``. So a redelivery after a crash finishes the work and announces the same.
+    If the record's last command is this very one, a redelivery finishes its work. It keeps the first outcome, unless
+    that was ``failed`` or says of the device what no longer holds: a lock may have ended meanwhile.
     """
     last = record.last if record.last and record.last.command == command_id(command) else None
-    now = last.decided_at if last else now
     reading = observed.read(rules.owner) if observed else None
-    adopted = record.adopt(reading) if isinstance(reading, Tag) else record
+    adopted = record.adopt(reading, now) if isinstance(reading, Tag) else record
 
     if observed is not None and not isinstance(reading, Tag):
         adopted = replace(adopted, known=True)
@@ -67,11 +74,14 @@ def decide(
     prior = changed.prior
     if not (isinstance(command, Expire) and observed != command.planned):
         write, prior = write_for(type(command), observed, reading, changed, wanted, now, rules.owner)
-    if last is not None and last.outcome.result != "failed":
+    after = write.override if isinstance(write, Put) else None if isinstance(write, Delete) else observed
+    if last is not None and last.outcome.result != "failed" and _denies(last.outcome.after) == _denies(after):
         outcome = last.outcome
     else:
         outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules.owner)
-    kept = claims_to_keep(changed.claims, changed, "device", now, rules)
+    left = after.read(rules.owner) if after else None
+    shown = changed.shown_by(left) if isinstance(left, Tag) else ()
+    kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
 
@@ -96,10 +106,13 @@ def decide_for_user(
         about = replace(about, why=claim.why, until=claim.until)
         if not before.unreleased(claim):
             return record, _superseded(about, command.cause, record.released)
+        known = before.known_as(claim)
+        if known is not None and known.until <= now:
+            return record, replace(about, result="superseded", because=_ran_out(known), page=True)
         if claim.until <= now:
             return record, replace(about, result="rejected", because=_too_late(claim), page=True)
         outcome = about
-        changed = record if before.known_as(claim) else replace(record, claims=(*record.claims, claim))
+        changed = record if known else replace(record, claims=(*record.claims, claim))
     kept = claims_to_keep(changed.claims, DeviceRecord(user=changed), "user", now, rules)
     return replace(changed, claims=kept), outcome
 
@@ -218,8 +231,7 @@ def _outcome(
         case Lock(claim=claim) if not before.unreleased(claim):
             return _superseded(about, command.cause, before.released_at(claim.scope))
         case Lock(claim=claim) if (known := before.known_as(claim)) is not None and known.until <= now:
-            because = f"the lock that this very report asked for ran out at {tag.write_time(known.until)}"
-            return replace(about, result="superseded", because=because)
+            return replace(about, result="superseded", because=_ran_out(known), page=True)
         case Lock(claim=claim) if before.known_as(claim) is None and claim.until <= now:
             return replace(about, result="rejected", because=_too_late(claim), page=True)
         case Lock() | Reassert() if wanted is not None and (
@@ -230,10 +242,7 @@ def _outcome(
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
         case Release(scope=scope):
-            ended = write is not None or any(claim not in record.live(now) for claim in before.live(now))
-            result = _released(scope, record.live(now), ended)
-            because = "an override that is not ours still denies it" if others_denial else about.because
-            return replace(about, result=result, because=because)
+            return _of_release(about, scope, before, record, write is not None, others_denial, now)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert() if write is not None:
@@ -244,8 +253,35 @@ def _outcome(
             return about
 
 
+def _of_release(
+    about: Outcome,
+    scope: Scope,
+    before: DeviceRecord,
+    record: DeviceRecord,
+    wrote: bool,
+    others_denial: bool,
+    now: datetime,
+) -> Outcome:
+    """Return what a release of ``scope`` came to. It is never told as released over a DENY."""
+    ended = wrote or any(claim not in record.live(now) for claim in before.live(now))
+    about = replace(about, result=_released(scope, record.live(now), ended))
+    if others_denial:
+        return replace(about, because="an override that is not ours still denies it")
+    if about.result == "nothing-to-release" and _denies(about.after):
+        return replace(about, result="still-locked", because="its lock is over, and the next sweep removes it")
+    return about
+
+
+def _denies(override: Override | None) -> bool:
+    return override is not None and override.effect == "DENY"
+
+
 def _too_late(claim: Claim) -> str:
     return f"the lock that it asks for was over at {tag.write_time(claim.until)}, before it could be set"
+
+
+def _ran_out(claim: Claim) -> str:
+    return f"the lock that this very report asked for ran out at {tag.write_time(claim.until)}"
 
 
 def _superseded(about: Outcome, cause: Cause, released: datetime | None) -> Outcome:

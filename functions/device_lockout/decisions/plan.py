@@ -15,7 +15,7 @@ from device_lockout.values.command import Expire, Reassert
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.record import DeviceRecord, UserRecord
-from device_lockout.values.tag import Broken, HandWritten, Reading, Tag, write_time
+from device_lockout.values.tag import Broken, Foreign, HandWritten, Reading, Tag, write_time
 
 PERCENT_COUNTS_FROM = 10
 """Fewer removals than this have no percentage cap: one lock of two that ends would be half of them."""
@@ -36,6 +36,7 @@ class Item:
         ours: True if the override has our tag.
         failed: When WorkMail refused the last try; None if it did not.
         tampered: True if somebody undid a lock that is wanted.
+        untold: True if the override is left alone and no outcome has told of it.
     """
 
     action: Action
@@ -46,14 +47,16 @@ class Item:
     ours: bool = False
     failed: datetime | None = None
     tampered: bool = False
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A guard's refusal to let anything back in, and why."""
+    """A guard's refusal to let anything back in, and why; for ``clock`` with the service's time."""
 
     guard: Literal["first-run", "gap", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"]
     because: str
+    service_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +161,14 @@ def record_of(
 def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
     """Return what happens to one listed override, or None if it is as it should be."""
     observed = listed.override
-    adopted = record.adopt(reading) if isinstance(reading, Tag) else record
+    adopted = record.adopt(reading, now) if isinstance(reading, Tag) else record
     wanted = adopted.wanted(now)
 
-    def item(action: Action, due_since: datetime, because: str, *, tampered: bool = False) -> Item:
+    def item(
+        action: Action, due_since: datetime, because: str, *, tampered: bool = False, untold: bool = False
+    ) -> Item:
         ours = isinstance(reading, Tag)
-        return Item(action, listed.key, observed, due_since, because, ours, _failed(record), tampered)
+        return Item(action, listed.key, observed, due_since, because, ours, _failed(record), tampered, untold)
 
     if wanted is not None:
         write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)
@@ -181,12 +186,20 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     write, _ = write_for(Expire, observed, reading, adopted, wanted, now, owner)
     if write is not None:
         return item("expire", *_end(reading, now))
-    if wanted is not None and record.ours_was_left(owner):
-        return item("reassert", wanted.at, f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted")
+    replaced = record.ours_was_left(owner) and observed.effect == "DENY"
+    untold = (
+        replaced or record.last is None or record.last.outcome.after != observed or not record.last.outcome.announced
+    )
+    if wanted is not None and replaced:
+        because = f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted"
+        return item("reassert", wanted.at, because, untold=True)
     if isinstance(reading, Broken):
-        return item("leave", now, f"its tag can't be read: {reading.fault}")
+        return item("leave", now, f"its tag can't be read: {reading.fault}", untold=True)
     if wanted is not None:
-        return item("leave", wanted.at, f"a lock ({wanted.why}) is wanted, and a DENY that is not ours stands")
+        because = f"a lock ({wanted.why}) is wanted, and a DENY that is not ours stands"
+        return item("leave", wanted.at, because, untold=untold)
+    if observed.effect == "DENY" and isinstance(reading, Foreign) and record.last is not None and untold:
+        return item("leave", now, "a DENY that is not ours took the place of a lock that is over", untold=True)
     return None
 
 

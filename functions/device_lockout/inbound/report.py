@@ -5,11 +5,13 @@ A report with a fault becomes a rejection, which names every fault at once.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from device_lockout.inbound import contract, event_mapping
 from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
+from device_lockout.inbound.moment import Moment, end_of_second, moment
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
@@ -25,8 +27,8 @@ MAX_REASON_LENGTH = 16_000
 def read(body: str, message_id: str, received: datetime, settings: Settings) -> Command:
     """Return the command that an event asks for, or its rejection.
 
-    A report happened at its ``reportedAt``, else at the envelope's ``time``, else at ``received``. Producers can't set
-    ``received``, so a later time counts as ``received``. Nobody can report from the future.
+    :func:`device_lockout.inbound.moment.moment` says when it happened. A lock from the future locks now and says so. A
+    release from the future is rejected.
 
     Args:
         body: The event as EventBridge delivers it. From a source with a mapping it is ``{"mappedSource", "event"}``.
@@ -52,26 +54,22 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         faults += contract.faults(kind.schema, detail, mapping)
 
     fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
-    reported = parse_time(fields.get("reportedAt")) or parse_time(event.get("time")) or received
+    when = moment(parse_time(fields.get("reportedAt")), parse_time(event.get("time")), received)
     cause = Cause(
         event_id=_event_id(event) or message_id,
         source=text(event.get("source")),
         detail_type=text(event.get("detail-type")),
-        happened=min(reported, received),
+        happened=when.happened,
         received=received,
         reference=text(fields.get("reference"), 64),
         reader=source.name if mapping is not None and source is not None else "",
     )
     organization = _organization(fields.get("organizationId"), settings, faults)
-    if cause.happened < received - settings.limits.max_event_age:
-        faults.append(
-            f"the event happened at {instant.write(cause.happened)}:"
-            f" expected no more than {settings.limits.max_event_age.days} days before it was received"
-        )
+    faults += _time_faults(when, kind, received, settings)
     target = _target(fields, organization, kind)
     reason = settings.reasons.get(kind.reason) if kind is not None else None
     if reason is not None and parse_time(fields.get("expiresAt")) is not None:
-        fault = reason.fault(cause.happened, _end(fields, reason, cause.happened))
+        fault = reason.fault(when.began, _end(fields, reason, when.began))
         if fault:
             faults.append(f"detail.expiresAt is {display(fields['expiresAt'])}: {fault}")
     if faults or kind is None or source is None:
@@ -86,27 +84,49 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         case "retire":
             return Retire(cause, target)
         case "lock" | "lock-user":
-            return _lock(cause, target, kind, fields, settings.reasons[kind.reason], "force" in source.may)
+            corrected = replace(
+                cause, correction=f"{when.future}; it counts from {instant.write(when.happened)}" if when.future else ""
+            )
+            return _lock(corrected, target, kind, fields, settings.reasons[kind.reason], when, "force" in source.may)
 
 
-def _lock(cause: Cause, target: Target, kind: DetailType, fields: dict[str, Any], reason: Reason, force: bool) -> Lock:
+def _time_faults(when: Moment, kind: DetailType | None, received: datetime, settings: Settings) -> Iterator[str]:
+    """Yield what keeps an event from being acted on: a release from the future, and an event that is too old."""
+    if when.future and kind is not None and ACTIONS[kind.action].permission == "release":
+        yield f"{when.future}: a release from a clock that is ahead could end a later lock"
+    if when.happened < received - settings.limits.max_event_age:
+        yield (
+            f"the event happened at {instant.write(when.happened)}:"
+            f" expected no more than {settings.limits.max_event_age.days} days before it was received"
+        )
+
+
+def _lock(
+    cause: Cause,
+    target: Target,
+    kind: DetailType,
+    fields: dict[str, Any],
+    reason: Reason,
+    when: Moment,
+    force: bool,
+) -> Lock:
     """Return the lock that a report without faults asks for."""
     claim = Claim(
         id=claim_id(cause.event_id),
         scope=ACTIONS[kind.action].scope,
         why=reason.name,
-        at=cause.happened,
-        until=_end(fields, reason, cause.happened),
+        at=end_of_second(cause.happened, cause.received),
+        until=_end(fields, reason, when.began),
         reference=cause.reference,
         note=text(fields.get("note"), 500),
     )
     return Lock(cause, target, claim, force)
 
 
-def _end(fields: dict[str, Any], reason: Reason, happened: datetime) -> datetime:
+def _end(fields: dict[str, Any], reason: Reason, began: datetime) -> datetime:
     """Return when a lock ends: the report's own end, or the one of its reason."""
     expires = fields.get("expiresAt")
-    return reason.until(happened) if expires is None else instant.whole_seconds_up(instant.read(expires))
+    return reason.until(began) if expires is None else instant.whole_seconds_up(instant.read(expires))
 
 
 def _organization(named: object, settings: Settings, faults: list[str]) -> str:

@@ -16,7 +16,7 @@ from device_lockout.values.command import Cause, Command, command_id
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Last
+from device_lockout.values.record import Claim
 from device_lockout.values.tag import write_time
 
 SCHEMA_VERSION = "1"
@@ -78,10 +78,10 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
     return {"detailType": "Sweep Refused" if result.refused else "Sweep Completed", "detail": detail}
 
 
-def undone_lock(item: Item, claim: Claim, last: Last | None) -> dict[str, Any]:
-    """Return the fields about a lock that somebody undid and that is left so."""
-    message = f"Device {item.key.device} of {item.key.user_id} was left as it is: {item.because}."
-    return _about_lock(item.key, claim, message, last.outcome.after if last else None, item.observed)
+def left_alone(item: Item, claim: Claim | None) -> dict[str, Any]:
+    """Return the fields about an override that is left alone, and the lock that is wanted there, if any is."""
+    message = f"The override of device {item.key.device} of {item.key.user_id} was left alone: {item.because}."
+    return _about_lock(item.key, claim, message, item.observed, item.observed)
 
 
 def due_lock(due: Due) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def of_lock(occasion: str, detail_type: str, lock: dict[str, Any], run: Run) -> 
     Args:
         occasion: What people are warned of. The same occasion of one lock has the same ``detail.id`` in every run.
         detail_type: The event's detail-type.
-        lock: The fields that :func:`undone_lock` or :func:`due_lock` returns.
+        lock: The fields that :func:`left_alone` or :func:`due_lock` returns.
         run: The run that found it.
     """
     which = f"{run.organization} {lock['userId']} {lock['deviceId']} {detail_type} {occasion}"
@@ -127,14 +127,14 @@ def _of_sweep(which: str, run: Run) -> dict[str, Any]:
 
 
 def _about_lock(
-    key: DeviceKey, claim: Claim, message: str, before: Override | None, after: Override | None
+    key: DeviceKey, claim: Claim | None, message: str, before: Override | None, after: Override | None
 ) -> dict[str, Any]:
     return {
         "userId": key.user_id,
         "deviceId": key.device,
-        "reason": claim.why,
-        "until": write_time(claim.until),
-        "reference": claim.reference,
+        "reason": claim.why if claim else "",
+        "until": write_time(claim.until) if claim else None,
+        "reference": claim.reference if claim else "",
         "before": _fields(before),
         "after": _fields(after),
         "page": True,
@@ -148,7 +148,7 @@ def _fields(override: Override | None) -> dict[str, str | None] | None:
 
 def _report(cause: Cause) -> str:
     """Name the report, for people who have only the message."""
-    return ", ".join(filter(None, (f"event {cause.event_id} from {cause.source}", cause.reference)))
+    return ", ".join(filter(None, (f"event {cause.event_id} from {cause.source}", cause.reference, cause.correction)))
 
 
 def _message(result: SweepResult, run: Run, mode: str) -> str:

@@ -54,7 +54,7 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
         return outcome
     if isinstance(command, Lock) and devices == 0:
         because = "no device of this user is known; the lock holds for devices to come"
-        return replace(outcome, result="rejected", because=because, page=True, devices=0)
+        return replace(outcome, because=because, page=True, devices=0)
     return replace(outcome, devices=devices)
 
 

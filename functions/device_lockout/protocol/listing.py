@@ -44,7 +44,7 @@ def list_overrides(
         ours = run.clock()
         if abs(date - ours) > clock_skew and not failures:
             because = f"our clock says {instant.write(ours)}, WorkMail's {instant.write(date)}"
-            failures.append(Refusal("clock", because))
+            failures.append(Refusal("clock", because, date))
         if rows:
             first = rows[0].key
             if first in first_rows:

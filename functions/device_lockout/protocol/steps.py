@@ -15,7 +15,7 @@ from datetime import datetime
 
 from device_lockout.decisions.decision import Decision, Delete, Put, decide, must_be_recorded
 from device_lockout.protocol import announcement, fan_out, inventory
-from device_lockout.protocol.ports import Ports
+from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import user_id
 from device_lockout.values.command import (
     Command,
@@ -32,7 +32,7 @@ from device_lockout.values.command import (
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
-from device_lockout.values.override import Observation
+from device_lockout.values.override import UNREADABLE_DATE, Observation
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import DeviceRecord, Last
 from device_lockout.values.tag import write_time
@@ -41,10 +41,19 @@ from device_lockout.values.tag import write_time
 def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
 
+    A report whose outcome is recorded is done. A copy of it announces that outcome again and changes nothing, unless
+    it failed. A copy that is too old by now does not take back a lock that failed: the sweep still tries to set it.
+
     Raises:
         TransientError: Nothing was written to WorkMail. Deliver the command again.
         UnansweredError: A write may yet take effect. Deliver the command again when it no longer can.
     """
+    if command.cause.source != SOURCE:
+        told = ports.ledger.outcome(command.cause.event_id, command_id(command))
+        tries_again = told is not None and told["detail"]["result"] == "failed" and not isinstance(command, Reject)
+        if told is not None and not tries_again:
+            ports.bus.announce(told["detailType"], told["detail"])
+            return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     try:
         outcome = _dispatch(command, ports, rules, now)
     except RejectedError as error:
@@ -105,11 +114,13 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
     try:
         seen = ports.workmail.get(key)
     except UnknownUserError as error:
-        if isinstance(command, Lock):
+        if isinstance(command, Lock) and record.known_as(command.claim) is None:
             raise
         gone, seen = str(error), Observation(None, now)
     record = replace(record, user=ports.ledger.user(key.organization, key.user_id))
-    decision = decide(command, seen.override, record, now, rules)
+    decision = decide(command, seen.override, record, _decision_time(command, now, seen.date, rules), rules)
+    if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
+        decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
     if gone:
         decision = replace(decision, record=replace(decision.record, prior=record.prior))
     unsure = gone
@@ -131,6 +142,27 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, ports, key, record, saved, str(error), now)
     return decision.outcome
+
+
+def _decision_time(command: DeviceCommand, now: datetime, date: datetime, rules: Rules) -> datetime:
+    """Return the time to decide at: the earlier one where our clock and WorkMail's disagree, for a lock to last.
+
+    SQS's clock is a third one: no report is decided at a time before it was received.
+    """
+    if abs(date - now) <= rules.clock_skew or date == UNREADABLE_DATE:
+        return now
+    earlier = min(now, date)
+    return earlier if command.cause.source == SOURCE else max(earlier, command.cause.received)
+
+
+def _was_set(command: DeviceCommand, last: Last | None, ledger: LedgerPort) -> bool:
+    """Return whether the last command's lock is known to have been set: its outcome was told, or it stood before.
+
+    A redelivery keeps the answer of the first delivery.
+    """
+    if last is None or last.command == command_id(command) or last.outcome.before == last.outcome.after:
+        return True
+    return ledger.outcome(last.event_id, last.command) is not None
 
 
 def _failed(

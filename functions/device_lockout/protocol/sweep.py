@@ -4,27 +4,26 @@ A guard stops removals: an unsure sweep lets nothing back in. Only a missing org
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import Any
 
 from device_lockout.decisions.plan import Item, Plan, Refusal, plan, record_of
 from device_lockout.decisions.warnings import Due, warnings
 from device_lockout.protocol import announcement
 from device_lockout.protocol.listing import InventoryWindow, list_overrides
-from device_lockout.protocol.ports import LedgerPort, Ports, QueuePort
+from device_lockout.protocol.ports import Ports, QueuePort
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
 from device_lockout.values.command import Cause, Command, Expire, Reassert, Target
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import SOURCE
-from device_lockout.values.record import DeviceRecord
+from device_lockout.values.override import UNREADABLE_DATE
+from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.settings import Settings
 
 __all__ = ["Run", "SweepResult", "run"]
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
@@ -36,7 +35,9 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     failures: list[Refusal] = []
     listing = list_overrides(this, ports.workmail, settings.limits.clock_skew, failures)
     window = InventoryWindow(ports.ledger.inventoried_up_to(this.organization))
-    planned = plan(window.watch(listing, settings.owner), records, users, this.now, settings.owner)
+    first = list(islice(listing, 1))  # with it comes WorkMail's time
+    now = _plan_time(this.now, failures)
+    planned = plan(window.watch(chain(first, listing), settings.owner), records, users, now, settings.owner)
 
     completed = not failures and planned.repeated is None
     refused = failures[0] if failures else planned.refusal(policy.max_removals, policy.max_removals_percent)
@@ -45,10 +46,6 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     reasserts = _reasserts(planned, failures, this)
     enqueued = 0
     if policy.mode == "apply":
-        if policy.on_tampering == "alert":
-            wanted = partial(record_of, records=records, users=users)
-            undone, reasserts = _split_tampered(reasserts, wanted, settings.limits.writer_timeout, this, ports)
-            _alert((item for item in undone if item.observed is not None or completed), wanted, this, ports)
         removals = planned.removals_of_one_run(policy.max_removals) if refused is None else ()
         due = [*reasserts[: policy.max_reasserts], *removals]
         enqueued = _enqueue_in_portions(due, this, ports.queue, policy.portion)
@@ -59,7 +56,8 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
         if completed:
             ports.ledger.save_sweep(this.organization, this.now)
         open_now = {item.key for item in planned.reasserts}
-        _warn((due for due in warnings(records, settings.reasons, this.now) if due.key not in open_now), this, ports)
+        _tell_left_alone([*planned.left, *planned.reasserts], records, users, this, ports)
+        _warn((due for due in warnings(records, settings.reasons, now) if due.key not in open_now), this, ports)
         window.save(this, ports.ledger)
     return result
 
@@ -78,6 +76,12 @@ def _reasserts(planned: Plan, failures: Sequence[Refusal], this: Run) -> list[It
     unseen = [item for item in planned.reasserts if item.observed is None]
     unseen.sort(key=lambda item: hashlib.sha256(f"{this.id} {item.key.user_id} {item.key.device}".encode()).digest())
     return [*(item for item in planned.reasserts if item.observed is not None), *unseen]
+
+
+def _plan_time(now: datetime, failures: Sequence[Refusal]) -> datetime:
+    """Return the time to plan at: the earlier one where our clock and WorkMail's disagree, for every lock to last."""
+    times = [failure.service_time for failure in failures if failure.service_time is not None]
+    return min([now, *(time for time in times if time != UNREADABLE_DATE)])
 
 
 def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | None:
@@ -114,60 +118,6 @@ def _command(item: Item, this: Run) -> Command:
     return Reassert(cause, target)
 
 
-def _split_tampered(
-    items: Sequence[Item],
-    wanted: Callable[[DeviceKey], DeviceRecord],
-    writer_timeout: timedelta,
-    this: Run,
-    ports: Ports,
-) -> tuple[list[Item], list[Item]]:
-    """Split ``items`` into the locks that somebody undid, to alert of, and the others, to put back.
-
-    Call it tampering only if the lock was confirmed set more than ``writer_timeout`` before the listing, and its record
-    is unchanged. A lock that was never confirmed is put back. A newer lock or a changed record is in neither list: the
-    listing may be older.
-    """
-    undone: list[Item] = []
-    others = [item for item in items if not item.tampered]
-    if len(others) == len(items):
-        return undone, others
-    ledger = ports.ledger
-    users = ledger.users(this.organization)
-    records = ledger.records(this.organization, users)
-    for item in items:
-        record = wanted(item.key)
-        if not item.tampered or record_of(item.key, records, users) != record:
-            continue
-        set_at = _stood(record, ledger)
-        if set_at is None:
-            others.append(item)
-        elif set_at + writer_timeout < this.now:
-            undone.append(item)
-    return undone, others
-
-
-def _stood(record: DeviceRecord, ledger: LedgerPort) -> datetime | None:
-    """Return when the last command's override was confirmed set, by its recorded outcome; None if it was not.
-
-    An override that the command left as it was had been set long before.
-    """
-    last = record.last
-    if last is None or last.outcome.before == last.outcome.after:
-        return _LONG_AGO
-    return ledger.told_at(last.event_id, last.command)
-
-
-def _alert(items: Iterable[Item], wanted: Callable[[DeviceKey], DeviceRecord], this: Run, ports: Ports) -> None:
-    """Announce locks that somebody undid. One is announced again if it was set anew, or is found in another state."""
-    for item in items:
-        last, claim = wanted(item.key).last, wanted(item.key).wanted(this.now)
-        assert claim is not None, "only a wanted lock is put back"
-        found = None if item.observed is None else item.observed.fields()
-        set_at = instant.write(last.decided_at if last else claim.at)
-        lock = announcement.undone_lock(item, claim, last)
-        _announce_once(f"{set_at} {found}", "Tampering Detected", lock, this, ports)
-
-
 def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
     """Announce locks that end soon or have been held for long. Each warning period has one announcement."""
     for warning in due:
@@ -176,11 +126,28 @@ def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
         _announce_once(warning.id, "Expiry Due Soon", announcement.due_lock(warning), this, ports)
 
 
+def _tell_left_alone(
+    items: Sequence[Item],
+    records: Mapping[DeviceKey, DeviceRecord],
+    users: Mapping[str, UserRecord],
+    this: Run,
+    ports: Ports,
+) -> None:
+    """Announce overrides that are left alone and that no outcome has told of. Each text has one announcement."""
+    for item in items:
+        if not item.untold or item.observed is None:
+            continue
+        if not this.enough_time():
+            return
+        lock = announcement.left_alone(item, record_of(item.key, records, users).wanted(this.now))
+        _announce_once(str(item.observed.fields()), "Override Left Alone", lock, this, ports)
+
+
 def _announce_once(occasion: str, detail_type: str, lock: dict[str, Any], this: Run, ports: Ports) -> None:
     """Announce a warning, then record it. A crash in between announces it twice, and never loses it."""
     told = announcement.of_lock(occasion, detail_type, lock, this)
     told_id = told["detail"]["id"]
-    if ports.ledger.told_at(told_id, told_id):
+    if ports.ledger.outcome(told_id, told_id) is not None:
         return
     ports.bus.announce(told["detailType"], told["detail"])
     ports.ledger.record_outcome(told_id, told_id, told, this.now)
@@ -194,7 +161,7 @@ def _announce(result: SweepResult, last: datetime | None, this: Run, ports: Port
     if refused is not None and not result.completed:
         since = instant.write(last) if last else "ever"
         once = hashlib.sha256(f"{this.organization} {refused.guard} since {since}".encode()).hexdigest()
-        page = ports.ledger.told_at(once, once) is None
+        page = ports.ledger.outcome(once, once) is None
     told = announcement.of_run(result, this, mode, page=page)
     ports.bus.announce(told["detailType"], told["detail"])
     if once and page and mode == "apply":

@@ -4,33 +4,37 @@ from dataclasses import replace
 
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.values.command import Command, Lock, Target
+from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.policy import Rules
+from device_lockout.values.record import DeviceRecord
 
 
 def user_id(command: Command, ports: Ports, rules: Rules) -> str:
     """Return WorkMail's ID of the command's user.
 
-    The ledger keeps the names that locks use. A release then finds a user who was deleted since.
+    The ledger keeps the names that locks use. A release then finds a user who was deleted since. A lock that was
+    accepted is about the same user at each delivery, whoever has the name by then.
 
     Raises:
         UnknownUserError: WorkMail has no such user, and no earlier lock named one.
         RejectedError: The user is exempt, and the lock does not force.
     """
     target = command.target
-    locks = isinstance(command, Lock)
-    if target.resolved and not locks:
-        return target.user
+    if not isinstance(command, Lock):
+        return target.user if target.resolved else _known_or_remembered(target, ports)
+    remembered = ports.ledger.user_named(target.organization, target.user)
     try:
         user = ports.workmail.user(target.organization, target.user)
-    except UnknownUserError:
-        known = None if locks else _remembered(target, ports.ledger)
-        if known is None:
-            raise
-        return known
-    if isinstance(command, Lock):
         if not command.force and not rules.exempt.isdisjoint(user.names):
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
+    except RejectedError:
+        if remembered is not None and _accepted(command, remembered, ports.ledger):
+            return remembered
+        raise
+    if remembered is not None and remembered != user.id and _accepted(command, remembered, ports.ledger):
+        return remembered
+    if remembered != user.id:
         ports.ledger.remember_name(target.organization, target.user, user.id)
     return user.id
 
@@ -38,6 +42,36 @@ def user_id(command: Command, ports: Ports, rules: Rules) -> str:
 def named_user_id(command: Command, ports: Ports, rules: Rules) -> str:
     """Return :func:`user_id`, looked up even where the target says that it is resolved."""
     return user_id(replace(command, target=replace(command.target, resolved=False)), ports, rules)
+
+
+def _accepted(lock: Lock, user: str, ledger: LedgerPort) -> bool:
+    """Return whether an earlier delivery recorded the lock for ``user``.
+
+    If none did, none will: the item gets another version, so that a write which is late can't land any more.
+    """
+    organization, device = lock.target.organization, lock.target.device
+    if not device:
+        record = ledger.user(organization, user)
+        known = DeviceRecord(user=record).known_as(lock.claim) is not None
+        if not known:
+            ledger.save_user(organization, user, record)
+        return known
+    key = DeviceKey(organization, user, device)
+    item = ledger.open_device(key)
+    known = item.known_as(lock.claim) is not None
+    if not known:
+        ledger.save_device(key, item)
+    return known
+
+
+def _known_or_remembered(target: Target, ports: Ports) -> str:
+    try:
+        return ports.workmail.user(target.organization, target.user).id
+    except UnknownUserError:
+        known = _remembered(target, ports.ledger)
+        if known is None:
+            raise
+        return known
 
 
 def _remembered(target: Target, ledger: LedgerPort) -> str | None:

@@ -36,6 +36,7 @@ class Cause:
     received: datetime
     reference: str = ""
     reader: str = ""
+    correction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +154,13 @@ def claim_id(event_id: str) -> str:
 
 
 def command_id(command: Command) -> str:
-    """Return a command's ID, 64 hex digits: the same for every copy, and different for every other command.
+    """Return what every copy of a report has in common, and no other report: 64 hex digits.
 
-    It is the deduplication ID on the queue and the ID of the outcome.
+    It is the deduplication ID on the queue and the ID of the outcome. What the report was read as is no part of it: a
+    copy that is rejected, since it is too old by now, is the report that was answered.
     """
     target = command.target
-    parts = [command.cause.event_id, KINDS[type(command)], target.organization, target.user, target.device]
+    parts = [command.cause.event_id, target.organization, target.user, target.device]
     parts += [f"{name.kind} {name.value}" for name in target.names]
     parts += [f"after {target.after}"] if target.after else []
     parts += [f"read by {command.cause.reader}"] if command.cause.reader else []

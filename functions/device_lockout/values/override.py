@@ -1,13 +1,16 @@
 """WorkMail's mobile device access overrides, as values."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from device_lockout.values import tag
 from device_lockout.values.device import DeviceKey
 
 Effect = Literal["ALLOW", "DENY"]
+
+UNREADABLE_DATE = datetime.min.replace(tzinfo=UTC)
+"""Stands for a service's date that can't be read: no clock agrees with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,12 @@ class Claim:
         return self.scope == other.scope and self.at >= other.at and self.rank > other.rank
 
     @property
-    def identity(self) -> tuple[str, Scope, str]:
-        """What tells claims apart. One event that several sources read is a lock for each of their reasons."""
-        return self.id, self.scope, self.why
+    def identity(self) -> tuple[str, Scope, str, datetime]:
+        """What tells claims apart. One event that several sources read is a lock for each reason and second.
+
+        A claim that was adopted from its tag has no milliseconds, and is the same.
+        """
+        return self.id, self.scope, self.why, self.at.replace(microsecond=0)
 
     @property
     def rank(self) -> tuple[datetime, datetime, str, str, Scope]:
@@ -149,9 +152,13 @@ class DeviceRecord:
         return next((known for known in self.all_claims() if known.identity == claim.identity), None)
 
     def shown_by(self, tag: Tag) -> tuple[Claim, ...]:
-        """Return the claims that one of our tags shows: those of its event and, if there are several, of its reason."""
-        of_event = tuple(claim for claim in self.all_claims() if claim.id == tag.id)
-        return of_event if len(of_event) == 1 else tuple(claim for claim in of_event if claim.why == tag.why)
+        """Return the claims that one of our tags shows: those of its event, then of its reason, then of its second."""
+        shown = tuple(claim for claim in self.all_claims() if claim.id == tag.id)
+        if len(shown) > 1:
+            shown = tuple(claim for claim in shown if claim.why == tag.why)
+        if len(shown) > 1:
+            shown = tuple(claim for claim in shown if claim.at.replace(microsecond=0) == tag.at) or shown
+        return shown
 
     def released_at(self, scope: Scope) -> datetime | None:
         """Return the newest release of ``scope``, from the device's item or the user's; None before the first."""
@@ -176,19 +183,36 @@ class DeviceRecord:
         own = [*(known for known in self.claims if known.identity != claim.identity), claim]
         return replace(self, claims=tuple(sorted(own, key=lambda known: (known.at, known.identity))))
 
-    def adopt(self, tag: Tag) -> Self:
-        """Return this record with what our own tag says.
+    def adopt(self, tag: Tag, now: datetime) -> Self:
+        """Return this record with what our own tag says at ``now``.
 
-        Only a person's edit of ``until`` counts. An unknown lock is added as a claim of scope ``device``.
+        Only a person's edit of ``until`` counts. An unknown lock is added as a claim of scope ``device``, unless the
+        user's item once knew it. If it is newer than the record's last decision, or that left no lock, the ledger was
+        set back: then the prior is that of an older lock, and is dropped.
         """
         shown = self.shown_by(tag)
         if not shown:
-            return self.with_claim(Claim(tag.id, "device", tag.why, tag.at, tag.until))
+            at = min(tag.at, now)
+            if self._covered_by_user(tag):
+                return self.with_claim(Claim(tag.id, "user", tag.why, at, tag.until))
+            set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
+            known = replace(self, prior=None) if set_back else self
+            return known.with_claim(Claim(tag.id, "device", tag.why, at, tag.until))
         adopted = self
         for claim in shown:
             if claim.until != tag.until:
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
+
+    def _covered_by_user(self, tag: Tag) -> bool:
+        """Return whether an unknown tag shows a user's claim that was dropped: released, or outlasted by another.
+
+        As a claim of the device it would outlive the user's release.
+        """
+        released = self.user.released
+        if released is not None and tag.at <= released:
+            return True
+        return any(claim.at >= tag.at and claim.until >= tag.until for claim in self.user.claims)
 
 
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:

@@ -99,7 +99,6 @@ class Sweep:
     Attributes:
         every: The time between two runs.
         mode: Whether a run changes anything, or only says what it would change.
-        on_tampering: Whether to put a lock back that somebody undid, or only to tell people.
         max_removals: A run that would remove more overrides removes none.
         max_removals_percent: The same as a share of the deployment's own overrides, from ten removals on.
         max_reasserts: The most missing locks that a run puts back.
@@ -109,7 +108,6 @@ class Sweep:
 
     every: timedelta
     mode: Literal["apply", "report"]
-    on_tampering: Literal["reassert", "alert"]
     max_removals: int
     max_removals_percent: int
     max_reasserts: int

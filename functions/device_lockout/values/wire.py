@@ -44,6 +44,7 @@ def dump(command: Command) -> str:
             "received": instant.write(command.cause.received),
             "reference": command.cause.reference,
             "reader": command.cause.reader,
+            "correction": command.cause.correction,
         },
         "target": {
             "organization": command.target.organization,
@@ -85,6 +86,7 @@ def load(text: str) -> Command:
         received=instant.read(body["cause"]["received"]),
         reference=body["cause"]["reference"],
         reader=body["cause"]["reader"],
+        correction=body["cause"].get("correction", ""),
     )
     names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
     target = Target(names=names, **body["target"])

@@ -20,9 +20,9 @@ class FakeDynamoDB:
         item = self.items.get(self._key(Key))
         return {"Item": item} if item else {}
 
-    def put_item(self, TableName, Item, ConditionExpression="", **_):
+    def put_item(self, TableName, Item, ConditionExpression="", ExpressionAttributeValues=None, **_):
         key = self._key(Item)
-        self._check(ConditionExpression, self.items.get(key, {}), {"pk": "pk"}, {})
+        self._check(ConditionExpression, self.items.get(key, {}), {"pk": "pk"}, ExpressionAttributeValues or {})
         self.items[key] = Item
         return {}
 
@@ -65,10 +65,10 @@ class FakeDynamoDB:
     def _check(self, condition, item, names, values):
         for alternative in condition.split(" OR "):
             missing = re.fullmatch(r"attribute_not_exists\(#?(\w+)\)", alternative)
-            compared = re.fullmatch(r"#(\w+) (<?=) (:\w+)", alternative)
+            compared = re.fullmatch(r"#?(\w+) (<?=) (:\w+)", alternative)
             if not condition or (missing and missing[1] not in item):
                 return
-            if compared and names[f"#{compared[1]}"] in item:
+            if compared and names.get(f"#{compared[1]}", compared[1]) in item:
                 one, other = deserialize(item[compared[1]]), deserialize(values[compared[3]])
                 if one == other or (compared[2] == "<=" and one < other):
                     return

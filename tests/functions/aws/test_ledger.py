@@ -167,6 +167,7 @@ def test_reads_are_consistent(ledger, stubber):
 
 def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubber):
     told = {"detailType": "Device Locked", "detail": {"result": "locked", "until": None}}
+    denied = {"detailType": "Already Denied", "detail": {"result": "already-denied"}}
     stubber.add_client_error(
         "put_item",
         "ConditionalCheckFailedException",
@@ -177,15 +178,17 @@ def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubb
             "Item": {
                 "pk": {"S": "event#e1"},
                 "sk": {"S": "o1"},
-                "told": serialize({"detailType": "Lockout Failed", "detail": {}}),
+                "told": serialize(denied),
+                "failed": {"BOOL": False},
                 "at": {"S": "2026-11-22T07:30:00.000Z"},
                 "expires": {"N": str(int((START + timedelta(days=400)).timestamp()))},
             },
-            "ConditionExpression": "attribute_not_exists(pk)",
+            "ConditionExpression": "attribute_not_exists(pk) OR failed = :yes",
+            "ExpressionAttributeValues": {":yes": {"BOOL": True}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         },
     )
-    assert ledger.record_outcome("e1", "o1", {"detailType": "Lockout Failed", "detail": {}}, START) == told
+    assert ledger.record_outcome("e1", "o1", denied, START) == told
 
 
 def test_records_are_read_page_by_page(ledger, stubber):
@@ -233,8 +236,8 @@ EVERYTHING = {
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
     "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
     "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
-    "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {}, START),
-    "told_at": lambda ledger: ledger.told_at("e1", "o1"),
+    "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {"detail": {}}, START),
+    "outcome": lambda ledger: ledger.outcome("e1", "o1"),
     "users": lambda ledger: ledger.users(ORGANIZATION),
     "records": lambda ledger: ledger.records(ORGANIZATION, {}),
     "inventoried_up_to": lambda ledger: ledger.inventoried_up_to(ORGANIZATION),
@@ -347,20 +350,29 @@ def test_names_of_users_are_kept_in_any_case(either):
 
 
 def test_the_first_outcome_recorded_is_the_one_that_counts(either):
-    first, second = {"detail": {"result": "locked"}}, {"detail": {"result": "failed"}}
-    assert either.told_at("e1", "o1") is None
+    first, second = {"detail": {"result": "locked"}}, {"detail": {"result": "extended"}}
+    assert either.outcome("e1", "o1") is None
     assert either.record_outcome("e1", "o1", first, START) == first
     assert either.record_outcome("e1", "o1", second, START + timedelta(seconds=9)) == first
     assert either.record_outcome("e1", "o2", second, START) == second
-    assert either.told_at("e1", "o1") == START
-    assert either.told_at("e1", "o3") is None
+    assert either.outcome("e1", "o1") == first
+    assert either.outcome("e1", "o3") is None
+
+
+def test_an_outcome_takes_the_place_of_a_failure_and_no_failure_of_an_outcome(either):
+    failed, locked = {"detail": {"result": "failed"}}, {"detail": {"result": "locked"}}
+    assert either.record_outcome("e1", "o1", failed, START) == failed
+    assert either.record_outcome("e1", "o1", locked, START) == locked
+    assert either.record_outcome("e1", "o1", failed, START) == locked
+    assert either.outcome("e1", "o1") == locked
 
 
 def test_what_is_told_again_can_be_announced_again(either):
     """boto3 reads numbers as Decimal, which JSON can't hold."""
     told = {"detailType": "Device Locked", "detail": {"devices": 7, "page": True, "until": None, "times": {"a": "b"}}}
     either.record_outcome("e1", "o1", told, START)
-    assert json.dumps(either.record_outcome("e1", "o1", {}, START)) == json.dumps(told)
+    assert json.dumps(either.record_outcome("e1", "o1", {"detail": {}}, START)) == json.dumps(told)
+    assert json.dumps(either.outcome("e1", "o1")) == json.dumps(told)
 
 
 def test_a_completed_sweep_is_remembered(either):

@@ -151,7 +151,9 @@ def claims_of(rows):
     return tuple(Claim(one, scope, "lost", at(when), moment(until)) for one, scope, when, until in rows)
 
 
-REMEMBERED = Outcome("extended", because="remembered")
+REMEMBERED = Outcome("extended", because="remembered", after=Override("DENY", tag_text(B, 200, 15, "none")))
+DECIDED = {"this": 60, "another": 40}
+"""When the record's last command was decided. It left a lock of ours."""
 
 
 def told_by(event_id, happened, source="helpdesk"):
@@ -285,28 +287,37 @@ class Expected:
 def expected(name, command, observed, record):  # noqa: C901 (it reads as the tables do, from top to bottom)
     """What the tables say."""
     kind = type(command).__name__
-    now = 60 if record.last == "this" else NOW
+    now = NOW
 
     # Adopt.
-    own = {claim[:2]: claim for claim in record.own}
-    users = {claim[:2]: claim for claim in record.users}
+    prior = record.prior
+    own = {claim[:3]: claim for claim in record.own}
+    users = {claim[:3]: claim for claim in record.users}
     if observed.kind == "ours":
         shown = [claim for claim in {**users, **own}.values() if claim[0] == observed.id]
+        if len(shown) > 1:
+            shown = [claim for claim in shown if claim[2] == observed.at] or shown
         if not shown:
-            own[observed.id, "device"] = (observed.id, "device", observed.at, observed.until)
+            released_since = record.users_release is not None and observed.at <= record.users_release
+            outlasted = any(one[2] >= observed.at and one[3] >= observed.until for one in record.users)
+            scope = "user" if released_since or outlasted else "device"
+            own[observed.id, scope, observed.at] = (observed.id, scope, observed.at, observed.until)
+            set_back = record.last == "none" or observed.at > DECIDED[record.last]
+            if set_back and scope == "device":
+                prior = None
         for known in shown:
             if known[3] != observed.until:
-                own[known[:2]] = (*known[:3], observed.until)
+                own[known[:3]] = (*known[:3], observed.until)
 
     # Record.
     released_device, released_user = record.released_device, record.released_user
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
     before = {**users, **own}
-    live_before = {one[:2] for one in unreleased(before.values(), released) if one[3] > now}
+    live_before = {one[:3] for one in unreleased(before.values(), released) if one[3] > now}
     result = None
     if kind == "Lock":
         scope, when, until = command.claim.scope, seconds(command.claim.at), seconds(command.claim.until)
-        known = before.get((A, scope))
+        known = before.get((A, scope, when))
         if released[scope] is not None and when < released[scope]:
             result = "superseded"
         elif known is not None:
@@ -315,7 +326,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         elif until <= now:
             result = "rejected"
         else:
-            own[A, scope] = (A, scope, when, until)
+            own[A, scope, when] = (A, scope, when, until)
     if kind == "Release" and command.scope == "device":
         released_device = newest(released_device, seconds(command.cause.happened))
     if kind == "Release" and command.scope == "user":
@@ -328,9 +339,12 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     live = [one for one in up if one[3] > now]
     wanted = max(live, key=lambda one: (one[3], one[2], one[0]), default=None)
     stopped = name == "Expire otherwise"
-    situation = Situation(kind, observed, bool(live), now, observed.id in {one[0] for one in up}, record.prior)
+    shown_up = [one for one in claims.values() if one[0] == observed.id]
+    if len(shown_up) > 1:
+        shown_up = [one for one in shown_up if one[2] == observed.at] or shown_up
+    situation = Situation(kind, observed, bool(live), now, any(one in up for one in shown_up), prior)
     row = next(row for row in WRITE_TABLE if row[2](situation))
-    write, prior = None, record.prior
+    write = None
     if not stopped:
         match row[3]:
             case "DENY, was=none":
@@ -348,9 +362,11 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             case "ALLOW, description lost":
                 write = Override("ALLOW", "restored by lockout, description lost")
             case "the prior verbatim":
-                write = record.prior.override
+                write = prior.override
 
     # Outcome.
+    after = observed.override if write is None else None if write == "Delete" else write
+    denied = after is not None and after.effect == "DENY"
     denied_by_another = observed.effect == "DENY" and observed.kind != "ours"
     if result is not None:
         pass
@@ -369,6 +385,8 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             result = "still-locked"
         else:
             result = "released" if live_before or write else "nothing-to-release"
+            if result == "nothing-to-release" and denied and not denied_by_another:
+                result = "still-locked"
     elif write is None:
         result = "skipped"
     elif kind == "Expire":
@@ -377,7 +395,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         result = "renewed"
     else:
         result = "reasserted" if record.last == "another" or observed.kind == "ours" else "took-over"
-    if record.last == "this":
+    if record.last == "this" and denied:
         result = REMEMBERED.result
 
     month_ago = now - 30 * DAY
@@ -472,7 +490,7 @@ def check_whatever_happens(command, observed, record, decision):
     last = decision.record.last
     assert last.command == command_id(command)
     assert last.outcome == decision.outcome
-    assert last.decided_at == (at(60) if record.last == "this" else at(NOW))
+    assert last.decided_at == at(NOW)
     assert decision.record.version == before.version
     assert decision.record.user == before.user
     if decision.write is not None or isinstance(command, Lock | Release):
@@ -722,12 +740,15 @@ def test_a_foreign_denial_that_goes_is_taken_over_and_no_tampering_whatever_came
     assert (outcome.result, outcome.page) == ("took-over", False)
 
 
-def test_a_redelivery_decides_at_the_time_of_the_first_delivery_and_tells_the_same():
+def test_a_redelivery_tells_the_same_while_it_holds():
     command = lock(50, 110)
     first = decide(command, None, DeviceRecord(), at(NOW), RULES)
-    again = decide(command, None, first.record, at(10_000), RULES)
-    assert again.outcome == first.outcome
-    assert again.write == first.write, "the lock was accepted, and its end is the sweep's business"
+    put = first.write.override
+    for observed in (None, put):
+        assert decide(command, observed, first.record, at(NOW + 5), RULES).outcome == first.outcome
+    late = decide(command, None, first.record, at(10_000), RULES)
+    assert (late.outcome.result, late.outcome.page) == ("superseded", True), "it waited past its end and was never set"
+    assert late.write is None
 
 
 def test_a_decision_on_what_stands_as_it_should_is_not_worth_a_write_to_the_ledger():

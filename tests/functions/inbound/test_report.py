@@ -102,15 +102,42 @@ def test_the_time_is_the_producers_then_the_envelopes_then_the_queues():
         return read(event(**changes)).cause.happened
 
     assert happened() == at(0.125)
-    assert happened(detail=detail(reportedAt=None)) == at(5)
+    assert happened(detail=detail(reportedAt=None)) == at(5.999), "the end of the envelope's second"
     assert happened(detail=detail(reportedAt=None), time=None) == RECEIVED
     assert happened(detail=detail(reportedAt="2026-11-22T08:30:00.5+01:00")) == at(0.5)
 
 
-@pytest.mark.parametrize("year", ["2026-11-22T07:31:00.001Z", "2030-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
-def test_nobody_speaks_from_the_future(year):
-    assert read(event("Device Recovered", detail=detail(reportedAt=year))).cause.happened == RECEIVED
-    assert read(event("Device Recovered", detail=detail(reportedAt=None), time=year)).cause.happened == RECEIVED
+FUTURE = ["2026-11-22T07:32:01Z", "2030-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+
+
+@pytest.mark.parametrize("said", FUTURE)
+def test_a_lock_from_the_future_counts_from_when_it_was_sent_and_says_so(said):
+    by_the_producer = read(event(detail=detail(reportedAt=said)))
+    assert by_the_producer.cause.happened == at(5.999), "EventBridge took it in at second 5"
+    assert f"reportedAt {said[:19]}" in by_the_producer.cause.correction
+    by_the_envelope = read(event(detail=detail(reportedAt=None), time=said))
+    assert by_the_envelope.cause.happened == RECEIVED
+    assert f"time {said[:19]}" in by_the_envelope.cause.correction
+
+
+@pytest.mark.parametrize("said", FUTURE)
+def test_a_release_from_the_future_is_rejected(said):
+    for future in (
+        event("Device Recovered", detail=detail(reportedAt=said)),
+        event("User Restored", detail=detail(deviceId=None, reportedAt=said)),
+        event("Device Recovered", detail=detail(reportedAt=None), time=said),
+    ):
+        assert "could end a later lock" in read(future).because
+
+
+def test_a_producers_clock_may_be_a_minute_ahead():
+    assert isinstance(read(event("Device Recovered", detail=detail(reportedAt="2026-11-22T07:31:05Z"))), Release)
+
+
+def test_a_time_in_whole_seconds_counts_to_the_end_of_its_second_for_a_lock_only():
+    assert read(event(detail=detail(reportedAt="2026-11-22T07:30:03Z"))).claim.at == at(3.999)
+    assert read(event(detail=detail(reportedAt="2026-11-22T07:30:03.250Z"))).claim.at == at(3.25)
+    assert read(event("Device Recovered", detail=detail(reportedAt="2026-11-22T07:30:03Z"))).cause.happened == at(3)
 
 
 def test_a_locks_own_end_is_rounded_up_so_that_it_is_never_shorter_than_asked():

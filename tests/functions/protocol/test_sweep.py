@@ -41,7 +41,7 @@ def set_lock(world, number, until, device, known=True, was="none"):
         last = Last("c" * 64, f"event-{number}", outcome, at(1))
         world.ledger.devices[key(device)] = DeviceRecord((claim(number, until),), prior=prior, last=last, version=1)
         outcome_id = f"event-{number}", "c" * 64
-        world.ledger.outcomes[outcome_id], world.ledger.recorded_at[outcome_id] = {"detail": {}}, at(1)
+        world.ledger.outcomes[outcome_id] = {"detail": {}}
 
 
 def told(world, kind):
@@ -529,36 +529,6 @@ def test_an_expiry_that_comes_too_late_does_not_hide_that_somebody_undid_the_loc
     world.sweep(at(3700))
     (tampering,) = told(world, "Tampering Detected")
     assert (tampering["result"], tampering["after"]) == ("reasserted", world.override.fields())
-
-
-def test_tampering_may_be_left_and_only_told_once():
-    world = World(known=sweeping(on_tampering="alert"))
-    world.deliver(lock(until=None), at(10))
-    world.set_by_hand(Override("ALLOW", "mine"))
-    for hour in range(1, 4):
-        world.sweep(at(3600 * hour))
-    assert world.override == Override("ALLOW", "mine")
-    assert len(told(world, "Tampering Detected")) == 1
-
-
-def test_a_list_that_may_be_older_than_the_lock_is_no_proof_of_tampering():
-    world = World(known=sweeping(on_tampering="alert"))
-    world.deliver(lock(until=None), at(10))
-    world.set_by_hand(None)
-    world.sweep(at(25))
-    assert told(world, "Tampering Detected") == [], "the writer has 15 s"
-    world.sweep(at(26))
-    assert len(told(world, "Tampering Detected")) == 1
-    assert world.override is None
-
-
-def test_where_tampering_is_left_a_lock_that_never_stood_is_still_set():
-    world = World(Override("DENY", "quarantine"), known=sweeping(on_tampering="alert"))
-    world.deliver(lock(until=None), at(10))
-    world.set_by_hand(None)
-    world.sweep(NOW)
-    assert world.override == denial(0, None)
-    assert told(world, "Tampering Detected") == []
 
 
 def test_a_hand_written_end_is_carried_out_for_any_override_on_either_effect():

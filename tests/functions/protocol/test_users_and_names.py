@@ -108,7 +108,7 @@ def test_the_lock_of_a_user_without_known_devices_pages_and_holds_for_devices_to
     world = World()
     world.deliver(lock("compromised", at(10)), at(11))
     (told,) = world.told("compromised")
-    assert (told["result"], told["page"]) == ("rejected", True)
+    assert (told["result"], told["devices"], told["page"]) == ("locked", 0, True)
     assert "no device of this user is known" in told["message"]
     world.deliver(enrolled(1, at(20)), at(21))
     assert denied(world) == {device(1)}
@@ -504,5 +504,5 @@ def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:
             "ConditionalCheckFailedException",
             modeled_fields={"Item": {"told": TypeSerializer().serialize(told)}},
         )
-        kept = Ledger(client, "ledger").record_outcome("event", "1", {}, at(0))
+        kept = Ledger(client, "ledger").record_outcome("event", "1", {"detail": {}}, at(0))
     assert json.dumps(kept) == json.dumps(told)

@@ -73,11 +73,17 @@ def test_the_next_sweeps_command_is_no_copy_of_this_ones():
     assert command_id(Reassert(cause("run-1", at(0)), TARGET)) != command_id(Reassert(cause("run-2", at(0)), TARGET))
 
 
-def test_a_lock_and_a_release_by_one_event_differ():
+def test_a_copy_that_is_rejected_has_the_id_of_the_lock_that_it_copies():
     claim = Claim("aaaaaaaa", "device", "lost", at(0), HOLD)
-    assert command_id(Lock(cause("e", at(0)), TARGET, claim)) != command_id(
-        Release(cause("e", at(0)), TARGET, "device")
-    )
+    lock = Lock(cause("e", at(0)), TARGET, claim)
+    assert command_id(lock) == command_id(Reject(cause("e", at(40 * 86400)), TARGET, "too old"))
+    assert command_id(lock) != command_id(Lock(cause("e2", at(0)), TARGET, claim))
+
+
+def test_a_command_of_the_version_before_is_read():
+    """It waits in the queue while the functions are updated."""
+    reassert = Reassert(cause("run-1", at(0)), TARGET)
+    assert load(dump(reassert).replace(', "correction": ""', "").replace(',"correction":""', "")) == reassert
 
 
 def test_all_commands_of_a_device_share_its_group_whatever_its_case_and_whoever_is_named():
