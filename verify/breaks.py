@@ -462,7 +462,7 @@ def no_ttl(off: Off) -> None:
     off.guard("no-ttl")
 
 
-@guard("forget-late", "edit")
+@guard("forget-late", "prior")
 def forget_late(off: Off) -> None:
     """A claim stays after its end until no copy of its event can arrive."""
 

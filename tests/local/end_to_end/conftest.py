@@ -13,6 +13,8 @@ from local.deployment import Deployment
 from local.up import stack_name, up
 from tests.local.end_to_end.watching import MEASURED
 
+OVERLAPPING = 8
+"""How many tests run at the same time. With all of them at once the local AWS answers too late on a slow machine."""
 RUNNING = pytest.StashKey[dict[str, Future[None]]]()
 
 
@@ -48,14 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Start all overlapping tests with the first of them, each in a thread; each is over when its own thread is."""
+    """Start the overlapping tests with the first of them, in threads; each is over when its own thread is."""
     if not pyfuncitem.get_closest_marker("overlapping"):
         return None
     session = pyfuncitem.session
     if RUNNING not in session.stash:
         running = session.stash[RUNNING] = {}
         overlapping = [item for item in session.items if item.get_closest_marker("overlapping")]
-        pool = ThreadPoolExecutor(len(overlapping))
+        pool = ThreadPoolExecutor(OVERLAPPING)
         for item in overlapping:
             assert isinstance(item, pytest.Function)
             names = inspect.signature(item.obj).parameters

@@ -34,7 +34,7 @@ def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_tha
     file = tmp_path / "devices.csv"
     file.write_text("userId,deviceId\n" + "".join(f"{user}@example.com,{name}\n" for name in imported))
     assert inventory.import_file(file, "inventory", loader.load("local"), there.events, datetime.now(UTC)) == 0
-    seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, seconds=120, every=1)
+    seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, seconds=600, every=1)
 
     lost = {devices[0], devices[500], devices[999]}
     for name in lost:

@@ -16,6 +16,8 @@ type Json = dict[str, Any]
 
 STARTED = datetime.now(UTC)
 MEASURED: list[str] = []
+PATIENCE = 360
+"""Seconds to wait for a condition. A busy machine takes minutes for what an idle one does in seconds."""
 
 
 def new_device() -> str:
@@ -30,7 +32,7 @@ def new_users(there: Deployment, count: int) -> list[str]:
     return names
 
 
-def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = 120, every: float = 0.2) -> T:
+def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = PATIENCE, every: float = 0.2) -> T:
     """What `look` returns once it is true."""
     deadline = monotonic() + seconds
     while not (found := look()):
@@ -50,7 +52,7 @@ def tag_on(there: Deployment, user: str, device: str) -> Tag | None:
     return reading if isinstance(reading, Tag) else None
 
 
-def denied(there: Deployment, user: str, device: str, seconds: float = 120) -> Tag:
+def denied(there: Deployment, user: str, device: str, seconds: float = PATIENCE) -> Tag:
     """The tag that denies a device, once there is one."""
     return seen(there, f"{device} is denied", lambda: tag_on(there, user, device), seconds)
 
