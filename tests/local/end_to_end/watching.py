@@ -32,8 +32,10 @@ def new_users(there: Deployment, count: int) -> list[str]:
     return names
 
 
-def seen[T](there: Deployment, what: str, look: Callable[[], T | None], seconds: float = PATIENCE, every: float = 0.2) -> T:
-    """What `look` returns once it is true."""
+def seen[T](
+    there: Deployment, what: str, look: Callable[[], T | None], seconds: float = PATIENCE, every: float = 0.2
+) -> T:
+    """What `look` returns once it is true, tried anew after `every` seconds."""
     deadline = monotonic() + seconds
     while not (found := look()):
         if monotonic() > deadline:
