@@ -197,6 +197,8 @@ class Calls:
             reported = self._numbering.events[event].claim if event is not None else None
             if (device, lock) in edits or (reported is not None and reported.until != claim.until):
                 edits[device, lock] = self._number(claim.until)
+        if record.last is None or record.last.outcome.before != self._values[state.rows[device]]:
+            return tuple(sorted((*key, until) for key, until in edits.items()))
         shown = self._numbering.reading(state.rows[device])
         known = {lock_id(claim) for claim in record.claims}
         if isinstance(shown, Tag) and shown.until in self._numbering.edited_to and lock_id(shown) not in known:

@@ -184,8 +184,10 @@ class Invariants:
         user: UserRecord | None = self._values[state.users[self._numbering.user_of[device]]]
         if not isinstance(shown, Tag) or lock_id(shown) in self._expected.recorded(state, device):
             return
-        # A full item may have dropped it meanwhile for a lock that outlasts it.
-        if not any(claim.at >= shown.at and claim.until >= shown.until for claim in (user.claims if user else ())):
+        # The user's item may have dropped it meanwhile: it was released long ago, or another outlasts it.
+        released = user is not None and user.released is not None and shown.at <= user.released
+        outlasted = any(claim.at >= shown.at and claim.until >= shown.until for claim in (user.claims if user else ()))
+        if not (released or outlasted):
             lock = self._words.lock(shown)
             raise ViolationError(f"{lock} is put on {self._words.device(device)}, but the ledger does not know it")
 
@@ -332,8 +334,8 @@ class Invariants:
             if baseline not in (row, self._numbering.any_row):
                 raise ViolationError(f"{found}, which no person put there")
             return
-        if self._is_foreign_to(device, shown) and shown.until >= live[0].until:
-            return  # a person wrote this tag
+        if (before.lost or self._is_foreign_to(device, shown)) and shown.until >= live[0].until:
+            return  # a person wrote this tag, or it lost its milliseconds with the ledger
         certain = self._expected.possibly_live(before, device, ends) == live
         if not _shows(shown, live[0]) and (certain or shown.until < live[0].until):
             raise ViolationError(found)
