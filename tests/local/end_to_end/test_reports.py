@@ -154,12 +154,12 @@ def test_a_late_report_after_a_newer_recovery_does_not_lock_and_pages(deployment
     assert deployment.writes(device) == []
 
 
-def test_a_recovery_dated_2030_does_not_outrank_a_later_report(deployment: Deployment) -> None:
+def test_a_recovery_dated_2030_is_rejected_and_releases_nothing(deployment: Deployment) -> None:
     device = new_device()
-    forged = deployment.publish("Device Recovered", userId="dave", deviceId=device, reportedAt="2030-01-01T00:00:00Z")
-    assert result(deployment, forged) == "nothing-to-release"
     report = deployment.publish("Device Lost", userId="dave", deviceId=device)
     assert result(deployment, report) == "locked"
+    forged = deployment.publish("Device Recovered", userId="dave", deviceId=device, reportedAt="2030-01-01T00:00:00Z")
+    assert result(deployment, forged) == "rejected"
     assert denied(deployment, "dave", device).why == "lost"
 
 
