@@ -343,7 +343,7 @@ class Invariants:
     def _is_unlocked(self, before: State, state: State, device: int, ends: Ends) -> None:
         """Check that a device without a lock has its baseline, to the byte."""
         row, expected = state.rows[device], self._expected.without_lock(before, device)
-        refused = before.disabled and (expected or not self._scenario.readable)
+        refused = before.disabled and (expected or before.lost or not self._scenario.readable)
         if self._scenario.guarded or refused or self._expected.possibly_live(before, device, ends):
             return
         found = f"after a sweep {self._words.device(device)} has {self._words.row(row)}"
