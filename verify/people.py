@@ -156,7 +156,15 @@ class People:
             row if self._knows(item, shown) in (None, row) else self._numbering.any_row
             for row, item, shown in zip(state.baseline, state.kept[0], state.rows, strict=True)
         )
-        state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), baseline=baseline)
+        edits = tuple(
+            (device, lock, until)
+            for device, lock, until in state.edits
+            if any(
+                lock_id(claim) == lock and claim.until == self._values[until]
+                for claim in (self._values[state.kept[0][device]] or DeviceRecord()).claims
+            )
+        )
+        state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), baseline=baseline, edits=edits)
         return self._set_back(state, state.kept)
 
     def _knows(self, item: int, row: int) -> int | None:
