@@ -1,55 +1,58 @@
-# Everything a person types. Python 3.13 and make are all that has to be there beforehand;
-# what is installed goes into .venv and .local, both ignored by git.
+# The project's commands; `make` alone lists them. They need Python 3.13 and make.
+# What they install goes to .venv and .local, which git ignores.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-# Dependencies are installed without bytecode and write it when they are first imported: half the time of compiling all.
+# Dependencies get their bytecode when they are first imported. Compiling all of it would take twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-# A virtual environment of another project that happens to be active must not leak in.
+# Another project's active virtual environment must not leak in.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 RUN := .venv/bin/python
 MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures requirements app.py
-NO_SERVER := -m "not slow and not local_aws"
+
+# pytest's workers: one for each core. `make test WORKERS=0` runs everything in one process.
+WORKERS ?= auto
+PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
 .PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults picture recording
 
-help: ## say what there is to type
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: for-demo ## start the local AWS and watch devices being locked, released and expired
+demo: for-demo ## start the local AWS and show devices being locked, released and expired
 	@$(RUN) -m local.demo
 
 up: for-up ## start the local AWS and deploy the stack to it
 	@$(RUN) -m local.up
 
-down: ## stop what `make up` started
+down: ## stop the local AWS
 	@if [ -e .venv/run ]; then $(RUN) -m local.down; fi
 
-test: install ## every test
-	@$(RUN) -m pytest
+test: install ## run every test, in about ten minutes
+	@$(PYTEST) --dist loadgroup
 
-unit: install ## the tests that need no server, in seconds
-	@$(RUN) -m pytest $(NO_SERVER) tests/functions tests/configuration tests/infra tests/lockout
+unit: install ## run the tests that need no server, in half a minute
+	@$(PYTEST) --dist worksteal -m "not slow and not local_aws" tests/functions tests/configuration tests/infra tests/lockout
 
-coverage: install ## the same tests, and which branches of functions/ they miss; fails below the floor in pyproject.toml
-	@$(MAKE) unit RUN="$(RUN) -m coverage run"
+coverage: install ## run the same tests and report the branches of functions/ that they miss; fails below the floor
+	@$(MAKE) unit WORKERS=0 RUN="$(RUN) -m coverage run"
 	@$(RUN) -m coverage report
 
-bench: install ## measure: cold starts, bursts, sweeps; a table and .local/bench.json, in some twenty minutes
+bench: install ## measure cold starts, bursts and sweeps, in about twenty minutes; writes .local/bench.json
 	@$(RUN) -m bench
 
-check: .venv/dev ## lint, format, import contract and types; changes nothing
+check: .venv/dev ## check style, imports and types; changes nothing
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
 	@.venv/bin/lint-imports --no-logo --cache-dir .local/imports
 	@$(RUN) -m mypy $(MYPY_PATHS)
 
-fix: .venv/dev ## mend what ruff can mend
+fix: .venv/dev ## fix what ruff can fix
 	@$(RUN) -m ruff check --fix
 	@$(RUN) -m ruff format
 
@@ -57,32 +60,32 @@ SEARCH := $(RUN) -m verify
 verify: .venv/dev ## search all histories of the protocol's scenarios; BREAK=NAME switches one guard off
 	@$(SEARCH) $(if $(BREAK),--break $(BREAK))
 
-verify-list: .venv/dev ## the names for BREAK=, one a line
+verify-list: .venv/dev ## list the names for BREAK=
 	@$(SEARCH) --list
 
-histories: .venv/dev ## 100,000 long random histories of more devices, in about an hour; COUNT=N for another number
+histories: .venv/dev ## walk 100,000 long random histories of more devices, in about an hour; COUNT=N walks N
 	@$(SEARCH).histories $(or $(COUNT),100000)
 
-verify-long: .venv/dev ## one fault more in every scenario, the histories, every pair of override and record
+verify-long: .venv/dev ## search with one more fault, walk the histories, check every pair of override and record
 	@$(SEARCH) --deep
 	@$(MAKE) histories COUNT=10000
 	@$(SEARCH).pairs
 
-faults: install ## a local AWS of its own whose WorkMail, workers and queue misbehave, in minutes; ROWS="NAME …" for some
+faults: install ## run the fault matrix on a local AWS of its own, in about five minutes; ROWS="NAME …" picks rows
 	@$(RUN) -m local.fault_matrix $(ROWS)
 
 PICTURES := .local/pictures/bin/python docs/pictures/draw.py
 picture: .local/pictures/installed ## draw docs/pictures/overview.svg from overview.d2
 	@$(PICTURES) overview
 
-recording: install .local/pictures/installed down ## run the demo and record it in docs/pictures/demo.svg
+recording: install .local/pictures/installed down ## record the demo in docs/pictures/demo.svg
 	@$(PICTURES) demo
 
 CONFIG ?= local
-synth: for-demo ## CloudFormation template and asset into cdk.out; CONFIG=NAME picks config/NAME.toml
+synth: for-demo ## write the CloudFormation template and the package to cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
 
-clean: down ## remove everything that is ignored by git
+clean: down ## remove everything that git ignores
 	@rm -rf .venv .local cdk.out .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -93,7 +96,7 @@ LISTS := requirements/run.txt requirements/client.txt requirements/dev.txt
 INSTALL := $(RUN) requirements/install.py
 
 .PHONY: install for-demo for-up
-install: ## install what all targets below need, ahead of them
+install: ## install everything that the targets above need
 	@$(MAKE) -s -j2 .venv/dev .local/ministack/installed
 
 for-demo:
@@ -145,11 +148,11 @@ define find_python
 	exit 1
 endef
 
-# Pins stay as they are unless pyproject.toml rules them out; `make lock UPGRADE=1` takes the newest of everything.
+# A pin stays unless pyproject.toml rules it out; `make lock UPGRADE=1` takes the newest version of everything else.
 LOCK := .local/lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.13 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(if $(UPGRADE),--upgrade)
 
-lock: .local/lock/installed ## compile pyproject.toml into requirement files with hashes; UPGRADE=1 for the newest
+lock: .local/lock/installed ## compile pyproject.toml into requirement files with hashes; UPGRADE=1 takes the newest versions
 	@$(LOCK) pyproject.toml -o functions/requirements.txt
 	@$(LOCK) pyproject.toml --group dev --constraint functions/requirements.txt -o requirements/dev.txt
 	@$(LOCK) pyproject.toml --group client --constraint requirements/dev.txt -o requirements/client.txt

@@ -3,6 +3,7 @@
 import os
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,8 +64,9 @@ class Connection:
 
     def control(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
         """Call a control, `/_emulator/…` or `/_local/…`, and return the status and the text of the answer."""
-        pool = urllib3.PoolManager(ca_certs=str(self.ca))
-        answer = pool.request(method, self.endpoint + path, body=body, retries=False, timeout=60)
+        answer = _pool(self.endpoint, self.ca).request(
+            method, self.endpoint + path, body=body, retries=False, timeout=60
+        )
         return answer.status, answer.data.decode()
 
     def environment(self) -> dict[str, str]:
@@ -91,3 +93,13 @@ class Connection:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
         }
+
+
+@cache
+def _pool(endpoint: str, ca: Path) -> urllib3.PoolManager:
+    """Keep connections to a server, because a TLS handshake takes longer than most answers.
+
+    A new server has another endpoint, and another certificate authority in the same file.
+    """
+    del endpoint
+    return urllib3.PoolManager(ca_certs=str(ca), maxsize=10)

@@ -18,17 +18,17 @@ from typing import Any
 
 from local.connection import Connection
 from local.deploy import DeploymentError
-from local.deployment import REFUSED, Announcements, Deployment, Report, rfc3339
+from local.deployment import REFUSED, Announcements, Deployment, Report, pause, rfc3339
 from local.lifecycle import STATE, ServerError
 from local.readiness import NotReadyError
 from local.up import SynthesisError, one_at_a_time, stack_name, up
 
 type Json = dict[str, Any]
 
-TIMEOUT = 45.0
-"""Seconds for the answer to a report. They include a second delivery, which the local queue makes after 35."""
+TIMEOUT = 180.0
+"""Seconds for the answer to a report. A slow or busy machine may need several deliveries, one each 35 seconds."""
 
-SWEEP_TIMEOUT = 140.0
+SWEEP_TIMEOUT = 300.0
 """Seconds for two sweeps, of which one runs each minute. After a long pause the first one only reports."""
 
 SHORT_LIFE = timedelta(seconds=10)
@@ -244,7 +244,7 @@ class Demo:
                 reasons = self.reasons()
                 if any(reason.startswith(REFUSED) for reason in reasons):
                     raise NotSeenError(what, reasons)
-            time.sleep(0.02)
+            time.sleep(pause(now - began, shortest=0.02, longest=1))
         return found
 
     def reasons(self) -> list[str]:

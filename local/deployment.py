@@ -282,6 +282,14 @@ class Announcements:
         self._deployment.sqs.delete_queue(QueueUrl=self._queue)
 
 
+def pause(waited: float, shortest: float = 0.1, longest: float = 2.0) -> float:
+    """Return the seconds until the next look at something: a tenth of those waited so far.
+
+    Each look takes some of the server's time, and what takes long should not take longer by it.
+    """
+    return min(max(shortest, waited / 10), longest)
+
+
 def complaint(line: str) -> str | None:
     """Return what went wrong according to a line of a function's log, None if nothing did."""
     try:

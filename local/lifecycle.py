@@ -66,7 +66,7 @@ def is_running(state: Path) -> bool:
     return False
 
 
-def start(state: Path, python: Path = SERVER_PYTHON, timeout: float = 30) -> Server:
+def start(state: Path, python: Path = SERVER_PYTHON, timeout: float = 120) -> Server:
     """Start a server in the background and wait until it answers.
 
     Raises ServerError if it ends instead or is not ready after `timeout` seconds.

@@ -20,7 +20,7 @@ class NotReadyError(Exception):
     """A part of the deployed stack does not work. The message says which."""
 
 
-def check(aws: Connection, stack: str, timeout: float = 30) -> None:
+def check(aws: Connection, stack: str, timeout: float = 120) -> None:
     """Wait until every function is active and every mapping enabled.
 
     Raises NotReadyError after `timeout` seconds.

@@ -132,7 +132,8 @@ class People:
     def _unless_adopted(self, state: State, device: int, row: int) -> State:
         """Make a lock uncertain if it goes with its tag, since the ledger lost it and has not adopted it again."""
         shown, item = self._reading(state.rows[device]), state.items[device]
-        if not state.lost or not isinstance(shown, Tag) or isinstance(self._reading(row), Tag):
+        new = self._reading(row)
+        if not state.lost or not isinstance(shown, Tag) or (isinstance(new, Tag) and lock_id(new) == lock_id(shown)):
             return state
         event = self._numbering.by_lock.get(lock_id(shown))
         if event is not None and (not item or not self._values[item].shown_by(shown)):

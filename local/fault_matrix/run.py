@@ -12,7 +12,7 @@ from configuration import loader
 from device_lockout.inbound import report
 from device_lockout.values import command as commands
 from device_lockout.values import wire
-from local.deployment import Announcements, Deployment
+from local.deployment import Announcements, Deployment, pause
 from local.fault_matrix.matrix import LIST, LISTING, LISTING_AWAY, WRITES, Row
 from local.fault_matrix.stories import Stories, lets_in
 from local.fault_matrix.workers import Kill, Killer
@@ -24,6 +24,9 @@ OTHER_LOCKS = 120
 
 They fill more than one page, so that a page can fail. They also keep what expires below the sweep's percentage.
 """
+
+LAST_WAIT = 600.0
+"""Seconds until what is missing counts as lost. On a slow or busy machine the last retries take minutes."""
 
 
 @dataclass(slots=True)
@@ -98,10 +101,10 @@ class MatrixRun:
             self.sweep_until_settled(45)
             self.switch_off(self.rows)
             self.log("all faults are off")
-            self.wait("every report has its outcome", lambda: all(map(self.is_done, self.rows)), 180)
+            self.wait("every report has its outcome", lambda: all(map(self.is_done, self.rows)), LAST_WAIT)
             for _ in range(2):
                 self.sweep()
-                self.wait("every device has ended as it must", lambda: not self.wrong_ends(), 60)
+                self.wait("every device has ended as it must", lambda: not self.wrong_ends(), LAST_WAIT)
             announced: dict[str, list[Json]] = defaultdict(list)
             for event in announcements.heard():
                 announced[event["detail"].get("eventId", "")].append(event["detail"])
@@ -277,7 +280,7 @@ class MatrixRun:
             if waited > 1 and not said:
                 said = True
                 self.log(f"waiting until {what}")
-            time.sleep(0.3)
+            time.sleep(pause(waited, shortest=0.3))
 
     def judge(self, meanwhile: dict[str, int], announced: dict[str, list[Json]]) -> list[Result]:
         """Check each row against the invariants."""

@@ -61,6 +61,7 @@ class Stories:
         self.short_locks_end = self.began + short_lock
         self.stories: dict[str, Story] = {}
         self.untouched: dict[str, Json] = {}
+        self._recorded: set[str] = set()
 
     @property
     def reports(self) -> list[Report]:
@@ -152,8 +153,10 @@ class Stories:
         return [wrong for wrong in found if wrong]
 
     def count_recorded(self) -> int:
-        """Return how many reports have an outcome in the ledger."""
-        return sum(bool(self.deployment.outcomes(report.event_id)) for report in self.reports)
+        """Return how many reports have an outcome in the ledger. One that has is not asked about again."""
+        missing = {report.event_id for report in self.reports} - self._recorded
+        self._recorded |= {event_id for event_id in missing if self.deployment.outcomes(event_id)}
+        return len(self._recorded)
 
     def has_outcome(self, result: str, story: Story) -> bool:
         """Return whether a report of the story ended with this result."""

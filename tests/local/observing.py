@@ -40,11 +40,11 @@ class Queue:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.client.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": policy})
 
-    def receive(self, seconds: int = 5) -> Any:
-        """The next message, deleted; None if none comes."""
+    def receive(self) -> Any:
+        """The next message, deleted; None if none comes in the longest time that a call may wait."""
         found = self.client.receive_message(
             QueueUrl=self.url,
-            WaitTimeSeconds=seconds,
+            WaitTimeSeconds=20,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],
         ).get("Messages")
@@ -75,7 +75,7 @@ def invoke(aws: Connection, name: str, payload: Any = None) -> Any:
     return json.loads(answer["Payload"].read())
 
 
-def eventually[T](look: Callable[[], T | None], seconds: float = 10) -> T:
+def eventually[T](look: Callable[[], T | None], seconds: float = 60) -> T:
     """What `look` returns once it is true."""
     deadline = monotonic() + seconds
     while not (found := look()):

@@ -86,7 +86,7 @@ def test_targets_invoke_functions_asynchronously(
     source = "def handler(event, context):\n    raise RuntimeError('always')\n"
     rule({"Arn": function(source, DeadLetterConfig={"TargetArn": dead_letters.arn})})
     put_event({"number": 7})
-    failure = json.loads(dead_letters.receive(seconds=10)["Body"])
+    failure = json.loads(dead_letters.receive()["Body"])
     assert failure["requestPayload"]["detail"] == {"number": 7}
     assert failure["requestContext"]["approximateInvokeCount"] == 3
 

@@ -11,10 +11,10 @@ from local import lifecycle
 from local.connection import Connection
 from local.deployment import Deployment
 from local.up import stack_name, up
-from tests.local.end_to_end.watching import MEASURED
 
-OVERLAPPING = 8
-"""How many tests run at the same time. With all of them at once the local AWS answers too late on a slow machine."""
+AT_ONCE = 4
+"""The most overlapping tests that run at a time. More of them would wait for the server's one processor."""
+
 RUNNING = pytest.StashKey[dict[str, Future[None]]]()
 
 
@@ -35,7 +35,7 @@ def deployment(state: Path) -> Deployment:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "overlapping: runs in a thread, at the same time as all others of this mark")
+    config.addinivalue_line("markers", "overlapping: runs in a thread, at the same time as others of this mark")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,14 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Start the overlapping tests with the first of them, in threads; each is over when its own thread is."""
+    """Start the overlapping tests with the first of them, a few at a time; each is over when its own thread is."""
     if not pyfuncitem.get_closest_marker("overlapping"):
         return None
     session = pyfuncitem.session
     if RUNNING not in session.stash:
         running = session.stash[RUNNING] = {}
         overlapping = [item for item in session.items if item.get_closest_marker("overlapping")]
-        pool = ThreadPoolExecutor(OVERLAPPING)
+        pool = ThreadPoolExecutor(AT_ONCE)
         for item in overlapping:
             assert isinstance(item, pytest.Function)
             names = inspect.signature(item.obj).parameters
@@ -65,11 +65,3 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             running[item.nodeid] = pool.submit(item.obj, **arguments)
     session.stash[RUNNING][pyfuncitem.nodeid].result()
     return True
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the tests measured: figures for people, which no test depends on."""
-    if MEASURED:
-        terminalreporter.section("measured")
-        for line in MEASURED:
-            terminalreporter.line(line)

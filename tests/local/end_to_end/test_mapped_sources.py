@@ -15,6 +15,7 @@ from urllib3.util import make_headers
 
 from configuration import loader
 from device_lockout.inbound.webhook import sign
+from device_lockout.values.tag import Tag
 from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
 from local.up import WEBHOOK_SECRETS
@@ -52,6 +53,13 @@ def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
     there.publish("User Restored", userId=user)
     retired = there.publish("Device Retired", "mdm", userId=user, deviceId=device)
     seen(there, "its retirement", lambda: there.outcomes(retired.event_id))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drill(deployment: Deployment) -> Tag:
+    """A lock for seconds, which go by while the other tests run."""
+    put(deployment, "drill")
+    return denied(deployment, "bob", "DRILL0001")
 
 
 @pytest.mark.parametrize(
@@ -146,16 +154,6 @@ def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_
         deployment.publish("Device Recovered", userId="ana", deviceId=device)
 
 
-def test_a_drill_locks_for_seconds_and_the_next_sweep_lets_go(deployment: Deployment) -> None:
-    put(deployment, "drill")
-    lock = denied(deployment, "bob", "DRILL0001")
-    assert lock.why == "drill"
-    assert lock.until - lock.at <= timedelta(seconds=21)
-    seen(deployment, "its time is over", lambda: datetime.now(UTC) > lock.until)
-    deployment.sweep()
-    seen(deployment, "its end", lambda: deployment.override("bob", "DRILL0001") is None)
-
-
 def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(deployment: Deployment) -> None:
     first = sample("security-hub-own-finding") | {"bus": "default"}
     with a_device_of(deployment, "bob", serialNumber="DNQXK3P9N736") as device:
@@ -200,3 +198,11 @@ def test_a_device_enrolled_while_its_user_is_locked_is_locked(deployment: Deploy
         deployment.publish("Device Enrolled", "mdm", userId="dave", deviceId=late)
         denied(deployment, "dave", late)
     seen(deployment, "a release", lambda: not any(tag_on(deployment, "dave", each) for each in (known, late)))
+
+
+def test_a_drill_locks_for_seconds_and_the_next_sweep_lets_go(deployment: Deployment, drill: Tag) -> None:
+    assert drill.why == "drill"
+    assert drill.until - drill.at <= timedelta(seconds=21)
+    seen(deployment, "its time is over", lambda: datetime.now(UTC) > drill.until)
+    deployment.sweep()
+    seen(deployment, "its end", lambda: deployment.override("bob", "DRILL0001") is None)

@@ -16,15 +16,15 @@ from device_lockout.values.tag import HOLD
 from local.deployment import Deployment, Report, rfc3339
 from local.lifecycle import ROOT
 from tests.local.end_to_end.watching import (
-    MEASURED,
-    STARTED,
     denied,
     environment,
     new_device,
+    recorded,
     result,
     seen,
     tag_on,
 )
+from tests.measured import MEASURED
 
 pytestmark = pytest.mark.overlapping
 
@@ -120,8 +120,8 @@ def test_what_happened_last_counts_in_whatever_order_it_arrives(deployment: Depl
             else:  # … or said twice
                 new.append(there.publish(kind, userId="carla", deviceId=device, reportedAt=at))
                 first.setdefault((device, event), new[-1])
-        seen(there, f"step {step} has arrived", lambda new=new: all(there.outcomes(one.event_id) for one in new))
-        seen(there, "copies have arrived", lambda again=again: all_twice(there.routed(STARTED), again), every=1)
+        recorded(there, new)
+        seen(there, "copies have arrived", lambda again=again: all_twice(there.routed(began), again))
 
     there.sweep()
     for device, (happened, order) in cases.items():

@@ -2,22 +2,23 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from device_lockout.values.tag import Tag, read
-from local.deployment import Deployment, Report
+from local.deployment import Deployment, Report, pause
 from tests.local.observing import IN_A_SHELL
 
 type Json = dict[str, Any]
 
 STARTED = datetime.now(UTC)
-MEASURED: list[str] = []
-PATIENCE = 360
-"""Seconds to wait for a condition. A busy machine takes minutes for what an idle one does in seconds."""
+
+DEADLINE = 600.0
+"""Seconds until a test gives up. Most conditions hold within one. A slow or busy machine needs minutes for some."""
 
 
 def new_device() -> str:
@@ -33,16 +34,29 @@ def new_users(there: Deployment, count: int) -> list[str]:
 
 
 def seen[T](
-    there: Deployment, what: str, look: Callable[[], T | None], seconds: float = PATIENCE, every: float = 0.2
+    there: Deployment, what: str, look: Callable[[], T | None], seconds: float = DEADLINE, every: float | None = None
 ) -> T:
-    """What `look` returns once it is true, tried anew after `every` seconds."""
-    deadline = monotonic() + seconds
+    """What `look` returns once it is true. It looks `every` so many seconds; by default ever more rarely."""
+    began = monotonic()
     while not (found := look()):
-        if monotonic() > deadline:
+        waited = monotonic() - began
+        if waited > seconds:
             troubles = "\n".join(there.troubles(STARTED)[:20])
             raise AssertionError(f"not within {seconds:.0f} s: {what}\n{troubles}")
-        sleep(every)
+        sleep(pause(waited) if every is None else every)
     return found
+
+
+def recorded(there: Deployment, reports: Iterable[Report]) -> None:
+    """Wait until every report has an outcome. One that has is not asked about again."""
+    missing = deque(reports)
+
+    def none_is_missing() -> bool:
+        while missing and there.outcomes(missing[0].event_id):
+            missing.popleft()
+        return not missing
+
+    seen(there, "an outcome of every report", none_is_missing)
 
 
 def tag_on(there: Deployment, user: str, device: str) -> Tag | None:
@@ -54,7 +68,7 @@ def tag_on(there: Deployment, user: str, device: str) -> Tag | None:
     return reading if isinstance(reading, Tag) else None
 
 
-def denied(there: Deployment, user: str, device: str, seconds: float = PATIENCE) -> Tag:
+def denied(there: Deployment, user: str, device: str, seconds: float = DEADLINE) -> Tag:
     """The tag that denies a device, once there is one."""
     return seen(there, f"{device} is denied", lambda: tag_on(there, user, device), seconds)
 
