@@ -33,6 +33,8 @@ def _route_events() -> None:
 def _apply_commands() -> None:
     workmail, ledger, bus = _clients()
     one = {"OrganizationId": ORGANIZATION, "UserId": "bob", "DeviceId": "FLOOR"}
+    ledger.get_item(TableName="ledger", Key=KEY)
+    ledger.get_item(TableName="ledger", Key=KEY)
     workmail.describe_user(OrganizationId=ORGANIZATION, UserId="bob")
     ledger.put_item(TableName="ledger", Item=KEY)
     ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)

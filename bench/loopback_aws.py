@@ -41,9 +41,13 @@ def _services() -> Callable[[Scope, Receive, Send], Any]:
         headers = dict(scope.get("headers", ()))
         operation = headers.get(b"x-amz-target", b"").decode().partition(".")[2]
         if scope["type"] == "http" and operation in _STUBS:
-            while (await receive()).get("more_body", False):
-                pass
-            body = json.dumps(_STUBS[operation]()).encode()
+            asked = b""
+            while True:
+                message = await receive()
+                asked += message.get("body", b"")
+                if not message.get("more_body", False):
+                    break
+            body = json.dumps(_STUBS[operation](asked)).encode()
             length = (b"content-length", str(len(body)).encode())
             await send({"type": "http.response.start", "status": 200, "headers": [length]})
             await send({"type": "http.response.body", "body": body})
@@ -53,15 +57,21 @@ def _services() -> Callable[[Scope, Receive, Send], Any]:
     return route
 
 
-_STUBS: dict[str, Callable[[], Any]] = {
-    "GetItem": lambda: {"Item": {"completed": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")}}},
-    "UpdateItem": lambda: {"Attributes": {"version": {"N": "0"}}},
-    "PutItem": dict,
-    "Query": lambda: {"Items": [], "Count": 0},
-    "PutEvents": lambda: {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
-    "SendMessageBatch": lambda: {"Successful": [{"Id": "0", "MessageId": "1", "MD5OfMessageBody": ""}], "Failed": []},
-    "GetQueueAttributes": lambda: {"Attributes": {"ApproximateNumberOfMessages": "0"}},
-    "ChangeMessageVisibility": dict,
+def _item(asked: bytes) -> Any:
+    """Return a completed sweep. The ledger knows of nothing else."""
+    completed = {"completed": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")}}
+    return {"Item": completed} if b'"sweep"' in asked else {}
+
+
+_STUBS: dict[str, Callable[[bytes], Any]] = {
+    "GetItem": _item,
+    "UpdateItem": lambda _: {"Attributes": {"version": {"N": "0"}}},
+    "PutItem": lambda _: {},
+    "Query": lambda _: {"Items": [], "Count": 0},
+    "PutEvents": lambda _: {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]},
+    "SendMessageBatch": lambda _: {"Successful": [{"Id": "0", "MessageId": "1", "MD5OfMessageBody": ""}], "Failed": []},
+    "GetQueueAttributes": lambda _: {"Attributes": {"ApproximateNumberOfMessages": "0"}},
+    "ChangeMessageVisibility": lambda _: {},
 }
 
 
