@@ -65,7 +65,7 @@ def locks(count: int = 1000) -> list[Use]:
         Use("Lambda", "lambda_request", 2 * count, "router and writer"),
         Use("Lambda", "lambda_gb_second", count * (0.05 + 0.5) * MEMORY_GB, "50 ms and 500 ms"),
         Use("DynamoDB", "dynamodb_write", 6 * count, "name 1, device 1 and 2, outcome 2"),
-        Use("DynamoDB", "dynamodb_read", count, "the user's item"),
+        Use("DynamoDB", "dynamodb_read", 3 * count, "the outcome, the name, the user's item"),
         Use("DynamoDB", "dynamodb_gb_month", count * 4e-6 * 13, "4 KB kept for 400 days"),
         Use("DynamoDB", "dynamodb_backup_gb_month", count * 4e-6 * 13, "its recovery"),
         Use("CloudWatch", "log_gb", count * 4e-6, "4 KB of lines and metrics"),
