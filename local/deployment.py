@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.config import Config
 
 from local.account import ACCOUNT, REGION
 from local.connection import Connection
@@ -18,6 +19,9 @@ from local.connection import Connection
 type Json = dict[str, Any]
 
 FUNCTIONS: Final = ("route_events", "apply_commands", "sweep_overrides")
+
+SWEEP_SECONDS: Final = 900
+"""A sweep takes no longer. botocore would ask for a second one after a minute."""
 
 REFUSED: Final = "IAM refuses"
 """How a trouble begins that does not end by waiting."""
@@ -65,7 +69,7 @@ class Deployment:
         self.sqs = aws.client("sqs")
         self.dynamodb = aws.client("dynamodb")
         self.logs = aws.client("logs")
-        self.functions = aws.client("lambda")
+        self.functions = aws.client("lambda", Config(read_timeout=SWEEP_SECONDS))
 
     @classmethod
     def find(cls, aws: Connection, stack: str) -> Self:
