@@ -170,7 +170,7 @@ def handler(event, context):
         ScalingConfig={"MaximumConcurrency": groups},
     )
     log = tmp_path / "log"
-    eventually(lambda: log.exists() and len(log.read_text().splitlines()) == groups * each, seconds=20)
+    eventually(lambda: log.exists() and len(log.read_text().splitlines()) == groups * each)
     runs = [line.split() for line in log.read_text().splitlines()]
     by_group = {group: [run for run in runs if run[0] == group] for group in {run[0] for run in runs}}
     for in_group in by_group.values():

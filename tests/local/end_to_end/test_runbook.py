@@ -100,8 +100,8 @@ def test_a_sweep_is_asked_for_and_seen_to_complete(run: typing.Callable[[str], s
         said = json.loads(run(chosen("get-item")))
         return said is not None and datetime.fromisoformat(said) > asked
 
-    seen(deployment, "a sweep that began later is the newest completed", completed, every=1)
-    seen(deployment, "its end in the log", lambda: "swept" in run(chosen("filter-log")), every=1)
+    seen(deployment, "a sweep that began later is the newest completed", completed)
+    seen(deployment, "its end in the log", lambda: "swept" in run(chosen("filter-log")))
 
 
 def test_what_only_aws_can_do_is_what_the_command_line_takes(run: typing.Callable[[str], str]) -> None:
