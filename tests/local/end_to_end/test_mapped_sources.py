@@ -165,7 +165,7 @@ def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(d
         again["detail"]["findings"][0]["UpdatedAt"] = rfc3339()
         deployment.control("POST", "events", again)
         (outcome,) = seen(deployment, "an outcome", lambda: deployment.outcomes(again["id"]))
-        assert outcome["detail"]["result"] == "superseded"
+        assert outcome["detail"]["result"] == "superseded", (device, recovery, again, outcome)
         assert deployment.override("bob", device) is None
 
 
