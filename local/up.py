@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,24 +87,29 @@ def up(state: Path) -> None:
     if server is not None and not has_text(state / "server.inputs", server_inputs):
         log("the server's own files have changed, so a new and empty one replaces it")
         server = None
+    assembly: Path | None = None
     if server is None:
-        log("starting the local AWS")
+        log("starting the local AWS, and synthesizing the stack with CDK meanwhile")
         lifecycle.stop(state)
-        server = lifecycle.start(state)
-        (state / "server.inputs").write_text(server_inputs)
-        log(f"the local AWS is at {server.endpoint}, its log is {state / 'server.log'}")
+        with ThreadPoolExecutor(1) as meanwhile:
+            synthesis = meanwhile.submit(synthesize, state / "cdk.out")
+            server = lifecycle.start(state)
+            (state / "server.inputs").write_text(server_inputs)
+            log(f"the local AWS is at {server.endpoint}, its log is {state / 'server.log'}")
+            assembly = synthesis.result()
     aws = operator(server)
     inputs = digest(STACK_INPUTS)
     if deployed_inputs(aws) == inputs and (state / "env").exists() and is_complete(aws, stack_name(state)):
         log("the stack is up to date")
         readiness.check(aws, stack_name(state))
     else:
-        log("synthesizing the stack with CDK")
-        assembly = read(synthesize(state / "cdk.out"))
-        log(f"deploying stack {assembly.stack}")
+        if assembly is None:
+            log("synthesizing the stack with CDK")
+            assembly = synthesize(state / "cdk.out")
+        log("deploying the stack")
         create_webhook_secrets(aws)
-        stack = deploy(assembly, aws)
-        log(f"{'deployed' if stack.changed else 'nothing to deploy'}; starting the functions")
+        stack = deploy(read(assembly), aws)
+        log(f"{stack.name} is {'deployed' if stack.changed else 'as it was'}; starting the functions")
         readiness.check(aws, stack.name)
         readiness.warm(aws, stack.name)
         aws.client("ssm").put_parameter(Name=DEPLOYED_INPUTS, Value=inputs, Type="String", Overwrite=True)
@@ -167,9 +173,12 @@ def is_complete(aws: Connection, stack: str) -> bool:
 
 
 def synthesize(output: Path) -> Path:
-    """Run the CDK application with the local configuration, and return `output`, the cloud assembly."""
+    """Run the CDK application with the local configuration, and return `output`, the cloud assembly.
+
+    CDK's own check of the template is skipped for speed. The tests and every other synthesis run it.
+    """
     run = subprocess.run(
-        [sys.executable, "app.py", "--config", "local", "--output", output],
+        [sys.executable, "app.py", "--unchecked", "--config", "local", "--output", output],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
