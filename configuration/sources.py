@@ -6,7 +6,7 @@ expressions find a report's fields in them. Any other source sends events of the
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -61,7 +61,22 @@ def read_source(table: CheckedTable) -> Routed:
             " (to read such events give the source a pattern and an action)",
         )
     may: tuple[Permission, ...] = get_args(Permission)
-    return Source(name, table.choices("may", may)), Route({"source": [name]}, publishers=_publishers(table))
+    source = Source(name, table.choices("may", may))
+    return _with_releases(source, table), Route({"source": [name]}, publishers=_publishers(table))
+
+
+def _with_releases(source: Source, table: CheckedTable) -> Source:
+    """Return the source with what its releases end. :func:`check_together` checks the reasons."""
+    for key in ("releases", "releases_own_only"):
+        if key in table and "release" not in source.may:
+            table.wrong(key, "expected only of a source that may release")
+    reasons: tuple[str, ...] = ()
+    if "releases" in table:
+        reasons = table.texts("releases", REASON_PATTERN, "the name of a table [reasons.…]")
+        if not reasons:
+            table.refuse("releases", "one reason or more; left out, its releases end locks of every reason")
+    own_only = "releases_own_only" in table and table.boolean("releases_own_only")
+    return replace(source, releases=frozenset(reasons), releases_own_only=own_only)
 
 
 def _publishers(table: CheckedTable) -> tuple[str, ...]:
@@ -91,7 +106,8 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
     may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
-    return Source(name, may, EventMapping(action, reason, expressions)), Route(pattern, bus, publishers)
+    source = _with_releases(Source(name, may, EventMapping(action, reason, expressions)), table)
+    return source, Route(pattern, bus, publishers)
 
 
 def _expression(table: CheckedTable, key: str) -> str:
@@ -141,12 +157,13 @@ def check_together(
     """Report mistakes that need the whole configuration. Patterns are among them, to be checked in one process."""
     _check_patterns(table, routed)
     for place, (source, _) in enumerate(routed):
-        reason = source.mapping.reason if source.mapping is not None else ""
-        if reason and reason not in reasons:
-            table.wrong(
-                f"sources[{place}].reason",
-                f'"{reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
-            )
+        locked = source.mapping.reason if source.mapping is not None else ""
+        for key, named in (("reason", {locked} - {""}), ("releases", source.releases)):
+            for reason in sorted(named - {*reasons}):
+                table.wrong(
+                    f"sources[{place}].{key}",
+                    f'"{reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
+                )
     _check_publishers(table, routed)
     _check_webhooks(table, routed, [each.name for each in webhooks])
     _check_names(table, "sources[].name", [source.name for source, _ in routed])

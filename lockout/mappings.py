@@ -70,8 +70,9 @@ def describe(command: Command) -> str:
         case Lock(claim=claim, force=force):
             until = "until released" if write_time(claim.until) == "hold" else f"until {write_time(claim.until)}"
             return f"locks {whom} ({claim.why}) {until}{', even if exempt' if force else ''}, {rest}"
-        case Release(scope=scope):
-            return f"ends the {scope}'s locks of {whom}, {rest}"
+        case Release(ending=ending):
+            limits = f", {ending}" if str(ending) else ""
+            return f"ends the {ending.scope}'s locks of {whom}{limits}, {rest}"
         case Enroll():
             names = "".join(f", {name.kind} {name.value}" for name in target.names)
             return f"enrols device {target.device} of {target.user}{names}, in {target.organization}, {happened}"

@@ -23,7 +23,7 @@ from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Released, UserRecord, later
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
 from verify.processes import Switches
@@ -134,7 +134,7 @@ def tie(off: Off) -> None:
     """A lock wins over a release of the same instant."""
 
     def unreleased(self: DeviceRecord, claim: Claim) -> bool:
-        released = self.released_at(claim.scope)
+        released = self.released_at(claim)
         return released is None or claim.at > released
 
     off.replace(DeviceRecord, "unreleased", unreleased)
@@ -157,7 +157,11 @@ def milliseconds(off: Off) -> None:
 @guard("newest-release", "three")
 def newest_release(off: Off) -> None:
     """The time of a release never goes back."""
-    off.replace(Released, "with_release", lambda self, scope, at: replace(self, **{scope: at}))
+
+    def with_release(self: Released, ending: Ending, at: Any) -> Released:
+        return Released((*(known for known in self.newest if known[0] != ending), (ending, at)))
+
+    off.replace(Released, "with_release", with_release)
 
 
 @guard("set-of-claims", "shorter")
@@ -184,11 +188,19 @@ def older_lock_counts(off: Off) -> None:
 @guard("scopes", "recovered", "user")
 def scopes(off: Off) -> None:
     """A release ends only locks of its own scope."""
+    off.around(Ending, "covers", lambda real: lambda self, claim: real(replace(self, scope=claim.scope), claim))
 
-    def released_at(self: DeviceRecord, _: str) -> Any:
-        return later(later(self.released.device, self.released.user), self.user.released)
 
-    off.replace(DeviceRecord, "released_at", released_at)
+@guard("release-reasons", "whose lock")
+def release_reasons(off: Off) -> None:
+    """A source's release ends only locks with the reasons that the source may end."""
+    off.around(Ending, "covers", lambda real: lambda self, claim: real(replace(self, reasons=frozenset()), claim))
+
+
+@guard("release-sources", "whose lock, user")
+def release_sources(off: Off) -> None:
+    """A source that ends its own locks only ends nobody else's."""
+    off.around(Ending, "covers", lambda real: lambda self, claim: real(replace(self, source=""), claim))
 
 
 # When it happened
@@ -361,7 +373,7 @@ def expire_without_release_time(off: Off) -> None:
     def around(real: Any) -> Any:
         def recorded(command: DeviceCommand, before: DeviceRecord, now: Any) -> DeviceRecord:
             if isinstance(command, Expire):
-                return replace(before, released=before.released.with_release("device", now))
+                return replace(before, released=before.released.with_release(Ending("device"), now))
             after: DeviceRecord = real(command, before, now)
             return after
 
@@ -479,6 +491,16 @@ def forget_late(off: Off) -> None:
 def forget_the_outlasted(off: Off) -> None:
     """A full item drops only claims that another one outlasts, not simply the oldest."""
     off.replace(Claim, "outlasts", lambda self, other: self.at > other.at)
+
+
+@guard("forget-the-same", "full item, sources")
+def forget_the_same(off: Off) -> None:
+    """A full item drops no claim for one that a source's release may end alone."""
+    off.replace(
+        Claim,
+        "outlasts",
+        lambda self, other: self.scope == other.scope and self.at >= other.at and self.rank > other.rank,
+    )
 
 
 @guard("version", "frozen")

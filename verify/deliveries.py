@@ -242,8 +242,10 @@ class Deliveries:
         known = replace(item or DeviceRecord(), user=user or UserRecord())
         if about.claim is not None:
             return known.known_as(about.claim) is not None
-        released = known.released_at(about.releases) if about.releases else None
-        return released is not None and released >= about.command.cause.happened
+        if about.releases is None:
+            return False
+        newest, happened = (*known.released.newest, *known.user.released.newest), about.command.cause.happened
+        return any(ending.includes(about.releases) and when >= happened for ending, when in newest)
 
     def redrives(self, state: State) -> Moves:
         """Yield the redrive of each command in the dead-letter queue."""

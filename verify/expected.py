@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from device_lockout.values.command import Enroll
-from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
-from verify.scenario import at
+from verify.scenario import at, covers
 from verify.state import LockId, State, lock_id
 
 Ends = dict[LockId, datetime]
@@ -120,11 +120,16 @@ class Expected:
             if event.claim is not None and not event.copy_of and locks >> number & 1
         ]
         claims.sort(key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True)
-        scoped = possibly or not lost
+
+        def may_end(ending: Ending | None, claim: Claim) -> bool:
+            """Return whether a release ends ``claim``. After a loss a tag does not say its scope or its source."""
+            if ending is None or (lost and not possibly):
+                return ending is not None
+            return covers(ending, claim) and not (lost and ending.source)
 
         def unreleased(claim: Claim) -> bool:
             if lost and possibly and claim.scope == "user":
                 return True
-            return all(at(event.at) <= claim.at or (scoped and event.releases != claim.scope) for event in released)
+            return all(at(event.at) <= claim.at or not may_end(event.releases, claim) for event in released)
 
         return tuple(claim for claim in claims if claim.until > now and unreleased(claim))

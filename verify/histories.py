@@ -33,6 +33,7 @@ from verify.scenario import (
     release,
     release_user,
     retire,
+    told_by,
     written,
 )
 from verify.scenarios import BROKEN_ALLOW, BROKEN_DENY, LEGAL_HOLD, OTHER_ALLOW, VIP
@@ -56,6 +57,7 @@ _REWRITTEN = (
     ("id=", "id=0"),
     ("was=none", "was=allow"),
 )
+_SOURCES = ("helpdesk", "helpdesk", "mdm")
 _KINDS = {
     "go on": ("deliver", "step", "sweep goes on", "land"),
     "arrive": ("arrive",),
@@ -146,18 +148,26 @@ def _event(draw: Random, number: int, devices: tuple[tuple[int, str], ...]) -> E
             counts = happened + 0.999 if told else happened
             event = lock(f"L{happened}({lasts})#{number}", counts, until, device, device_id=name, user=user)
             said = happened + draw.choice((0, 0, 300))
-            return as_told(event, said=said, stamped=happened) if told else event
+            return as_told(event, said=said, stamped=happened) if told else told_by(draw.choice(_SOURCES), event)
         case "release":
             event = release(f"R{happened}#{number}", happened, device, device_id=name, user=user)
             said = happened + draw.choice((0, 0, 300))
-            return as_told(event, said=said, stamped=happened, counts=said == happened) if told else event
+            return (
+                as_told(event, said=said, stamped=happened, counts=said == happened) if told else _narrowed(draw, event)
+            )
         case "lock user":
-            return lock_user(f"U{happened}({lasts})#{number}", happened, until, user)
+            return told_by(draw.choice(_SOURCES), lock_user(f"U{happened}({lasts})#{number}", happened, until, user))
         case "release user":
-            return release_user(f"RU{happened}#{number}", happened, user)
+            return _narrowed(draw, release_user(f"RU{happened}#{number}", happened, user))
         case _:
             make = draw.choice((enroll, retire))
             return make(f"I{happened}#{number}", happened, device, device_id=name, user=user)
+
+
+def _narrowed(draw: Random, event: Event) -> Event:
+    """Let some source tell of a release, which may end its own locks or some reasons only."""
+    reasons = draw.choice(((), (), ("lost",), ("stolen", "compromised")))
+    return told_by(draw.choice(_SOURCES), event, *reasons, own_only=draw.randrange(3) == 0)
 
 
 def walk(seed: int) -> tuple[Counter[str], Failed | None]:

@@ -11,7 +11,7 @@ from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
-from verify.scenario import Event, at, second_of
+from verify.scenario import Event, at, covers, second_of
 from verify.state import LEDGER_LOST, ROW_EDITED, State, ViolationError, lock_id, put
 from verify.telling import Words
 
@@ -119,20 +119,26 @@ class Invariants:
         certain = [other for number, other in of_user if state.certain >> number & 1]
         arrived = [other for number, other in of_user if not state.pending >> number & 1]
 
-        def newer(events: list[Event], ends: list[Event]) -> list[Event]:
-            """Return the releases after a lock, or the locks that neither a release nor ``ends`` ended."""
+        def ends(release: Event, lock: Event) -> bool:
+            assert lock.claim is not None, "a lock has a claim"
+            return covers(release.releases, lock.claim) and release.at > lock.at
+
+        def against(events: list[Event], releases: list[Event]) -> list[Event]:
+            """Return the releases that end a lock, or the locks that neither a release nor ``releases`` ended."""
             if about.claim:
-                return [other for other in events if other.releases and other.at > about.at]
-            ended = max(other.at for other in (about, *ends) if other.releases)
-            return [other for other in events if other.claim and other.at >= ended]
+                return [other for other in events if ends(other, about)]
+            return [lock for lock in events if lock.claim and not any(ends(end, lock) for end in (about, *releases))]
 
         now = self._numbering.now(state)
-        still = [other for other in newer(certain, arrived) if not other.claim or other.claim.until > now]
+        still = [other for other in against(certain, arrived) if not other.claim or other.claim.until > now]
         if result in ("released", "locked") and still:
-            raise ViolationError(f"the outcome of {about.name} says {result}, but {still[0].name} is newer")
+            raise ViolationError(f"the outcome of {about.name} says {result}, but {still[0].name} says otherwise")
+        may_be = against(arrived, certain)
+        if about.releases is not None and result == "superseded":
+            may_be = [lock for lock in may_be if lock.claim and covers(about.releases, lock.claim)]
         over = about.claim is not None and about.claim.until <= now
-        if result == "superseded" and not over and not newer(arrived, certain):
-            raise ViolationError(f"the outcome of {about.name} says {result}, but nothing newer has arrived")
+        if result in ("superseded", "still-locked") and not over and not may_be:
+            raise ViolationError(f"the outcome of {about.name} says {result}, but nothing that says so has arrived")
 
     # Writes to WorkMail
 
@@ -176,7 +182,7 @@ class Invariants:
         user: UserRecord | None = self._values[state.users[self._numbering.user_of[device]]]
         if item is None:
             return ()
-        released = UserRecord(released=user.released if user else None)
+        released = UserRecord(released=user.released) if user else UserRecord()
         return replace(item, user=released).live(self._numbering.now(state))
 
     def _is_recorded(self, state: State, device: int, new: int) -> None:
@@ -185,7 +191,7 @@ class Invariants:
         if not isinstance(shown, Tag) or lock_id(shown) in self._expected.recorded(state, device):
             return
         # The user's item may have dropped it meanwhile: it was released long ago, or another outlasts it.
-        released = user is not None and user.released is not None and shown.at <= user.released
+        released = user is not None and any(shown.at <= when for _, when in user.released.newest)
         outlasted = any(claim.at >= shown.at and claim.until >= shown.until for claim in (user.claims if user else ()))
         if not (released or outlasted):
             lock = self._words.lock(shown)

@@ -8,13 +8,14 @@ A sweep reads the records with claims only, so the first one asks for the record
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import product
 from time import perf_counter
 
 from device_lockout.decisions.decision import DESCRIPTION_LOST
 from device_lockout.values import tag
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Released, Scope, UserRecord, tag_of
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, Scope, UserRecord, tag_of
 from device_lockout.values.tag import HOLD, HandWritten, Reading, Tag
 from verify.scenario import OWNER, Scenario, at, written
 from verify.scenarios import BROKEN_ALLOW, BROKEN_DENY, LEGAL_HOLD, OTHER_ALLOW, VIP
@@ -73,7 +74,7 @@ def all_pairs() -> Iterator[Pair]:
     """Combine overrides and priors with two claims of either scope, over, live or held, and releases between them."""
     firsts, seconds = list(_claims("00000001", 1, 4)), list(_claims("00000002", 5, 8))
     records = [
-        Pair(None, _device(claims, Released(at_device, None), prior), _user(claims, at_user))
+        Pair(None, _device(claims, _released("device", at_device), prior), _user(claims, at_user))
         for claims in product(firsts, seconds)
         for at_device in (None, at(3), at(5))
         for at_user in (None, at(3))
@@ -95,9 +96,13 @@ def _device(claims: tuple[Claim | None, ...], released: Released, prior: Overrid
     return DeviceRecord(own, released, prior, version=1)
 
 
-def _user(claims: tuple[Claim | None, ...], released: object) -> UserRecord:
+def _user(claims: tuple[Claim | None, ...], released: datetime | None) -> UserRecord:
     users = tuple(claim for claim in claims if claim is not None and claim.scope == "user")
-    return UserRecord(users, at(3) if released else None, version=1)
+    return UserRecord(users, _released("user", released), version=1)
+
+
+def _released(scope: Scope, when: datetime | None) -> Released:
+    return Released(((Ending(scope), when),) if when else ())
 
 
 def _overrides() -> Iterator[Override | None]:

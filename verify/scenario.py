@@ -9,7 +9,7 @@ from device_lockout.values import instant
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, Reason
-from device_lockout.values.record import Claim, Scope
+from device_lockout.values.record import Claim, Ending
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
 
@@ -65,8 +65,18 @@ class Event:
         return self.command.claim if isinstance(self.command, Lock) else None
 
     @property
-    def releases(self) -> Scope | None:
-        return self.command.scope if isinstance(self.command, Release) else None
+    def releases(self) -> Ending | None:
+        return self.command.ending if isinstance(self.command, Release) else None
+
+
+def covers(ending: Ending | None, claim: Claim) -> bool:
+    """Return whether a release may end ``claim``, in words of the search's own."""
+    return (
+        ending is not None
+        and ending.scope == claim.scope
+        and (claim.why in ending.reasons or not ending.reasons)
+        and ending.source in ("", claim.source)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,25 +193,29 @@ def lock(
     """Report a device as lost at second ``happened``. ``until`` is its lock's end; None for a stolen one's, a hold."""
     what, why = ("Device Stolen", "stolen") if until is None else ("Device Lost", "lost")
     cause = _cause(name, what, happened)
-    claim = Claim(claim_id(name), "device", why, at(happened), HOLD if until is None else at(until))
+    claim = Claim(
+        claim_id(name), "device", why, at(happened), HOLD if until is None else at(until), source=cause.source
+    )
     return Event(name, Lock(cause, _target(user, device_id), claim), happened, device, user)
 
 
 def release(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """Report a device as recovered at second ``happened``."""
-    command = Release(_cause(name, "Device Recovered", happened), _target(user, device_id), "device")
+    command = Release(_cause(name, "Device Recovered", happened), _target(user, device_id), Ending("device"))
     return Event(name, command, happened, device, user)
 
 
 def lock_user(name: str, happened: float, until: int | None, user: int = 0) -> Event:
     """Report a user as compromised."""
-    claim = Claim(claim_id(name), "user", "compromised", at(happened), HOLD if until is None else at(until))
-    return Event(name, Lock(_cause(name, "User Compromised", happened), _target(user, ""), claim), happened, -1, user)
+    cause = _cause(name, "User Compromised", happened)
+    end = HOLD if until is None else at(until)
+    claim = Claim(claim_id(name), "user", "compromised", at(happened), end, source=cause.source)
+    return Event(name, Lock(cause, _target(user, ""), claim), happened, -1, user)
 
 
 def release_user(name: str, happened: float, user: int = 0) -> Event:
     """Report a user as restored."""
-    command = Release(_cause(name, "User Restored", happened), _target(user, ""), "user")
+    command = Release(_cause(name, "User Restored", happened), _target(user, ""), Ending("user"))
     return Event(name, command, happened, -1, user)
 
 
@@ -226,6 +240,16 @@ def read_by(source: str, report: str, event: Event) -> Event:
     return replace(
         event, command=replace(event.command, cause=cause, claim=replace(event.command.claim, id=claim_id(report)))
     )
+
+
+def told_by(source: str, event: Event, *reasons: str, own_only: bool = False) -> Event:
+    """Make ``source`` tell of an event. Its releases may end locks of some reasons only, or only its own."""
+    command = replace(event.command, cause=replace(event.command.cause, source=source))
+    if isinstance(command, Lock):
+        command = replace(command, claim=replace(command.claim, source=source))
+    if isinstance(command, Release):
+        command = replace(command, ending=Ending(command.ending.scope, frozenset(reasons), source if own_only else ""))
+    return replace(event, command=command)
 
 
 def as_told(event: Event, *, said: float | None, stamped: int, counts: bool = True) -> Event:

@@ -20,6 +20,7 @@ from verify.scenario import (
     release,
     release_user,
     retire,
+    told_by,
     written,
 )
 
@@ -168,6 +169,41 @@ SMALL = (
         rows=(VIP,),
         instants=(10, 16),
         most_claims=1,
+    ),
+    Scenario(
+        "full item, sources",
+        "an item has room for one claim of two, and the source of the longer one releases its own",
+        (
+            told_by("siem", L1_15),
+            told_by("mdm", L5_30),
+            told_by("mdm", R7, own_only=True),
+            told_by("siem", copy(L1_15)),
+        ),
+        instants=(10, 16),
+        most_claims=1,
+    ),
+    Scenario(
+        "whose lock",
+        "a device is lost for one source and stolen for another, and each source's release ends one of them",
+        (
+            told_by("siem", L1),
+            told_by("mdm", lock("L2(30)", 2, 30)),
+            told_by("mdm", R3, "lost"),
+        ),
+        instants=(10, 31),
+        sweeps=1,
+    ),
+    Scenario(
+        "whose lock, user",
+        "two sources lock a user, and one of them releases its own locks only",
+        (
+            enroll("E0", 0),
+            told_by("hr", lock_user("U1(hold)", 1, None)),
+            told_by("idp", lock_user("U2(30)", 2, 30)),
+            told_by("idp", release_user("RU3", 3), own_only=True),
+        ),
+        before=("E0",),
+        pauses=USER_CALLS,
     ),
     Scenario(
         "frozen",

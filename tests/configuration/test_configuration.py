@@ -180,14 +180,17 @@ def test_a_period_is_read(every: str, expected: timedelta) -> None:
     assert loader.read(text, "x").settings.sweep.every == expected
 
 
+ALL = {"releases": [], "releases_own_only": False}
+
+
 def test_settings_for_the_functions_are_json_with_durations_in_seconds_and_null_for_a_hold() -> None:
     assert json.loads(settings.dump(loader.load("example").settings)) == {
         "owner": "prod",
         "organizations": [{"id": "m-0123456789abcdef0123456789abcdef", "alias": "main"}],
         "sources": [
-            {"name": "helpdesk", "may": ["lock", "release"], "mapping": None},
-            {"name": "siem", "may": ["lock"], "mapping": None},
-            {"name": "inventory", "may": ["inventory"], "mapping": None},
+            {"name": "helpdesk", "may": ["lock", "release"], "mapping": None, **ALL},
+            {"name": "siem", "may": ["lock"], "mapping": None, **ALL},
+            {"name": "inventory", "may": ["inventory"], "mapping": None, **ALL},
         ],
         "reasons": {
             "lost": {"name": "lost", "lock_for": 2592000, "at_most": 31536000, "warn_before": 259200},

@@ -43,6 +43,9 @@ secret = "lockout-x"
 """
 
 
+HELPDESK = '[[sources]]\nname = "desk"\nmay = ["release"]\n'
+
+
 def read(extra: str) -> Configuration:
     return loader.read(EXAMPLE + extra, "config/x.toml")
 
@@ -64,6 +67,13 @@ def test_a_mapped_source_is_read() -> None:
     assert configuration.settings.sources[-1] == Source("okta", frozenset({"lock"}), mapping)
     pattern = {"detail-type": ["SystemLog"], "detail": {"eventType": [{"prefix": "user."}]}}
     assert configuration.routes["okta"] == Route(pattern, "aws.partner/okta.com/acme/stream1")
+
+
+def test_a_source_says_which_locks_its_releases_end() -> None:
+    source = read(HELPDESK + 'releases = ["lost", "stolen"]\nreleases_own_only = true\n').settings.sources[-1]
+    assert source == Source("desk", frozenset({"release"}), None, frozenset({"lost", "stolen"}), releases_own_only=True)
+    mapped = GOOD.replace('"lock-user"\nreason = "compromised"', '"release-user"\nreleases = ["lost"]')
+    assert read(mapped).settings.sources[-1].releases == {"lost"}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +178,16 @@ def test_a_mapped_source_is_read() -> None:
         (
             '[[sources]]\nname = "x"\nmay = ["lock"]\npublishers = ["bob"]\n',
             'sources[3].publishers[0]: "bob": expected ',
+        ),
+        (
+            HELPDESK + 'releases = ["gone"]\n',
+            'sources[3].releases: "gone": expected one of the tables [reasons.…] (lost, ',
+        ),
+        (HELPDESK + "releases = []\n", "sources[3].releases: []: expected one reason or more; left out, its releases"),
+        (HELPDESK + 'releases_own_only = "yes"\n', 'sources[3].releases_own_only: "yes": expected true or false'),
+        (
+            GOOD + 'releases = ["lost"]\n',
+            "sources[3].releases: expected only of a source that may release",
         ),
         (
             '[[webhooks]]\nname = "x"\nauthenticate = "none"\nsecret = "s"\n',

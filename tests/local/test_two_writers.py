@@ -23,7 +23,7 @@ from device_lockout.values.command import Cause, Command, Lock, Release, Target,
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import TransientError
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending
 from device_lockout.values.tag import Tag
 from local.in_memory import ORGANIZATION, SETTINGS, FakeBus, FakeLedger, FakeQueue, Wire
 from tests.local.workmail.conftest import Alone
@@ -101,7 +101,7 @@ class Race:
     def release(self, device: int) -> Release:
         at = self.began - timedelta(minutes=1)
         return Release(
-            Cause(f"release {device}", "helpdesk", "Device Recovered", at, at), self.target(device), "device"
+            Cause(f"release {device}", "helpdesk", "Device Recovered", at, at), self.target(device), Ending("device")
         )
 
     def ports(self, client: Any) -> Ports:

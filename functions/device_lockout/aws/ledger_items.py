@@ -9,7 +9,7 @@ from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.record import DeviceRecord, Last, Released, UserRecord
 from device_lockout.values.tag import read_time, write_time
-from device_lockout.values.wire import dump_claim, load_claim, load_override
+from device_lockout.values.wire import dump_claim, dump_ending, load_claim, load_ending, load_override
 
 if TYPE_CHECKING:
     from device_lockout.values.device import DeviceName
@@ -45,10 +45,9 @@ def named_key(organization: str, sk: str) -> DeviceKey:
 
 def dump_device(record: DeviceRecord) -> dict[str, Any]:
     """Return a device's record as attributes, without its version and its user's record."""
-    released = {"device": record.released.device, "user": record.released.user}
     return {
         "claims": [dump_claim(claim) for claim in record.claims],
-        "released": {scope: instant.write(at) for scope, at in released.items() if at is not None},
+        "released": _dump_released(record.released),
         "prior": record.prior.fields() if record.prior else None,
         "last": _dump_last(record.last) if record.last else None,
         "known": record.known,
@@ -57,13 +56,10 @@ def dump_device(record: DeviceRecord) -> dict[str, Any]:
 
 def load_device(item: dict[str, Any]) -> DeviceRecord:
     """Return the record in a device's item. Its user's record is empty."""
-    released, last = item.get("released") or {}, item.get("last")
+    last = item.get("last")
     return DeviceRecord(
         claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
-        released=Released(
-            device=instant.read(released["device"]) if "device" in released else None,
-            user=instant.read(released["user"]) if "user" in released else None,
-        ),
+        released=_load_released(item),
         prior=_load_override(item.get("prior")),
         last=_load_last(last) if last else None,
         known=bool(item.get("known")),
@@ -75,7 +71,7 @@ def dump_user(record: UserRecord) -> dict[str, Any]:
     """Return a user's record as attributes, without its version."""
     return {
         "claims": [dump_claim(claim) for claim in record.claims],
-        "released": instant.write(record.released) if record.released else None,
+        "released": _dump_released(record.released),
     }
 
 
@@ -83,9 +79,17 @@ def load_user(item: dict[str, Any]) -> UserRecord:
     """Return the record in a user's item. It is empty if the item is."""
     return UserRecord(
         claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
-        released=instant.read(item["released"]) if item.get("released") else None,
+        released=_load_released(item),
         version=int(item.get("version", 0)),
     )
+
+
+def _dump_released(released: Released) -> list[dict[str, Any]]:
+    return [dump_ending(ending) | {"at": instant.write(at)} for ending, at in released.newest]
+
+
+def _load_released(item: dict[str, Any]) -> Released:
+    return Released(tuple((load_ending(fields), instant.read(fields["at"])) for fields in item.get("released", ())))
 
 
 def _dump_last(last: Last) -> dict[str, Any]:

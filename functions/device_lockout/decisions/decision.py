@@ -11,10 +11,10 @@ from typing import Self
 from device_lockout.decisions.retention import claims_to_keep
 from device_lockout.values import tag
 from device_lockout.values.command import Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
-from device_lockout.values.outcome import SOURCE, Outcome, Result
+from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import Claim, DeviceRecord, Last, Scope, UserRecord, later, tag_of
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord, tag_of
 from device_lockout.values.tag import HandWritten, Tag
 
 DESCRIPTION_LOST = "restored by lockout, description lost"
@@ -97,15 +97,19 @@ def decide_for_user(
     before = DeviceRecord(user=record)
     about = Outcome("locked", reference=command.cause.reference)
     if isinstance(command, Release):
-        after = DeviceRecord(user=replace(record, released=later(record.released, command.cause.happened)))
-        newer = bool(after.live(now))
-        outcome = replace(about, result="superseded" if newer else "released")
+        after = DeviceRecord(
+            user=replace(record, released=record.released.with_release(command.ending, command.cause.happened))
+        )
+        left = after.wanted(now)
+        if left is not None:
+            about = replace(about, why=left.why, until=left.until)
+        outcome = _of_ending(about, command.ending, after.live(now), ended=True)
         changed = after.user
     else:
         claim = command.claim
         about = replace(about, why=claim.why, until=claim.until)
         if not before.unreleased(claim):
-            return record, _superseded(about, command.cause, record.released)
+            return record, _superseded(about, command.cause, before.released_at(claim))
         known = before.known_as(claim)
         if known is not None and known.until <= now:
             return record, replace(about, result="superseded", because=_ran_out(known), page=True)
@@ -138,8 +142,8 @@ def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> Devi
     match command:
         case Lock(claim=claim) if record.known_as(claim) is None and record.unreleased(claim) and claim.until > now:
             return record.with_claim(claim)
-        case Release(scope=scope, cause=cause):
-            return replace(record, released=record.released.with_release(scope, cause.happened))
+        case Release(ending=ending, cause=cause):
+            return replace(record, released=record.released.with_release(ending, cause.happened))
         case _:
             return record
 
@@ -229,7 +233,7 @@ def _outcome(
 
     match command:
         case Lock(claim=claim) if not before.unreleased(claim):
-            return _superseded(about, command.cause, before.released_at(claim.scope))
+            return _superseded(about, command.cause, before.released_at(claim))
         case Lock(claim=claim) if (known := before.known_as(claim)) is not None and known.until <= now:
             return replace(about, result="superseded", because=_ran_out(known), page=True)
         case Lock(claim=claim) if before.known_as(claim) is None and claim.until <= now:
@@ -241,8 +245,8 @@ def _outcome(
                 return replace(about, result="already-denied")
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
-        case Release(scope=scope):
-            return _of_release(about, scope, before, record, write is not None, others_denial, now)
+        case Release(ending=ending):
+            return _of_release(about, ending, before, record, write is not None, others_denial, now)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert() if write is not None:
@@ -255,16 +259,16 @@ def _outcome(
 
 def _of_release(
     about: Outcome,
-    scope: Scope,
+    ending: Ending,
     before: DeviceRecord,
     record: DeviceRecord,
     wrote: bool,
     others_denial: bool,
     now: datetime,
 ) -> Outcome:
-    """Return what a release of ``scope`` came to. It is never told as released over a DENY."""
+    """Return what a release came to. It is never told as released over a DENY."""
     ended = wrote or any(claim not in record.live(now) for claim in before.live(now))
-    about = replace(about, result=_released(scope, record.live(now), ended))
+    about = _of_ending(about, ending, record.live(now), ended=ended)
     if others_denial:
         return replace(about, because="an override that is not ours still denies it")
     if about.result == "nothing-to-release" and _denies(about.after):
@@ -291,10 +295,11 @@ def _superseded(about: Outcome, cause: Cause, released: datetime | None) -> Outc
     return replace(about, result="superseded", because=because, page=cause.received > released)
 
 
-def _released(scope: Scope, live: tuple[Claim, ...], ended: bool) -> Result:
-    """Return a release's result. ``live`` are the claims after it; ``ended`` says whether it ended anything."""
-    if any(claim.scope == scope for claim in live):
-        return "superseded"
-    if live:
-        return "still-locked"
-    return "released" if ended else "nothing-to-release"
+def _of_ending(about: Outcome, ending: Ending, live: tuple[Claim, ...], *, ended: bool) -> Outcome:
+    """Return a release's outcome. ``live`` are the claims after it; ``ended`` says whether it ended anything."""
+    if any(ending.covers(claim) for claim in live):
+        return replace(about, result="superseded")
+    if not live:
+        return replace(about, result="released" if ended else "nothing-to-release")
+    others = str(ending) and any(claim.scope == ending.scope for claim in live)
+    return replace(about, result="still-locked", because=f"this source's releases end {ending}" if others else "")

@@ -30,7 +30,7 @@ def claims_to_keep(
         needed |= {claim.identity for claim in record.user.claims}
 
     def end(claim: Claim) -> datetime:
-        released = record.released_at(claim.scope)
+        released = record.released_at(claim)
         return claim.until if released is None or record.unreleased(claim) else min(claim.until, released)
 
     oldest = now - rules.max_event_age

@@ -17,7 +17,7 @@ from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.device import DeviceName
 from device_lockout.values.policy import Reason
-from device_lockout.values.record import Claim
+from device_lockout.values.record import Claim, Ending
 from device_lockout.values.settings import Settings, Source
 
 MAX_REASON_LENGTH = 16_000
@@ -78,7 +78,8 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         return Reject(cause, target, text("; ".join(faults), MAX_REASON_LENGTH))
     match kind.action:
         case "release" | "release-user":
-            return Release(cause, target, ACTIONS[kind.action].scope)
+            own = cause.source if source.releases_own_only else ""
+            return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, own))
         case "enroll":
             return Enroll(cause, target)
         case "retire":
@@ -117,6 +118,7 @@ def _lock(
         why=reason.name,
         at=end_of_second(cause.happened, cause.received),
         until=_end(fields, reason, when.began),
+        source=cause.source,
         reference=cause.reference,
         note=text(fields.get("note"), 500),
     )

@@ -43,7 +43,7 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
     ports.queue.send(
         Reassert(command.cause, Target.of(key))
         if isinstance(command, Lock)
-        else Release(command.cause, Target.of(key), "user")
+        else Release(command.cause, Target.of(key), command.ending)
         for key in portion
     )
     rest = sum(1 for _ in following)

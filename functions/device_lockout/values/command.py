@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Scope
+from device_lockout.values.record import Claim, Ending
 
 CALLS_OF_A_COMMAND = 3
 """The most calls to WorkMail that one command makes: describe the user, get the override, write once."""
@@ -84,11 +84,11 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """End the locks of ``scope`` that happened before ``cause.happened``."""
+    """End the locks of the kind ``ending`` that happened before ``cause.happened``."""
 
     cause: Cause
     target: Target
-    scope: Scope
+    ending: Ending
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Claim:
         until: When it ends, in whole seconds; ``HOLD`` if only a release ends it.
         reference: The report's ticket number. Like the note it follows the tag.
         note: The reporter's own words.
+        source: The ``source`` of its event; empty if it is known from its tag only.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Claim:
     until: datetime
     reference: str = ""
     note: str = ""
+    source: str = ""
 
     @property
     def remark(self) -> str:
@@ -39,8 +41,12 @@ class Claim:
         return f"{self.reference} {self.note}".strip()
 
     def outlasts(self, other: "Claim") -> bool:
-        """Return whether this claim is live whenever ``other`` is. Then ``other`` is never wanted."""
-        return self.scope == other.scope and self.at >= other.at and self.rank > other.rank
+        """Return whether this claim is live whenever ``other`` is. Then ``other`` is never wanted.
+
+        A release of one reason or source may end either alone, so both must be of the same.
+        """
+        same = (self.scope, self.why, self.source) == (other.scope, other.why, other.source)
+        return same and self.at >= other.at and self.rank > other.rank
 
     @property
     def identity(self) -> tuple[str, Scope, str, datetime]:
@@ -57,19 +63,63 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """Which locks a release ends, of those that happened before it.
+
+    Attributes:
+        scope: Those of a device, or those of all devices of a user.
+        reasons: Those with one of these reasons; empty for all.
+        source: Those from events of this ``source``; empty for all.
+    """
+
+    scope: Scope
+    reasons: frozenset[str] = frozenset()
+    source: str = ""
+
+    def __str__(self) -> str:
+        """Say which locks it ends, such as ``only locks (lost) from events of webhook.jamf``; empty for all."""
+        reasons = f" ({', '.join(sorted(self.reasons))})" if self.reasons else ""
+        source = f" from events of {self.source}" if self.source else ""
+        return f"only locks{reasons}{source}" if reasons or source else ""
+
+    def covers(self, claim: Claim) -> bool:
+        """Return whether a release of this kind can end ``claim``."""
+        return (
+            self.scope == claim.scope
+            and (not self.reasons or claim.why in self.reasons)
+            and (not self.source or claim.source == self.source)
+        )
+
+    def includes(self, other: "Ending") -> bool:
+        """Return whether a release of this kind can end whatever one of the ``other`` kind can."""
+        return (
+            self.scope == other.scope
+            and (not self.reasons or bool(other.reasons and other.reasons <= self.reasons))
+            and self.source in ("", other.source)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
-    """The time of the newest release of each scope; None before the first."""
+    """The newest release of each kind, but for those that a newer one includes. Sources set the kinds: they are few."""
 
-    device: datetime | None = None
-    user: datetime | None = None
+    newest: tuple[tuple[Ending, datetime], ...] = ()
 
-    def of(self, scope: Scope) -> datetime | None:
-        return self.device if scope == "device" else self.user
+    def of(self, claim: Claim) -> datetime | None:
+        """Return the time of the newest release that covers ``claim``; None before the first."""
+        return max((at for ending, at in self.newest if ending.covers(claim)), default=None)
 
-    def with_release(self, scope: Scope, at: datetime) -> Self:
+    def with_release(self, ending: Ending, at: datetime) -> Self:
         """Return these releases and one more. A release's time never goes back."""
-        newest = later(self.of(scope), at)
-        return replace(self, device=newest) if scope == "device" else replace(self, user=newest)
+        if any(known.includes(ending) and when >= at for known, when in self.newest):
+            return self
+        rest = ((known, when) for known, when in self.newest if not (ending.includes(known) and at >= when))
+        return replace(self, newest=tuple(sorted((*rest, (ending, at)), key=_order)))
+
+
+def _order(release: tuple[Ending, datetime]) -> tuple[str, str, list[str]]:
+    ending, _ = release
+    return ending.scope, ending.source, sorted(ending.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +145,12 @@ class UserRecord:
 
     Attributes:
         claims: The user's locks.
-        released: The time of the newest release; None before the first.
+        released: The newest releases.
         version: Counts the writes. The next write is conditional on it.
     """
 
     claims: tuple[Claim, ...] = ()
-    released: datetime | None = None
+    released: Released = Released()
     version: int = 0
 
 
@@ -160,14 +210,13 @@ class DeviceRecord:
             shown = tuple(claim for claim in shown if claim.at.replace(microsecond=0) == tag.at) or shown
         return shown
 
-    def released_at(self, scope: Scope) -> datetime | None:
-        """Return the newest release of ``scope``, from the device's item or the user's; None before the first."""
-        own = self.released.of(scope)
-        return own if scope == "device" else later(own, self.user.released)
+    def released_at(self, claim: Claim) -> datetime | None:
+        """Return the newest release that covers ``claim``, from the device's item or the user's; None for none."""
+        return later(self.released.of(claim), self.user.released.of(claim))
 
     def unreleased(self, claim: Claim) -> bool:
-        """Return whether no release of the claim's scope is strictly newer. On a tie the lock wins."""
-        released = self.released_at(claim.scope)
+        """Return whether no release that covers the claim is strictly newer. On a tie the lock wins."""
+        released = self.released_at(claim)
         return released is None or claim.at >= released
 
     def live(self, now: datetime) -> tuple[Claim, ...]:
@@ -192,27 +241,29 @@ class DeviceRecord:
         """
         shown = self.shown_by(tag)
         if not shown:
-            at = min(tag.at, now)
-            if self._covered_by_user(tag):
-                return self.with_claim(Claim(tag.id, "user", tag.why, at, tag.until))
+            unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
+            if self._covered_by_user(unknown):
+                return self.with_claim(unknown)
             set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
             known = replace(self, prior=None) if set_back else self
-            return known.with_claim(Claim(tag.id, "device", tag.why, at, tag.until))
+            return known.with_claim(replace(unknown, scope="device"))
         adopted = self
         for claim in shown:
             if claim.until != tag.until:
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 
-    def _covered_by_user(self, tag: Tag) -> bool:
-        """Return whether an unknown tag shows a user's claim that was dropped: released, or outlasted by another.
+    def _covered_by_user(self, unknown: Claim) -> bool:
+        """Return whether a lock known from its tag is a user's that was dropped: released, or outlasted by another.
 
-        As a claim of the device it would outlive the user's release.
+        As a claim of the device it would outlive the user's release. A tag does not say its lock's source, so any will
+        do.
         """
-        released = self.user.released
-        if released is not None and tag.at <= released:
+        if any(
+            replace(ending, source="").covers(unknown) and unknown.at <= at for ending, at in self.user.released.newest
+        ):
             return True
-        return any(claim.at >= tag.at and claim.until >= tag.until for claim in self.user.claims)
+        return any(claim.at >= unknown.at and claim.until >= unknown.until for claim in self.user.claims)
 
 
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:

@@ -63,11 +63,15 @@ class Source:
         name: The ``source`` of its events on the bus. With a mapping, only a name in the configuration.
         may: What it may ask for.
         mapping: How to read its events. None if it speaks the contract.
+        releases: The reasons of the locks that its releases end; empty for all.
+        releases_own_only: Its releases end only locks from events with the same ``source``.
     """
 
     name: str
     may: frozenset[Permission]
     mapping: EventMapping | None = None
+    releases: frozenset[str] = frozenset()
+    releases_own_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Scope
+from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.tag import read_time, write_time
 
 
@@ -59,8 +59,8 @@ def dump(command: Command) -> str:
         case Lock(claim=claim, force=force):
             body["claim"] = dump_claim(claim)
             body["force"] = force
-        case Release(scope=scope):
-            body["scope"] = scope
+        case Release(ending=ending):
+            body["ending"] = dump_ending(ending)
         case Expire(planned=planned):
             body["planned"] = planned.fields()
         case Reject(because=because):
@@ -94,7 +94,7 @@ def load(text: str) -> Command:
         case "lock":
             return Lock(cause, target, load_claim(body["claim"]), body["force"])
         case "release":
-            return Release(cause, target, load_scope(body["scope"]))
+            return Release(cause, target, load_ending(body["ending"]))
         case "expire":
             return Expire(cause, target, load_override(body["planned"]))
         case "reassert":
@@ -119,6 +119,7 @@ def dump_claim(claim: Claim) -> dict[str, str]:
         "until": write_time(claim.until),
         "reference": claim.reference,
         "note": claim.note,
+        "source": claim.source,
     }
 
 
@@ -132,7 +133,18 @@ def load_claim(fields: dict[str, str]) -> Claim:
         until=read_time(fields["until"]),
         reference=fields["reference"],
         note=fields["note"],
+        source=fields.get("source", ""),
     )
+
+
+def dump_ending(ending: Ending) -> dict[str, Any]:
+    """Return which locks a release ends, as the queue and the ledger have it."""
+    return {"scope": ending.scope, "reasons": sorted(ending.reasons), "source": ending.source}
+
+
+def load_ending(fields: dict[str, Any]) -> Ending:
+    """Return what :func:`dump_ending` wrote."""
+    return Ending(load_scope(fields["scope"]), frozenset(fields["reasons"]), fields["source"])
 
 
 def load_scope(text: str) -> Scope:

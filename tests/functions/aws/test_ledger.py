@@ -21,20 +21,22 @@ from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
 from device_lockout.values.errors import TransientError
 from device_lockout.values.outcome import RESULTS, Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, UserRecord
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
 from tests.functions.aws.failing_calls import failing
 from tests.functions.aws.fake_dynamodb import FakeDynamoDB
+from tests.functions.releases import released
 
 TABLE = "ledger"
 CARLA = "ca51a000-0000-4000-8000-000000000000"
 ITEM_KEY = {"pk": {"S": ORGANIZATION}, "sk": {"S": f"device#{BOB}#{DEVICE}"}}
 serialize = TypeSerializer().serialize
 
+JAMFS = Ending("device", frozenset({"lost"}), "webhook.jamf")
 FULL = DeviceRecord(
-    claims=(Claim("aaaaaaaa", "device", "lost", at(0.125), HOLD, "INC-1", "a taxi"),),
-    released=Released(device=at(-1), user=at(-2)),
+    claims=(Claim("aaaaaaaa", "device", "lost", at(0.125), HOLD, "INC-1", "a taxi", "webhook.jamf"),),
+    released=released(device=at(-1), user=at(-2)).with_release(JAMFS, at(5)),
     prior=Override("ALLOW", None),
     last=Last(
         "c" * 64,
@@ -118,10 +120,22 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
                             "until": "hold",
                             "reference": "INC-1",
                             "note": "a taxi",
+                            "source": "webhook.jamf",
                         }
                     ]
                 ),
-                ":released": serialize({"device": "2026-11-22T07:29:59.000Z", "user": "2026-11-22T07:29:58.000Z"}),
+                ":released": serialize(
+                    [
+                        {"scope": "device", "reasons": [], "source": "", "at": "2026-11-22T07:29:59.000Z"},
+                        {
+                            "scope": "device",
+                            "reasons": ["lost"],
+                            "source": "webhook.jamf",
+                            "at": "2026-11-22T07:30:05.000Z",
+                        },
+                        {"scope": "user", "reasons": [], "source": "", "at": "2026-11-22T07:29:58.000Z"},
+                    ]
+                ),
                 ":prior": serialize({"effect": "ALLOW", "description": None}),
                 ":last": serialize(
                     {
@@ -283,7 +297,7 @@ def either(request):
 instants = st.integers(-(10**9), 10**9).map(lambda milliseconds: START + timedelta(milliseconds=milliseconds))
 wholes = instants.map(lambda instant: instant.replace(microsecond=0)) | st.just(HOLD)
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
-claims = st.builds(Claim, texts, st.sampled_from(["device", "user"]), texts, instants, wholes, texts, texts)
+claims = st.builds(Claim, texts, st.sampled_from(["device", "user"]), texts, instants, wholes, texts, texts, texts)
 maybe_overrides = st.none() | st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
 outcomes = st.builds(
     Outcome,
@@ -297,15 +311,17 @@ outcomes = st.builds(
     st.booleans(),
     st.none() | st.booleans(),
 )
+endings = st.builds(Ending, st.sampled_from(["device", "user"]), st.frozensets(texts, max_size=2), texts)
+releases = st.lists(st.tuples(endings, instants), max_size=3).map(lambda newest: Released(tuple(newest)))
 records = st.builds(
     DeviceRecord,
     claims=st.lists(claims, max_size=3).map(tuple),
-    released=st.builds(Released, st.none() | instants, st.none() | instants),
+    released=releases,
     prior=maybe_overrides,
     last=st.none() | st.builds(Last, texts, texts, outcomes, instants),
     known=st.booleans(),
 )
-user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), st.none() | instants)
+user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), releases)
 
 
 @pytest.mark.parametrize("make", [a_real_one, a_fake])

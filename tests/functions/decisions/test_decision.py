@@ -18,9 +18,10 @@ from device_lockout.values.command import Cause, Expire, Lock, Reassert, Release
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord
 from device_lockout.values.tag import HOLD, write_time
 from local.in_memory import BOB, DAY, DEVICE, ORGANIZATION, at
+from tests.functions.releases import released
 
 NOW = 100
 FOREVER = 10**9
@@ -135,16 +136,15 @@ class Record:
     def without_last(self):
         return DeviceRecord(
             claims=claims_of(self.own),
-            released=Released(
-                None if self.released_device is None else at(self.released_device),
-                None if self.released_user is None else at(self.released_user),
-            ),
+            released=released_at(self.released_device, self.released_user),
             prior=self.prior.override if self.prior else None,
             version=7,
-            user=UserRecord(
-                claims_of(self.users), None if self.users_release is None else at(self.users_release), version=3
-            ),
+            user=UserRecord(claims_of(self.users), released_at(None, self.users_release), version=3),
         )
+
+
+def released_at(device, user):
+    return released(None if device is None else at(device), None if user is None else at(user))
 
 
 def claims_of(rows):
@@ -165,7 +165,7 @@ def lock(when, until, scope="device"):
 
 
 def release(when, scope="device"):
-    return Release(told_by("event", when), TARGET, scope)
+    return Release(told_by("event", when), TARGET, Ending(scope))
 
 
 def expire(planned):
@@ -327,9 +327,9 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             result = "rejected"
         else:
             own[A, scope, when] = (A, scope, when, until)
-    if kind == "Release" and command.scope == "device":
+    if kind == "Release" and command.ending.scope == "device":
         released_device = newest(released_device, seconds(command.cause.happened))
-    if kind == "Release" and command.scope == "user":
+    if kind == "Release" and command.ending.scope == "user":
         released_user = newest(released_user, seconds(command.cause.happened))
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
 
@@ -379,7 +379,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         else:
             result = "extended" if observed.kind == "ours" and observed.effect == "DENY" else "locked"
     elif kind == "Release":
-        if any(one[1] == command.scope for one in live):
+        if any(one[1] == command.ending.scope for one in live):
             result = "superseded"
         elif live:
             result = "still-locked"
@@ -431,8 +431,8 @@ def decided(command, observed, record):
     return decision, Expected(
         claims={(one.id, one.scope, seconds(one.at), seconds(one.until)) for one in decision.record.claims},
         released=tuple(
-            None if time is None else seconds(time)
-            for time in (decision.record.released.device, decision.record.released.user)
+            next((seconds(time) for ending, time in decision.record.released.newest if ending.scope == scope), None)
+            for scope in ("device", "user")
         ),
         prior=decision.record.prior,
         write="Delete" if isinstance(write, Delete) else write.override if isinstance(write, Put) else None,
@@ -626,9 +626,8 @@ def test_record_table(command, observed, record, added, result):
     assert {claim.id for claim in decision.record.claims} - {claim.id for claim in before.claims} == added
     assert decision.outcome.result == result
     newer = command.cause.happened if isinstance(command, Release) else None
-    scope = command.scope if isinstance(command, Release) else "device"
     assert decision.record.released == (
-        before.released.with_release(scope, newer) if newer is not None else before.released
+        before.released.with_release(command.ending, newer) if newer is not None else before.released
     )
 
 

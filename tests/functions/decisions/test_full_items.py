@@ -11,7 +11,7 @@ from device_lockout.decisions.decision import Delete, Put, decide, decide_for_us
 from device_lockout.values.command import Cause, Expire, Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, Rules
-from device_lockout.values.record import Claim, DeviceRecord, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending, UserRecord
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump_claim
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at
@@ -68,7 +68,7 @@ def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(hi
             if what == "lock":
                 command = lock(name, happened, until)
             elif what == "release":
-                command = Release(told(name, happened), TARGET, "device")
+                command = Release(told(name, happened), TARGET, Ending("device"))
             else:
                 command = Expire(told(name, 0), TARGET, observed)
             decision = decide(command, observed, record, now, rules)
@@ -88,7 +88,9 @@ def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and
         record, observed = decision.record, after(decision.write, observed)
     assert len(record.claims) <= MOST_CLAIMS
     assert size(record.claims) < MOST_BYTES * 0.8
-    assert decide(Release(told("found", 60 * minute + 1), TARGET, "device"), observed, record, at(10**6), rules).write
+    assert decide(
+        Release(told("found", 60 * minute + 1), TARGET, Ending("device")), observed, record, at(10**6), rules
+    ).write
 
 
 def test_a_user_reported_every_minute_leaves_room_in_the_users_item():

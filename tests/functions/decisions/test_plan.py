@@ -11,9 +11,10 @@ from device_lockout.decisions.plan import PERCENT_COUNTS_FROM, Item, Plan, plan
 from device_lockout.decisions.warnings import warnings
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import ListedOverride, Override
-from device_lockout.values.record import Claim, DeviceRecord, Last, Released, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
 from device_lockout.values.tag import HOLD, Tag, write
 from local.in_memory import DAY, DEVICE, KEY, SETTINGS, at, key
+from tests.functions.releases import released
 
 NOW = at(1000)
 
@@ -56,10 +57,10 @@ ROWS = [
     (
         "ours, released and still there",
         denial(2000),
-        wanting(claim(2000), released=Released(device=at(1))),
+        wanting(claim(2000), released=released(device=at(1))),
         ("expire", at(0), "was released"),
     ),
-    ("ours, released at the same time", denial(2000), wanting(claim(2000), released=Released(device=at(0))), None),
+    ("ours, released at the same time", denial(2000), wanting(claim(2000), released=released(device=at(0))), None),
     (
         "ours, another lock lasts longer",
         denial(2000),
@@ -89,7 +90,7 @@ ROWS = [
     (
         "ours, of a user's lock, released",
         denial(2000),
-        DeviceRecord(user=UserRecord((claim(2000, scope="user"),), at(1))),
+        DeviceRecord(user=UserRecord((claim(2000, scope="user"),), released(user=at(1)))),
         ("expire", at(0), "was released"),
     ),
     ("another owner's, over", denial(999, owner="prod"), DeviceRecord(), None),
@@ -130,7 +131,7 @@ ROWS = [
         ("reassert", at(0), "a lock (lost) until 2026-11-22T08:03:20Z is wanted and nothing stands"),
     ),
     ("nothing where a lock was wanted", None, wanting(claim(999)), None),
-    ("nothing where a lock was released", None, wanting(claim(None), released=Released(device=at(1))), None),
+    ("nothing where a lock was released", None, wanting(claim(None), released=released(device=at(1))), None),
 ]
 
 
@@ -277,8 +278,8 @@ def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization
         reading = item.observed.read("local")
         assert hasattr(reading, "until"), "neither foreign nor broken"
         record = wanted[item.key]
-        released = isinstance(reading, Tag) and any(record.released_at(scope) for scope in ("device", "user"))
-        assert reading.until <= NOW or released
+        was_released = isinstance(reading, Tag) and any(record.released_at(claim) for claim in record.all_claims())
+        assert reading.until <= NOW or was_released
 
 
 # Warnings.
@@ -309,7 +310,7 @@ def test_a_lock_that_a_longer_one_outlasts_lets_nobody_in_and_needs_no_warning()
 
 
 def test_a_released_lock_needs_no_warning():
-    assert due(claim(2000), released=Released(device=at(1))) == []
+    assert due(claim(2000), released=released(device=at(1))) == []
 
 
 def test_a_lock_on_hold_is_brought_to_mind_once_in_every_period():

@@ -12,7 +12,7 @@ from device_lockout.inbound import report
 from device_lockout.values import instant, settings
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import Lock, Reject, Release, Target, claim_id, command_id, group_id
-from device_lockout.values.record import Claim
+from device_lockout.values.record import Claim, Ending
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
 from local.in_memory import DAY, DEVICE, ORGANIZATION, SETTINGS, at
@@ -61,7 +61,14 @@ def test_a_lost_report_asks_for_a_lock_of_the_device_for_as_long_as_its_reason_s
     assert command.cause.received == RECEIVED
     assert command.target == Target(ORGANIZATION, "bob@example.com", DEVICE)
     assert command.claim == Claim(
-        claim_id(command.cause.event_id), "device", "lost", when, at(30 * DAY + 1), "INC-1", "left in a taxi"
+        claim_id(command.cause.event_id),
+        "device",
+        "lost",
+        when,
+        at(30 * DAY + 1),
+        "INC-1",
+        "left in a taxi",
+        "helpdesk",
     )
 
 
@@ -73,7 +80,21 @@ def test_each_reason_lasts_as_long_as_configured(what, until):
 def test_a_recovery_asks_for_a_release_of_the_device():
     command = read(event("Device Recovered"))
     assert isinstance(command, Release)
-    assert command.scope == "device"
+    assert command.ending == Ending("device")
+
+
+def test_the_configuration_says_which_locks_a_sources_releases_end():
+    desk = settings.Source("helpdesk", frozenset({"release"}), None, frozenset({"lost"}), releases_own_only=True)
+    command = read(event("User Restored", detail={"userId": "bob"}), replace(SETTINGS, sources=(desk,)))
+    assert command.ending == Ending("user", frozenset({"lost"}), "helpdesk")
+
+
+def test_a_mapped_release_ends_locks_from_events_with_its_own_events_source():
+    unsuspended = settings.EventMapping("release-user", "", {"user": "detail.target[0].alternateId"})
+    source = settings.Source("okta", frozenset({"release"}), unsuspended, releases_own_only=True)
+    command = read(theirs(), replace(SETTINGS, sources=(source,)))
+    assert command.ending == Ending("user", source="aws.partner/okta.com")
+    assert read(theirs(), MAPPED).claim.source == "aws.partner/okta.com"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +109,7 @@ def test_events_of_users_ask_for_all_their_devices(what, kind, scope, reason):
     command = read(event(what, detail={"userId": "bob"}))
     assert isinstance(command, kind)
     assert command.target == Target(ORGANIZATION, "bob")
-    assert (command.claim.scope if kind is Lock else command.scope) == scope
+    assert (command.claim.scope if kind is Lock else command.ending.scope) == scope
     assert reason is None or command.claim.why == reason
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending
 from device_lockout.values.tag import HOLD, write_time
 from local.in_memory import DAY, ORGANIZATION, World, at, cause, key, killed_after, killed_before
 
@@ -32,7 +32,7 @@ class Told:
         target = Target(ORGANIZATION, "bob", self.device)
         scope = "device" if self.device else "user"
         if not self.until:
-            return Release(told_by, target, scope)
+            return Release(told_by, target, Ending(scope))
         until = HOLD if self.until == FOREVER else at(self.until)
         return Lock(told_by, target, Claim(claim_id(self.id), scope, "lost", at(self.happened), until))
 
@@ -122,7 +122,7 @@ def test_a_user_restored_after_any_time_has_all_devices_back(days):
     world = a_user_with_two_devices()
     world.deliver(Told("offboarded", "", 0, 90 * DAY).command(), at(100))
     assert len(world.workmail.overrides) == 2
-    restored = Release(cause("restored", at(days * DAY)), Target(ORGANIZATION, "bob"), "user")
+    restored = Release(cause("restored", at(days * DAY)), Target(ORGANIZATION, "bob"), Ending("user"))
     world.deliver(restored, at(days * DAY))
     assert world.workmail.overrides == {}
 

@@ -13,7 +13,7 @@ from device_lockout.values.command import Expire, Lock, Reassert, Reject, Releas
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim
+from device_lockout.values.record import Claim, Ending
 from device_lockout.values.tag import HOLD, write
 from local.in_memory import (
     BOB,
@@ -31,6 +31,7 @@ from local.in_memory import (
     unanswered_but_done,
     unanswered_not_done,
 )
+from tests.functions.releases import released
 
 TARGET = Target(ORGANIZATION, "Bob@example.com", DEVICE.upper())
 TARGET_OF_BOB = Target(ORGANIZATION, BOB, DEVICE, resolved=True)
@@ -43,7 +44,7 @@ def lock(event_id, when, until=HOLD, target=TARGET, why="lost"):
 
 
 def release(event_id, when, target=TARGET, scope="device"):
-    return Release(cause(event_id, when), target, scope)
+    return Release(cause(event_id, when), target, Ending(scope))
 
 
 def denial(event_id, when, until, was="none", why="lost"):
@@ -410,7 +411,7 @@ class TestADeletedUser:
             world.deliver(replace(RECOVERED, target=Target(ORGANIZATION, name.upper(), DEVICE)), at(130)).result
             == "released"
         )
-        assert world.record.released.device == at(120)
+        assert world.record.released == released(device=at(120))
         if outlives:
             assert world.override is None
 

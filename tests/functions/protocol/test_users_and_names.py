@@ -21,7 +21,7 @@ from device_lockout.values.command import Enroll, Lock, Release, Retire, Target,
 from device_lockout.values.device import DeviceName as Name
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Scope
+from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.settings import EventMapping, Source
 from device_lockout.values.tag import HOLD
 from local.in_memory import (
@@ -53,7 +53,7 @@ def lock(event_id: str, when: datetime, target: Target = USER, why: str = "compr
 
 
 def restored(event_id: str, when: datetime) -> Release:
-    return Release(cause(event_id, when), USER, "user")
+    return Release(cause(event_id, when), USER, Ending("user"))
 
 
 def enrolled(number: int, when: datetime = START, *names: Name, user: str = "bob") -> Enroll:
@@ -352,10 +352,10 @@ def test_a_deleted_user_is_released_by_the_id_that_outcomes_tell_too() -> None:
     world = World()
     world.deliver(lock("lost", at(0), Target(ORGANIZATION, "bob", device(1)), "lost"), at(1))
     world.workmail.deleted.add(BOB)
-    world.deliver(Release(cause("found", at(10)), Target(ORGANIZATION, BOB, device(1)), "device"), at(11))
+    world.deliver(Release(cause("found", at(10)), Target(ORGANIZATION, BOB, device(1)), Ending("device")), at(11))
     assert results(world, "found") == ["released"]
     stranger = Target(ORGANIZATION, "0ther000-0000-4000-8000-000000000000", device(1))
-    world.deliver(Release(cause("whose", at(20)), stranger, "device"), at(21))
+    world.deliver(Release(cause("whose", at(20)), stranger, Ending("device")), at(21))
     assert results(world, "whose") == ["rejected"]
 
 
@@ -486,7 +486,7 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
         world.deliver(read, at(11))
     assert len(ids) == 2, "neither is a copy of the other to the queue"
     target = Target(ORGANIZATION, "bob", device(1) if ends == "device" else "")
-    world.deliver(Release(cause("over", at(20)), target, ends), at(21))
+    world.deliver(Release(cause("over", at(20)), target, Ending(ends)), at(21))
     assert f"why={stays}" in (world.workmail.overrides[key(device(1))].description or "")
 
 

@@ -22,7 +22,7 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim
+from device_lockout.values.record import Claim, Ending
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
 from local.in_memory import BOB, DEVICE, ORGANIZATION, START, at, cause
@@ -40,7 +40,7 @@ claims = st.builds(Claim, texts, scopes, texts, instants, untils, texts, texts)
 overrides = st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
 every_command = st.one_of(
     st.builds(Lock, causes, targets, claims, st.booleans()),
-    st.builds(Release, causes, targets, scopes),
+    st.builds(Release, causes, targets, st.builds(Ending, scopes, st.frozensets(texts, max_size=2), texts)),
     st.builds(Expire, causes, targets, overrides),
     st.builds(Reassert, causes, targets),
     st.builds(Enroll, causes, targets),
@@ -90,7 +90,7 @@ def test_all_commands_of_a_device_share_its_group_whatever_its_case_and_whoever_
     claim = Claim("aaaaaaaa", "device", "lost", at(0), HOLD)
     of_one_device = [
         Lock(cause("e1", at(0)), Target(ORGANIZATION, "bob", DEVICE.upper()), claim),
-        Release(cause("e2", at(0)), Target(ORGANIZATION, "Bob@example.com", DEVICE), "device"),
+        Release(cause("e2", at(0)), Target(ORGANIZATION, "Bob@example.com", DEVICE), Ending("device")),
         Expire(cause("run", at(0)), Target(ORGANIZATION, BOB, DEVICE, resolved=True), Override("DENY")),
         Enroll(cause("e3", at(0)), Target(ORGANIZATION, BOB, DEVICE, (DeviceName("serial", "C02"),))),
         Reject(cause("e4", at(0)), Target(ORGANIZATION, "", DEVICE), "because"),

@@ -177,6 +177,18 @@ def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
         seen(deployment, "a release", lambda: deployment.override("carla", device) is None)
 
 
+def test_the_end_of_a_suspension_does_not_end_what_another_source_locked(deployment: Deployment) -> None:
+    with a_device_of(deployment, "carla") as device:
+        offboarding = deployment.publish("User Offboarded", userId="carla")
+        assert result(deployment, offboarding) == "locked"
+        put(deployment, "okta-user-deactivated")
+        event = sample("okta-user-unsuspended") | {"id": str(uuid4())}
+        deployment.control("POST", "events", event | {"bus": ROUTES["okta-user-unsuspended"].bus})
+        outcomes = seen(deployment, "the outcomes", lambda: [*deployment.outcomes(event["id"])][1:])
+        assert {outcome["detail"]["result"] for outcome in outcomes} == {"still-locked"}
+        assert denied(deployment, "carla", device).why == "offboarded"
+
+
 def test_a_report_by_asset_tag_locks_once_the_inventory_knows_it(deployment: Deployment) -> None:
     tag = new_device()
     first = deployment.publish("Device Lost", assetTag=tag)

@@ -1,0 +1,68 @@
+"""Which locks a release ends, against the plain list of all releases."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord
+from device_lockout.values.tag import HOLD
+from local.in_memory import at
+
+SCOPES, REASONS, SOURCES = ("device", "user"), ("lost", "stolen"), ("helpdesk", "mdm")
+
+endings = st.builds(
+    Ending, st.sampled_from(SCOPES), st.frozensets(st.sampled_from(REASONS)), st.sampled_from(("", *SOURCES))
+)
+claims = st.builds(
+    lambda scope, why, happened, source: Claim("aaaaaaaa", scope, why, at(happened), HOLD, source=source),
+    st.sampled_from(SCOPES),
+    st.sampled_from(REASONS),
+    st.integers(0, 5),
+    st.sampled_from(("", *SOURCES)),
+)
+
+
+def ends(ending, happened, claim):
+    """The rule in plain words."""
+    return (
+        ending.scope == claim.scope
+        and (ending.reasons == frozenset() or claim.why in ending.reasons)
+        and ending.source in ("", claim.source)
+        and claim.at < at(happened)
+    )
+
+
+@given(st.lists(st.tuples(endings, st.integers(0, 5)), max_size=6), claims)
+def test_a_claim_is_released_by_any_newer_release_that_covers_it(releases, claim):
+    known = Released()
+    for ending, happened in releases:
+        known = known.with_release(ending, at(happened))
+    right = not any(ends(ending, happened, claim) for ending, happened in releases)
+    assert DeviceRecord(released=known).unreleased(claim) == right
+    if claim.scope == "user":
+        assert DeviceRecord(user=UserRecord(released=known)).unreleased(claim) == right
+
+
+@given(st.lists(st.tuples(endings, st.integers(0, 5)), max_size=6), st.randoms())
+def test_releases_are_the_same_in_any_order(releases, chance):
+    def all_of(them):
+        known = Released()
+        for ending, happened in them:
+            known = known.with_release(ending, at(happened))
+        return known
+
+    assert all_of(releases) == all_of(chance.sample(releases, len(releases)))
+
+
+@given(st.lists(endings, max_size=60))
+def test_an_item_keeps_one_release_of_each_kind_at_most(several):
+    known = Released()
+    for happened, ending in enumerate(several):
+        known = known.with_release(ending, at(happened))
+    kinds = [ending for ending, _ in known.newest]
+    assert len(kinds) == len(set(kinds))
+
+
+def test_a_limit_is_said_in_words():
+    assert str(Ending("user")) == ""
+    assert str(Ending("device", frozenset({"lost"}), "webhook.jamf")) == "only locks (lost) from events of webhook.jamf"
+    assert str(Ending("device", source="siem")) == "only locks from events of siem"
