@@ -293,7 +293,10 @@ class Invariants:
                     raise ViolationError(f"the outcome of {event.name} was never announced")
 
     def _nothing_rejected_is_kept(self, state: State) -> None:
-        """Check that no lock that was told as rejected is live in the ledger."""
+        """Check that no lock that was told as rejected is live in the ledger.
+
+        A lock known from its tag was accepted before a loss of the ledger. A copy of its report may be rejected then.
+        """
         for number, event in enumerate(self._events):
             outcome = state.outcomes[number]
             if not outcome or self._values[outcome].result != "rejected" or event.claim is None:
@@ -301,7 +304,8 @@ class Invariants:
             for device, user in enumerate(self._numbering.user_of):
                 item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
                 known = replace(item, user=self._values[state.users[user]] or UserRecord())
-                if any(lock_id(claim) == lock_id(event.claim) for claim in known.live(self._numbering.now(state))):
+                live = known.live(self._numbering.now(state))
+                if any(lock_id(claim) == lock_id(event.claim) and claim.source for claim in live):
                     raise ViolationError(f"{event.name} was told as rejected, but the ledger has its lock")
 
     def _is_told(self, before: State, swept: State, device: int) -> None:

@@ -194,12 +194,15 @@ class DeviceRecord:
 
     def all_claims(self) -> tuple[Claim, ...]:
         """Return the device's claims and its user's. The device's own copy of a user's claim wins."""
+        if not self.user.claims:
+            return self.claims
         own = {claim.identity for claim in self.claims}
         return self.claims + tuple(claim for claim in self.user.claims if claim.identity not in own)
 
     def known_as(self, claim: Claim) -> Claim | None:
         """Return ``claim`` as the record has it, maybe with another ``until``; None if it is unknown."""
-        return next((known for known in self.all_claims() if known.identity == claim.identity), None)
+        same = (known for known in self.all_claims() if known.id == claim.id and known.identity == claim.identity)
+        return next(same, None)
 
     def shown_by(self, tag: Tag) -> tuple[Claim, ...]:
         """Return the claims that one of our tags shows: those of its event, then of its reason, then of its second."""
