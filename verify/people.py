@@ -117,7 +117,10 @@ class People:
         return self._change_row(state, Act("put", other), row)
 
     def _replaces(self, state: State, device: int, row: int) -> bool:
-        """Whether a person's ``DENY`` takes the place of our own that the ledger knows. Nothing would undo it."""
+        """Whether a person's ``DENY`` takes the place of our own that we set. Nothing would undo it.
+
+        A copy of our lock that a person put on another device was never ours.
+        """
         before: Override | None = self._values[state.rows[device]]
         override: Override | None = self._values[row]
         shown = self._reading(state.rows[device])
@@ -127,7 +130,7 @@ class People:
             return False
         item, user = state.items[device], state.users[self._numbering.user_of[device]]
         record: DeviceRecord = self._values[item] or DeviceRecord()
-        return bool(replace(record, user=self._values[user] or UserRecord()).shown_by(shown))
+        return record.last is not None and bool(replace(record, user=self._values[user] or UserRecord()).shown_by(shown))
 
     def _unless_adopted(self, state: State, device: int, row: int) -> State:
         """Make a lock uncertain if it goes with its tag, since the ledger lost it and has not adopted it again."""
