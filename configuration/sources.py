@@ -18,7 +18,7 @@ from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
 from device_lockout.values import outcome
 from device_lockout.values.actions import ACTIONS, Permission
-from device_lockout.values.settings import FIELDS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
+from device_lockout.values.settings import FIELDS, MOST_ELEMENTS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
 from device_lockout.values.tag import REASON_PATTERN
 
 DEFAULT_BUS = "default"
@@ -99,6 +99,12 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     reason = table.text("reason", REASON_PATTERN, "the name of a table [reasons.…]") if locks else ""
     force = locks and "force" in table and table.boolean("force")
     expressions = {key: _expression(table, key) for key in FIELDS if key in table}
+    when, each = (_expression(table, key) if key in table else "" for key in ("when", "each"))
+    at_most = table.number("at_most", 1, 500) if "at_most" in table else MOST_ELEMENTS
+    if "at_most" in table and not each:
+        table.wrong("at_most", "expected only with `each`: one event then makes several reports")
+    if "expires_at" in expressions and not locks:
+        table.wrong("expires_at", "expected only of a lock")
     if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
@@ -106,7 +112,7 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
     may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
-    source = _with_releases(Source(name, may, EventMapping(action, reason, expressions)), table)
+    source = _with_releases(Source(name, may, EventMapping(action, reason, expressions, when, each, at_most)), table)
     return source, Route(pattern, bus, publishers)
 
 

@@ -1,4 +1,4 @@
-"""Turn events into commands. Each message of the ``reports`` queue is one event and becomes one command."""
+"""Turn events into commands. A message of the ``reports`` queue is one event, which may make several reports."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,18 +15,19 @@ logger = Logger()
 metrics = Metrics()
 
 
-def route(message: sqs_batch.Message) -> Command:
-    """Read one event and enqueue its command. The command of a bad event is its rejection."""
-    command = report.read(message.body, message.id, message.sent, wiring.settings())
-    wiring.command_queue().send([command])
-    logger.info(
-        "routed",
-        event_id=command.cause.event_id,
-        command=type(command).__name__,
-        command_id=command_id(command),
-        because=command.because if isinstance(command, Reject) else None,
-    )
-    return command
+def route(message: sqs_batch.Message) -> tuple[Command, ...]:
+    """Read one event and enqueue its commands. The command of a bad report is its rejection."""
+    commands = report.read(message.body, message.id, message.sent, wiring.settings())
+    wiring.command_queue().send(commands)
+    for command in commands:
+        logger.info(
+            "routed",
+            event_id=command.cause.event_id,
+            command=type(command).__name__,
+            command_id=command_id(command),
+            because=command.because if isinstance(command, Reject) else None,
+        )
+    return commands
 
 
 @logger.inject_lambda_context
@@ -35,8 +36,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     """Take a batch from ``reports``. Only failed messages come back."""
     wiring.command_queue()  # made before any thread needs it
     routed, failures = sqs_batch.process_groups(sqs_batch.read(event), route)
-    for command in routed:
-        metrics.add_metric(name=f"Routed{type(command).__name__}", unit="Count", value=1)
+    for commands in routed:
+        if not commands:
+            metrics.add_metric(name="NotMeant", unit="Count", value=1)
+        for command in commands:
+            metrics.add_metric(name=f"Routed{type(command).__name__}", unit="Count", value=1)
     sqs_batch.count_failures(failures, metrics, datetime.now(UTC))
     for failure in failures:
         unforeseen = None if isinstance(failure.error, LockoutError) else failure.error

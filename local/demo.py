@@ -150,13 +150,15 @@ class Demo:
         device = f"{self.run}-PHONE"
         began = time.monotonic()
         report = self.deployment.publish(
-            "Device Lost", userID="eve", deviceId=device, expiresAt="Friday", reference="INC-4"
+            "Device Lost", userID="eve", deviceId=device, organizationId="nowhere", reference="INC-4"
         )
         outcome = self.outcome(report)
         self.check("the announced outcome", "rejected", outcome["result"], began)
         for mistake in outcome["message"].rstrip(".").split("; "):
             tell(f"       {mistake}")
-        missing = [field for field in ("userID", "userId", "deviceId", "expiresAt") if field not in outcome["message"]]
+        missing = [
+            field for field in ("userID", "userId", "deviceId", "organizationId") if field not in outcome["message"]
+        ]
         self.check("mistakes that the message leaves out", 0, len(missing))
         self.check("the outcome pages somebody", "yes", "yes" if outcome["page"] else "no")
         self.check("calls to WorkMail about it", 0, len(self.deployment.calls(device=device)))

@@ -29,7 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="say what each source would make of an event, without calling AWS",
         description="Say what each configured source would make of an event, or why it would be rejected.",
     )
-    try_mapping.add_argument("event", type=Path, metavar="EVENT.json", help="an event as EventBridge delivers it")
+    try_mapping.add_argument(
+        "events",
+        type=Path,
+        nargs="+",
+        metavar="EVENT.json",
+        help="an event as EventBridge delivers it, a .jsonl file of them, or a directory",
+    )
     _add_config(try_mapping, default="local")
 
     inventory_ = commands.add_parser("inventory", help="the devices that the ledger knows")
@@ -62,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         deployment = loader.load(chosen.config)
         if chosen.command == "try-mapping":
-            return mappings.try_event(chosen.event, deployment, datetime.now(UTC))
+            return mappings.try_events(chosen.events, deployment, datetime.now(UTC))
         clients = partial(boto3.client, region_name=deployment.region, config=CLIENT_CONFIG)
         if chosen.command == "export":
             return export.export(deployment, clients, chosen.ledger_table, chosen.format)

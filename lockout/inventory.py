@@ -132,7 +132,7 @@ def _check(
     detail = {name: value.strip() for name, value in zip(header, row, strict=True) if value.strip()}
     detail["reportedAt"] = instant.write(now)
     event = {"id": f"line-{number}", "source": source, "detail-type": KIND, "detail": detail}
-    command = report.read(json.dumps(event), "line", now, deployment.settings)
+    (command,) = report.read(json.dumps(event), "line", now, deployment.settings)
     return Line(number, detail, (command.because,) if isinstance(command, Reject) else ())
 
 

@@ -1,46 +1,100 @@
 """What each source would make of an event, by the functions' own code and a local match of EventBridge's patterns."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from configuration import event_pattern
 from configuration.loader import Configuration
-from device_lockout.inbound import report
+from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
 from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire
 from device_lockout.values.tag import write_time
 
+EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
 
-def try_event(file: Path, deployment: Configuration, now: datetime) -> int:
-    """Print a line for each source. Return 0 if one of them would accept the event, otherwise 1.
+
+def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) -> int:
+    """Print what each source makes of each event, and for several events a table. Return 0 if all are accepted.
+
+    A path is a JSON file, a file of JSON lines (`.jsonl`), or a directory of both.
 
     Raises:
-        ValueError: The file holds no event.
+        ValueError: A file holds no event.
     """
-    expected = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
+    tried = [(name, event) for path in paths for name, event in _events(path)]
+    ends: list[str] = []
+    for name, event in tried:
+        if len(tried) > 1:
+            print(f"{name}:")
+        lines = [*read(event, deployment, now)]
+        for source, text, _ in lines:
+            print(f"{source}: {text}")
+        commands = [command for _, _, command in lines if command is not None]
+        accepted = sum(not isinstance(command, Reject) for command in commands)
+        if not commands:
+            ends.append("nobody gets it, or it is not meant")
+        else:
+            ends.append(
+                f"accepted: {accepted}" + f", rejected: {len(commands) - accepted}" * (accepted < len(commands))
+            )
+    if len(tried) > 1:
+        width = max(len(name) for name, _ in tried)
+        print("\n" + "\n".join(f"{name:{width}}  {end}" for (name, _), end in zip(tried, ends, strict=True)))
+    return 0 if all(end.startswith("accepted: ") and not end.startswith("accepted: 0") for end in ends) else 1
+
+
+def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each event below a path, with its name."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl"))
+        if not files:
+            raise ValueError(f"{path}: expected .json or .jsonl files in this directory")
+        for file in files:
+            yield from _events(file)
+        return
     try:
-        event = json.loads(file.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        texts = [line for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else [text]
+        read = [json.loads(each) for each in texts]
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"{file}: {expected}: {error}") from error
-    if not isinstance(event, dict):
-        raise ValueError(f"{file}: {expected}, and found {type(event).__name__}")  # noqa: TRY004 (a file's fault)
-    accepted = False
-    for source, text, command in read(event, deployment, now):
-        print(f"{source}: {text}")
-        accepted = accepted or (command is not None and not isinstance(command, Reject))
-    return 0 if accepted else 1
+        raise ValueError(f"{path}: {EXPECTED}: {error}") from error
+    for number, event in enumerate(read, 1):
+        name = f"{path}:{number}" if len(read) > 1 else str(path)
+        if not isinstance(event, dict):
+            raise ValueError(f"{name}: {EXPECTED}, and found {type(event).__name__}")  # noqa: TRY004 (a file's fault)
+        wrap = _how_to_wrap(event)
+        if wrap:
+            raise ValueError(f"{name}: {EXPECTED}, and found {wrap}")
+        yield name, event
+
+
+def _how_to_wrap(event: dict[str, Any]) -> str:
+    """Say how to make an event of something else that products write; empty if it is an event."""
+    if "source" in event or "detail-type" in event or "detail" in event:
+        return ""
+    if isinstance(event.get("Records"), list):
+        return (
+            "CloudTrail's log file. One record makes an event:"
+            ' {"source": "aws.SERVICE", "detail-type": "AWS API Call via CloudTrail", "detail": RECORD}'
+        )
+    if event.get("Type") == "Notification" and "Message" in event:
+        return "SNS's envelope. The event is the text in Message"
+    return (
+        "what may be a product's own payload. As the body of a webhook it makes this event:"
+        ' {"id": "1", "source": "webhook.NAME", "detail-type": "Webhook", "detail": PAYLOAD}'
+    )
 
 
 def read(event: dict[str, Any], deployment: Configuration, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
-    """Yield each source with what it makes of the event, in words and as a command.
+    """Yield each source with what it makes of the event, in words and as a command; several for several reports.
 
-    The command is None if the source's pattern does not match.
+    The command is None if the source's pattern does not match, or the event is not meant.
     The event counts as received at its own `time`, so that an old sample is not too old.
     """
-    received = _time(event) or now
+    received = leniency.read_time(event.get("time")) or now
     mapped = [source.name for source in deployment.settings.sources if source.mapping is not None]
     found = event_pattern.matching([deployment.routes[name].pattern for name in mapped], event)
     for name, matches in zip(mapped, found, strict=True):
@@ -49,13 +103,25 @@ def read(event: dict[str, Any], deployment: Configuration, now: datetime) -> Ite
             yield where, "does not get it, its pattern does not match", None
             continue
         body = json.dumps({"mappedSource": name, "event": event})
-        command = report.read(body, "tried", received, deployment.settings)
+        commands = report.read(body, "tried", received, deployment.settings)
         unsure = "" if matches else "if its pattern matches (`make up` installs what can tell): "
-        yield where, unsure + describe(command), command
-    ours = deployment.settings.source(str(event.get("source")))
-    if not any(found) or (ours is not None and ours.mapping is None):
-        command = report.read(json.dumps(event), "tried", received, deployment.settings)
+        if not commands:
+            yield where, f"{unsure}leaves it, since `when` is false", None
+        for command in commands:
+            yield where, unsure + describe(command), command
+    name = str(event.get("source"))
+    ours = deployment.settings.source(name)
+    if ours is not None and ours.mapping is None:
+        (command,) = report.read(json.dumps(event), "tried", received, deployment.settings)
         yield f"the contract (bus {deployment.bus})", describe(command), command
+    elif not any(found):
+        routed = any(name in route.on_own_bus for route in deployment.routes.values())
+        nobody = "nothing is recorded and nobody is told"
+        if name.startswith("aws.") or routed:
+            yield "nobody", f"gets this: {nobody}", None
+        else:
+            (command,) = report.read(json.dumps(event), "tried", received, deployment.settings)
+            yield f"the contract (bus {deployment.bus})", f"{describe(command)}; on another bus {nobody}", command
 
 
 def describe(command: Command) -> str:
@@ -66,6 +132,7 @@ def describe(command: Command) -> str:
     happened = f"happened {instant.write(cause.happened)}"
     reference = f", reference {cause.reference}" if cause.reference else ""
     rest = f"in {target.organization}, {happened}{reference}"
+    rest += f" ({cause.correction})" if cause.correction else ""
     match command:
         case Lock(claim=claim, force=force):
             until = "until released" if write_time(claim.until) == "hold" else f"until {write_time(claim.until)}"
@@ -82,10 +149,3 @@ def describe(command: Command) -> str:
             return f"rejected: {because}"
         case _:
             raise TypeError(f"no report becomes a {type(command).__name__}")
-
-
-def _time(event: dict[str, Any]) -> datetime | None:
-    try:
-        return instant.read(str(event.get("time")))
-    except ValueError:
-        return None

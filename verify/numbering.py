@@ -104,7 +104,7 @@ class Numbering:
             return self.commands[event]
         known = self._read.get((event, clock))
         if known is None:
-            read = report.read(about.body, about.name, at(self.seconds[clock]), self._settings)
+            (read,) = report.read(about.body, about.name, at(self.seconds[clock]), self._settings)
             known = self._read[event, clock] = self.number(read)
         return known
 

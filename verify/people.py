@@ -130,7 +130,9 @@ class People:
             return False
         item, user = state.items[device], state.users[self._numbering.user_of[device]]
         record: DeviceRecord = self._values[item] or DeviceRecord()
-        return record.last is not None and bool(replace(record, user=self._values[user] or UserRecord()).shown_by(shown))
+        return record.last is not None and bool(
+            replace(record, user=self._values[user] or UserRecord()).shown_by(shown)
+        )
 
     def _unless_adopted(self, state: State, device: int, row: int) -> State:
         """Make a lock uncertain if it goes with its tag, since the ledger lost it and has not adopted it again."""

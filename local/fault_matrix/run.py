@@ -193,7 +193,7 @@ class MatrixRun:
         """Send each command once more, as a queue does that missed the acknowledgement."""
         known = loader.load("local").settings
         for event in self.stories[row.name].reports:
-            command = report.read(event.body, event.event_id, datetime.now(UTC), known)
+            (command,) = report.read(event.body, event.event_id, datetime.now(UTC), known)
             self.deployment.sqs.send_message(
                 QueueUrl=self.deployment.outputs["CommandsQueueUrl"],
                 MessageBody=wire.dump(command),

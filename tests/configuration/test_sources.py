@@ -76,6 +76,14 @@ def test_a_source_says_which_locks_its_releases_end() -> None:
     assert read(mapped).settings.sources[-1].releases == {"lost"}
 
 
+def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_meant() -> None:
+    several = GOOD + "when = 'detail.outcome'\neach = 'detail.target'\nat_most = 9\nexpires_at = 'detail.until'\n"
+    mapping = read(several).settings.sources[-1].mapping
+    assert mapping is not None
+    assert (mapping.when, mapping.each, mapping.at_most) == ("detail.outcome", "detail.target", 9)
+    assert mapping.expressions["expires_at"] == "detail.until"
+
+
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
@@ -93,6 +101,17 @@ def test_a_source_says_which_locks_its_releases_end() -> None:
         (
             changed('"lock-user"', '"lock"'),
             'sources[3].action: "lock" needs to know of whom: expected expressions for ',
+        ),
+        (GOOD + "each = 'detail.target['\n", 'sources[3].each: "detail.target[": expected a JMESPath expression'),
+        (GOOD + "when = 'no(detail)'\n", 'sources[3].when: "no(detail)": expected a JMESPath expression, such as'),
+        (
+            GOOD + "each = 'detail.target'\nat_most = 0\n",
+            "sources[3].at_most: 0: expected a whole number from 1 to 500",
+        ),
+        (GOOD + "at_most = 9\n", "sources[3].at_most: expected only with `each`: one event then makes several reports"),
+        (
+            changed('"lock-user"\nreason = "compromised"', '"release-user"') + "expires_at = 'detail.until'\n",
+            "sources[3].expires_at: expected only of a lock",
         ),
         (
             changed('"lock-user"', '"enroll"').replace('reason = "compromised"', ""),
@@ -307,6 +326,6 @@ def test_a_finding_that_is_imported_again_happened_when_it_was_created() -> None
     event["detail"]["findings"][0]["UpdatedAt"] = "2026-11-23T10:00:00.000Z"
     received = datetime(2026, 11, 23, 10, tzinfo=UTC)
     body = json.dumps({"mappedSource": "security-hub-own-finding", "event": event})
-    command = report.read(body, "again", received, known)
+    (command,) = report.read(body, "again", received, known)
     assert isinstance(command, Lock)
     assert command.claim.at == datetime(2026, 11, 22, 8, 59, 58, 412000, tzinfo=UTC)

@@ -72,7 +72,8 @@ def reported(world: World, sample: str, seconds: float = 0, event_id: str = "2f6
         "detail-type": entry["DetailType"],
         "detail": detail,
     }
-    return report.read(json.dumps(event), "m", at(seconds + 1.204), world.settings)
+    (command,) = report.read(json.dumps(event), "m", at(seconds + 1.204), world.settings)
+    return command
 
 
 def tell(world: World, sample: str, seconds: float = 0, event_id: str = "2f6c1a52", **changed: str) -> None:

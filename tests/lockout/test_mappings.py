@@ -42,12 +42,11 @@ def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: st
     assert ORGANIZATION in text
 
 
-def test_jamf_events_of_several_devices_are_rejected_rather_than_read_by_half(deployment: Configuration) -> None:
+def test_a_jamf_event_of_several_devices_makes_a_report_of_each(deployment: Configuration) -> None:
     event = json.loads((SAMPLES / "jamf-lost-mode-on.json").read_text(encoding="utf-8"))
     event["detail"]["event"]["groupAddedDevicesIds"] = [456, 457]
-    (said,) = (text for _, text, command in read(event, deployment, at(0)) if command is not None)
-    assert said.startswith("rejected: asset_tag = ")
-    assert "found false" in said
+    said = [text for _, text, command in read(event, deployment, at(0)) if command is not None]
+    assert [text.split(" (")[0] for text in said] == ["locks asset jamf-456", "locks asset jamf-457"]
 
 
 def test_an_event_of_the_contract_is_tried_as_such(deployment: Configuration) -> None:
@@ -72,7 +71,41 @@ def test_the_command_says_so_of_each_source_and_whether_any_accepts(
     nobody = tmp_path / "event.json"
     nobody.write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
     assert main(["try-mapping", str(nobody)]) == 1
+    assert capsys.readouterr().out.endswith("nobody: gets this: nothing is recorded and nobody is told\n")
+    nobody.write_text('{"source": "unknown", "detail-type": "Object Created"}')
+    assert main(["try-mapping", str(nobody)]) == 1
     assert "the contract (bus device-security): rejected: " in capsys.readouterr().out
+
+
+def test_several_events_end_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [(SAMPLES / f"jamf-lost-mode-{which}.json").read_text(encoding="utf-8") for which in ("on", "off")]
+    (tmp_path / "two.jsonl").write_text("\n".join(json.dumps(json.loads(line)) for line in lines))
+    (tmp_path / "nobody.json").write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
+    assert main(["try-mapping", str(tmp_path)]) == 1
+    *_, nobody, first, second = capsys.readouterr().out.splitlines()
+    assert nobody.split("  ")[-1] == "nobody gets it, or it is not meant"
+    assert [line.split()[-2:] for line in (first, second)] == [["accepted:", "1"]] * 2
+    assert "two.jsonl:1 " in first
+    assert main(["try-mapping", str(tmp_path / "two.jsonl"), str(SAMPLES / "drill.json")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"Records": [{"eventName": "DeleteUser"}]}', "CloudTrail's log file"),
+        ('{"Type": "Notification", "Message": "{}"}', "SNS's envelope. The event is the text in Message"),
+        (
+            '{"webhook": {}, "event": {}}',
+            '{"id": "1", "source": "webhook.NAME", "detail-type": "Webhook", "detail": PAYLOAD}',
+        ),
+    ],
+)
+def test_what_is_no_event_yet_gets_the_line_that_wraps_it(
+    content: str, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare.json").write_text(content)
+    assert main(["try-mapping", str(tmp_path / "bare.json")]) == 1
+    assert found in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

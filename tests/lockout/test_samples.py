@@ -28,7 +28,7 @@ def test_there_is_a_sample_of_each_detail_type_and_the_router_takes_it(detail_ty
     assert (entry["EventBusName"], entry["DetailType"]) == ("device-security", detail_type)
     detail: dict[str, Any] = json.loads(entry["Detail"])
     event = {"id": "e", "source": entry["Source"], "detail-type": detail_type, "detail": detail}
-    command = report.read(json.dumps(event), "m", at(1), loader.load("local").settings)
+    (command,) = report.read(json.dumps(event), "m", at(1), loader.load("local").settings)
     assert not isinstance(command, Reject), command.because
     assert isinstance(command, COMMANDS[kind.action.removesuffix("-user")])
     assert command.cause.happened == at(0), "it says when it happened"

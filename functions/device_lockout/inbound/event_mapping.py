@@ -4,42 +4,46 @@ A configured source has an action, and an expression for each field that its eve
 checks what the expressions find. A fault names the expression and what it found.
 """
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from device_lockout.values import instant
 from device_lockout.values.settings import FIELDS, EventMapping
-
-MAX_LENGTHS = {"reference": 64, "note": 500}
-"""Longer texts for people are cut. A long ticket number is no reason to leave a device open."""
 
 MAX_ERROR_LENGTH = 200
 """Longer messages of JMESPath are cut, because they may quote all that was found."""
 
 
-def detail(mapping: EventMapping, event: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the contract's fields that the mapping finds in ``event``, and a fault for each expression that fails.
+def elements(mapping: EventMapping, event: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the events to read: none that is not meant, one, or one for each element of a list.
 
-    An expression fails if JMESPath can't evaluate it on this event, for instance a function on a wrong type. Some
-    failures are not JMESPath's own errors: ``contains('text', `1`)`` is a TypeError.
+    Each of several is the whole event with the element under the key ``each``. Beside them comes every fault.
     """
+    if mapping.when:
+        meant, fault = _search("when", mapping.when, event)
+        if fault or not meant:
+            return [event] if fault else [], [fault] if fault else []
+    if not mapping.each:
+        return [event], []
+    found, fault = _search("each", mapping.each, event)
+    if not fault and not isinstance(found, list):
+        fault = f"each = {mapping.each!r} found {type(found).__name__}: expected a list"
+    elif not fault and not 1 <= len(found) <= mapping.at_most:
+        fault = f"each = {mapping.each!r} found {len(found)} elements: expected 1 to {mapping.at_most}"
+    return ([event], [fault]) if fault else ([{**event, "each": element} for element in found], [])
+
+
+def detail(mapping: EventMapping, event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the contract's fields that the mapping finds in ``event``, and the faults of expressions by field."""
     found: dict[str, Any] = {}
-    faults = []
+    faults: dict[str, str] = {}
     for name, text in mapping.expressions.items():
-        try:
-            found[FIELDS[name]] = jmespath.search(text, event)
-        except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
-            faults.append(f"{name} = {text!r} can't be evaluated on this event: {message}")
-    if type(found.get("reportedAt")) in (int, float):
-        found["reportedAt"] = _from_epoch(found["reportedAt"])
-    for name, limit in MAX_LENGTHS.items():
-        if isinstance(found.get(name), str):
-            found[name] = found[name][:limit]
-    return {name: value for name, value in found.items() if value is not None}, faults
+        found[FIELDS[name]], fault = _search(name, text, event)
+        if fault:
+            faults[FIELDS[name]] = fault
+    return found, faults
 
 
 def describe(mapping: EventMapping, field: str) -> str | None:
@@ -50,10 +54,14 @@ def describe(mapping: EventMapping, field: str) -> str | None:
     return None
 
 
-def _from_epoch(number: float) -> str | float:
-    """Return a count of seconds or milliseconds since 1970 in the contract's form."""
+def _search(name: str, text: str, event: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return what an expression finds, and its fault if it can't be evaluated on this event.
+
+    A function on a wrong type is an example. Some failures are not JMESPath's own errors: ``contains('text', `1`)`` is
+    a TypeError.
+    """
     try:
-        seconds = number / 1000 if number > 100_000_000_000 else number
-        return instant.write(datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds))
-    except (OverflowError, ValueError):
-        return number
+        return jmespath.search(text, event), ""
+    except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
+        return None, f"{name} = {text!r} can't be evaluated on this event: {message}"

@@ -5,27 +5,30 @@ A report with a fault becomes a rejection, which names every fault at once.
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from device_lockout.inbound import contract, event_mapping
+from device_lockout.inbound import contract, event_mapping, leniency
 from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
 from device_lockout.inbound.moment import Moment, end_of_second, moment
 from device_lockout.values import instant
-from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, DetailType
+from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.device import DeviceName
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
-from device_lockout.values.settings import Settings, Source
+from device_lockout.values.settings import EventMapping, Settings, Source
 
 MAX_REASON_LENGTH = 16_000
 """Characters. Queue, ledger, bus and notices have room for a rejection's reason of this length in any alphabet."""
 
+FORGIVEN: tuple[Action, ...] = ("lock", "lock-user", "enroll")
+"""What is done although the report's own time can't be read. The event's time counts then."""
 
-def read(body: str, message_id: str, received: datetime, settings: Settings) -> Command:
-    """Return the command that an event asks for, or its rejection.
+
+def read(body: str, message_id: str, received: datetime, settings: Settings) -> tuple[Command, ...]:
+    """Return the commands that an event asks for, or their rejections. An event that is not meant has none.
 
     :func:`device_lockout.inbound.moment.moment` says when it happened. A lock from the future locks now and says so. A
     release from the future is rejected.
@@ -40,55 +43,123 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
     mapped = settings.source(text(event.get("mappedSource")))
     if mapped is not None and mapped.mapping is not None and isinstance(event.get("event"), dict):
         event, mapping = event["event"], mapped.mapping
-        kind: DetailType | None = DetailType(mapping.action, ACTIONS[mapping.action].schema, mapping.reason)
-        source: Source | None = mapped
-        detail: object
-        detail, faults = event_mapping.detail(mapping, event)
-    else:
-        mapping = None
-        kind, detail = DETAIL_TYPES.get(text(event.get("detail-type"))), event.get("detail")
-        known = settings.source(text(event.get("source")))
-        source = known if known is not None and known.mapping is None else None
-        faults = list(_envelope_faults(event, kind, source, settings))
-    if kind is not None:
-        faults += contract.faults(kind.schema, detail, mapping)
-
-    fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
-    when = moment(parse_time(fields.get("reportedAt")), parse_time(event.get("time")), received)
-    cause = Cause(
-        event_id=_event_id(event) or message_id,
-        source=text(event.get("source")),
-        detail_type=text(event.get("detail-type")),
-        happened=when.happened,
-        received=received,
-        reference=text(fields.get("reference"), 64),
-        reader=source.name if mapping is not None and source is not None else "",
+        kind = DetailType(mapping.action, ACTIONS[mapping.action].schema, mapping.reason)
+        parts, faults = event_mapping.elements(mapping, event)
+        if faults:
+            return (_Report(event, message_id, received, kind, mapped, settings).rejection(faults),)
+        return tuple(
+            _Report(part, message_id, received, kind, mapped, settings, number if len(parts) > 1 else 0).command()
+            for number, part in enumerate(parts, 1)
+        )
+    known = settings.source(text(event.get("source")))
+    source = known if known is not None and known.mapping is None else None
+    return (
+        _Report(
+            event, message_id, received, DETAIL_TYPES.get(text(event.get("detail-type"))), source, settings
+        ).command(),
     )
-    organization = _organization(fields.get("organizationId"), settings, faults)
-    faults += _time_faults(when, kind, received, settings)
-    target = _target(fields, organization, kind)
-    reason = settings.reasons.get(kind.reason) if kind is not None else None
-    if reason is not None and parse_time(fields.get("expiresAt")) is not None:
-        fault = reason.fault(when.began, _end(fields, reason, when.began))
-        if fault:
-            faults.append(f"detail.expiresAt is {display(fields['expiresAt'])}: {fault}")
-    if faults or kind is None or source is None:
-        if len(faults) > MAX_FAULTS:
-            faults[MAX_FAULTS:] = [f"and {len(faults) - MAX_FAULTS} faults more"]
-        return Reject(cause, target, text("; ".join(faults), MAX_REASON_LENGTH))
-    match kind.action:
-        case "release" | "release-user":
-            own = cause.source if source.releases_own_only else ""
-            return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, own))
-        case "enroll":
-            return Enroll(cause, target)
-        case "retire":
-            return Retire(cause, target)
-        case "lock" | "lock-user":
-            corrected = replace(
-                cause, correction=f"{when.future}; it counts from {instant.write(when.happened)}" if when.future else ""
-            )
-            return _lock(corrected, target, kind, fields, settings.reasons[kind.reason], when, "force" in source.may)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """One report, to be read.
+
+    Attributes:
+        event: The event. One of several has its element under the key ``each``.
+        message_id: SQS's ID of the message.
+        received: When SQS received the message.
+        kind: What the event asks for; None if its detail-type is unknown.
+        source: The configured source; None if it is unknown.
+        settings: The deployment's settings.
+        part: Which of several reports of the event this is, from 1; 0 for the only one.
+    """
+
+    event: dict[str, Any]
+    message_id: str
+    received: datetime
+    kind: DetailType | None
+    source: Source | None
+    settings: Settings
+    part: int = 0
+
+    def command(self) -> Command:
+        """Return the command that the report asks for, or its rejection."""
+        event, kind, source, settings, received = self.event, self.kind, self.source, self.settings, self.received
+        mapping = self._mapping
+        detail: object
+        forgive = kind is not None and kind.action in FORGIVEN
+        faults: list[str] = []
+        notes: list[str] = []
+        written: dict[str, Any] = {}
+        if mapping is not None:
+            detail, failed = event_mapping.detail(mapping, event)
+            dispensable = {field for field in failed if leniency.is_dispensable(field, forgive=forgive)}
+            faults = [failed[field] for field in failed if field not in dispensable]
+            notes = [f"{field} was left out, since its expression can't be evaluated" for field in sorted(dispensable)]
+        else:
+            detail = event.get("detail")
+            faults += _envelope_faults(event, kind, source, settings)
+        if isinstance(detail, dict):
+            written = detail
+            detail, left_out = leniency.tidy(detail, forgive=forgive)
+            notes += left_out
+        if kind is not None:
+            faults += contract.faults(kind.schema, detail, mapping)
+
+        fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
+        when = moment(parse_time(fields.get("reportedAt")), leniency.read_time(event.get("time")), received)
+        locks = kind is not None and ACTIONS[kind.action].permission == "lock"
+        if locks and when.future:
+            notes.append(f"{when.future}; it counts from {instant.write(when.happened)}")
+        cause = self._cause(when.happened, text(fields.get("reference"), 64), "; ".join(notes))
+        organization = _organization(fields.get("organizationId"), settings, faults)
+        faults += _time_faults(when, kind, received, settings)
+        target = _target(fields, organization, kind)
+        reason = settings.reasons.get(kind.reason) if kind is not None else None
+        if reason is not None and parse_time(fields.get("expiresAt")) is not None:
+            fault = reason.fault(when.began, _end(fields, reason, when.began))
+            if fault:
+                faults.append(f"detail.expiresAt is {display(written['expiresAt'])}: {fault}")
+        if faults or kind is None or source is None:
+            return _rejection(cause, target, faults)
+        match kind.action:
+            case "release" | "release-user":
+                own = cause.source if source.releases_own_only else ""
+                return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, own))
+            case "enroll":
+                return Enroll(cause, target)
+            case "retire":
+                return Retire(cause, target)
+            case "lock" | "lock-user":
+                return _lock(cause, target, kind, fields, settings.reasons[kind.reason], when, "force" in source.may)
+
+    def rejection(self, faults: list[str]) -> Reject:
+        """Return the rejection of an event whose reports can't be told apart."""
+        when = moment(None, leniency.read_time(self.event.get("time")), self.received)
+        return _rejection(self._cause(when.happened), Target("", ""), faults)
+
+    @property
+    def _mapping(self) -> EventMapping | None:
+        return self.source.mapping if self.source is not None else None
+
+    def _cause(self, happened: datetime, reference: str = "", correction: str = "") -> Cause:
+        return Cause(
+            event_id=_event_id(self.event) or self.message_id,
+            source=text(self.event.get("source")),
+            detail_type=text(self.event.get("detail-type")),
+            happened=happened,
+            received=self.received,
+            reference=reference,
+            reader=self.source.name if self.source is not None and self._mapping is not None else "",
+            correction=correction,
+            part=self.part,
+        )
+
+
+def _rejection(cause: Cause, target: Target, faults: list[str]) -> Reject:
+    if len(faults) > MAX_FAULTS:
+        faults = [*faults[:MAX_FAULTS], f"and {len(faults) - MAX_FAULTS} faults more"]
+    return Reject(cause, target, text("; ".join(faults), MAX_REASON_LENGTH))
 
 
 def _time_faults(when: Moment, kind: DetailType | None, received: datetime, settings: Settings) -> Iterator[str]:

@@ -148,7 +148,9 @@ def _fields(override: Override | None) -> dict[str, str | None] | None:
 
 def _report(cause: Cause) -> str:
     """Name the report, for people who have only the message."""
-    return ", ".join(filter(None, (f"event {cause.event_id} from {cause.source}", cause.reference, cause.correction)))
+    part = f"part {cause.part} of " if cause.part else ""
+    said = (f"{part}event {cause.event_id} from {cause.source}", cause.reference, cause.correction)
+    return ", ".join(filter(None, said))
 
 
 def _message(result: SweepResult, run: Run, mode: str) -> str:

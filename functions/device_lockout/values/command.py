@@ -27,6 +27,8 @@ class Cause:
         reference: The report's ticket number; empty for none.
         reader: The configured source whose mapping read the event; empty for an event of the contract. Several
             sources may read one event.
+        correction: What of the report was left out or read otherwise than it says, in words; empty for nothing.
+        part: Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
     """
 
     event_id: str
@@ -37,6 +39,7 @@ class Cause:
     reference: str = ""
     reader: str = ""
     correction: str = ""
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,7 @@ def command_id(command: Command) -> str:
     parts += [f"{name.kind} {name.value}" for name in target.names]
     parts += [f"after {target.after}"] if target.after else []
     parts += [f"read by {command.cause.reader}"] if command.cause.reader else []
+    parts += [f"part {command.cause.part}"] if command.cause.part else []
     return hashlib.sha256(json.dumps([part.casefold() for part in parts]).encode()).hexdigest()
 
 

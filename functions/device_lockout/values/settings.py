@@ -14,6 +14,9 @@ from device_lockout.values.policy import Reason, Rules
 WEBHOOK_PREFIX = "webhook."
 """The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
 
+MOST_ELEMENTS = 50
+"""How many reports one event of a mapped source may make, unless its configuration says otherwise."""
+
 FIELDS = {
     "organization": "organizationId",
     "user": "userId",
@@ -21,6 +24,7 @@ FIELDS = {
     "serial_number": "serialNumber",
     "asset_tag": "assetTag",
     "time": "reportedAt",
+    "expires_at": "expiresAt",
     "reference": "reference",
     "note": "note",
 }
@@ -48,11 +52,17 @@ class EventMapping:
         action: What the events ask for.
         reason: The reason of a lock, else empty.
         expressions: JMESPath expressions over the whole event, by their names in :data:`FIELDS`.
+        when: A JMESPath expression. An event for which it is false is not meant; empty if all are.
+        each: A JMESPath expression that finds a list. Each element makes a report of its own; empty for one report.
+        at_most: The most elements of one event.
     """
 
     action: Action
     reason: str
     expressions: dict[str, str]
+    when: str = ""
+    each: str = ""
+    at_most: int = MOST_ELEMENTS
 
 
 @dataclass(frozen=True, slots=True)

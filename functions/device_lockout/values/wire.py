@@ -45,6 +45,7 @@ def dump(command: Command) -> str:
             "reference": command.cause.reference,
             "reader": command.cause.reader,
             "correction": command.cause.correction,
+            "part": command.cause.part,
         },
         "target": {
             "organization": command.target.organization,
@@ -87,6 +88,7 @@ def load(text: str) -> Command:
         reference=body["cause"]["reference"],
         reader=body["cause"]["reader"],
         correction=body["cause"].get("correction", ""),
+        part=body["cause"].get("part", 0),
     )
     names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
     target = Target(names=names, **body["target"])

@@ -27,7 +27,7 @@ def event(name, what, *, said=None, time=None, **detail):
 
 def deliver(world, body, received):
     """One copy of an event, received and carried out at second ``received``."""
-    command = report.read(body, "message", at(received), world.settings)
+    (command,) = report.read(body, "message", at(received), world.settings)
     return world.deliver(command, at(received))
 
 
@@ -126,7 +126,7 @@ def test_nor_does_it_take_back_a_lock_that_workmail_refused():
 
 def test_a_lock_that_was_recorded_before_its_user_became_exempt_is_carried_out():
     world = World()
-    lock = report.read(event("L1", "Device Lost", said=0), "message", at(0), world.settings)
+    (lock,) = report.read(event("L1", "Device Lost", said=0), "message", at(0), world.settings)
     world.wire.faults[_next_call(world, "workmail.put", lock)] = throttled
     with pytest.raises(Exception, match="slow down"):
         world.carry_out(lock, at(1))
@@ -139,7 +139,7 @@ def test_a_lock_that_was_recorded_before_its_user_became_exempt_is_carried_out()
 @pytest.mark.parametrize("what", ["deleted", "renamed"])
 def test_a_lock_that_was_recorded_before_its_user_changed_is_not_told_as_rejected(what):
     world = World()
-    lock = report.read(event("L1", "Device Lost", said=0), "message", at(0), world.settings)
+    (lock,) = report.read(event("L1", "Device Lost", said=0), "message", at(0), world.settings)
     world.wire.faults[_next_call(world, "workmail.put", lock)] = throttled
     with pytest.raises(Exception, match="slow down"):
         world.carry_out(lock, at(1))
@@ -174,7 +174,7 @@ def test_a_release_by_a_clock_that_is_ahead_leaves_a_lock_with_a_day_left():
     day = 24 * HOUR
     deliver(world, event("U1", "User Compromised", said=0, expiresAt=instant.write(at(2 * day))), 0)
     deliver(world, event("L1", "Device Lost", said=1), 1)
-    release = report.read(event("R2", "Device Recovered", said=day), "message", at(day), world.settings)
+    (release,) = report.read(event("R2", "Device Recovered", said=day), "message", at(day), world.settings)
     world.carry_out(release, at(4 * day), workmail_says=at(day))
     assert denied(world)
 
@@ -182,7 +182,7 @@ def test_a_release_by_a_clock_that_is_ahead_leaves_a_lock_with_a_day_left():
 def test_a_lock_by_a_clock_that_is_ahead_is_set():
     world = World()
     body = event("L1", "Device Lost", said=0, expiresAt=instant.write(at(24 * HOUR)))
-    lock = report.read(body, "message", at(0), world.settings)
+    (lock,) = report.read(body, "message", at(0), world.settings)
     world.carry_out(lock, at(72 * HOUR), workmail_says=at(1))
     assert denied(world)
     assert results(world, "L1") == ["locked"]
@@ -192,7 +192,7 @@ def test_a_prior_allow_with_an_end_is_not_dropped_by_a_clock_that_is_ahead():
     allowed = Override("ALLOW", "[until=2026-11-24] travel phone")
     world = World(allowed)
     deliver(world, event("L1", "Device Lost", said=0), 0)
-    release = report.read(event("R2", "Device Recovered", said=60), "message", at(60), world.settings)
+    (release,) = report.read(event("R2", "Device Recovered", said=60), "message", at(60), world.settings)
     world.carry_out(release, at(72 * HOUR), workmail_says=at(61))
     assert world.override == allowed
 

@@ -60,7 +60,8 @@ class Report:
         return self.happened + 0.999 if self.what in WHY and self.happened == int(self.happened) else self.happened
 
     def command(self, received):
-        return report.read(self.event(), "message", received, SETTINGS)
+        (command,) = report.read(self.event(), "message", received, SETTINGS)
+        return command
 
 
 def right(reports, observed, now):

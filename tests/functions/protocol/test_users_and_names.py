@@ -265,7 +265,8 @@ def asset_report(world: World, event_id: str, when: datetime, kind: str = "Devic
         "time": when.isoformat(),
         "detail": {"assetTag": "PHONE-17", **detail},
     }
-    return report.read(json.dumps(event), event_id, when, world.settings)
+    (command,) = report.read(json.dumps(event), event_id, when, world.settings)
+    return command
 
 
 def test_a_report_by_asset_tag_is_rejected_and_told_until_the_device_is_enrolled() -> None:
@@ -427,7 +428,8 @@ def mapped(expressions: dict[str, str], event: dict[str, Any], action: Action = 
     source = Source("other", frozenset({"lock"}), EventMapping(action, "compromised", expressions))
     known = replace(SETTINGS, sources=(source,))
     body = json.dumps({"mappedSource": "other", "event": {"id": "e", "source": "x", "detail-type": "y", **event}})
-    return report.read(body, "message", at(0), known)
+    (command,) = report.read(body, "message", at(0), known)
+    return command
 
 
 def test_a_mapped_event_becomes_the_command_that_its_source_asks_for() -> None:
@@ -481,7 +483,7 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
     world.deliver(enrolled(1), at(0))
     ids = set()
     for name in order:
-        read = report.read(json.dumps({"mappedSource": name, "event": event}), "message", at(10), known)
+        (read,) = report.read(json.dumps({"mappedSource": name, "event": event}), "message", at(10), known)
         ids.add(command_id(read))
         world.deliver(read, at(11))
     assert len(ids) == 2, "neither is a copy of the other to the queue"
@@ -492,7 +494,7 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
 
 def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
     body = json.dumps({"mappedSource": "helpdesk", "event": {"detail": {"userId": "bob"}}})
-    assert "source is missing" in getattr(report.read(body, "message", at(0), SETTINGS), "because", "")
+    assert "source is missing" in getattr(report.read(body, "message", at(0), SETTINGS)[0], "because", "")
 
 
 def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:

@@ -196,7 +196,7 @@ def test_every_event_that_a_page_quotes_is_one_that_the_router_takes(block: Bloc
         detail = json.loads(entry["Detail"])
         event = {"id": "e", "source": entry["Source"], "detail-type": entry["DetailType"], "detail": detail}
         received = datetime.fromisoformat(detail["reportedAt"]) + timedelta(seconds=1)
-        command = report.read(json.dumps(event), "m", received, loader.load("local").settings)
+        (command,) = report.read(json.dumps(event), "m", received, loader.load("local").settings)
         assert not isinstance(command, Reject), f"{block}: {entry['DetailType']}: {command.because}"
         assert command.cause.happened == datetime.fromisoformat(detail["reportedAt"]).astimezone(UTC)
 

@@ -1,0 +1,121 @@
+"""What senders really write, put into the contract's form before its schema checks it.
+
+Words for people and times never refuse a lock: what can't be used is left out, and the outcome says so. A name that
+says which device or user is meant stays as it is, for the schema to judge. An empty field is an absent one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from device_lockout.values import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LENGTHS = {"reference": 64, "note": 500}
+"""The most characters of each text for people. Longer ones are cut."""
+
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))? ?(?:(Z|z|UTC|GMT)|([+-]\d\d):?(\d\d))", re.ASCII
+)
+_MAIL = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-](?!0000$)\d{4}|\+0000|GMT|UT)",
+    re.ASCII,
+)
+"""RFC 2822. There ``-0000`` says that the offset is unknown."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_COUNT = re.compile(r"\d{10,13}(?:\.\d{1,9})?", re.ASCII)
+_MILLISECONDS_FROM = 100_000_000_000
+"""A smaller count since 1970 is in seconds. As seconds this one is in the year 5138, as milliseconds in 1973."""
+_SECONDS_FROM = 1_000_000_000
+"""A smaller number is no time: 0, or a count of something else. As seconds this one is in 2001."""
+
+
+def is_dispensable(field: str, *, forgive: bool) -> bool:
+    """Return whether a report counts without this field. ``forgive`` is as in :func:`tidy`."""
+    return field in LENGTHS or (forgive and field in ("reportedAt", "expiresAt"))
+
+
+def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list[str]]:
+    """Return ``detail`` in the contract's form, and a sentence for each value that was left out.
+
+    Args:
+        detail: The event's detail, or what a mapping found.
+        forgive: Whether a time that can't be read is left out. Otherwise it stays, and the schema refuses it: a wrong
+            time of a release could let a device in.
+    """
+    tidied = {name: value for name, value in detail.items() if value is not None and value != ""}
+    left_out = []
+    for name, limit in LENGTHS.items():
+        if name in tidied:
+            words = _words(tidied[name])
+            if words:
+                tidied[name] = words[:limit]
+            else:
+                left_out.append(f"{name} was left out, since it is no text")
+                del tidied[name]
+    times: dict[str, tuple[Callable[[Any], datetime | None], str]] = {
+        "reportedAt": (read_time, "the event's own time counts"),
+        "expiresAt": (_read_end, "the lock lasts as its reason says"),
+    }
+    for name, (read, instead) in times.items():
+        if name in tidied:
+            time = read(tidied[name])
+            if time is not None:
+                tidied[name] = instant.write(time)
+            elif forgive:
+                left_out.append(f"{name} can't be read as a time with an offset, so {instead}")
+                del tidied[name]
+    return tidied, left_out
+
+
+def read_time(value: object) -> datetime | None:
+    """Return the instant that ``value`` names, cut to milliseconds, or None if it names none for certain.
+
+    It is RFC 3339, which may have a blank for the ``T``, a blank before the offset, an offset without a colon and any
+    number of digits after the second. Or it is RFC 2822, or a count of seconds or milliseconds since 1970, as a number
+    or a text. A text without an offset names no instant.
+    """
+    try:
+        if isinstance(value, str):
+            written = value.strip()
+            if found := _ISO.fullmatch(written):
+                day, time, fraction, zulu, hours, minutes = found.groups()
+                offset = "+00:00" if zulu else f"{hours}:{minutes}"
+                return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
+            if _MAIL.fullmatch(written):
+                return parsedate_to_datetime(written).astimezone(UTC)
+            return _since_1970(float(written)) if _COUNT.fullmatch(written) else None
+        return _since_1970(value) if isinstance(value, int | float) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read_end(value: object) -> datetime | None:
+    """Return the instant as :func:`read_time` does. A day alone means its end in UTC."""
+    if isinstance(value, str) and _DAY.fullmatch(value.strip()):
+        try:
+            return datetime.fromisoformat(value.strip()).replace(tzinfo=UTC) + timedelta(days=1)
+        except (ValueError, OverflowError):
+            return None
+    return read_time(value)
+
+
+def _since_1970(count: float) -> datetime | None:
+    if count < _SECONDS_FROM:
+        return None
+    milliseconds = count if count >= _MILLISECONDS_FROM else count * 1000
+    return instant.from_epoch_milliseconds(int(milliseconds))
+
+
+def _words(value: object) -> str:
+    """Return a text for people. Numbers become text; nothing else does."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
