@@ -41,11 +41,15 @@ class Expected:
 
     def edited_ends(self, state: State, device: int) -> Ends:
         """Return the ends that people set on a device: those in the ledger, and the one in the tag."""
-        ends = {lock: self._values[until] for where, lock, until in state.edits if where == device}
+        ends = self.adopted_ends(state, device)
         shown = self._reading(state.rows[device])
         if isinstance(shown, Tag) and shown.until in self._numbering.edited_to:
             ends[lock_id(shown)] = shown.until
         return ends
+
+    def adopted_ends(self, state: State, device: int) -> Ends:
+        """Return the ends that people set on a device and the ledger has."""
+        return {lock: self._values[until] for where, lock, until in state.edits if where == device}
 
     def certainly_live(self, state: State, device: int, ends: Ends, *, swept: bool = True) -> tuple[Claim, ...]:
         """Return the claims that are certainly live on a device. The tag must show the first one.
