@@ -49,6 +49,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     import_.add_argument("file", type=Path, metavar="FILE.csv")
     import_.add_argument("--check", action="store_true", help="check the lines and send nothing")
+    import_.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        type=_column,
+        metavar="FIELD=NAME",
+        help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
+    )
+    import_.add_argument(
+        "--ignore-other-columns", action="store_true", help="leave out columns that fill no field, such as a model"
+    )
     import_.add_argument("--valid-lines", action="store_true", help="send the good lines, even if others are wrong")
     import_.add_argument("--source", default="inventory", help="report as this source (%(default)s)")
     _add_config(import_)
@@ -74,11 +85,25 @@ def main(arguments: list[str] | None = None) -> int:
             return export.export(deployment, clients, chosen.ledger_table, chosen.format)
         client = None if chosen.check else clients("events")
         return inventory.import_file(
-            chosen.file, chosen.source, deployment, client, datetime.now(UTC), valid_lines=chosen.valid_lines
+            chosen.file,
+            chosen.source,
+            deployment,
+            client,
+            datetime.now(UTC),
+            dict(chosen.column),
+            ignore_others=chosen.ignore_other_columns,
+            valid_lines=chosen.valid_lines,
         )
     except (BotoCoreError, ClientError, ConfigurationError, LockoutError, OSError, TypeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, equals, name = text.partition("=")
+    if not equals or not name.strip() or field not in inventory.COLUMNS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(inventory.COLUMNS)}, '=' and a name")
+    return field, name.strip()
 
 
 def _add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:

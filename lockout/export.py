@@ -18,6 +18,7 @@ from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.values.override import Override
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
+from lockout import plain
 
 COLUMNS = (
     *("organizationId", "userId", "userName", "email", "deviceId", "effect"),
@@ -53,13 +54,12 @@ def export(deployment: Configuration, clients: Clients, ledger_table: str | None
     for organization in deployment.settings.organizations:
         rows.extend(_rows(organization.id, table, deployment.settings.owner, clients))
     if form == "json":
-        json.dump(rows, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print(plain.text(json.dumps(rows, indent=2, ensure_ascii=False)))
     else:
         columns = (*COLUMNS, *PRIOR_COLUMNS) if table else COLUMNS
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: plain.cell(value) for name, value in row.items()} for row in rows)
     print(f"{len(rows)} overrides: all there are", file=sys.stderr)
     return 0
 

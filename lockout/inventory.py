@@ -3,10 +3,13 @@
 Only the writer writes the ledger. Each line is checked before anything is sent, with the router's own code.
 """
 
+import codecs
 import csv
+import io
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 KIND = "Device Enrolled"
 REQUIRED = ("userId", "deviceId")
 COLUMNS = (*REQUIRED, "serialNumber", "assetTag", "organizationId", "reference", "note")
+WORDS = ("reference", "note")
+"""The columns of words for people."""
+_SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
+"""What spreadsheets make of IDs: a leading apostrophe, or a number that lost its digits."""
 BATCH = 10
 """The most events of one call (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html)."""
 
@@ -52,7 +59,9 @@ def import_file(
     deployment: Configuration,
     client: "EventBridgeClient | None",
     now: datetime,
+    columns: Mapping[str, str] | None = None,
     *,
+    ignore_others: bool = False,
     valid_lines: bool = False,
 ) -> int:
     """Check every line, and send all of them as events.
@@ -65,12 +74,14 @@ def import_file(
         deployment: The deployment.
         client: The client, or None to check the lines only.
         now: When the devices count as reported.
+        columns: As for :func:`read`.
+        ignore_others: As for :func:`read`.
         valid_lines: Send the good lines even if others are wrong.
 
     Returns:
         0 if all lines are good, and were sent unless ``client`` is None. Otherwise 1.
     """
-    lines = read(file, source, deployment, now)
+    lines = read(file, source, deployment, now, columns, ignore_others=ignore_others)
     wrong = [line for line in lines if line.faults]
     good = [line for line in lines if not line.faults]
     for line in wrong:
@@ -95,8 +106,27 @@ def import_file(
     return 1 if wrong else 0
 
 
-def read(file: Path, source: str, deployment: Configuration, now: datetime) -> list[Line]:
-    """Return the checked lines of the file.
+def read(
+    file: Path,
+    source: str,
+    deployment: Configuration,
+    now: datetime,
+    columns: Mapping[str, str] | None = None,
+    *,
+    ignore_others: bool = False,
+) -> list[Line]:
+    """Return the checked lines of the file. Empty ones are left out.
+
+    It is UTF-8, or UTF-16 with a byte order mark, separated by commas, semicolons or tabs. The case of its column names
+    and blanks around them don't matter.
+
+    Args:
+        file: The CSV file.
+        source: The source of the events.
+        deployment: The deployment.
+        now: When the devices count as reported.
+        columns: Other names of columns, by the field of the contract that they fill.
+        ignore_others: Leave columns out that fill no field. Otherwise they are a fault, unless they are empty.
 
     Raises:
         ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
@@ -106,53 +136,76 @@ def read(file: Path, source: str, deployment: Configuration, now: datetime) -> l
         raise ValueError(
             f'{source} may not enrol devices: expected a source of the configuration with may = ["inventory"]'
         )
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text, strict=True)
-        try:
-            header = next(rows, [])
-            wrong = [name for name in header if name not in COLUMNS or header.count(name) > 1]
-            if wrong or not set(REQUIRED) <= set(header):
-                raise ValueError(
-                    f"{file}:1: columns {', '.join(header) or 'none'}: expected userId and deviceId, and of"
-                    f" {', '.join(COLUMNS[2:])} what there is, none twice"
-                )
-            lines = [_check(rows.line_num, header, row, source, deployment, now) for row in rows if row]
-        except csv.Error as error:
-            raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: expected text in UTF-8: {error}") from error
-    return list(_with_conflicts(lines, deployment))
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected text in UTF-8, or in UTF-16 with a byte order mark: {error}") from error
+    first = text.partition("\n")[0]
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=first.count))
+    try:
+        fields = _fields(file, next(rows, []), columns or {}, ignore_others=ignore_others)
+        checked = [
+            _check(rows.line_num, fields, row, source, deployment, now) for row in rows if any(map(str.strip, row))
+        ]
+    except csv.Error as error:
+        raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
+    return list(_without_repetitions(checked, deployment))
+
+
+def _fields(file: Path, header: Sequence[str], columns: Mapping[str, str], *, ignore_others: bool) -> list[str]:
+    """Return the field of the contract that each column fills: empty for a column without a name or to be ignored."""
+    meant = {name.casefold(): name for name in COLUMNS}
+    for field, name in columns.items():
+        meant.pop(field.casefold(), None)
+        meant[name.strip().casefold()] = field
+    names = [name.strip() for name in header]
+    fields = [meant.get(name.casefold(), "") for name in names]
+    wrong = [name for name, field in zip(names, fields, strict=True) if name and not field and not ignore_others]
+    wrong += sorted({field for field in fields if field and fields.count(field) > 1})
+    absent = [field for field in columns if field not in fields]
+    if wrong or absent or not {*REQUIRED} <= {*fields}:
+        raise ValueError(
+            f"{file}:1: columns {', '.join(filter(None, names)) or 'none'}: expected {' and '.join(columns.values())}"
+            if absent
+            else f"{file}:1: columns {', '.join(filter(None, names)) or 'none'}: expected userId and deviceId, and of"
+            f" {', '.join(COLUMNS[2:])} what there is, none twice; --column FIELD=NAME names another column, and"
+            " --ignore-other-columns leaves others out"
+        )
+    return fields
 
 
 def _check(
-    number: int, header: Sequence[str], row: Sequence[str], source: str, deployment: Configuration, now: datetime
+    number: int, fields: Sequence[str], row: Sequence[str], source: str, deployment: Configuration, now: datetime
 ) -> Line:
-    if len(row) != len(header):
-        return Line(number, {}, (f"{len(row)} values: expected {len(header)}, one for each column",))
-    detail = {name: value.strip() for name, value in zip(header, row, strict=True) if value.strip()}
+    if len(row) != len(fields):
+        return Line(number, {}, (f"{len(row)} values: expected {len(fields)}, one for each column",))
+    detail = {field: value.strip() for field, value in zip(fields, row, strict=True) if field and value.strip()}
+    faults = [
+        f"{field} is {value!r}, which a spreadsheet made of it: expected the text as it was"
+        for field, value in detail.items()
+        if field not in WORDS and _SPREADSHEETS.match(value)
+    ]
     detail["reportedAt"] = instant.write(now)
     event = {"id": f"line-{number}", "source": source, "detail-type": KIND, "detail": detail}
     (command,) = report.read(json.dumps(event), "line", now, deployment.settings)
-    return Line(number, detail, (command.because,) if isinstance(command, Reject) else ())
+    if isinstance(command, Reject) and not faults:
+        faults.append(command.because)
+    return Line(number, detail, tuple(faults))
 
 
-def _with_conflicts(lines: Sequence[Line], deployment: Configuration) -> Iterator[Line]:
-    """Yield the lines. One that contradicts an earlier line gets a fault."""
+def _without_repetitions(lines: Sequence[Line], deployment: Configuration) -> Iterator[Line]:
+    """Yield the lines. One about a device of an earlier line gets a fault. Several devices may share other names."""
     seen: dict[tuple[str, ...], Line] = {}
     for line in lines:
         detail, faults = line.detail, list(line.faults)
         if not faults:
             organization = deployment.settings.organization(detail.get("organizationId"))
-            place = organization.id if organization else ""
             device = detail["deviceId"].casefold()
-            row = (place, detail["userId"].casefold(), device)
+            row = (organization.id if organization else "", detail["userId"].casefold(), device)
             if row in seen:
                 faults.append(f"device {device} of {detail['userId']} is in line {seen[row].number} already")
             seen.setdefault(row, line)
-            for column in ("serialNumber", "assetTag"):
-                name = (place, column, detail.get(column, "").casefold())
-                if name[2] and seen.setdefault(name, line).detail["deviceId"].casefold() != device:
-                    faults.append(f"{column} {detail[column]} names another device in line {seen[name].number}")
         yield Line(line.number, detail, tuple(faults))
 
 

@@ -12,6 +12,7 @@ from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
 from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire
 from device_lockout.values.tag import write_time
+from lockout import plain
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
 
@@ -31,7 +32,7 @@ def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) 
             print(f"{name}:")
         lines = [*read(event, deployment, now)]
         for source, text, _ in lines:
-            print(f"{source}: {text}")
+            print(plain.text(f"{source}: {text}"))
         commands = [command for _, _, command in lines if command is not None]
         accepted = sum(not isinstance(command, Reject) for command in commands)
         if not commands:

@@ -1,11 +1,15 @@
 """Who has a serial number or an asset tag: pure decisions over the inventory's rows.
 
-The inventory keeps one row for each (name, user, device). Of two enrolments under one name the later one has it, in
-any order of arrival. An enrolment writes its own row and then reads the others', so two at the same time agree.
+The inventory keeps one row for each (name, user, device).
+
+A serial number is a piece of hardware. Two mail clients on one phone are two devices under it. A lock reaches every
+device that ever had it, retired ones too: a lock too many is undone by a report, a stolen phone left open is not.
+
+An asset tag is a label that moves from phone to phone. A lock reaches the devices that have it now, and people hear of
+those that had it. A device has a name until it is retired or enrolled under another name of that kind.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind
@@ -33,13 +37,6 @@ def rows_of_retirement(
         yield DeviceName(kind, value), NamedDevice(key, former=True, heard=happened)
 
 
-def outlived_rows(key: DeviceKey, happened: datetime, rows: Iterable[NamedDevice]) -> Iterator[NamedDevice]:
-    """Yield the rows that lose a name, given all ``rows`` under it, after ``key`` was enrolled at ``happened``.
-
-    One user's name belongs to the device that was enrolled last. Ties go to the greater device ID.
-    """
-    mine = NamedDevice(key, former=False, heard=happened)
-    for other in rows:
-        if other.key.user_id == key.user_id and other.key != key and not other.former:
-            older, newer = sorted((mine, other), key=lambda row: (row.heard, row.key.device))
-            yield replace(older, former=True, heard=newer.heard)
+def locked_rows(names: Sequence[DeviceName], found: Sequence[NamedDevice]) -> list[NamedDevice]:
+    """Return which of the rows ``found`` under all ``names`` a lock reaches. The others had an asset tag once."""
+    return [row for row in found if not row.former or any(name.kind == "serial" for name in names)]

@@ -43,7 +43,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
         "reference": outcome.reference,
         "verified": outcome.verified,
         "devices": outcome.devices,
-        "page": outcome.page,
+        "page": outcome.page or cause.page,
         "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),

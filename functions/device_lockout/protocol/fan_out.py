@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import islice
 
 from device_lockout.decisions.decision import decide_for_user
+from device_lockout.decisions.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import named_user_id, user_id
 from device_lockout.values.command import Lock, Reassert, Release, Retire, Target
@@ -59,12 +60,13 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
 
 
 def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rules) -> Outcome:
-    """Look the device up by its names and send the command on, for each user who has it.
+    """Look devices up by their names and send the command on to each, for each user who has it.
 
-    A release goes to every device that ever had the names. A lock or retirement goes to the one that has them now.
+    A release goes to every device that ever had the names. :func:`device_lockout.decisions.inventory.locked_rows` says
+    which of these a lock goes to. A retirement by an asset tag needs one device: the label may have moved.
 
     Raises:
-        RejectedError: No device has the names, or more than one has. Somebody must say which is meant.
+        RejectedError: No device has the names, or a retirement finds several.
     """
     target = command.target
     found, *others = (list(ports.ledger.devices_named(target.organization, name)) for name in target.names)
@@ -74,16 +76,27 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
     if target.user:
         user = named_user_id(command, ports, rules)
         found = [device for device in found if device.key.user_id == user]
-    if not isinstance(command, Release):
-        found = [device for device in found if not device.former]
     said = " and ".join(f"{name.kind} {name.value}" for name in target.names)
     if target.device:
         found = [device for device in found if device.key.device == target.device.casefold()]
         said = f"{said} and device ID {target.device}"
-    devices = {device.key.device for device in found}
-    if not devices:
-        raise RejectedError(f"no device with {said} is in the inventory{f' for {target.user}' if target.user else ''}")
-    if len(devices) > 1 and not isinstance(command, Release):
+    left: list[str] = []
+    if isinstance(command, Lock):
+        reached = locked_rows(target.names, found)
+        left = [f"{row.key.device} of {row.key.user_id}" for row in found if row not in reached]
+        found = reached
+    elif isinstance(command, Retire):
+        found = [row for row in found if not row.former]
+    because = f"{', '.join(left)} had it once and stays as it is" if left else ""
+    if not found:
+        whose = f" for {target.user}" if target.user else ""
+        raise RejectedError(f"no device with {said} is in the inventory{whose}" + f"; {because}" * bool(left))
+    devices = {row.key.device for row in found}
+    if isinstance(command, Retire) and len(devices) > 1 and all(name.kind == "asset" for name in target.names):
         raise RejectedError(f"{said} names {len(devices)} devices ({', '.join(sorted(devices))}): expected one")
-    ports.queue.send(replace(command, target=Target.of(device.key)) for device in found)
+    cause = command.cause
+    if left:
+        note = f"{said}: {because}"
+        cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
+    ports.queue.send(replace(command, cause=cause, target=Target.of(row.key)) for row in found)
     return Outcome("skipped", because=f"sent on to {len(found)} devices")

@@ -1,6 +1,6 @@
 """Enrolments and retirements, carried out on the ledger."""
 
-from device_lockout.decisions.inventory import outlived_rows, rows_of_enrolment, rows_of_retirement
+from device_lockout.decisions.inventory import rows_of_enrolment, rows_of_retirement
 from device_lockout.protocol.ports import LedgerPort
 from device_lockout.values.command import Enroll, Retire
 from device_lockout.values.device import DeviceKey
@@ -14,9 +14,6 @@ def enroll(command: Enroll, key: DeviceKey, ledger: LedgerPort) -> bool:
         return False
     for name, row in rows_of_enrolment(key, names, kept, happened):
         ledger.save_named(name, row)
-    for name in names:
-        for row in outlived_rows(key, happened, ledger.devices_named(key.organization, name)):
-            ledger.save_named(name, row)
     if names:
         ledger.save_names(key, kept | {name.kind: name.value for name in names})
     return True

@@ -29,6 +29,7 @@ class Cause:
             sources may read one event.
         correction: What of the report was left out or read otherwise than it says, in words; empty for nothing.
         part: Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
+        page: Whether people are told of the outcome, whatever it is.
     """
 
     event_id: str
@@ -40,6 +41,7 @@ class Cause:
     reader: str = ""
     correction: str = ""
     part: int = 0
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)

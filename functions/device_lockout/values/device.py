@@ -50,7 +50,7 @@ class NamedDevice:
 
     Attributes:
         key: The device.
-        former: Whether the device was retired, or another device got the name since.
+        former: Whether the device was retired, or got another name of that kind since.
         heard: When the event behind the row happened.
     """
 

@@ -46,6 +46,7 @@ def dump(command: Command) -> str:
             "reader": command.cause.reader,
             "correction": command.cause.correction,
             "part": command.cause.part,
+            "page": command.cause.page,
         },
         "target": {
             "organization": command.target.organization,
@@ -89,6 +90,7 @@ def load(text: str) -> Command:
         reader=body["cause"]["reader"],
         correction=body["cause"].get("correction", ""),
         part=body["cause"].get("part", 0),
+        page=body["cause"].get("page", False),
     )
     names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
     target = Target(names=names, **body["target"])

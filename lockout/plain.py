@@ -1,0 +1,35 @@
+"""Foreign text, made safe to print: what steers a terminal, turns text round or computes in a sheet is shown as text."""
+
+import re
+import unicodedata
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+"""How a cell begins that a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+
+def text(value: str) -> str:
+    r"""Return ``value`` with each control and format character but the line feed as ``\uXXXX``, as JSON writes it.
+
+    >>> text("a\u202eb\x1b[2J")
+    'a\\u202eb\\u001b[2J'
+    """
+    return "".join(
+        _shown(each) if each != "\n" and unicodedata.category(each) in ("Cc", "Cf") else each for each in value
+    )
+
+
+def cell(value: str | None) -> str | None:
+    """Return ``value`` for a cell of CSV. An apostrophe comes before what a spreadsheet would compute.
+
+    >>> cell("=HYPERLINK(1)")
+    "'=HYPERLINK(1)"
+    """
+    if value is None:
+        return None
+    shown = text(value).replace("\n", "\\n")
+    return f"'{shown}" if _FORMULA.match(value) else shown
+
+
+def _shown(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
