@@ -1,4 +1,4 @@
-"""Foreign text, made safe to print: what steers a terminal, turns text round or computes in a sheet is shown as text."""
+"""Foreign text, made safe to print: what steers a terminal or computes in a sheet is shown as text."""
 
 import re
 import unicodedata
@@ -13,9 +13,7 @@ def text(value: str) -> str:
     >>> text("a\u202eb\x1b[2J")
     'a\\u202eb\\u001b[2J'
     """
-    return "".join(
-        _shown(each) if each != "\n" and unicodedata.category(each) in ("Cc", "Cf") else each for each in value
-    )
+    return "".join(_shown(each) if _is_control(each) else each for each in value)
 
 
 def cell(value: str | None) -> str | None:
@@ -28,6 +26,10 @@ def cell(value: str | None) -> str | None:
         return None
     shown = text(value).replace("\n", "\\n")
     return f"'{shown}" if _FORMULA.match(value) else shown
+
+
+def _is_control(character: str) -> bool:
+    return character != "\n" and unicodedata.category(character) in ("Cc", "Cf")
 
 
 def _shown(character: str) -> str:
