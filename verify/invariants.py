@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from device_lockout.values.command import Reject
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
-from device_lockout.values.tag import Broken, HandWritten, Tag
+from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
 from verify.scenario import Event, at, covers, second_of
@@ -209,7 +209,7 @@ class Invariants:
         reading = self._reading(old)
         where = self._words.device(device)
         if not isinstance(reading, Tag):
-            if self._is_over(state, device):
+            if self._is_over(state, device) or self._is_known(reading):
                 return new
             raise ViolationError(f"{self._words.row(old)} on {where} is not ours, but becomes {self._words.row(new)}")
         if baseline == self._numbering.any_row or (state.lost and new == self._numbering.lost_row):
@@ -236,6 +236,10 @@ class Invariants:
         if not marks & LEDGER_LOST and (not item or self._values[item].prior != override):
             raise ViolationError(f"{where} is covered before the ledger has it")
         return old
+
+    def _is_known(self, reading: Reading | None) -> bool:
+        """Whether a tag that a person broke still has the ID of a lock that was reported. A release ends it."""
+        return isinstance(reading, Broken) and any(lock == reading.id for lock, _ in self._numbering.by_lock)
 
     def _is_over(self, state: State, device: int) -> bool:
         """Whether the override has a hand-written end that is past."""

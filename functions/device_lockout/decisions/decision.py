@@ -15,7 +15,7 @@ from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord, tag_of
-from device_lockout.values.tag import HandWritten, Tag
+from device_lockout.values.tag import Broken, HandWritten, Tag
 
 DESCRIPTION_LOST = "restored by lockout, description lost"
 
@@ -192,12 +192,14 @@ def write_for(
         if asked is Release and any(record.unreleased(claim) for claim in record.shown_by(reading)):
             return None, prior
         return _give_back(reading, prior, now, owner), prior
+    if asked is Release and isinstance(reading, Broken) and _denies(observed) and record.knows(reading):
+        return _give_back(reading, prior, now, owner), prior
     if asked is Expire and past:
         return Delete(), prior
     return None, prior
 
 
-def _give_back(ours: Tag, prior: Override | None, now: datetime, owner: str) -> Put | Delete:
+def _give_back(ours: Tag | Broken, prior: Override | None, now: datetime, owner: str) -> Put | Delete:
     """Return the end of our override. The prior comes back, unless its own hand-written end has passed."""
     if ours.was == "none":
         return Delete()
@@ -246,7 +248,7 @@ def _outcome(
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
         case Release(ending=ending):
-            return _of_release(about, ending, before, record, write is not None, others_denial, now)
+            return _of_release(about, ending, before, record, reading, write is not None, now)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert() if write is not None:
@@ -262,14 +264,16 @@ def _of_release(
     ending: Ending,
     before: DeviceRecord,
     record: DeviceRecord,
+    reading: tag.Reading | None,
     wrote: bool,
-    others_denial: bool,
     now: datetime,
 ) -> Outcome:
     """Return what a release came to. It is never told as released over a DENY."""
     ended = wrote or any(claim not in record.live(now) for claim in before.live(now))
     about = _of_ending(about, ending, record.live(now), ended=ended)
-    if others_denial:
+    if isinstance(reading, Broken) and wrote:
+        return replace(about, because=f"a person had changed its tag: {reading.fault}")
+    if _denies(about.after) and not isinstance(reading, Tag):
         return replace(about, because="an override that is not ours still denies it")
     if about.result == "nothing-to-release" and _denies(about.after):
         return replace(about, result="still-locked", because="its lock is over, and the next sweep removes it")

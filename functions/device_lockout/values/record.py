@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.tag import Tag, Was
+from device_lockout.values.tag import Broken, Tag, Was
 
 Scope = Literal["device", "user"]
 
@@ -212,6 +212,10 @@ class DeviceRecord:
         if len(shown) > 1:
             shown = tuple(claim for claim in shown if claim.at.replace(microsecond=0) == tag.at) or shown
         return shown
+
+    def knows(self, broken: Broken) -> bool:
+        """Return whether a tag that can't be read any more is of a lock of ours."""
+        return any(claim.id == broken.id for claim in self.all_claims())
 
     def released_at(self, claim: Claim) -> datetime | None:
         """Return the newest release that covers ``claim``, from the device's item or the user's; None for none."""

@@ -21,7 +21,7 @@ AWS does not say whether it counts characters or bytes. In ASCII they are the sa
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -70,22 +70,34 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A description with a marker that can't be read. The override is left alone and reported. ``fault`` says why."""
+    """A description with a marker that can't be read. The override is left alone and reported.
+
+    Attributes:
+        fault: Why it can't be read.
+        id: The tag's ``id``, if that can be read; else empty. It tells whether the ledger knows the lock.
+        was: The tag's ``was``; ``none`` if that can't be read.
+    """
 
     fault: str
+    id: str = ""
+    was: Was = "none"
 
 
 Reading = Tag | HandWritten | Foreign | Broken
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
 _OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
 _TAG = re.compile(
-    rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) why=(?P<why>{REASON_PATTERN}) until=(?P<until>{_TIME}|hold)"
+    rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) why=(?P<why>{REASON_PATTERN}) until=(?P<until>{_TIME}|{_DAY}|hold)"
     rf" at=(?P<at>{_TIME}) id=(?P<id>[0-9a-f]{{8}}) was=(?P<was>none|allow)\](?: .*)?",
     re.DOTALL,
 )
-_HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})|(?P<time>{_TIME}))\]")
+_ID = re.compile(r"\bid=(?P<id>[0-9a-f]{8})\b")
+_HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>{_DAY})|(?P<time>{_TIME}))\]")
+_MEANT_AS_HAND_WRITTEN = re.compile(r"\s*[\[({]\s*until\b", re.IGNORECASE)
+"""What a person may have meant as ``[until=…]``. Taken for somebody's own words it would stay for ever, untold."""
 
 
 def write(tag: Tag, note: str = "") -> str:
@@ -101,9 +113,18 @@ def write(tag: Tag, note: str = "") -> str:
 def read(description: str | None, owner: str) -> Reading:
     """Return what a description says to the deployment called ``owner``. The reader is strict and never raises."""
     text = description or ""
-    if text.startswith("[until="):
+    reading = _read(text, owner)
+    if isinstance(reading, Broken) and (known := _ID.search(text)):
+        return replace(reading, id=known["id"], was="allow" if " was=allow" in text else "none")
+    return reading
+
+
+def _read(text: str, owner: str) -> Reading:
+    if _MEANT_AS_HAND_WRITTEN.match(text):
         return _read_hand_written(text)
     if not text.startswith("[lockout/"):
+        if f"[lockout/1 by={owner} " in text:
+            return Broken("text stands before [lockout/")
         return Foreign()
     opening = _OPENING.match(text)
     if opening is None:
@@ -122,12 +143,12 @@ def read(description: str | None, owner: str) -> Reading:
         return Tag(
             owner=fields["owner"],
             why=fields["why"],
-            until=read_time(fields["until"]),
+            until=_end_of(fields["until"]) if len(fields["until"]) == len("2026-12-01") else read_time(fields["until"]),
             at=read_time(fields["at"]),
             id=fields["id"],
             was="allow" if fields["was"] == "allow" else "none",
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return Broken(str(error))
 
 
@@ -157,6 +178,11 @@ def _read_hand_written(text: str) -> HandWritten | Broken:
     try:
         if asked["time"]:
             return HandWritten(read_time(asked["time"]))
-        return HandWritten(datetime.fromisoformat(asked["day"]).replace(tzinfo=UTC) + timedelta(days=1))
+        return HandWritten(_end_of(asked["day"]))
     except (ValueError, OverflowError) as error:
         return Broken(str(error))
+
+
+def _end_of(day: str) -> datetime:
+    """Return the end of a day in UTC, as people mean it who write a day alone."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)

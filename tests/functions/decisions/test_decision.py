@@ -88,7 +88,7 @@ OTHERS = [
     Observed("another owner's ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("by=local", "by=prod")),
     Observed("newer version DENY", "DENY", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
     Observed("newer version ALLOW", "ALLOW", "foreign", tag_text(B, 200, 15, "none").replace("lockout/1", "lockout/2")),
-    Observed("broken DENY", "DENY", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
+    Observed("broken DENY", "DENY", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy="), B),
     Observed("broken ALLOW", "ALLOW", "broken", tag_text(B, 200, 15, "none").replace("why=", "wy=")),
 ]
 OURS = [
@@ -204,6 +204,7 @@ class Situation:
     live: bool
     now: int
     names_an_unreleased_claim: bool
+    names_a_claim: bool
     prior: Observed | None
 
     @property
@@ -258,6 +259,14 @@ WRITE_TABLE = [
         "ours, was=allow",
         lambda s: s.command in ("Release", "Expire") and s.observed.kind == "ours",
         "the prior verbatim",
+    ),
+    (
+        "no; Release",
+        "broken DENY, naming a claim",
+        lambda s: (
+            s.command == "Release" and s.observed.kind == "broken" and s.observed.effect == "DENY" and s.names_a_claim
+        ),
+        "Delete",
     ),
     ("no; Expire", "hand-written, past", lambda s: s.command == "Expire" and s.past, "Delete"),
     ("no", "anything else", lambda _: True, "none"),
@@ -342,7 +351,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     shown_up = [one for one in claims.values() if one[0] == observed.id]
     if len(shown_up) > 1:
         shown_up = [one for one in shown_up if one[2] == observed.at] or shown_up
-    situation = Situation(kind, observed, bool(live), now, any(one in up for one in shown_up), prior)
+    situation = Situation(kind, observed, bool(live), now, any(one in up for one in shown_up), bool(shown_up), prior)
     row = next(row for row in WRITE_TABLE if row[2](situation))
     write = None
     if not stopped:
@@ -499,7 +508,8 @@ def check_whatever_happens(command, observed, record, decision):
         assert len(decision.write.override.description or "") <= 256
     foreign = observed.kind not in ("ours", "nothing")
     by_request = observed.kind == "hand-written" and observed.until <= NOW
-    if foreign and not by_request:
+    known = observed.kind == "broken" and any(claim.id == observed.id for claim in before.all_claims())
+    if foreign and not by_request and not (known and isinstance(command, Release)):
         assert not isinstance(decision.write, Delete), "an override that is not ours is never deleted"
         if decision.write is not None:
             assert observed.effect == "ALLOW", "a foreign DENY is never overwritten"
@@ -673,6 +683,9 @@ WRITE_ROWS = [
     ("no; Expire | foreign DENY", "Expire as planned", FOREIGN_DENY, EMPTY, None),
     ("no; Expire | broken DENY", "Expire as planned", OTHERS[-2], EMPTY, None),
     ("no; Release | nothing", "Release", NOTHING, EMPTY, None),
+    ("no; Release | broken DENY, naming a claim", "Release", OTHERS[-2], LIVE, "Delete"),
+    ("no; Release | broken DENY, naming none", "Release", OTHERS[-2], EMPTY, None),
+    ("no; Release | broken ALLOW, naming a claim", "Release", OTHERS[-1], LIVE, None),
 ]
 
 
