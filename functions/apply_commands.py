@@ -13,11 +13,11 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
 from device_lockout.aws.pace import EnoughTime, Pace
-from device_lockout.protocol import steps
+from device_lockout.protocol import authority, steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
 from device_lockout.values import command, wire
-from device_lockout.values.errors import LockoutError
+from device_lockout.values.errors import LockoutError, UnreadableError
 from device_lockout.values.outcome import Outcome
 
 logger = Logger()
@@ -26,13 +26,18 @@ pace = Pace()
 """The rate of calls. Each invocation of this environment begins with what the last one learned."""
 
 
-def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> tuple[command.Cause, Outcome]:
-    """Carry out one command.
+def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> tuple[command.Cause, Outcome] | None:
+    """Carry out one command. Return None for a message that is none: it goes to the dead letters, its group goes on.
 
     Raises:
         NotTriedError: So little time is left that the function could be killed in the middle.
     """
-    asked = wire.load(message.body)
+    try:
+        asked = authority.checked(wire.load(message.body), wiring.settings())
+    except UnreadableError as error:
+        wiring.command_queue().bury(message.body, message.group, message.id)
+        logger.error("buried", message_id=message.id, because=str(error))  # noqa: TRY400 (no trace of our own)
+        return None
     with pace.command(enough_time):
         outcome = steps.carry_out(asked, ports, wiring.settings().rules, datetime.now(UTC))
     logger.info(
@@ -62,7 +67,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         sqs_batch.read(event), lambda message: apply(message, ports, enough_for_command)
     )
     now = datetime.now(UTC)
-    _count(applied, now)
+    _count(filter(None, applied), now)
     sqs_batch.count_failures(failures, metrics, now)
     _postpone(failures, limits.settle)
     return sqs_batch.response(failures)
@@ -71,7 +76,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _count(applied: Iterable[tuple[command.Cause, Outcome]], now: datetime) -> None:
     for cause, outcome in applied:
         metrics.add_metric(name=outcome.result, unit="Count", value=1)
-        if outcome.page:
+        if outcome.page or cause.page:
             metrics.add_metric(name="Paged", unit="Count", value=1)
         if outcome.result == "locked":
             metrics.add_metric(name=f"locked-{outcome.why}", unit="Count", value=1)

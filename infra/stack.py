@@ -109,9 +109,10 @@ class DeviceLockout(Stack):
             package=code,
             timeout=writer_timeout,
             configuration=configuration,
-            environment=queue_url | table_name,
+            environment=queue_url | table_name | {"DEAD_COMMANDS_QUEUE_URL": commands.dead_letters.queue.queue_url},
             grants=[
                 send_commands,
+                Grant(["sqs:SendMessage"], [commands.dead_letters.queue.queue_arn]),
                 keep_ledger,
                 announce,
                 Grant(

@@ -59,7 +59,7 @@ def environment(name: str) -> str:
 def command_queue() -> "CommandQueue":
     from device_lockout.aws.command_queue import CommandQueue
 
-    return CommandQueue(environment("COMMANDS_QUEUE_URL"))
+    return CommandQueue(environment("COMMANDS_QUEUE_URL"), os.environ.get("DEAD_COMMANDS_QUEUE_URL", ""))
 
 
 @cache

@@ -10,6 +10,7 @@ import importlib
 import itertools
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -23,7 +24,6 @@ from device_lockout.values import settings
 from device_lockout.values.command import Lock, Reassert, Reject, Target, claim_id, group_id
 from device_lockout.values.errors import SettingsError
 from device_lockout.values.record import Claim
-from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
 from local.in_memory import BOB, DEVICE, ORGANIZATION, SETTINGS, cause
 from tests.functions.aws.fake_dynamodb import FakeDynamoDB
@@ -32,6 +32,7 @@ HANDLERS = ["route_events", "apply_commands", "sweep_overrides"]
 ENVIRONMENT = {
     "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout",
     "COMMANDS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/commands.fifo",
+    "DEAD_COMMANDS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/dead-commands.fifo",
     "LEDGER_TABLE": "ledger",
     "LOCKOUT_EVENT_BUS": "device-security",
 }
@@ -55,6 +56,7 @@ class FakeAWS:
         self.calls = []
         self.refuse = {}
         self.sent = []
+        self.queues = set()
         self.postponed = {}
         self.announced = []
         self.table = FakeDynamoDB()
@@ -82,6 +84,7 @@ class FakeAWS:
         return answer
 
     def SendMessageBatch(self, asked):
+        self.queues.add(asked["QueueUrl"])
         self.sent += asked["Entries"]
         return {"Successful": [{"Id": one["Id"], "MessageId": "m", "MD5OfMessageBody": ""} for one in asked["Entries"]]}
 
@@ -254,8 +257,9 @@ def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
 
 
 def lock(number, device=DEVICE):
-    claim = Claim(claim_id(f"event-{number}"), "device", "lost", NOW, HOLD)
-    return Lock(cause(f"event-{number}", NOW), Target(ORGANIZATION, "bob", device), claim)
+    claim = Claim(claim_id(f"event-{number}"), "device", "lost", NOW, NOW + timedelta(days=30), source="helpdesk")
+    told = replace(cause(f"event-{number}", NOW), detail_type="Device Lost")
+    return Lock(told, Target(ORGANIZATION, "bob", device), claim)
 
 
 def commands_batch(*commands, receives=1):
@@ -338,11 +342,38 @@ def test_an_unanswered_write_is_sent_once_and_comes_back_when_it_has_settled(dep
     assert aws_in_memory.calls.count("PutMobileDeviceAccessOverride") == 1, "a retry of botocore's could land late"
 
 
-def test_what_is_no_command_comes_back_and_does_not_stop_the_others(deployed, aws_in_memory):
-    batch = commands_batch(lock(0), lock(1, "other"))
-    batch["Records"][0]["body"] = '{"command": "dance"}'
+@pytest.mark.parametrize("poison", ['{"command": "dance"}', "lost my phone", "[]", "null", "{}", "[" * 100_000])
+def test_what_is_no_command_goes_to_the_dead_letters_and_its_group_goes_on(deployed, aws_in_memory, poison):
+    batch = commands_batch(*[lock(0)] * 4, lock(1))
+    for bad in batch["Records"][:4]:
+        bad["body"] = poison
+    assert failed(deployed("apply_commands").handler(batch, Context())) == []
+    assert set(aws_in_memory.overrides) == {DEVICE}, "the theft behind them is not kept waiting"
+    buried = [entry for entry in aws_in_memory.sent if entry["MessageBody"] == poison]
+    assert len({entry["MessageDeduplicationId"] for entry in buried}) == 4
+    assert aws_in_memory.queues == {ENVIRONMENT["DEAD_COMMANDS_QUEUE_URL"]}
+
+
+def test_what_can_not_be_buried_comes_back(deployed, aws_in_memory):
+    aws_in_memory.refuse["SendMessageBatch"] = (403, "AccessDenied")
+    batch = commands_batch(lock(0))
+    batch["Records"][0]["body"] = "poison"
     assert failed(deployed("apply_commands").handler(batch, Context())) == ["message-0"]
+
+
+def test_a_command_that_the_router_would_not_make_is_told_without_its_words_and_not_carried_out(
+    deployed, aws_in_memory
+):
+    smuggled = lock(0)
+    evil = "sign in at https://evil.example"
+    told = replace(smuggled.cause, source=evil, reference=evil, event_id=evil)
+    batch = commands_batch(replace(smuggled, cause=told), replace(smuggled, force=True), lock(2, "other"))
+    assert failed(deployed("apply_commands").handler(batch, Context())) == []
     assert set(aws_in_memory.overrides) == {"other"}
+    rejections = [detail for detail in aws_in_memory.announced if detail["result"] == "rejected"]
+    assert len(rejections) == 2
+    assert all(detail["page"] for detail in rejections)
+    assert evil not in json.dumps(rejections)
 
 
 @pytest.mark.parametrize("seconds_left", [0.0, 5.0, 12.0])

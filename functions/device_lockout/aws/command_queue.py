@@ -36,8 +36,9 @@ def client() -> SQSClient:
 class CommandQueue:
     """The commands that wait for the writer. The client is made at its first use: most commands send no others."""
 
-    def __init__(self, url: str, make_client: Callable[[], SQSClient] = client) -> None:
+    def __init__(self, url: str, dead_letters: str = "", make_client: Callable[[], SQSClient] = client) -> None:
         self._url = url
+        self._dead_letters = dead_letters
         self._make_client = make_client
         self._made: SQSClient | None = None
         self._making = threading.Lock()
@@ -68,20 +69,32 @@ class CommandQueue:
                 }
                 for number, command in enumerate(batch)
             ]
-            try:
-                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
-            except (ClientError, BotoCoreError) as error:
-                raise TransientError(f"enqueue {len(entries)} commands: {error}") from error
-            failed = answer.get("Failed", [])
-            if failed:
-                raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
+            self._send_batch(self._url, entries)
             sent += len(entries)
         return sent
+
+    def _send_batch(self, url: str, entries: list[dict[str, str]]) -> None:
+        try:
+            answer = self._client.send_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
+        except (ClientError, BotoCoreError) as error:
+            raise TransientError(f"enqueue {len(entries)} commands: {error}") from error
+        failed = answer.get("Failed", [])
+        if failed:
+            raise TransientError(f"enqueue {len(failed)} of {len(entries)} commands: {failed[0].get('Message')}")
 
     def waiting(self) -> int:
         """Return SQS's approximate count of the commands that no writer has received yet."""
         answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    def bury(self, body: str, group: str, message_id: str) -> None:
+        """Send a message that can't be read to the dead letters, so that its group goes on. An alarm tells people.
+
+        Raises:
+            TransientError: SQS did not take it. Its group waits.
+        """
+        entry = {"Id": "0", "MessageBody": body, "MessageGroupId": group, "MessageDeduplicationId": message_id}
+        self._send_batch(self._dead_letters, [entry])
 
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
         """Deliver a message again after ``delay``, in whole seconds up to 12 hours.

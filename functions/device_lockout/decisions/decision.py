@@ -80,7 +80,8 @@ def decide(
     else:
         outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules.owner)
     left = after.read(rules.owner) if after else None
-    shown = changed.shown_by(left) if isinstance(left, Tag) else ()
+    # The write may not land: what the tag shows now is asked for again.
+    shown = tuple(claim for tag in (reading, left) if isinstance(tag, Tag) for claim in changed.shown_by(tag))
     kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)

@@ -31,6 +31,10 @@ class RefusedError(RejectedError):
     """WorkMail refuses to write, because of the state of the user or the organization."""
 
 
+class UnreadableError(LockoutError):
+    """A message is no command of this version. To deliver it again does not help."""
+
+
 class TransientError(LockoutError):
     """The call had no effect and may be repeated. It was throttled, denied or overtaken, or the service was down."""
 

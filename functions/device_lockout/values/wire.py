@@ -18,9 +18,13 @@ from device_lockout.values.command import (
     Target,
 )
 from device_lockout.values.device import DeviceName
+from device_lockout.values.errors import UnreadableError
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.tag import read_time, write_time
+
+MAX_ERROR_LENGTH = 500
+"""What is said of a message that can't be read may quote it."""
 
 
 def compact(detail: Any) -> str:
@@ -76,10 +80,15 @@ def load(text: str) -> Command:
     """Return the command in a message that :func:`dump` wrote.
 
     Raises:
-        KeyError: A field is missing.
-        ValueError: The text is not JSON, or a field has no valid value.
+        UnreadableError: It did not write this message.
     """
-    body = json.loads(text)
+    try:
+        return _load(json.loads(text))
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise UnreadableError(f"the message is no command: {error!r}"[:MAX_ERROR_LENGTH]) from error
+
+
+def _load(body: Any) -> Command:
     cause = Cause(
         event_id=body["cause"]["eventId"],
         source=body["cause"]["source"],

@@ -33,12 +33,12 @@ def stubber(client):
 
 @pytest.fixture
 def queue(client):
-    return command_queue.CommandQueue(URL, lambda: client)
+    return command_queue.CommandQueue(URL, "dead letters", lambda: client)
 
 
 def test_the_client_is_made_once_and_only_when_it_is_needed(client, stubber):
     made = []
-    queue = command_queue.CommandQueue(URL, lambda: made.append(client) or client)
+    queue = command_queue.CommandQueue(URL, "dead letters", lambda: made.append(client) or client)
     assert made == []
     for _ in range(2):
         stubber.add_response("get_queue_attributes", {"Attributes": {"ApproximateNumberOfMessages": "7"}})

@@ -93,6 +93,20 @@ def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and
     ).write
 
 
+def test_an_expiry_that_may_not_land_forgets_nothing_of_the_lock_that_stands():
+    """The delivery dies before it deletes. The next one would not know the lock, nor the ALLOW that it covers."""
+    rules = replace(ALL, max_event_age=timedelta(minutes=1))
+    prior = Override("ALLOW", "[until=2026-11-22T07:40:00Z] travel")
+    locked = decide(lock("lost", 0, 60), prior, DeviceRecord(), at(10), rules)
+    expire = Expire(told("run", 86400), TARGET, locked.write.override)
+    first = decide(expire, locked.write.override, locked.record, at(86400), rules)
+    assert isinstance(first.write, Delete), "the time of the ALLOW is over, too"
+    again = decide(expire, locked.write.override, first.record, at(86400), rules)
+    assert isinstance(again.write, Delete)
+    gone = decide(expire, None, again.record, at(86400), rules)
+    assert gone.record.claims == (), "forgotten once it is gone"
+
+
 def test_a_user_reported_every_minute_leaves_room_in_the_users_item():
     rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
     record = UserRecord()

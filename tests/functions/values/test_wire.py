@@ -21,6 +21,7 @@ from device_lockout.values.command import (
     group_id,
 )
 from device_lockout.values.device import DeviceName
+from device_lockout.values.errors import UnreadableError
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending
 from device_lockout.values.tag import HOLD
@@ -58,7 +59,7 @@ def test_a_command_is_the_same_after_its_journey(command):
 
 def test_a_message_that_is_no_command_says_so():
     text = dump(Reassert(cause("run-1", at(0)), TARGET)).replace('"reassert"', '"rejoice"')
-    with pytest.raises(ValueError, match="command is 'rejoice': expected one of lock, release"):
+    with pytest.raises(UnreadableError, match="command is 'rejoice': expected one of lock, release"):
         load(text)
 
 

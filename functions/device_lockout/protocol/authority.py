@@ -1,0 +1,73 @@
+"""What the writer asks of a command before it carries it out: could the router or the sweep have made it?
+
+Whoever may send to the command queue walks round the bus and its checks. So the configuration is asked once more.
+"""
+
+import hashlib
+from dataclasses import replace
+
+from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
+from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
+from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.outcome import SOURCE
+from device_lockout.values.record import Ending
+from device_lockout.values.settings import Settings, Source
+
+NEEDS: dict[type[Command], Permission] = {
+    Lock: "lock",
+    Reassert: "lock",
+    Release: "release",
+    Enroll: "inventory",
+    Retire: "inventory",
+}
+"""What the source of each command must be allowed to ask for. A Reassert of a report carries on a user's lock."""
+
+
+def checked(command: Command, settings: Settings) -> Command:
+    """Return ``command`` if the configuration lets it be made, else its rejection.
+
+    The rejection has no text of the sender's: it pages people. The event's ID becomes its SHA-256.
+    """
+    doubt = "" if isinstance(command, Reject) else _doubt(command, settings)
+    if not doubt:
+        return command
+    unknown = hashlib.sha256(command.cause.event_id.encode()).hexdigest()
+    cause = replace(
+        command.cause, event_id=unknown, source="unknown", detail_type="", reader="", reference="", correction=""
+    )
+    target = replace(command.target, user="", device="", names=(), resolved=False)
+    return Reject(cause, target, f"the command queue held a command that neither router nor sweep makes: {doubt}")
+
+
+def _doubt(command: Command, settings: Settings) -> str:
+    cause = command.cause
+    if all(organization.id != command.target.organization for organization in settings.organizations):
+        return "its organization is not configured"
+    if cause.source == SOURCE:
+        return "" if isinstance(command, Expire | Reassert) else "the sweep asks for no such thing"
+    source = settings.source(cause.reader or cause.source)
+    if source is None or (source.mapping is None) != (not cause.reader):
+        return "its source is not configured"
+    if isinstance(command, Expire) or NEEDS[type(command)] not in source.may:
+        return "its source may not ask for this"
+    if not cause.received - settings.limits.max_event_age <= cause.happened <= cause.received:
+        return "its times are not those of an event"
+    if isinstance(command, Release):
+        own = cause.source if source.releases_own_only else ""
+        allowed = Ending(command.ending.scope, source.releases, own)
+        return "" if command.ending == allowed else "its source may not release this"
+    return _doubt_of_lock(command, source, settings) if isinstance(command, Lock) else ""
+
+
+def _doubt_of_lock(lock: Lock, source: Source, settings: Settings) -> str:
+    claim, known = lock.claim, DETAIL_TYPES.get(lock.cause.detail_type)
+    action = source.mapping.action if source.mapping else known.action if known else "release"
+    why = source.mapping.reason if source.mapping else known.reason if known else ""
+    reason = settings.reasons.get(why)
+    if reason is None or (claim.why, claim.scope) != (why, ACTIONS[action].scope):
+        return "its reason is not that of its event"
+    if reason.at_most is not None and claim.until > whole_seconds_up(claim.at + reason.at_most):
+        return "it lasts longer than its reason allows"
+    if claim.source != lock.cause.source or claim.at > lock.cause.received:
+        return "its claim is not of its event"
+    return "it forces, which its source may not" if lock.force and "force" not in source.may else ""

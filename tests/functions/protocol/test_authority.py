@@ -1,0 +1,101 @@
+"""What the router makes passes, and what it can't make does not: the commands of every sample, and bent ones."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from configuration import loader
+from device_lockout.inbound import report
+from device_lockout.protocol.authority import checked
+from device_lockout.values.command import Cause, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target
+from device_lockout.values.outcome import SOURCE
+from device_lockout.values.override import Override
+from device_lockout.values.record import Ending
+from device_lockout.values.tag import HOLD
+from local.in_memory import ORGANIZATION, at
+
+SETTINGS = loader.load("local").settings
+SAMPLES = Path(__file__).parents[3] / "samples"
+RECEIVED = at(4 * 3600)
+
+
+def commands(file):
+    event = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(event, list):
+        (entry,) = event
+        detail = json.loads(entry["Detail"])
+        event = {"id": file.stem, "source": entry["Source"], "detail-type": entry["DetailType"], "detail": detail}
+    mapped = SETTINGS.source(file.stem)
+    body = {"mappedSource": file.stem, "event": event} if mapped is not None else event
+    return report.read(json.dumps(body), "m", RECEIVED, SETTINGS)
+
+
+MADE = [command for file in sorted(SAMPLES.glob("*.json")) for command in commands(file)]
+
+
+def of(kind):
+    return next(command for command in MADE if isinstance(command, kind))
+
+
+def bent(command, **cause):
+    return replace(command, cause=replace(command.cause, **cause))
+
+
+def test_the_samples_make_every_kind_of_command():
+    assert {type(command) for command in MADE} >= {Lock, Release, Enroll, Retire}
+
+
+@pytest.mark.parametrize("command", MADE, ids=lambda command: f"{command.cause.source} {type(command).__name__}")
+def test_what_the_router_makes_passes(command):
+    assert checked(command, SETTINGS) == command
+    resolved = replace(command, target=Target(ORGANIZATION, "b0b", "dev1", resolved=True))
+    assert checked(resolved, SETTINGS) == resolved, "sent on to a device"
+
+
+def test_what_the_sweep_makes_passes():
+    run = Cause("run-1", SOURCE, "Sweep", RECEIVED, RECEIVED)
+    target = Target(ORGANIZATION, "b0b", "dev1", resolved=True)
+    for command in (Reassert(run, target), Expire(run, target, Override("DENY", "x"))):
+        assert checked(command, SETTINGS) == command
+
+
+DAY = timedelta(days=1)
+LOCK, RELEASE = of(Lock), of(Release)
+LOST = next(command for command in MADE if isinstance(command, Lock) and command.cause.detail_type == "Device Lost")
+(JAMFS,) = (command for command in MADE if command.cause.reader == "jamf-lost-mode-off")
+
+SMUGGLED = {
+    "an unknown organization": replace(LOCK, target=replace(LOCK.target, organization=f"m-{'0' * 32}")),
+    "an unknown source": bent(LOCK, source="evil", reader=""),
+    "a source that may only lock": bent(RELEASE, source="siem", reader=""),
+    "a source without inventory": bent(of(Enroll), source="siem", reader=""),
+    "a mapped source without its reader": bent(JAMFS, reader=""),
+    "a reader that is none": bent(LOST, reader="helpdesk"),
+    "the sweep as a source of locks": bent(LOCK, source=SOURCE),
+    "the sweep as a source of releases": bent(RELEASE, source=SOURCE),
+    "an expiry of a help desk's": Expire(LOST.cause, LOST.target, Override("DENY", "x")),
+    "another reason": replace(LOST, claim=replace(LOST.claim, why="stolen")),
+    "an unknown reason": replace(LOST, claim=replace(LOST.claim, why="evil")),
+    "another scope": replace(LOST, claim=replace(LOST.claim, scope="user")),
+    "a longer time than the reason allows": replace(LOST, claim=replace(LOST.claim, until=LOST.claim.at + 366 * DAY)),
+    "until released, where the reason has an end": replace(LOST, claim=replace(LOST.claim, until=HOLD)),
+    "force": replace(LOST, force=True),
+    "a claim of another source": replace(LOST, claim=replace(LOST.claim, source="siem")),
+    "a claim from the future": replace(LOST, claim=replace(LOST.claim, at=RECEIVED + DAY)),
+    "an event from the future": bent(LOST, happened=RECEIVED + DAY),
+    "an event that is too old": bent(LOST, happened=RECEIVED - 31 * DAY),
+    "a release of everything where the source may end its own": replace(JAMFS, ending=Ending("device")),
+    "a release of another source's": replace(JAMFS, ending=replace(JAMFS.ending, source="webhook.siem")),
+}
+
+
+@pytest.mark.parametrize("command", SMUGGLED.values(), ids=SMUGGLED)
+def test_what_the_router_can_not_make_is_a_rejection_without_its_words(command):
+    rejection = checked(command, SETTINGS)
+    assert isinstance(rejection, Reject)
+    assert rejection.because.startswith("the command queue held a command that neither router nor sweep makes: ")
+    assert command.cause.event_id not in str(rejection)
+    assert rejection.target == Target(command.target.organization, "")
