@@ -60,6 +60,7 @@ class Configuration:
         memory: The memory of each function, in MB.
         log_retention_days: The days that CloudWatch Logs keeps the logs.
         partner_buses: The names of the partners' buses to create.
+        operators: ARNs of the IAM principals who may send to the queues by hand, and redrive dead letters.
     """
 
     settings: Settings
@@ -72,6 +73,7 @@ class Configuration:
     memory: int
     log_retention_days: int
     partner_buses: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
 
     @property
     def metrics_namespace(self) -> str:
@@ -129,6 +131,9 @@ def _configuration(table: CheckedTable) -> Configuration:
     limits, writer_concurrency, memory, log_retention_days = table.table("limits", _limits)
     emails = table.table("notify", _emails)
     exempt = _texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID")
+    operators = _texts_if_any(
+        table, "operators", r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/\S+", "the ARN of an IAM role or user"
+    )
     partner_buses = _texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…")
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
     table.unique("organizations", "id", [each.id for each in organizations])
@@ -156,6 +161,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         memory=memory,
         log_retention_days=log_retention_days,
         partner_buses=partner_buses,
+        operators=operators,
     )
 
 

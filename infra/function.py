@@ -1,7 +1,7 @@
 """A Lambda function with the shared package, a role of its own and a log group."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -15,10 +15,11 @@ from infra.queues import WorkQueue
 
 
 class Grant(NamedTuple):
-    """IAM actions that a role is allowed, and the ARNs of their resources."""
+    """IAM actions that a role is allowed, the ARNs of their resources, and the conditions; None for none."""
 
     actions: Sequence[str]
     resources: Sequence[str]
+    conditions: Mapping[str, Mapping[str, Any]] | None = None
 
 
 class Function(Construct):
@@ -81,7 +82,11 @@ class Function(Construct):
 
     def allow(self, grant: Grant) -> None:
         """Add a grant to the function's role."""
-        self.role.add_to_policy(iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]))
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=[*grant.actions], resources=[*grant.resources], conditions=dict(grant.conditions or {}) or None
+            )
+        )
 
     def consume(self, work: WorkQueue, *, concurrency: int | None = None) -> None:
         """Call the function with batches of up to ten messages. Its answer names those that failed."""

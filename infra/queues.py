@@ -1,7 +1,10 @@
 """Queues with dead letters and alarms. They are encrypted, demand TLS and keep messages for 14 days."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -104,6 +107,28 @@ class WorkQueue(Construct):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         notices.notify_on(alarm)
+
+    def reserve(self, senders: Sequence[str], operators: Sequence[str]) -> None:
+        """Deny sending to everybody but AWS's own services and these IAM principals, whatever their policies say.
+
+        The queue's other statements say which rules may. The operators may also redrive dead letters, which takes the
+        permission to send to the queue.
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
+        """
+        for queue in (self.queue, self.dead_letters.queue):
+            queue.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="OnlyTheStackAndOperatorsSend",
+                    effect=iam.Effect.DENY,
+                    principals=[iam.AnyPrincipal()],
+                    actions=["sqs:SendMessage"],
+                    resources=[queue.queue_arn],
+                    conditions={
+                        "ArnNotLike": {"aws:PrincipalArn": [*senders, *operators] or ["arn:aws:iam::*:role/nobody"]},
+                        "Bool": {"aws:PrincipalIsAWSService": "false"},
+                    },
+                )
+            )
 
 
 def _queue(

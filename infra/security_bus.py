@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Aws, Duration, Stack
@@ -20,6 +20,12 @@ from device_lockout.values.settings import Source
 from infra.notices import Notices
 from infra.queues import DeadLetters, WorkQueue
 
+ROOM_FOR_RULES = 6_500
+"""Bytes. A queue's policy has 8,192 in all, enough for about fifty sources.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html"""
+REST_OF_ARN = 60
+"""Bytes of a rule's ARN before its name, with quotes and a comma: partition, region and account."""
+
 DELIVERY_AGE = Duration.hours(24)
 DELIVERY_ATTEMPTS = 185
 """EventBridge's maximum retries of a delivery.
@@ -33,11 +39,14 @@ class SecurityBus(Construct):
     So an event with a misspelt detail-type reaches the router, which rejects it. Another rule sends events of unknown
     sources there. A mapped source's rule adds the source's name, so only EventBridge evaluates patterns.
 
-    All rules' names begin with the stack's name, and the queues' policies allow such rules. So a new rule may deliver
-    from its first event on: EventBridge does not retry without permission. The policies don't grow with the number of
-    rules. SQS allows 8,192 bytes.
+    The queues' policies allow exactly these rules: another rule of the same prefix would walk round the bus. A rule
+    waits for the policy, since EventBridge does not retry without permission.
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+
+    No rule takes what an archive replays: its events happened long ago and were answered.
+
+    Raises:
+        ValueError: There are more rules than a queue's policy has room for.
     """
 
     def __init__(
@@ -58,9 +67,7 @@ class SecurityBus(Construct):
             name: events.CfnEventBus(self, f"Partner-{name}", name=name, event_source_name=name)
             for name in configuration.partner_buses
         }
-        buses = {None, *(route.bus for route in configuration.routes.values())}
-        self._allow_rules(reports.queue, buses)
-        self._allow_rules(self.undelivered.queue, buses)
+        self._rules: dict[str, list[str]] = {}
         names_of: dict[tuple[str, ...], list[str]] = {}
         for source in configuration.settings.sources:
             route = configuration.routes[source.name]
@@ -86,6 +93,8 @@ class SecurityBus(Construct):
             {"source": [outcome.SOURCE], "detail": {"page": [True]}},
             notices.topic,
         )
+        self._allow_rules(reports.queue, self._rules["Reports"])
+        self._allow_rules(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
 
     def reserve(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
         """Deny events of these sources to everybody but these IAM principals, whatever their own policies say.
@@ -168,16 +177,20 @@ class SecurityBus(Construct):
         transformed = events.CfnRule.InputTransformerProperty(
             input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
+        name, kind = self._rule_name(id), "Notices" if to_people else "Reports"
+        prefix = f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/"
+        arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{prefix}{name}"
+        self._rules.setdefault(kind, []).append(arn)
         rule = events.CfnRule(
             self,
             id,
-            name=self._rule_name(id),
+            name=name,
             description=description,
             event_bus_name=self.bus.event_bus_name if bus is None else None if bus == DEFAULT_BUS else bus,
-            event_pattern=pattern,
+            event_pattern={"replay-name": [{"exists": False}], **pattern},
             targets=[
                 events.CfnRule.TargetProperty(
-                    id="Notices" if to_people else "Reports",
+                    id=kind,
                     arn=target.topic_arn if isinstance(target, sns.Topic) else target.queue_arn,
                     input_path="$.detail.message" if to_people else None,
                     input_transformer=transformed if mapped_source is not None else None,
@@ -200,16 +213,19 @@ class SecurityBus(Construct):
         readable = re.sub(r"[^\w.-]", "-", id.partition("-")[2] or id, flags=re.ASCII)
         return f"{stack}-{readable[: 64 - len(stack) - len(digest) - 2]}-{digest}"
 
-    def _allow_rules(self, queue: sqs.Queue, buses: Iterable[str | None]) -> None:
-        """Allow the stack's rules on these buses (None: ours) to send to the queue."""
-        prefixes = [f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/" for bus in buses]
-        rules = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule"
-        allowed = [f"{rules}/{prefix}{Stack.of(self).stack_name}-*" for prefix in sorted(prefixes)]
+    def _allow_rules(self, queue: sqs.Queue, rules: Sequence[str]) -> None:
+        """Allow these rules to send to the queue."""
+        taken = sum(len(rule.rpartition(":rule/")[2]) + REST_OF_ARN for rule in rules)
+        if taken > ROOM_FOR_RULES:
+            raise ValueError(
+                f"{queue.node.path}: the ARNs of {len(rules)} rules take {taken} bytes of the queue's policy: expected"
+                f" at most {ROOM_FOR_RULES}, so fewer sources or shorter names"
+            )
         queue.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("events.amazonaws.com")],
                 actions=["sqs:SendMessage"],
                 resources=[queue.queue_arn],
-                conditions={"ArnLike": {"aws:SourceArn": allowed}},
+                conditions={"ArnEquals": {"aws:SourceArn": [*rules]}},
             )
         )

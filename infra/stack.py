@@ -144,6 +144,9 @@ class DeviceLockout(Stack):
                 Grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
+        roles = [each.role.role_arn for each in (router, writer, sweep)]
+        commands.reserve(roles, configuration.operators)
+        reports.reserve([], configuration.operators)
         bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(

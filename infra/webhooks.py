@@ -6,6 +6,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from configuration.loader import Configuration
+from device_lockout.values.settings import WEBHOOK_PREFIX
 from infra.function import Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -29,7 +30,9 @@ class Webhooks(Construct):
     """A function with a URL. The configuration must name a sender.
 
     Senders can't sign requests for IAM, so the URL is open. The function checks the sender's secret before anything
-    else. The stack reserves the sources `webhook.*` on the bus for this function.
+    else. The stack reserves the sources `webhook.*` on the bus for this function. It may put no other events there, and
+    write no other items of the ledger:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
 
     def __init__(
@@ -53,8 +56,22 @@ class Webhooks(Construct):
             configuration=configuration,
             environment={"LEDGER_TABLE": ledger.table.table_name},
             grants=[
-                Grant(["events:PutEvents"], [bus.bus.event_bus_arn]),
-                Grant(["dynamodb:PutItem"], [ledger.table.table_arn]),
+                Grant(
+                    ["events:PutEvents"],
+                    [bus.bus.event_bus_arn],
+                    {
+                        "ForAllValues:StringLike": {"events:source": [f"{WEBHOOK_PREFIX}*"]},
+                        "Null": {"events:source": "false"},
+                    },
+                ),
+                Grant(
+                    ["dynamodb:PutItem"],
+                    [ledger.table.table_arn],
+                    {
+                        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["webhook#*"]},
+                        "Null": {"dynamodb:LeadingKeys": "false"},
+                    },
+                ),
                 Grant(
                     ["secretsmanager:GetSecretValue"],
                     [

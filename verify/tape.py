@@ -1,7 +1,7 @@
 """Ports that answer from a list. At the first call without an answer the real code stops."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -166,7 +166,7 @@ class TapeLedger:
 
     def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
         merged = (
-            (key, replace(record, user=users.get(key.user_id, UserRecord())))
+            (key, record.of_user(users.get(key.user_id, UserRecord())))
             for key, record in self.tape.ask("records", "device")
         )
         return {key: record for key, record in merged if record.claims or record.user.claims or record.failed}

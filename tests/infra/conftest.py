@@ -43,7 +43,7 @@ class Template:
             if role in policy["Roles"]:
                 for statement in policy["PolicyDocument"]["Statement"]:
                     assert statement["Effect"] == "Allow"
-                    assert statement.keys() <= {"Effect", "Action", "Resource"}
+                    assert statement.keys() <= {"Effect", "Action", "Resource", "Condition"}
                     yield frozenset(as_list(statement["Action"])), frozenset(as_list(statement["Resource"]))
 
 

@@ -28,7 +28,7 @@ def test_a_mapped_source_has_a_rule_on_its_bus_which_says_whose_event_it_is(loca
         route = local.routes[source.name]
         found = rule(local_template, f"Mapped{source.name}")
         assert found.get("EventBusName") == {"default": None, None: "Bus"}.get(route.bus, route.bus)
-        assert found["EventPattern"] == route.pattern
+        assert found["EventPattern"] == {"replay-name": [{"exists": False}], **route.pattern}
         (target,) = found["Targets"]
         assert target["Arn"] == "ReportsQueue.Arn"
         assert target["DeadLetterConfig"] == {"Arn": "BusUndeliveredQueue.Arn"}
@@ -144,6 +144,26 @@ def test_the_webhook_function_has_a_url_and_may_read_the_senders_secrets_and_no_
             # Six characters of Secrets Manager's own choice: those of no longer name.
             "arn:AWS::Partition:secretsmanager:eu-west-1:AWS::AccountId:secret:lockout/jamf-??????"
         },
+    }
+
+
+def test_the_webhook_function_puts_only_its_own_events_and_writes_only_its_own_items(
+    with_publishers: Template,
+) -> None:
+    policies = with_publishers.of_type("IAM::Policy").values()
+    (policy,) = (one for one in policies if one["Roles"] == ["WebhooksReceiveRole"])
+    statements = policy["PolicyDocument"]["Statement"]
+    conditions = {one["Action"]: one.get("Condition") for one in statements if isinstance(one["Action"], str)}
+    assert conditions == {
+        "events:PutEvents": {
+            "ForAllValues:StringLike": {"events:source": ["webhook.*"]},
+            "Null": {"events:source": "false"},
+        },
+        "dynamodb:PutItem": {
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["webhook#*"]},
+            "Null": {"dynamodb:LeadingKeys": "false"},
+        },
+        "secretsmanager:GetSecretValue": None,
     }
 
 

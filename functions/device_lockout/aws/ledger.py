@@ -17,7 +17,6 @@ User IDs are WorkMail's. Devices and names are case-folded.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ class Ledger:
         for item in self._table.query(organization, "device#"):
             key = device_key(organization, item["sk"])
             user = users.get(key.user_id, UserRecord())
-            record = replace(load_device(item), user=user)
+            record = load_device(item).of_user(user)
             if record.claims or user.claims or record.failed:
                 records[key] = record
         return records

@@ -205,10 +205,10 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
 
 def _edit(record: DeviceRecord, reading: Tag) -> str | None:
     """Describe an end that a person wrote into our tag and the ledger has yet to take over; None if there is none."""
-    for known in record.shown_by(reading):
-        if known.until != reading.until:
-            return f"a person changed its end from {write_time(known.until)} to {write_time(reading.until)}"
-    return None
+    ends = [known.until for known in record.shown_by(reading)]
+    if not ends or reading.until in ends:
+        return None
+    return f"a person changed its end from {write_time(ends[0])} to {write_time(reading.until)}"
 
 
 def _end(reading: Reading, now: datetime) -> tuple[datetime, str]:

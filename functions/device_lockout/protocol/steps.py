@@ -117,7 +117,7 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
         if isinstance(command, Lock) and record.known_as(command.claim) is None:
             raise
         gone, seen = str(error), Observation(None, now)
-    record = replace(record, user=ports.ledger.user(key.organization, key.user_id))
+    record = record.of_user(ports.ledger.user(key.organization, key.user_id))
     decision = decide(command, seen.override, record, _decision_time(command, now, seen.date, rules), rules)
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))

@@ -176,6 +176,21 @@ class DeviceRecord:
     version: int = 0
     user: UserRecord = UserRecord()
 
+    def of_user(self, user: UserRecord) -> Self:
+        """Return this record with the user's.
+
+        After a loss of the ledger a user's lock is known from its tag, as the device's own. Once the user's item has it
+        again it is a copy of the user's.
+        """
+        of_user = {replace(claim, scope="device").identity: claim for claim in user.claims}
+        claims = tuple(
+            replace(claim, scope="user", source=of_user[claim.identity].source)
+            if not claim.source and claim.identity in of_user
+            else claim
+            for claim in self.claims
+        )
+        return replace(self, claims=claims, user=user)
+
     def ours_was_left(self, owner: str) -> bool:
         """Return whether the last command left one of our locks."""
         left = self.last.outcome.after if self.last else None
@@ -255,8 +270,8 @@ class DeviceRecord:
             known = replace(self, prior=None) if set_back else self
             return known.with_claim(replace(unknown, scope="device"))
         adopted = self
-        for claim in shown:
-            if claim.until != tag.until:
+        if all(claim.until != tag.until for claim in shown):  # else we wrote it, for the one that it fits
+            for claim in shown:
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 

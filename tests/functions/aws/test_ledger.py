@@ -333,7 +333,7 @@ def test_what_is_saved_is_read_back_to_the_millisecond(make, record, user):
     assert ledger.open_device(KEY) == replace(record, version=1)
     ledger.save_user(ORGANIZATION, BOB, user)
     assert ledger.user(ORGANIZATION, BOB) == replace(user, version=1)
-    whole = replace(record, version=1, user=replace(user, version=1))
+    whole = replace(record, version=1).of_user(replace(user, version=1))
     wanted = {KEY: whole} if record.claims or user.claims or record.failed else {}
     assert ledger.records(ORGANIZATION, ledger.users(ORGANIZATION)) == wanted
     assert list(ledger.devices_of(ORGANIZATION, BOB)) == [KEY]

@@ -1,9 +1,11 @@
 """Which locks a release ends, against the plain list of all releases."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord, tag_of
 from device_lockout.values.tag import HOLD
 from local.in_memory import at
 
@@ -66,3 +68,24 @@ def test_a_limit_is_said_in_words():
     assert str(Ending("user")) == ""
     assert str(Ending("device", frozenset({"lost"}), "webhook.jamf")) == "only locks (lost) from events of webhook.jamf"
     assert str(Ending("device", source="siem")) == "only locks from events of siem"
+
+
+def test_after_a_loss_a_users_lock_that_was_known_from_its_tag_is_a_copy_of_the_users_again():
+    """A person had cut it to second 12 on this device. Else the user's own would hold there, and no release end it."""
+    lost = Claim("aaaaaaaa", "device", "compromised", at(4), at(12))
+    users = Claim("aaaaaaaa", "user", "compromised", at(4.5), HOLD, source="idp")
+    record = DeviceRecord(claims=(lost,)).of_user(UserRecord((users,)))
+    assert record.claims == (replace(lost, scope="user", source="idp"),)
+    assert record.all_claims() == record.claims, "the device's own copy wins"
+    assert record.wanted(at(13)) is None
+    told = replace(lost, source="idp")
+    assert DeviceRecord(claims=(told,)).of_user(UserRecord((users,))).claims == (told,), "a report asked for this one"
+
+
+def test_a_tag_that_fits_one_of_two_claims_is_no_edit_of_the_other():
+    device = Claim("aaaaaaaa", "device", "compromised", at(4), at(12), source="mdm")
+    users = Claim("aaaaaaaa", "user", "compromised", at(4), at(30), source="idp")
+    record = DeviceRecord(claims=(device,), user=UserRecord((users,)))
+    assert record.adopt(tag_of(users, "local", "none"), at(10)) == record
+    edited = replace(tag_of(users, "local", "none"), until=at(20))
+    assert {claim.until for claim in record.adopt(edited, at(10)).all_claims()} == {at(20)}
