@@ -140,6 +140,8 @@ def _configuration(table: CheckedTable) -> Configuration:
     table.unique("organizations", "alias", [each.alias for each in organizations])
     table.unique("sources", "name", [source.name for source, _ in routed])
     table.unique("webhooks", "name", [each.name for each in webhooks])
+    # With one key, a request signed for one sender would pass under another's name.
+    table.unique("webhooks", "secret", [each.secret for each in webhooks])
     sources.check_together(table, routed, webhooks, [*reasons])
     return Configuration(
         settings=Settings(

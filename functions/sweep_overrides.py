@@ -1,5 +1,6 @@
 """Sweep on a schedule: list an organization's overrides, plan, and enqueue commands. WorkMail is never changed here."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import wiring
 from device_lockout.aws.pace import Pace
 from device_lockout.protocol import announcement, sweep
+from device_lockout.values.errors import SettingsError
 
 LIST_ATTEMPTS = 5
 """Tries of one page, with botocore's backoff. There is time for them, and a failed page fails the run."""
@@ -22,7 +24,14 @@ metrics = Metrics()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Sweep the organization in ``event``, which the schedule sends."""
+    """Sweep the organization in ``event``, which the schedule sends.
+
+    Raises:
+        SettingsError: It is none of the configuration's.
+    """
+    organization = event.get("organizationId")
+    if organization not in {known.id for known in wiring.settings().organizations}:
+        raise SettingsError(f"organizationId is {json.dumps(organization)[:100]}: expected one of the configuration's")
 
     def enough_time(wait: float) -> bool:
         return bool(context.get_remaining_time_in_millis() > (wait + TIME_TO_FINISH.total_seconds()) * 1000)
@@ -30,7 +39,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     now = _clock()
     this = sweep.Run(
         id=f"{context.aws_request_id} {now:%H:%M:%S}",  # Lambda retries a run under its ID
-        organization=event["organizationId"],
+        organization=organization,
         now=now,
         clock=_clock,
         enough_time=lambda: enough_time(0),

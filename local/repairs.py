@@ -33,6 +33,8 @@ def apply(lambda_python: Path) -> None:
     only_its_own_key_is_the_root_user()
     sqs_batch_calls_need_the_single_call_permission()
     put_events_keeps_the_time_it_is_given()
+    conditions_know_the_sources_and_the_items_of_a_request()
+    conditions_know_the_caller()
     rules_need_permission_and_have_dead_letter_queues()
     targets_invoke_functions_asynchronously()
     function_urls_of_type_none_need_no_signature()
@@ -69,6 +71,46 @@ def sqs_batch_calls_need_the_single_call_permission() -> None:
         return name.removesuffix("Batch") if service == "sqs" and name else name
 
     iam_actions.extract_iam_action = action
+
+
+def conditions_know_the_sources_and_the_items_of_a_request() -> None:
+    """Conditions on `events:source` and on `dynamodb:LeadingKeys` hold for the request's entries and its item.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    original = iam_actions.request_tag_context
+
+    @wraps(original)
+    def context(service: str, action: str, body: bytes, params: Json) -> Json:
+        keys: Json = original(service, action, body, params)
+        if action == "events:PutEvents":
+            keys["events:source"] = [str(entry.get("Source", "")) for entry in json.loads(body).get("Entries", [])]
+        if action == "dynamodb:PutItem":
+            keys["dynamodb:LeadingKeys"] = [str(json.loads(body)["Item"].get("pk", {}).get("S", ""))]
+        return keys
+
+    iam_actions.request_tag_context = context
+
+
+def conditions_know_the_caller() -> None:
+    """`aws:PrincipalIsAWSService` is there for every caller, and `aws:PrincipalArn` of a session is its role's.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    original = iam_evaluator._resolve_condition_key
+
+    @wraps(original)
+    def resolve(key: str, context: Any) -> Any:
+        if key.lower() == "aws:principalisawsservice":
+            return str(context.principal_type == "Service").lower()
+        value = original(key, context)
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in str(value):
+            start, _, session = str(value).partition(":assumed-role/")
+            return f"{start.replace(':sts:', ':iam:')}:role/{session.partition('/')[0]}"
+        return value
+
+    iam_evaluator._resolve_condition_key = resolve
 
 
 def put_events_keeps_the_time_it_is_given() -> None:

@@ -40,7 +40,7 @@ DEPLOYED_INPUTS = "/local/deployed-inputs"
 """The SSM parameter, on the server itself, with the digest of the deployed stack's inputs."""
 
 WEBHOOK_SECRETS = {
-    "lockout-jamf": '{"username": "jamf", "password": "local"}',
+    "lockout-jamf": '{"username": "jamf", "password": "the local password"}',
     "lockout-workspace-one": "the local signing key",
 }
 """The secrets of the senders of webhooks in `config/local.toml`. They are public, as is this file."""

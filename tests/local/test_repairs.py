@@ -36,6 +36,54 @@ def test_sqs_batch_calls_need_the_single_call_permission(
         sender.delete_message_batch(QueueUrl=target.url, Entries=[{"Id": "0", "ReceiptHandle": "x"}])
 
 
+def test_conditions_know_the_sources_and_the_items_of_a_request(
+    aws: Connection, name: str, user: Callable[..., Connection]
+) -> None:
+    aws.client("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    sources = {"ForAllValues:StringLike": {"events:source": ["webhook.*"]}, "Null": {"events:source": "false"}}
+    keys = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["webhook#*"]}}
+    sender = user(
+        {"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*", "Condition": sources},
+        {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": "*", "Condition": keys},
+    )
+    events, table = sender.client("events"), sender.client("dynamodb")
+    entry = {"DetailType": "x", "Detail": "{}"}
+    events.put_events(Entries=[{**entry, "Source": "webhook.jamf"}])
+    with pytest.raises(ClientError, match="events:PutEvents "):
+        events.put_events(Entries=[{**entry, "Source": "webhook.jamf"}, {**entry, "Source": "helpdesk"}])
+    table.put_item(TableName=name, Item={"pk": {"S": "webhook#jamf"}})
+    with pytest.raises(ClientError, match="dynamodb:PutItem "):
+        table.put_item(TableName=name, Item={"pk": {"S": "m-1"}})
+
+
+def test_conditions_know_the_caller(
+    aws: Connection, queue: Callable[..., Queue], user: Callable[..., Connection]
+) -> None:
+    target = queue()
+    sender = user({"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": target.arn}).client("sqs")
+    sender.send_message(QueueUrl=target.url, MessageBody="x")
+    others = {
+        "Bool": {"aws:PrincipalIsAWSService": "false"},
+        "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/x"},
+    }
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:SendMessage",
+        "Resource": target.arn,
+        "Condition": others,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    aws.client("sqs").set_queue_attributes(QueueUrl=target.url, Attributes={"Policy": policy})
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sender.send_message(QueueUrl=target.url, MessageBody="x")
+
+
 def test_put_events_keeps_the_time_it_is_given(
     aws: Connection, name: str, queue: Callable[..., Queue], rule: Callable[..., None]
 ) -> None:

@@ -17,6 +17,7 @@ from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord, tag_of
 from device_lockout.values.tag import Broken, HandWritten, Tag
 
+TOO_MANY = "it has as many locks as its record has room for: release it, and find out who sends them"
 DESCRIPTION_LOST = "restored by lockout, description lost"
 
 
@@ -68,7 +69,7 @@ def decide(
 
     if observed is not None and not isinstance(reading, Tag):
         adopted = replace(adopted, known=True)
-    changed = _record(command, adopted, now)
+    changed = _record(command, adopted, now, rules)
     wanted = changed.wanted(now)
     write: Put | Delete | None = None
     prior = changed.prior
@@ -116,6 +117,8 @@ def decide_for_user(
             return record, replace(about, result="superseded", because=_ran_out(known), page=True)
         if claim.until <= now:
             return record, replace(about, result="rejected", because=_too_late(claim), page=True)
+        if known is None and len(record.claims) >= rules.no_more_claims:
+            return record, replace(about, result="rejected", because=TOO_MANY, page=True)
         outcome = about
         changed = record if known else replace(record, claims=(*record.claims, claim))
     kept = claims_to_keep(changed.claims, DeviceRecord(user=changed), "user", now, rules)
@@ -138,11 +141,11 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
     return before.last is not None and before.last.outcome.after != observed and not before.undone(observed, owner)
 
 
-def _record(command: DeviceCommand, record: DeviceRecord, now: datetime) -> DeviceRecord:
+def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: Rules) -> DeviceRecord:
     """Return the record with what the record table adds: the command's claim or release."""
     match command:
         case Lock(claim=claim) if record.known_as(claim) is None and record.unreleased(claim) and claim.until > now:
-            return record.with_claim(claim)
+            return record if len(record.claims) >= rules.no_more_claims else record.with_claim(claim)
         case Release(ending=ending, cause=cause):
             return replace(record, released=record.released.with_release(ending, cause.happened))
         case _:
@@ -239,8 +242,9 @@ def _outcome(
             return _superseded(about, command.cause, before.released_at(claim))
         case Lock(claim=claim) if (known := before.known_as(claim)) is not None and known.until <= now:
             return replace(about, result="superseded", because=_ran_out(known), page=True)
-        case Lock(claim=claim) if before.known_as(claim) is None and claim.until <= now:
-            return replace(about, result="rejected", because=_too_late(claim), page=True)
+        case Lock(claim=claim) if record.known_as(claim) is None:
+            because = _too_late(claim) if claim.until <= now else TOO_MANY
+            return replace(about, result="rejected", because=because, page=True)
         case Lock() | Reassert() if wanted is not None and (
             isinstance(command, Lock) or command.cause.source != SOURCE
         ):

@@ -19,6 +19,7 @@ from device_lockout.values.device import DeviceName
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
 from device_lockout.values.settings import EventMapping, Settings, Source
+from device_lockout.values.tag import SHOWN_NOTE
 
 MAX_REASON_LENGTH = 16_000
 """Characters. Queue, ledger, bus and notices have room for a rejection's reason of this length in any alphabet."""
@@ -191,7 +192,7 @@ def _lock(
         until=_end(fields, reason, when.began),
         source=cause.source,
         reference=cause.reference,
-        note=text(fields.get("note"), 500),
+        note=text(fields.get("note"), SHOWN_NOTE),
     )
     return Lock(cause, target, claim, force)
 

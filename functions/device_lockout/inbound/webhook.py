@@ -32,6 +32,8 @@ WINDOW = timedelta(minutes=5)
 """How far a request's timestamp may be from our clock, in either direction."""
 MAX_BYTES = 128 * 1024
 """The size limit of a body, before and after it is cleaned. An event on the bus has room for 256 KiB in all."""
+SHORTEST_SECRET = 16
+"""Bytes of a signing key or a password. A shorter one could be guessed."""
 DETAIL_TYPE = "Webhook"
 
 
@@ -162,6 +164,9 @@ def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now:
         RefusedRequestError: Neither is of one of the secret's ``values``.
     """
     if webhook.authenticate == "hmac":
+        values = [*values]
+        if any(len(value.encode()) < SHORTEST_SECRET for value in values):
+            raise TransientError(f"the signing key has less than {SHORTEST_SECRET} bytes")
         return _check_signature(request, values, now)
     _check_credentials(request, values)
     return None
@@ -224,8 +229,10 @@ def _check_credentials(request: Request, values: Iterable[str]) -> None:
     for value in values:
         try:
             secret = json.loads(value)
+            if not secret["username"] or len(secret["password"].encode()) < SHORTEST_SECRET:
+                raise TransientError(f"the user name is empty, or the password has less than {SHORTEST_SECRET} bytes")
             expected.append(hashlib.sha256(f"{secret['username']}:{secret['password']}".encode()).hexdigest())
-        except (ValueError, KeyError, TypeError):
+        except (AttributeError, ValueError, KeyError, TypeError):
             raise TransientError('the secret is not as expected: {"username": …, "password": …}') from None
     if not _is_any_of(expected, hashlib.sha256(credentials).hexdigest()):
         raise RefusedRequestError(401, "the credentials are none of those that the secret has")

@@ -10,9 +10,13 @@ MOST_CLAIMS = 100
 """The most claims that an item keeps, except those that no other outlasts.
 
 A source that reports a device every minute would fill the item. Then not even a release could be recorded.
-DynamoDB takes 400 KB for an item, and a claim with the longest note takes 3 KB:
+DynamoDB takes 400 KB for an item, and a claim with the longest words takes 1.4 KB:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
+
+
+NO_MORE_CLAIMS = 200
+"""Another lock of an item with so many is rejected, and pages. It is locked anyway, and a release still finds room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Rules:
         clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
         exempt: The names, case-folded, of users whom only ``force`` locks.
         most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
+        no_more_claims: A lock of an item with so many is rejected.
     """
 
     owner: str
@@ -63,3 +68,4 @@ class Rules:
     clock_skew: timedelta
     exempt: frozenset[str] = frozenset()
     most_claims: int = MOST_CLAIMS
+    no_more_claims: int = NO_MORE_CLAIMS

@@ -26,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 DESCRIPTION_LIMIT = 256
+SHOWN_NOTE = 176
+"""The most characters that a description has room for after the shortest tag."""
 HOLD = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The ``until`` of a lock that only a release ends. It is written as ``hold`` and outlasts every other."""
 

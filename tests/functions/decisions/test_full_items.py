@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from device_lockout.decisions.decision import Delete, Put, decide, decide_for_user
 from device_lockout.values.command import Cause, Expire, Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
-from device_lockout.values.policy import MOST_CLAIMS, Rules
+from device_lockout.values.policy import MOST_CLAIMS, NO_MORE_CLAIMS, Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, UserRecord
-from device_lockout.values.tag import HOLD
+from device_lockout.values.tag import HOLD, SHOWN_NOTE
 from device_lockout.values.wire import dump_claim
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at
 
@@ -116,6 +116,33 @@ def test_a_user_reported_every_minute_leaves_room_in_the_users_item():
         assert outcome.result == "locked"
     assert len(record.claims) == MOST_CLAIMS
     assert record.claims[-1].id == claim_id("event 499")
+
+
+def test_a_full_item_takes_no_more_locks_and_still_a_release():
+    """Each lock ends earlier than the one before, so that none outlasts another."""
+    rules = Rules("local", timedelta(days=30), timedelta(minutes=1), no_more_claims=50)
+    record, user = DeviceRecord(), UserRecord()
+    for number in range(80):
+        told_of = lock(f"event {number}", number, 10**6 - number, **LONGEST)
+        decision = decide(told_of, None, record, at(1000), rules)
+        record = decision.record
+        of_user = replace(told_of, claim=replace(told_of.claim, scope="user"))
+        user, outcome = decide_for_user(of_user, user, at(1000), rules)
+        for ended in (decision.outcome, outcome):
+            assert (ended.result in ("locked", "already-locked", "extended"), ended.page) == (number < 50, number >= 50)
+    assert len(record.claims) == len(user.claims) == 50
+    assert isinstance(decision.write, Put), "it is denied all the same"
+    released = decide(Release(told("found", 500), TARGET, Ending("device")), None, record, at(1000), rules)
+    assert released.outcome.result == "released"
+    after_all, outcome = decide_for_user(Release(told("found", 500), TARGET, Ending("user")), user, at(1000), rules)
+    assert outcome.result == "released"
+    assert not DeviceRecord(user=after_all).live(at(1000))
+
+
+def test_a_full_item_has_room_in_dynamodb():
+    longest = {"reference": "🚕" * 64, "note": "🚕" * SHOWN_NOTE}
+    claims = tuple(lock(f"event {n}", n, None, **longest).claim for n in range(NO_MORE_CLAIMS))
+    assert size(tuple(replace(claim, source="🚕" * 64) for claim in claims)) < MOST_BYTES * 0.9
 
 
 def test_what_none_outlasts_is_remembered_however_many():

@@ -26,7 +26,7 @@ BODY = b'{"EventType": "Compromised Status Changed", "SerialNumber": "S1"}'
 NOW = at(0)
 KEY, CREDENTIALS = (
     "k\N{LATIN SMALL LETTER E WITH ACUTE}y of forty characters",
-    '{"username": "jamf", "password": "p:w\u00f6rd"}',
+    '{"username": "jamf", "password": "p:w\u00f6rd p:w\u00f6rd p:w\u00f6rd"}',
 )
 CONTEXT = SimpleNamespace(
     function_name="receive",
@@ -149,7 +149,7 @@ def test_a_signed_request_goes_to_the_bus_as_it_is_under_its_senders_source(worl
 
 
 def test_so_does_one_with_the_right_credentials_again_and_again(world: World) -> None:
-    assert [world.call(basic("jamf:p:w\u00f6rd")) for _ in range(2)] == ["event-1", "event-2"]
+    assert [world.call(basic("jamf:p:w\u00f6rd p:w\u00f6rd p:w\u00f6rd")) for _ in range(2)] == ["event-1", "event-2"]
     assert world.bus.events[0][0] == "webhook.jamf"
 
 
@@ -227,13 +227,13 @@ def test_a_new_secret_holds_at_once_and_the_one_before_it_no_longer_than_nobody_
     world: World,
 ) -> None:
     assert world.call(signed()) == "event-1"
-    world.secrets.rotate("signing", "new", at(60))
+    world.secrets.rotate("signing", "a new signing key", at(60))
     assert world.call(signed(when=at(61)), at(61)) == "event-2"
-    assert world.call(signed(key="new", when=at(61)), at(61)) == "event-3"
+    assert world.call(signed(key="a new signing key", when=at(61)), at(61)) == "event-3"
     assert world.call(signed(when=at(62)), at(62)).startswith("401 the signature is of none")
-    world.secrets.rotate("signing", "newer", at(63))
+    world.secrets.rotate("signing", "a newer signing key", at(63))
     known = at(61) + CACHE_LIFETIME
-    assert world.call(signed(key="new", when=known), known).startswith("401 the signature is of none")
+    assert world.call(signed(key="a new signing key", when=known), known).startswith("401 the signature is of none")
 
 
 def test_the_secret_before_a_rotation_holds_as_long_as_its_senders_configuration_says(world: World) -> None:
@@ -242,18 +242,18 @@ def test_the_secret_before_a_rotation_holds_as_long_as_its_senders_configuration
         world.receiver, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=hour)}
     )
     world.receiver = receiver
-    world.secrets.rotate("signing", "new", at(60))
-    assert world.call(signed(key="new", when=at(61)), at(61)) == "event-1"
+    world.secrets.rotate("signing", "a new signing key", at(60))
+    assert world.call(signed(key="a new signing key", when=at(61)), at(61)) == "event-1"
     soon = at(60) + hour - timedelta(seconds=1)
     assert world.call(signed(when=soon), soon) == "event-2"
     late = at(60) + hour
     assert world.call(signed(when=late), late).startswith("401 the signature is of none")
-    assert world.call(signed(key="new", when=late), late) == "event-3"
+    assert world.call(signed(key="a new signing key", when=late), late) == "event-3"
 
 
 def test_a_secret_rotated_away_twice_is_refused(world: World) -> None:
-    world.secrets.rotate("signing", "new", at(60))
-    world.secrets.rotate("signing", "newer", at(61))
+    world.secrets.rotate("signing", "a new signing key", at(60))
+    world.secrets.rotate("signing", "a newer signing key", at(61))
     world.receiver = replace(
         world.receiver, webhooks={"signer": Webhook("signer", "hmac", "signing", accept_previous_for=timedelta(days=1))}
     )
@@ -334,3 +334,20 @@ def test_a_random_body_is_never_an_error_of_ours(body: bytes) -> None:
         assert receive_webhooks.handler(signed(body, key="wrong"), CONTEXT) == {"statusCode": 401}
         raw = event("signer", {}) | {"body": body.decode(errors="surrogateescape"), "isBase64Encoded": False}
         assert receive_webhooks.handler(raw, CONTEXT)["statusCode"] in (400, 401)
+
+
+@pytest.mark.parametrize(
+    ("sender", "secret"),
+    [
+        ("signing", "x"),
+        ("signing", "fifteen bytes.."),
+        ("credentials", '{"username": "", "password": "long enough for all"}'),
+        ("credentials", '{"username": "jamf", "password": ""}'),
+        ("credentials", '{"username": "jamf", "password": "fifteen bytes.."}'),
+    ],
+)
+def test_a_secret_that_could_be_guessed_lets_nobody_in(world: World, sender: str, secret: str) -> None:
+    world.secrets.stages[sender]["AWSCURRENT"] = (secret, NOW)
+    call = signed(key=secret) if sender == "signing" else basic(":".join(json.loads(secret).values()))
+    with pytest.raises(TransientError, match="less than 16 bytes"):
+        world.call(call)

@@ -48,7 +48,8 @@ def put(there: Deployment, name: str) -> None:
 def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
     """An enrolled device; afterwards the user is restored, for the tests that come."""
     device = new_device()
-    assert result(there, there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)) == "enrolled"
+    enrolment = there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)
+    assert result(there, enrolment) == "enrolled", there.outcomes(enrolment.event_id)
     yield device
     there.publish("User Restored", userId=user)
     retired = there.publish("Device Retired", "mdm", userId=user, deviceId=device)
@@ -156,7 +157,9 @@ def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_
 
 def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(deployment: Deployment) -> None:
     first = sample("security-hub-own-finding") | {"bus": "default"}
-    with a_device_of(deployment, "bob", serialNumber="DNQXK3P9N736") as device:
+    serial = new_device()
+    first["detail"]["findings"][0]["Resources"][0]["Details"]["Other"]["serialNumber"] = serial
+    with a_device_of(deployment, "bob", serialNumber=serial) as device:
         deployment.control("POST", "events", first)
         denied(deployment, "bob", device)
         recovery = deployment.publish("Device Recovered", userId="bob", deviceId=device)
@@ -179,14 +182,35 @@ def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
 
 def test_the_end_of_a_suspension_does_not_end_what_another_source_locked(deployment: Deployment) -> None:
     with a_device_of(deployment, "carla") as device:
-        offboarding = deployment.publish("User Offboarded", userId="carla")
-        assert result(deployment, offboarding) == "locked"
+        deployment.publish("User Offboarded", userId="carla")
+        denied(deployment, "carla", device)
         put(deployment, "okta-user-deactivated")
         event = sample("okta-user-unsuspended") | {"id": str(uuid4())}
         deployment.control("POST", "events", event | {"bus": ROUTES["okta-user-unsuspended"].bus})
         outcomes = seen(deployment, "the outcomes", lambda: [*deployment.outcomes(event["id"])][1:])
         assert {outcome["detail"]["result"] for outcome in outcomes} == {"still-locked"}
         assert denied(deployment, "carla", device).why == "offboarded"
+
+
+def test_two_users_in_one_okta_event_are_both_locked(deployment: Deployment) -> None:
+    event = sample("okta-user-deactivated") | {"id": str(uuid4())}
+    (target,) = event["detail"]["target"]
+    event["detail"]["target"] = [target | {"alternateId": f"{user}@example.com"} for user in ("carla", "dave")]
+    with a_device_of(deployment, "carla") as one, a_device_of(deployment, "dave") as other:
+        deployment.control("POST", "events", event | {"bus": ROUTES["okta-user-deactivated"].bus})
+        assert denied(deployment, "carla", one).why == denied(deployment, "dave", other).why == "offboarded"
+
+
+def test_a_lock_by_serial_number_denies_both_mail_clients_of_a_phone(deployment: Deployment) -> None:
+    serial = new_device()
+    with (
+        a_device_of(deployment, "ana", serialNumber=serial) as mail,
+        a_device_of(deployment, "ana", serialNumber=serial) as outlook,
+    ):
+        deployment.publish("Device Compromised", "siem", serialNumber=serial)
+        assert denied(deployment, "ana", mail).why == denied(deployment, "ana", outlook).why == "compromised"
+        deployment.publish("Device Recovered", serialNumber=serial)
+        seen(deployment, "a release", lambda: not any(deployment.override("ana", each) for each in (mail, outlook)))
 
 
 def test_a_report_by_asset_tag_locks_once_the_inventory_knows_it(deployment: Deployment) -> None:

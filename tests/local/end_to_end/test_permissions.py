@@ -5,8 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
 
 from local.deployment import Deployment
 from local.lifecycle import ROOT
@@ -73,3 +77,22 @@ def taken_away(there: Deployment, function: str, action: str) -> Iterator[None]:
 
 def listed(actions: str | list[str]) -> list[str]:
     return [actions] if isinstance(actions, str) else actions
+
+
+def test_who_may_send_to_any_queue_can_not_walk_round_the_bus(deployment: Deployment) -> None:
+    """An insider with `sqs:*`. Only the stack's rules, its functions and the named operators send."""
+    iam = deployment.aws.client("iam")
+    iam.create_user(UserName="insider")
+    everything = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+    iam.put_user_policy(UserName="insider", PolicyName="queues", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="insider")["AccessKey"]
+    credentials = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+    insider = replace(deployment.aws, **credentials).client("sqs")
+    for output in ("ReportsQueueUrl", "CommandsQueueUrl", "DeadReportsQueueUrl", "DeadCommandsQueueUrl"):
+        url = deployment.outputs[output]
+        fifo = {"MessageGroupId": "g", "MessageDeduplicationId": "d"} if url.endswith(".fifo") else {}
+        with pytest.raises(ClientError, match="AccessDenied"):
+            insider.send_message(QueueUrl=url, MessageBody="{}", **fifo)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            insider.send_message_batch(QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "{}", **fifo}])
