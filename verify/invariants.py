@@ -269,7 +269,8 @@ class Invariants:
         if state.swept_since and state.swept:  # after a loss a page that failed keeps a lock unknown
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
-                if ends == self._expected.adopted_ends(state, device):  # a list may have lacked the edited tag
+                # A list may have lacked a tag that was edited, or that the ledger lost.
+                if ends == self._expected.adopted_ends(state, device) and not self._shows_unknown_lock(state, device):
                     self._is_locked(state, state, device, ends, _AFTER_FAULTS)
 
     def check_swept(self, state: State, swept: State) -> None:
@@ -374,11 +375,11 @@ class Invariants:
 
     def shows_unknown_lock(self, state: State) -> bool:
         """Whether a tag shows a lock that the ledger does not know, or a person's copy of a tag of ours."""
-        for device, row in enumerate(state.rows):
-            shown = self._reading(row)
-            if isinstance(shown, Tag) and lock_id(shown) not in self._expected.recorded(state, device):
-                return True
-        return False
+        return any(self._shows_unknown_lock(state, device) for device in self._devices)
+
+    def _shows_unknown_lock(self, state: State, device: int) -> bool:
+        shown = self._reading(state.rows[device])
+        return isinstance(shown, Tag) and lock_id(shown) not in self._expected.recorded(state, device)
 
     def _is_foreign_to(self, device: int, shown: Tag) -> bool:
         """Whether no event of this device asked for the lock that a tag shows: a person wrote the tag."""
