@@ -79,6 +79,13 @@ class CheckedTable:
         for value in [value for value, count in Counter(values).items() if value and count > 1]:
             self.wrong(where, f"{json.dumps(value)}: expected no value twice")
 
+    def says(self, key: str, word: str) -> bool:
+        """Return whether the value is this word. If it is not, another method must read it."""
+        if self._values.get(key) != word:
+            return False
+        self._asked.append(key)
+        return True
+
     def text(self, key: str, pattern: str, expected: str) -> str:
         return self._read(key, expected, "", lambda value: isinstance(value, str) and re.fullmatch(pattern, value))
 

@@ -21,6 +21,8 @@ from device_lockout.values.actions import ACTIONS, Permission
 from device_lockout.values.settings import FIELDS, MOST_ELEMENTS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
 from device_lockout.values.tag import REASON_PATTERN
 
+ANYONE = "anyone"
+"""The publishers of a source whose events anybody in the account may put on the bus, if IAM lets them."""
 DEFAULT_BUS = "default"
 """The name of the account's default bus."""
 
@@ -62,7 +64,7 @@ def read_source(table: CheckedTable) -> Routed:
         )
     may: tuple[Permission, ...] = get_args(Permission)
     source = Source(name, table.choices("may", may))
-    return _with_releases(source, table), Route({"source": [name]}, publishers=_publishers(table))
+    return _with_releases(source, table), Route({"source": [name]}, publishers=_publishers(table, source.may))
 
 
 def _with_releases(source: Source, table: CheckedTable) -> Source:
@@ -79,12 +81,22 @@ def _with_releases(source: Source, table: CheckedTable) -> Source:
     return replace(source, releases=frozenset(reasons), releases_own_only=own_only)
 
 
-def _publishers(table: CheckedTable) -> tuple[str, ...]:
+def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[str, ...]:
+    """Return who may publish a source's events, empty for anyone. What can let a device in must say so in words."""
     if "publishers" not in table:
+        powers = " and ".join(sorted(may - {"lock"}))
+        if powers:
+            table.wrong(
+                "publishers",
+                f'missing: expected ARNs of IAM roles or users, or "{ANYONE}": whoever may put events on the bus may'
+                f" then {powers}",
+            )
+        return ()
+    if table.says("publishers", ANYONE):
         return ()
     publishers = table.texts("publishers", r"arn:aws[a-z-]*:iam::\d{12}:\S+", "the ARN of an IAM role or user")
     if not publishers:
-        table.refuse("publishers", "one ARN of an IAM role or user or more; left out, anybody may publish")
+        table.refuse("publishers", 'one ARN of an IAM role or user or more, or the word "anyone"')
     return publishers
 
 
@@ -108,10 +120,12 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
-    publishers = _publishers(table)
+    may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
+    route = Route(pattern, bus)
+    reserved = bus is not None or all(source.startswith(WEBHOOK_PREFIX) for source in route.on_own_bus)
+    publishers = _publishers(table, frozenset() if reserved else may)
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
-    may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
     source = _with_releases(Source(name, may, EventMapping(action, reason, expressions, when, each, at_most)), table)
     return source, Route(pattern, bus, publishers)
 
@@ -209,7 +223,7 @@ def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
             first, of_first = answers.setdefault(name, (source, route))
             if route.publishers and name.startswith(WEBHOOK_PREFIX):
                 table.wrong(f"sources[{place}].publishers", f'expected none: only the webhook function sends "{name}"')
-            elif set(route.publishers) != set(of_first.publishers):
+            elif source.name != first.name and set(route.publishers) != set(of_first.publishers):
                 table.wrong(
                     f"sources[{place}].publishers",
                     f'expected the same as of source "{first.name}", which reads "{name}" as well',

@@ -43,7 +43,7 @@ secret = "lockout-x"
 """
 
 
-HELPDESK = '[[sources]]\nname = "desk"\nmay = ["release"]\n'
+HELPDESK = '[[sources]]\nname = "desk"\nmay = ["release"]\npublishers = "anyone"\n'
 
 
 def read(extra: str) -> Configuration:
@@ -161,7 +161,7 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
         ),
         (
             '[[sources]]\nname = "x"\nmay = ["lock"]\npublishers = []\n',
-            "sources[3].publishers: []: expected one ARN of an IAM role or user or more; left out, anybody may publish",
+            "sources[3].publishers: []: expected one ARN of an IAM role or user or more, or the word",
         ),
         (
             OURS + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n' + OURS.replace('"ours"', '"also"'),
@@ -207,6 +207,15 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
         (
             GOOD + 'releases = ["lost"]\n',
             "sources[3].releases: expected only of a source that may release",
+        ),
+        (
+            HELPDESK.replace('publishers = "anyone"\n', ""),
+            'sources[3].publishers: missing: expected ARNs of IAM roles or users, or "anyone": whoever may put events on',
+        ),
+        (HELPDESK.replace("anyone", "everyone"), 'sources[3].publishers: "everyone": expected a list, each the ARN of'),
+        (
+            OURS.replace('"lock-user"\nreason = "compromised"', '"release-user"'),
+            "sources[3].publishers: missing: expected ARNs of IAM roles or users",
         ),
         (
             '[[webhooks]]\nname = "x"\nauthenticate = "none"\nsecret = "s"\n',

@@ -617,8 +617,9 @@ def test_the_same_configuration_gives_the_same_template(
     assert synthesize(deployment).text == template.text
 
 
-def test_no_account_number_is_in_the_template(template: Template) -> None:
-    assert not re.search(r"\b[0-9]{12}\b", template.text)
+def test_no_account_number_is_in_the_template_but_the_publishers(template: Template) -> None:
+    others = re.sub(r"arn:aws:iam::111122223333:role/(helpdesk|mdm)", "", template.text)
+    assert not re.search(r"\b[0-9]{12}\b", others)
 
 
 def test_the_cost_counts_every_alarm(template: Template, deployment: Configuration) -> None:
