@@ -210,7 +210,7 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
         ),
         (
             HELPDESK.replace('publishers = "anyone"\n', ""),
-            'sources[3].publishers: missing: expected ARNs of IAM roles or users, or "anyone": whoever may put events on',
+            'sources[3].publishers: missing: expected ARNs of IAM roles or users, or "anyone": whoever may put events',
         ),
         (HELPDESK.replace("anyone", "everyone"), 'sources[3].publishers: "everyone": expected a list, each the ARN of'),
         (
