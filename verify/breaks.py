@@ -683,7 +683,7 @@ def rejected_stays(off: Off) -> None:
 @guard("users-claim", "full user")
 def users_claim(off: Off) -> None:
     """A user's lock that the user's item has dropped does not become the device's own."""
-    off.replace(DeviceRecord, "_covered_by_user", lambda *_: False)
+    off.replace(DeviceRecord, "_as_the_users", lambda *_: None)
 
 
 @guard("set-back-prior", "ledger set back")

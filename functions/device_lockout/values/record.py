@@ -264,8 +264,9 @@ class DeviceRecord:
         shown = self.shown_by(tag)
         if not shown:
             unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
-            if self._covered_by_user(unknown):
-                return self.with_claim(unknown)
+            users = self._as_the_users(unknown)
+            if users is not None:
+                return self.with_claim(users)
             set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
             known = replace(self, prior=None) if set_back else self
             return known.with_claim(replace(unknown, scope="device"))
@@ -275,17 +276,18 @@ class DeviceRecord:
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 
-    def _covered_by_user(self, unknown: Claim) -> bool:
-        """Return whether a lock known from its tag is a user's that was dropped: released, or outlasted by another.
+    def _as_the_users(self, unknown: Claim) -> Claim | None:
+        """Return a lock known from its tag as the user's that was dropped: released, or outlasted by another.
 
-        As a claim of the device it would outlive the user's release. A tag does not say its lock's source, so any will
-        do.
+        As a claim of the device it would outlive the user's release. A tag does not say its lock's source, and a release
+        of one source's locks may be why it was dropped. Then it gets that source: a lock that no release ended is
+        dropped only while another of its own source is live.
         """
-        if any(
-            replace(ending, source="").covers(unknown) and unknown.at <= at for ending, at in self.user.released.newest
-        ):
-            return True
-        return any(claim.at >= unknown.at and claim.until >= unknown.until for claim in self.user.claims)
+        for ending, at in self.user.released.newest:
+            if replace(ending, source="").covers(unknown) and unknown.at <= at:
+                return replace(unknown, source=ending.source)
+        outlasted = any(claim.at >= unknown.at and claim.until >= unknown.until for claim in self.user.claims)
+        return unknown if outlasted else None
 
 
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:

@@ -82,6 +82,14 @@ def test_after_a_loss_a_users_lock_that_was_known_from_its_tag_is_a_copy_of_the_
     assert DeviceRecord(claims=(told,)).of_user(UserRecord((users,))).claims == (told,), "a report asked for this one"
 
 
+def test_a_dropped_lock_of_a_user_that_its_own_source_released_is_released_on_a_device_that_still_shows_it():
+    released = Released().with_release(Ending("user", source="idp"), at(20))
+    claim = Claim("aaaaaaaa", "user", "compromised", at(4), HOLD, source="idp")
+    record = DeviceRecord(user=UserRecord((), released)).adopt(tag_of(claim, "local", "none"), at(30))
+    assert record.claims == (claim,)
+    assert record.wanted(at(30)) is None
+
+
 def test_a_tag_that_fits_one_of_two_claims_is_no_edit_of_the_other():
     device = Claim("aaaaaaaa", "device", "compromised", at(4), at(12), source="mdm")
     users = Claim("aaaaaaaa", "user", "compromised", at(4), at(30), source="idp")
