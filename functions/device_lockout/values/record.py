@@ -279,9 +279,9 @@ class DeviceRecord:
     def _as_the_users(self, unknown: Claim) -> Claim | None:
         """Return a lock known from its tag as the user's that was dropped: released, or outlasted by another.
 
-        As a claim of the device it would outlive the user's release. A tag does not say its lock's source, and a release
-        of one source's locks may be why it was dropped. Then it gets that source: a lock that no release ended is
-        dropped only while another of its own source is live.
+        As a claim of the device it would outlive the user's release. A tag does not say its lock's source, and a
+        release of one source's locks may be why it was dropped. Then it gets that source: a lock that no release ended
+        is dropped only while another of its own source is live.
         """
         for ending, at in self.user.released.newest:
             if replace(ending, source="").covers(unknown) and unknown.at <= at:
