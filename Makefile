@@ -19,7 +19,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories faults picture recording
+.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants faults picture recording
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,14 @@ verify-long: .venv/dev ## search with one more fault, walk the histories, check 
 	@$(SEARCH) --deep
 	@$(MAKE) histories COUNT=10000
 	@$(SEARCH).pairs
+
+# mutmut wants the package at the top of a directory, with its configuration beside it.
+MUTATED := .local/mutants/work
+mutants: .local/mutants/installed ## change the core in two thousand ways and list what no unit test notices; takes two hours
+	@rm -rf $(MUTATED) && mkdir -p $(MUTATED)
+	@cp -r functions/device_lockout functions/schemas tests local docs config configuration samples $(MUTATED)
+	@cp tests/mutants.toml $(MUTATED)/pyproject.toml
+	@cd $(MUTATED) && ../bin/python -m mutmut run && ../bin/python -m mutmut results
 
 faults: install ## run the fault matrix on a local AWS of its own, in about five minutes; ROWS="NAME …" picks rows
 	@$(RUN) -m local.fault_matrix $(ROWS)
@@ -126,6 +134,7 @@ for-up:
 .local/ministack/installed: requirements/local.txt
 .local/pictures/installed: requirements/pictures.txt
 .local/lock/installed: requirements/lock.txt
+.local/mutants/installed: requirements/mutants.txt
 .local/%/installed:
 	$(virtual_environment)
 	@$(@D)/bin/python requirements/install.py $<
@@ -159,4 +168,5 @@ lock: .local/lock/installed ## compile pyproject.toml into requirement files wit
 	@$(LOCK) pyproject.toml --group run --constraint requirements/dev.txt -o requirements/run.txt
 	@$(LOCK) --group local -o requirements/local.txt
 	@$(LOCK) --group pictures -o requirements/pictures.txt
+	@$(LOCK) pyproject.toml --group mutants --constraint requirements/dev.txt -o requirements/mutants.txt
 	@$(LOCK) --group lock -o requirements/lock.txt

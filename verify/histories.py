@@ -217,14 +217,14 @@ def _moved(world: World, state: State, draw: Random, moves: list[Move], made: Co
 
 
 def _shortened(scenario: Scenario, moves: list[Move]) -> list[Move]:
-    """Leave out each move without which some invariant is violated as well."""
-    index = 0
-    while index < len(moves):
-        fewer = moves[:index] + moves[index + 1 :]
-        if _violates(World(scenario), fewer):
-            moves = fewer
-        else:
-            index += 1
+    """Leave out each move without which some invariant is violated as well: late ones first, which depend on others."""
+    before = None
+    while before != moves:
+        before = moves
+        for index in reversed(range(len(before))):
+            fewer = moves[:index] + moves[index + 1 :]
+            if _violates(World(scenario), fewer):
+                moves = fewer
     return moves
 
 
