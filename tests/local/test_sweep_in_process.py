@@ -21,7 +21,8 @@ from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import TransientError
-from device_lockout.values.settings import Organization, Settings
+from device_lockout.values.settings import Organization as Configured
+from device_lockout.values.settings import Settings
 from device_lockout.values.tag import HOLD, Tag, write
 from local.connection import Connection
 from local.in_memory import FakeBus, FakeQueue, Wire, sweeping
@@ -177,7 +178,7 @@ def test_two_hundred_that_are_over_stay_while_the_cap_is_fifty(organization, mon
     before = one.listed()
 
     monkeypatch.setattr(wiring, "ports", lambda *_: one.ports)
-    known = replace(one.settings, organizations=(Organization(one.id, "one"),))
+    known = replace(one.settings, organizations=(Configured(one.id, "one"),))
     monkeypatch.setattr(wiring, "settings", lambda: known)
     monkeypatch.setattr(sweep_overrides.metrics.provider, "namespace", "DeviceLockout")
     context = SimpleNamespace(
