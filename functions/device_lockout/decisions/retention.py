@@ -34,7 +34,7 @@ def claims_to_keep(
         return claim.until if released is None or record.unreleased(claim) else min(claim.until, released)
 
     oldest = now - rules.max_event_age
-    young = tuple(claim for claim in claims if claim.identity in needed or max(claim.at, end(claim)) >= oldest)
+    young = tuple(claim for claim in claims if claim.at >= oldest or end(claim) >= oldest or claim.identity in needed)
     too_many = len(young) - rules.most_claims
     if too_many <= 0:
         return young

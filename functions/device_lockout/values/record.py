@@ -234,6 +234,8 @@ class DeviceRecord:
 
     def released_at(self, claim: Claim) -> datetime | None:
         """Return the newest release that covers ``claim``, from the device's item or the user's; None for none."""
+        if not (self.released.newest or self.user.released.newest):
+            return None
         return later(self.released.of(claim), self.user.released.of(claim))
 
     def unreleased(self, claim: Claim) -> bool:
