@@ -414,6 +414,29 @@ def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory, cap
     assert not {"PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride"} & set(aws_in_memory.calls)
 
 
+def test_a_sweep_that_lambda_tries_again_is_another_run(deployed, aws_in_memory, monkeypatch):
+    """Lambda repeats a run under its request ID. The queue would drop its commands as copies."""
+    deployed("apply_commands").handler(commands_batch(lock(0)), Context())
+    sweeper = deployed("sweep_overrides")
+    sweeper.handler({"organizationId": ORGANIZATION}, Context())
+    aws_in_memory.overrides.clear()
+    ids = []
+    for second in range(2):
+        monkeypatch.setattr(sweeper, "_clock", lambda second=second: NOW + timedelta(seconds=second))
+        aws_in_memory.sent.clear()
+        assert sweeper.handler({"organizationId": ORGANIZATION}, Context())["enqueued"] == 1
+        ids.append(aws_in_memory.sent[0]["MessageDeduplicationId"])
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize("organization", ["", "m-0", None, "\x1b[2J", f"m-{'0' * 32}"])
+def test_a_sweep_of_no_organization_of_ours_is_refused_before_anything_is_read(deployed, aws_in_memory, organization):
+    with pytest.raises(SettingsError, match="expected one of the configuration's") as refused:
+        deployed("sweep_overrides").handler({"organizationId": organization}, Context())
+    assert "\x1b" not in str(refused.value)
+    assert aws_in_memory.calls == []
+
+
 def test_a_sweep_without_the_time_to_list_says_so(deployed):
     answer = deployed("sweep_overrides").handler({"organizationId": ORGANIZATION}, Context(seconds_left=100))
     assert (answer["completed"], answer["guard"]) == (False, "time")

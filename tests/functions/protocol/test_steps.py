@@ -5,6 +5,7 @@ redelivery. It must end the same.
 """
 
 import itertools
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -544,3 +545,35 @@ def test_claims_are_forgotten_a_month_after_they_ended():
     assert world.record.claims
     world.deliver(release("later still", at(31 * DAY)), at(31 * DAY))
     assert not world.record.claims
+
+
+def test_a_copy_of_a_report_that_failed_tries_again_and_a_copy_of_one_that_was_done_does_not():
+    world = World()
+    world.workmail.disabled.add(BOB)
+    report = lock("lost", at(0))
+    assert world.carry_out(report, at(1)).result == "failed"
+    world.workmail.disabled.clear()
+    assert world.carry_out(report, at(60)).result == "locked"
+    assert [told["result"] for told in world.told("lost")] == ["locked"]
+    world.set_by_hand(None)
+    assert world.carry_out(report, at(120)).result == "skipped", "it was answered"
+    assert world.override is None
+
+
+def test_a_lock_that_was_recorded_and_never_set_is_no_tampering():
+    """The writer died before its put. Nobody undid what never stood."""
+    for number in range(12):
+        world = World()
+        world.wire.faults[number] = killed_before
+        with suppress(Killed):
+            world.carry_out(lock("lost", at(0)), at(1))
+        if KEY in world.ledger.devices and world.record.claims and world.override is None:
+            break
+    assert world.record.claims
+    assert world.override is None
+    outcome = world.carry_out(Reassert(SWEEP, TARGET), at(3600))
+    assert (outcome.result, outcome.page) == ("took-over", False)
+    assert world.carry_out(Reassert(replace(SWEEP, event_id="run-2"), TARGET), at(7200)).result == "skipped"
+    world.set_by_hand(None)
+    again = world.carry_out(Reassert(replace(SWEEP, event_id="run-3"), TARGET), at(9000))
+    assert (again.result, again.page) == ("reasserted", True)

@@ -611,3 +611,42 @@ def test_overrides_of_others_put_their_devices_in_the_inventory():
     world = World(Override("ALLOW", "travel"))
     world.sweep(NOW)
     assert world.ledger.devices[KEY].known
+
+
+# What is left alone.
+
+
+def left_alone(world):
+    return told(world, "Override Left Alone")
+
+
+def test_each_override_that_is_left_alone_is_told_of_once_with_the_lock_that_is_wanted():
+    world = World()
+    set_lock(world, 1, None, "locked")
+    world.workmail.overrides[key("locked")] = Override("DENY", "[lockout/1 by=local why=lost] cut off")
+    world.workmail.overrides[key("broken")] = Override("ALLOW", "[Until: tomorrow]")
+    for minute in range(3):
+        world.sweep(NOW + timedelta(minutes=minute))
+    locked, broken = sorted(left_alone(world), key=lambda detail: detail["deviceId"], reverse=True)
+    assert (locked["deviceId"], locked["reason"], locked["until"], locked["page"]) == ("locked", "lost", "hold", True)
+    assert (broken["deviceId"], broken["reason"], broken["until"]) == ("broken", "", None)
+    assert "its tag can't be read" in broken["message"]
+    assert broken["before"] == broken["after"] == {"effect": "ALLOW", "description": "[Until: tomorrow]"}
+
+
+def test_another_text_is_told_of_again():
+    world = World()
+    for number, text in enumerate(("[Until: tomorrow]", "[Until: Friday]", "[Until: tomorrow]")):
+        world.workmail.overrides[key("broken")] = Override("ALLOW", text)
+        world.sweep(NOW + timedelta(minutes=number))
+    assert [detail["after"]["description"] for detail in left_alone(world)] == ["[Until: tomorrow]", "[Until: Friday]"]
+
+
+def test_without_the_time_the_next_run_tells_of_what_is_left():
+    world = World()
+    for number in range(3):
+        world.workmail.overrides[key(f"broken{number}")] = Override("ALLOW", "[Until: tomorrow]")
+    world.plan(NOW, enough_time=lambda: not left_alone(world))
+    assert len(left_alone(world)) == 1
+    world.plan(NOW)
+    assert len(left_alone(world)) == 3
