@@ -116,7 +116,7 @@ def _burst(there: Deployment, reports: int) -> Figures:
 
 
 def _denied(there: Deployment) -> int:
-    return sum(row["DeviceId"].startswith("CHAIN") and row["Effect"] == "DENY" for row in there.overrides())
+    return sum(row["DeviceId"].casefold().startswith("chain") and row["Effect"] == "DENY" for row in there.overrides())
 
 
 class _Empty:
