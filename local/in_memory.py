@@ -319,7 +319,7 @@ class FakeLedger:
     def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
         def call() -> dict[DeviceKey, DeviceRecord]:
             merged = {key: record.of_user(users.get(key.user_id, UserRecord())) for key, record in self.devices.items()}
-            return {key: record for key, record in merged.items() if record.all_claims() or record.failed}
+            return {key: record for key, record in merged.items() if record.is_for_the_sweep}
 
         return self.wire.pass_on("ledger.records", call)
 

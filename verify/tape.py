@@ -169,7 +169,7 @@ class TapeLedger:
             (key, record.of_user(users.get(key.user_id, UserRecord())))
             for key, record in self.tape.ask("records", "device")
         )
-        return {key: record for key, record in merged if record.claims or record.user.claims or record.failed}
+        return {key: record for key, record in merged if record.is_for_the_sweep}
 
     def last_sweep(self, organization: str) -> datetime | None:
         completed: datetime | None = self.tape.ask("last sweep")

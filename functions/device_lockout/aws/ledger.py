@@ -87,7 +87,7 @@ class Ledger:
         return {item["sk"].removeprefix("user#"): load_user(item) for item in items}
 
     def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
-        """Return every device with a claim or a failed last try, its user's record included.
+        """Return every device that a sweep may have to do with, its user's record included.
 
         Args:
             organization: The organization's ID.
@@ -98,7 +98,7 @@ class Ledger:
             key = device_key(organization, item["sk"])
             user = users.get(key.user_id, UserRecord())
             record = load_device(item).of_user(user)
-            if record.claims or user.claims or record.failed:
+            if record.is_for_the_sweep:
                 records[key] = record
         return records
 

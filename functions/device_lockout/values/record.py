@@ -207,6 +207,16 @@ class DeviceRecord:
         """Whether WorkMail refused the last command's write."""
         return self.last is not None and self.last.outcome.result == "failed"
 
+    @property
+    def is_for_the_sweep(self) -> bool:
+        """Whether a sweep may have to do with the device: it has a claim, or the last command failed or left a DENY.
+
+        Somebody may have put another DENY in the place of one whose claim is forgotten.
+        """
+        left = self.last.outcome.after if self.last else None
+        denied = left is not None and left.effect == "DENY"
+        return bool(self.claims or self.user.claims or self.failed or denied)
+
     def all_claims(self) -> tuple[Claim, ...]:
         """Return the device's claims and its user's. The device's own copy of a user's claim wins."""
         if not self.user.claims:

@@ -650,3 +650,14 @@ def test_without_the_time_the_next_run_tells_of_what_is_left():
     assert len(left_alone(world)) == 1
     world.plan(NOW)
     assert len(left_alone(world)) == 3
+
+
+def test_a_denial_in_the_place_of_a_lock_whose_claim_is_forgotten_is_told_of():
+    world = World()
+    set_lock(world, 1, 0, "one")
+    record = world.ledger.devices[key("one")]
+    world.ledger.devices[key("one")] = replace(record, claims=())
+    world.workmail.overrides[key("one")] = denial(1, 0, owner="other")
+    world.sweep(NOW)
+    (detail,) = left_alone(world)
+    assert "a DENY that is not ours took the place of a lock that is over" in detail["message"]
