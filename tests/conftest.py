@@ -12,12 +12,7 @@ SHARED = ("state", "server", "synthesize")
 
 
 def group_of(item: pytest.Item) -> str:
-    """The group of an item: what shares such a fixture, else its file. A group runs in one worker.
-
-    The first overlapping test starts all others in its worker, so they are one group.
-    """
-    if item.get_closest_marker("overlapping"):
-        return SHARED[0]
+    """The group of an item: what shares such a fixture, else its file. A group runs in one worker."""
     fixtures = getattr(item, "fixturenames", ())
     return next((name for name in SHARED if name in fixtures), str(item.path))
 

