@@ -34,7 +34,7 @@ down: ## stop the local AWS
 	@if [ -e .venv/run ]; then $(RUN) -m local.down; fi
 
 test: install ## run every test, in about ten minutes
-	@$(PYTEST) --dist loadgroup
+	@$(PYTEST) --dist loadscope --no-loadscope-reorder
 
 unit: install ## run the tests that need no server, in half a minute
 	@$(PYTEST) --dist worksteal -m "not slow and not local_aws" tests/functions tests/configuration tests/infra tests/lockout

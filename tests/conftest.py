@@ -1,30 +1,40 @@
 """How pytest-xdist shares the tests out among its workers, and what all of them measured."""
 
-import os
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.measured import MEASURED
 
-SHARED = ("state", "server", "synthesize")
-"""Fixtures that take long to make: the deployed stack, a local AWS without it, templates. One worker makes each."""
+TOGETHER = ("tests/local/end_to_end", "tests/infra")
+"""Directories whose tests share what takes long to make: the deployed stack, a template. One worker runs each.
+
+They are started first, in this order, since they take longest.
+"""
 
 
-def group_of(item: pytest.Item) -> str:
-    """The group of an item: what shares such a fixture, else its file. A group runs in one worker."""
-    fixtures = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in fixtures), str(item.path))
+class ByDirectory(LoadScopeScheduling):
+    """Shares out whole files, and as one the directories of `TOGETHER`.
+
+    xdist's own `--dist loadgroup` reads the group from the end of a test's node ID, where pytest no longer puts it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return next((top for top in TOGETHER if path.is_relative_to(top)), str(path))
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory | None:
+    """Answer with the scheduler for `--dist loadscope`; xdist has the others."""
+    return ByDirectory(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for `--dist loadgroup`. The longest group comes first, the one with the deployed stack."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: [*SHARED, group_of(item)].index(group_of(item)))
+    """Put the tests of `TOGETHER` first: xdist hands out groups in the order in which it finds them."""
+    order = {top: number for number, top in enumerate(TOGETHER)}
+    items.sort(key=lambda item: min((order[top] for top in TOGETHER if item.nodeid.startswith(top)), default=len(order)))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
