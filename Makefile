@@ -36,7 +36,8 @@ down: ## stop the local AWS
 test: install ## run every test, in about ten minutes
 	@$(PYTEST) --dist loadscope --no-loadscope-reorder
 
-unit: install ## run the tests that need no server, in half a minute
+unit: export HYPOTHESIS_PROFILE ?= quick
+unit: install ## run the tests that need no server, with fewer random examples, in half a minute
 	@$(PYTEST) --dist worksteal -m "not slow and not local_aws" tests/functions tests/configuration tests/infra tests/lockout
 
 coverage: install ## run the same tests and report the branches of functions/ that they miss; fails below the floor

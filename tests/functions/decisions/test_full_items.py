@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -78,6 +79,7 @@ def test_whoever_forgets_what_is_outlasted_does_the_same_as_who_remembers_all(hi
     assert ends[1] == ends[10**6]
 
 
+@pytest.mark.slow
 def test_a_device_reported_every_minute_for_two_days_leaves_room_in_its_item_and_can_be_released():
     rules = Rules("local", timedelta(days=30), timedelta(minutes=1))
     record, observed = DeviceRecord(), None

@@ -219,6 +219,7 @@ def test_a_story_ends_the_same_whatever_befalls_any_one_call(story):
         check_announcements(world)
 
 
+@pytest.mark.slow
 def test_a_story_ends_the_same_whatever_two_calls_the_process_dies_at():
     story = "a lock over an ALLOW, and a release"
     undisturbed = tell(story)

@@ -59,6 +59,7 @@ tens_of_tags = st.binary(min_size=640, max_size=640).map(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000)
 @given(tens_of_tags)
 def test_ten_thousand_tags_read_back_as_they_were_written(ten):
