@@ -33,8 +33,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of `TOGETHER` first: xdist hands out groups in the order in which it finds them."""
-    order = {top: number for number, top in enumerate(TOGETHER)}
-    items.sort(key=lambda item: min((order[top] for top in TOGETHER if item.nodeid.startswith(top)), default=len(order)))
+
+    def place(item: pytest.Item) -> int:
+        return next((place for place, top in enumerate(TOGETHER) if item.nodeid.startswith(top)), len(TOGETHER))
+
+    items.sort(key=place)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
