@@ -6,7 +6,7 @@ does no harm.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,6 +34,7 @@ class Item:
         due_since: When the reason to act arose. Older rows come first.
         because: The reason, in words.
         ours: True if the override has our tag.
+        source: The source of the lock that a removal ends; empty if nobody knows.
         failed: When WorkMail refused the last try; None if it did not.
         tampered: True if somebody undid a lock that is wanted.
         untold: True if the override is left alone and no outcome has told of it.
@@ -45,6 +46,7 @@ class Item:
     due_since: datetime
     because: str
     ours: bool = False
+    source: str = ""
     failed: datetime | None = None
     tampered: bool = False
     untold: bool = False
@@ -52,11 +54,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A guard's refusal to let anything back in, and why; for ``clock`` with the service's time."""
+    """A guard's refusal to let anything back in, and why.
+
+    Attributes:
+        guard: The guard.
+        because: The reason, in words.
+        service_time: The service's time, for ``clock``.
+        sources: The sources whose locks stay. Others still end. Empty if nothing ends.
+    """
 
     guard: Literal["first-run", "gap", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"]
     because: str
     service_time: datetime | None = None
+    sources: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +92,41 @@ class Plan:
     def refusal(self, max_removals: int, max_removals_percent: int) -> Refusal | None:
         """Return why so many overrides may not be removed at once, or None.
 
-        Rows that WorkMail refused the last time don't count. They may stay for good and would keep all others in.
+        The caps hold for the locks of each source, so that a flood from one does not keep another's in. Rows that
+        WorkMail refused the last time don't count. They may stay for good and would keep all others in.
         """
         if self.repeated is not None:
             because = f"WorkMail listed device {self.repeated.key.device} of {self.repeated.key.user_id} twice"
             return Refusal("list", because)
-        removals = [item for item in self.removals if not item.failed]
-        if len(removals) > max_removals:
-            because = f"{len(removals)} overrides would be let go: expected at most {max_removals} in one plan"
-            return Refusal("max-removals", because)
-        ended, ours = sum(item.ours for item in removals), self.seen["ours"]
-        if ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
-            because = f"{ended} overrides would be let go, of {ours} that are ours"
-            return Refusal("max-removals-percent", f"{because}: expected at most {max_removals_percent} percent")
-        return None
+        ours = self.seen["ours"]
+        refused: list[Refusal] = []
+        for source in sorted({item.source for item in self.removals}):
+            removals = [item for item in self.removals if item.source == source and not item.failed]
+            ended = sum(item.ours for item in removals)
+            of = f" of {source}" if source else ""
+            if len(removals) > max_removals:
+                because = f"{len(removals)} overrides{of} would be let go: expected at most {max_removals} in one plan"
+                refused.append(Refusal("max-removals", because))
+            elif ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
+                because = f"{ended} overrides{of} would be let go, of {ours} that are ours"
+                because = f"{because}: expected at most {max_removals_percent} percent"
+                refused.append(Refusal("max-removals-percent", because))
+            else:
+                continue
+            refused[-1] = replace(refused[-1], sources=frozenset({source}))
+        if not refused:
+            return None
+        sources = frozenset().union(*(each.sources for each in refused))
+        return replace(refused[0], because="; ".join(each.because for each in refused), sources=sources)
 
-    def removals_of_one_run(self, max_removals: int) -> tuple[Item, ...]:
-        """Return the removals for one run. Refused ones fill only the room that the cap leaves."""
-        fresh = sum(not item.failed for item in self.removals)
-        return self.removals[: max(fresh, max_removals)]
+    def removals_of_one_run(self, max_removals: int, refused: Refusal | None = None) -> tuple[Item, ...]:
+        """Return the removals for one run. Those that WorkMail refused fill only the room that the cap leaves."""
+        if refused is not None and not refused.sources:
+            return ()
+        held = refused.sources if refused is not None else ()
+        removals = tuple(item for item in self.removals if item.source not in held)
+        fresh = sum(not item.failed for item in removals)
+        return removals[: max(fresh, max_removals)]
 
 
 def plan(
@@ -167,8 +193,10 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     def item(
         action: Action, due_since: datetime, because: str, *, tampered: bool = False, untold: bool = False
     ) -> Item:
+        shown = adopted.shown_by(reading) if isinstance(reading, Tag) else ()
+        source = next((claim.source for claim in shown), "")
         ours = isinstance(reading, Tag)
-        return Item(action, listed.key, observed, due_since, because, ours, _failed(record), tampered, untold)
+        return Item(action, listed.key, observed, due_since, because, ours, source, _failed(record), tampered, untold)
 
     if wanted is not None:
         write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)

@@ -157,7 +157,9 @@ def _message(result: SweepResult, run: Run, mode: str) -> str:
     """Return one sentence for people about a run."""
     plan = result.plan
     if result.refused is not None:
-        return f"The sweep of {run.organization} let nothing back in: {result.refused.because}."
+        others = result.refused.sources and any(item.source not in result.refused.sources for item in plan.removals)
+        kept = "kept some denied" if others else "let nothing back in"
+        return f"The sweep of {run.organization} {kept}: {result.refused.because}."
     seen, asked = sum(plan.seen.values()), len(plan.removals) + len(plan.reasserts)
     if mode == "report":
         rest = "; it only reports"

@@ -46,7 +46,7 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     reasserts = _reasserts(planned, failures, this)
     enqueued = 0
     if policy.mode == "apply":
-        removals = planned.removals_of_one_run(policy.max_removals) if refused is None else ()
+        removals = planned.removals_of_one_run(policy.max_removals, refused)
         due = [*reasserts[: policy.max_reasserts], *removals]
         enqueued = _enqueue_in_portions(due, this, ports.queue, policy.portion)
     result = SweepResult(planned, refused, completed, enqueued)

@@ -248,6 +248,32 @@ def test_a_refusal_says_how_many_and_how_many_were_expected():
     assert "25 percent" in because
 
 
+def of_source(source, items):
+    return tuple(replace(item, source=source) for item in items)
+
+
+def test_too_many_of_one_source_keep_no_other_sources_locks():
+    mixed = Plan(of_source("siem", removals(51)) + of_source("helpdesk", removals(3)), (), {"ours": 1000})
+    refusal = mixed.refusal(50, 25)
+    assert (refusal.guard, refusal.sources) == ("max-removals", {"siem"})
+    assert refusal.because == "51 overrides of siem would be let go: expected at most 50 in one plan"
+    assert [item.source for item in mixed.removals_of_one_run(50, refusal)] == ["helpdesk"] * 3
+
+
+def test_each_source_that_has_too_many_is_named():
+    mixed = Plan(of_source("siem", removals(51)) + of_source("mdm", removals(20)), (), {"ours": 71})
+    refusal = mixed.refusal(50, 25)
+    assert refusal.sources == {"siem", "mdm"}
+    assert "20 overrides of mdm would be let go, of 71 that are ours" in refusal.because
+    assert mixed.removals_of_one_run(50, refusal) == ()
+
+
+def test_a_removal_knows_the_source_of_its_lock():
+    listing = [ListedOverride(KEY, denial(999))]
+    known = {KEY: wanting(replace(claim(999), source="siem"))}
+    assert [item.source for item in plan(listing, known, {}, NOW, "local").removals] == ["siem"]
+
+
 def test_what_was_refused_before_has_what_room_the_cap_leaves():
     assert len(Plan(removals(60, failed=30), (), {"ours": 1000}).removals_of_one_run(50)) == 50
     assert len(Plan(removals(100, failed=60), (), {"ours": 1000}).removals_of_one_run(50)) == 50
