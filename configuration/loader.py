@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 from configuration import sources
 from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
 from configuration.sources import Route
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import CALLS_OF_A_COMMAND
-from device_lockout.values.policy import Reason
+from device_lockout.values.policy import HonouredEdits, Reason
 from device_lockout.values.settings import Limits, Organization, Settings, Sweep
 from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
 
@@ -131,6 +132,8 @@ def _configuration(table: CheckedTable) -> Configuration:
     limits, writer_concurrency, memory, log_retention_days = table.table("limits", _limits)
     emails = table.table("notify", _emails)
     exempt = _texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID")
+    honoured: tuple[HonouredEdits, ...] = get_args(HonouredEdits)
+    honour_edits = table.choice("honour_edits", honoured) if "honour_edits" in table else "all"
     operators = _texts_if_any(
         table, "operators", r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/\S+", "the ARN of an IAM role or user"
     )
@@ -151,6 +154,7 @@ def _configuration(table: CheckedTable) -> Configuration:
             reasons=reasons,
             sweep=sweep,
             limits=limits,
+            honour_edits=honour_edits,
             exempt_users=frozenset(exempt),
             webhooks=webhooks,
         ),

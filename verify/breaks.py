@@ -129,6 +129,22 @@ def adopt(off: Off) -> None:
     off.replace(DeviceRecord, "adopt", lambda self, *_: self)
 
 
+@guard("edits-are-told", "edit")
+def edits_are_told(off: Off) -> None:
+    """People hear of an end that a person wrote and the ledger took over."""
+    off.replace(decision, "adoption", lambda *_: None)
+
+
+@guard("allow-is-no-edit", "undone, edited")
+def allow_is_no_edit(off: Off) -> None:
+    """The tag of a lock that somebody turned into an ALLOW changes nothing."""
+
+    def around(real: Any) -> Any:
+        return lambda self, observed, *rest: real(self, replace(observed, effect="DENY"), *rest)
+
+    off.around(DeviceRecord, "adopt", around)
+
+
 @guard("tie", "tie")
 def tie(off: Off) -> None:
     """A lock wins over a release of the same instant."""

@@ -151,6 +151,7 @@ class Calls:
         if self._is_stale(state.items[device], read):
             return state, self._failure(TransientError, "the device was changed in the ledger")
         record: DeviceRecord = self._values[saved]
+        self._invariants.news_is_told(state, device, record)
         decided = state.decided
         if record.last is not None:
             event = self._numbering.by_command_id.get(record.last.command, -1)

@@ -6,7 +6,7 @@ A lost ledger or a dead letter keeps a possible lock from becoming certain.
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from device_lockout.values.command import Enroll
 from device_lockout.values.record import Claim, DeviceRecord, Ending
@@ -14,6 +14,9 @@ from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.scenario import at, covers
 from verify.state import LockId, State, lock_id
+
+if TYPE_CHECKING:
+    from device_lockout.values.override import Override
 
 Ends = dict[LockId, datetime]
 """The end of each lock that a person edited."""
@@ -43,7 +46,11 @@ class Expected:
         """Return the ends that people set on a device: those in the ledger, and the one in the tag."""
         ends = self.adopted_ends(state, device)
         shown = self._reading(state.rows[device])
-        if isinstance(shown, Tag) and shown.until in self._numbering.edited_to:
+        override: Override | None = self._values[state.rows[device]]
+        undone = override is not None and override.effect == "ALLOW"
+        if not isinstance(shown, Tag) or shown.until not in self._numbering.edited_to:
+            return ends
+        if not undone or lock_id(shown) not in self.recorded(state, device):
             ends[lock_id(shown)] = shown.until
         return ends
 

@@ -12,10 +12,12 @@ from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
 from verify.scenario import Event, at, covers, second_of
-from verify.state import LEDGER_LOST, ROW_EDITED, State, ViolationError, lock_id, put
+from verify.state import LEDGER_LOST, ROW_EDITED, LockId, State, ViolationError, lock_id, put
 from verify.telling import Words
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from device_lockout.values.override import Override
 
 _SAYS_DENIED = frozenset({"locked", "extended", "already-locked", "already-denied", "still-locked", "renewed"})
@@ -249,12 +251,31 @@ class Invariants:
     def _edit_is_adopted(self, state: State, device: int) -> None:
         """Check that the ledger has the end in the tag that is overwritten. A person may have set it."""
         shown, item = self._reading(state.rows[device]), state.items[device]
-        if not isinstance(shown, Tag) or not item:
+        override: Override | None = self._values[state.rows[device]]
+        if not isinstance(shown, Tag) or not item or override is None or override.effect == "ALLOW":
             return
         claims: tuple[Claim, ...] = self._values[item].claims
         if any(lock_id(claim) == lock_id(shown) and claim.until != shown.until for claim in claims):
             end = f"the end of {self._words.lock(shown)} that a person set, {second_of(shown.until)},"
             raise ViolationError(f"{end} is overwritten before it is adopted")
+
+    def news_is_told(self, state: State, device: int, saved: DeviceRecord) -> None:
+        """Check that an outcome tells of what a tag taught the ledger, and pages if a lock ends sooner."""
+        item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
+        users: UserRecord = self._values[state.users[self._numbering.user_of[device]]] or UserRecord()
+        known: dict[LockId, set[datetime]] = {}
+        for claim in (*item.claims, *users.claims):
+            known.setdefault(lock_id(claim), set()).add(claim.until)
+        said = saved.last.outcome if saved.last else None
+        for claim in saved.claims:
+            ends = known.get(lock_id(claim), set())
+            if claim.until in ends or (not ends and claim.source):
+                continue
+            words = "a person changed its end" if ends else "did not know this lock"
+            if said is None or words not in said.because:
+                raise ViolationError(f"no outcome tells that {self._words.lock(claim)} was learned from a tag")
+            if ends and claim.until < min(ends) and not said.page:
+                raise ViolationError(f"nobody is paged that {self._words.lock(claim)} ends sooner")
 
     # States at rest
 

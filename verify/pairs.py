@@ -8,13 +8,14 @@ A sweep reads the records with claims only, so the first one asks for the record
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 from time import perf_counter
 
 from device_lockout.decisions.decision import DESCRIPTION_LOST
 from device_lockout.values import tag
 from device_lockout.values.override import Override
+from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, Scope, UserRecord, tag_of
 from device_lockout.values.tag import HOLD, HandWritten, Reading, Tag
 from verify.scenario import OWNER, Scenario, at, written
@@ -22,6 +23,7 @@ from verify.scenarios import BROKEN_ALLOW, BROKEN_DENY, LEGAL_HOLD, OTHER_ALLOW,
 from verify.state import ViolationError
 from verify.world import World
 
+RULES = Rules(OWNER, timedelta(days=30), timedelta(minutes=1))
 NOW = 10
 """The second of the sweep."""
 EVERY, EVERY_SMALL = 5, 41
@@ -144,7 +146,7 @@ def _check(world: World, pair: Pair) -> None:
 def _expected(pair: Pair, reading: Reading | None, unlocked: Override | None) -> Override | None:
     """Return the override that a sweep must leave."""
     known = replace(pair.device, user=pair.user)
-    wanted = (known.adopt(reading, at(NOW)) if isinstance(reading, Tag) else known).wanted(at(NOW))
+    wanted = _adopted(known, pair, reading).wanted(at(NOW))
     if wanted is None:
         return unlocked
     effect = pair.override.effect if pair.override else None
@@ -161,12 +163,18 @@ def _without_lock(pair: Pair, reading: Reading | None) -> Override | None:
     """Return the override that a sweep must leave if no lock is wanted."""
     if not isinstance(reading, Tag):
         return None if _is_over(reading) else pair.override
-    prior = replace(pair.device, user=pair.user).adopt(reading, at(NOW)).prior
+    prior = _adopted(replace(pair.device, user=pair.user), pair, reading).prior
     if reading.was == "none":
         return None
     if prior is None:
         return Override("ALLOW", DESCRIPTION_LOST)
     return None if _is_over(prior.read(OWNER)) else prior
+
+
+def _adopted(record: DeviceRecord, pair: Pair, reading: Reading | None) -> DeviceRecord:
+    if pair.override is None or not isinstance(reading, Tag):
+        return record
+    return record.adopt(pair.override, reading, at(NOW), RULES)
 
 
 def _is_over(reading: Reading | None) -> bool:

@@ -112,6 +112,15 @@ SMALL = (
         sweeps=1,
     ),
     Scenario(
+        "undone, edited",
+        "a person turns a lock into an ALLOW whose tag says that it is over",
+        (L1_30,),
+        (Act("flip"), Act("edit", until=8)),
+        before=("L1(30)",),
+        instants=(10, 31),
+        sweeps=1,
+    ),
+    Scenario(
         "tampered",
         "a person deletes a lock, replaces it by an ALLOW or turns it into one",
         (L1_30,),

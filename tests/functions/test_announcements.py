@@ -138,6 +138,15 @@ def replaced() -> World:
     return world
 
 
+def edited() -> World:
+    world = locked()
+    description = world.workmail.overrides[PHONE].description or ""
+    sooner = description.replace("until=2026-12-22", "until=2026-12-01")
+    world.workmail.overrides[PHONE] = Override("DENY", sooner)
+    world.sweep(at(3600))
+    return world
+
+
 def enrolled() -> World:
     world = organization()
     tell(world, "device-enrolled")
@@ -179,6 +188,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "lockout-expired": (expired, "Lockout Expired"),
     "lockout-superseded": (superseded, "Lockout Superseded"),
     "tampering-detected": (undone, "Tampering Detected"),
+    "lockout-adopted": (edited, "Lockout Adopted"),
     "override-left-alone": (replaced, "Override Left Alone"),
     "inventory-updated": (enrolled, "Inventory Updated"),
     "lockout-rejected": (rejected, "Lockout Rejected"),

@@ -65,10 +65,12 @@ def decide(
     """
     last = record.last if record.last and record.last.command == command_id(command) else None
     reading = observed.read(rules.owner) if observed else None
-    adopted = record.adopt(reading, now) if isinstance(reading, Tag) else record
-
-    if observed is not None and not isinstance(reading, Tag):
-        adopted = replace(adopted, known=True)
+    adopted, news = record, None
+    if observed is not None and isinstance(reading, Tag):
+        adopted = record.adopt(observed, reading, now, rules)
+        news = adoption(record, adopted, reading)
+    elif observed is not None:
+        adopted = replace(record, known=True)
     changed = _record(command, adopted, now, rules)
     wanted = changed.wanted(now)
     write: Put | Delete | None = None
@@ -80,12 +82,50 @@ def decide(
         outcome = last.outcome
     else:
         outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules.owner)
+    outcome = _with_news(outcome, news, swept=command.cause.source == SOURCE)
     left = after.read(rules.owner) if after else None
     # The write may not land: what the tag shows now is asked for again.
     shown = tuple(claim for tag in (reading, left) if isinstance(tag, Tag) for claim in changed.shown_by(tag))
     kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the ledger learned from the tag that stands. People are told, whatever the command comes to.
+
+    Attributes:
+        because: It in words.
+        shortens: Whether a person made a lock end sooner.
+        unknown: Whether the ledger did not know the lock.
+    """
+
+    because: str
+    shortens: bool = False
+    unknown: bool = False
+
+
+def adoption(record: DeviceRecord, adopted: DeviceRecord, shown: Tag) -> News | None:
+    """Return what ``record`` learned from the tag that is ``shown`` when it became ``adopted``; None for nothing."""
+    before, after = record.shown_by(shown), adopted.shown_by(shown)
+    if before == after:
+        return None
+    if not before:
+        return News("the ledger did not know this lock and took it over from its tag", unknown=True)
+    old, new = before[0].until, after[0].until
+    because = f"a person changed its end from {tag.write_time(old)} to {tag.write_time(new)}"
+    return News(because, shortens=new < old)
+
+
+def _with_news(outcome: Outcome, news: News | None, *, swept: bool) -> Outcome:
+    """Return the outcome with the news. Whether an unknown lock pages is for the sweep to say, if it asked."""
+    if news is None:
+        return outcome
+    because = "; ".join(filter(None, (outcome.because, news.because)))
+    result = "adopted" if outcome.result == "skipped" else outcome.result
+    page = outcome.page or news.shortens or (news.unknown and not swept)
+    return replace(outcome, result=result, because=because, page=page)
 
 
 def decide_for_user(
@@ -138,7 +178,9 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
     if replace(decision.record, last=before.last) != before:
         return True
     observed = decision.outcome.after
-    return before.last is not None and before.last.outcome.after != observed and not before.undone(observed, owner)
+    if before.last is None:
+        return command.cause.source == SOURCE and decision.outcome.result == "already-denied"
+    return before.last.outcome.after != observed and not before.undone(observed, owner)
 
 
 def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: Rules) -> DeviceRecord:
@@ -256,12 +298,24 @@ def _outcome(
             return _of_release(about, ending, before, record, reading, write is not None, now)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
-        case Reassert() if write is not None:
-            if before.undone(observed, owner):
-                return replace(about, result="reasserted", page=True)
-            return replace(about, result="took-over" if observed is None or observed.effect == "ALLOW" else "renewed")
+        case Reassert():
+            return _of_reassert(about, before, reading, write is not None, owner)
         case _:
             return about
+
+
+def _of_reassert(about: Outcome, before: DeviceRecord, reading: tag.Reading | None, wrote: bool, owner: str) -> Outcome:
+    """Return what a sweep's or an enrolment's command to agree with the ledger came to."""
+    observed, shown = about.before, before.shown_by(reading) if isinstance(reading, Tag) else ()
+    if not wrote:
+        if isinstance(reading, Tag) and not shown and _denies(observed):
+            because = "the ledger does not know its lock, and its user is exempt"
+            return replace(about, result="already-denied", because=because, page=True)
+        return about
+    edited = isinstance(reading, Tag) and all(known.until != reading.until for known in shown)
+    if edited or before.undone(observed, owner):
+        return replace(about, result="reasserted", page=True)
+    return replace(about, result="renewed" if _denies(observed) else "took-over")
 
 
 def _of_release(

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from device_lockout.decisions.decision import write_for
+from device_lockout.decisions.decision import adoption, write_for
 from device_lockout.values.command import Expire, Reassert
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import ListedOverride, Override
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.policy import Rules
+from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, Foreign, HandWritten, Reading, Tag, write_time
 
 PERCENT_COUNTS_FROM = 10
@@ -37,6 +38,7 @@ class Item:
         source: The source of the lock that a removal ends; empty if nobody knows.
         failed: When WorkMail refused the last try; None if it did not.
         tampered: True if somebody undid a lock that is wanted.
+        unknown: True if the ledger does not know the lock that the override shows.
         untold: True if the override is left alone and no outcome has told of it.
     """
 
@@ -49,6 +51,7 @@ class Item:
     source: str = ""
     failed: datetime | None = None
     tampered: bool = False
+    unknown: bool = False
     untold: bool = False
 
 
@@ -134,7 +137,7 @@ def plan(
     records: Mapping[DeviceKey, DeviceRecord],
     users: Mapping[str, UserRecord],
     now: datetime,
-    owner: str,
+    rules: Rules,
 ) -> Plan:
     """Compare all overrides with all wanted locks.
 
@@ -143,7 +146,7 @@ def plan(
         records: The devices that the ledger wants something for.
         users: The users with an item, by WorkMail's ID. Their locks cover devices that only the listing knows.
         now: The time to decide at.
-        owner: The deployment's name in its tags.
+        rules: What a decision takes from the configuration.
     """
     items: dict[Action, list[Item]] = {"expire": [], "reassert": [], "leave": []}
     seen = Counter({"ours": 0, "hand-written": 0, "broken": 0, "foreign": 0})
@@ -151,13 +154,13 @@ def plan(
     repeated: Item | None = None
     for listed in listing:
         key = listed.key
-        reading = listed.override.read(owner)
+        reading = listed.override.read(rules.owner)
         kind = _kind(reading)
         seen[kind] += 1
         record = record_of(key, records, users)
         if key not in records and not record.user.claims and kind == "foreign":
             continue
-        item = _judge(listed, reading, record, now, owner)
+        item = _judge(listed, reading, record, now, rules)
         if key in noted:
             repeated = repeated or Item("leave", key, listed.override, now, "it was listed twice")
             continue
@@ -165,7 +168,7 @@ def plan(
         if item is not None:
             items[item.action].append(item)
     for key in records.keys() - noted:
-        item = _missing(key, records[key], now, owner)
+        item = _missing(key, records[key], now, rules.owner)
         if item is not None:
             items["reassert"].append(item)
     removals, reasserts, left = (_in_order(items[action]) for action in ("expire", "reassert", "leave"))
@@ -184,40 +187,36 @@ def record_of(
     return DeviceRecord(user=users[key.user_id]) if key.user_id in users else _NOTHING
 
 
-def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, owner: str) -> Item | None:
+def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, rules: Rules) -> Item | None:
     """Return what happens to one listed override, or None if it is as it should be."""
     observed = listed.override
-    adopted = record.adopt(reading, now) if isinstance(reading, Tag) else record
+    owner = rules.owner
+    adopted = record.adopt(observed, reading, now, rules) if isinstance(reading, Tag) else record
     wanted = adopted.wanted(now)
 
-    def item(
-        action: Action, due_since: datetime, because: str, *, tampered: bool = False, untold: bool = False
-    ) -> Item:
+    def item(action: Action, due_since: datetime, because: str, *, tampered: bool = False, **marks: bool) -> Item:
         shown = adopted.shown_by(reading) if isinstance(reading, Tag) else ()
         source = next((claim.source for claim in shown), "")
         ours = isinstance(reading, Tag)
-        return Item(action, listed.key, observed, due_since, because, ours, source, _failed(record), tampered, untold)
+        failed = _failed(record)
+        return Item(action, listed.key, observed, due_since, because, ours, source, failed, tampered, **marks)
 
     if wanted is not None:
         write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)
+        unknown = isinstance(reading, Tag) and not record.shown_by(reading)
+        if unknown and _was_refused(record, observed):
+            return None
+        because = _why_reassert(record, adopted, reading, wanted, differs=write is not None)
+        if because:
+            tampered = write is not None and not unknown and record.undone(observed, owner)
+            return item("reassert", wanted.at, because, tampered=tampered, unknown=unknown)
         if isinstance(reading, Tag):
-            if not record.shown_by(reading):
-                return item("reassert", reading.at, "the ledger does not know this lock of ours")
-            if write is not None:
-                because = f"it does not show the lock ({wanted.why}) that is wanted"
-                return item("reassert", wanted.at, because, tampered=record.undone(observed, owner))
-            edited = _edit(record, reading)
-            return item("reassert", wanted.at, edited) if edited else None
-        if write is not None:
-            because = f"a lock ({wanted.why}) is wanted and an ALLOW stands"
-            return item("reassert", wanted.at, because, tampered=record.undone(observed, owner))
+            return None
     write, _ = write_for(Expire, observed, reading, adopted, wanted, now, owner)
     if write is not None:
         return item("expire", *_end(reading, now))
     replaced = record.ours_was_left(owner) and observed.effect == "DENY"
-    untold = (
-        replaced or record.last is None or record.last.outcome.after != observed or not record.last.outcome.announced
-    )
+    untold = replaced or not _was_told(record, observed)
     if wanted is not None and replaced:
         because = f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted"
         return item("reassert", wanted.at, because, untold=True)
@@ -231,12 +230,32 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     return None
 
 
-def _edit(record: DeviceRecord, reading: Tag) -> str | None:
-    """Describe an end that a person wrote into our tag and the ledger has yet to take over; None if there is none."""
-    ends = [known.until for known in record.shown_by(reading)]
-    if not ends or reading.until in ends:
-        return None
-    return f"a person changed its end from {write_time(ends[0])} to {write_time(reading.until)}"
+def _why_reassert(
+    record: DeviceRecord, adopted: DeviceRecord, reading: Reading, wanted: Claim, *, differs: bool
+) -> str:
+    """Return why the writer must look at an override where a lock is wanted, or an empty text.
+
+    ``differs`` says that the override is to be written anew.
+    """
+    if not isinstance(reading, Tag):
+        return f"a lock ({wanted.why}) is wanted and an ALLOW stands" if differs else ""
+    if not record.shown_by(reading):
+        return "the ledger does not know this lock of ours"
+    if differs:
+        return f"it does not show the lock ({wanted.why}) that is wanted"
+    news = adoption(record, adopted, reading)
+    return news.because if news else ""
+
+
+def _was_refused(record: DeviceRecord, observed: Override) -> bool:
+    """Return whether the writer would not take over the lock that the ledger does not know."""
+    last = record.last
+    return last is not None and last.outcome.result == "already-denied" and last.outcome.after == observed
+
+
+def _was_told(record: DeviceRecord, observed: Override) -> bool:
+    """Return whether the last command's outcome told of the override that stands."""
+    return record.last is not None and record.last.outcome.after == observed and record.last.outcome.announced
 
 
 def _end(reading: Reading, now: datetime) -> tuple[datetime, str]:

@@ -32,10 +32,10 @@ from device_lockout.values.command import (
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
-from device_lockout.values.override import UNREADABLE_DATE, Observation
+from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import DeviceRecord, Last
-from device_lockout.values.tag import write_time
+from device_lockout.values.tag import Tag, write_time
 
 
 def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
@@ -118,6 +118,7 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
             raise
         gone, seen = str(error), Observation(None, now)
     record = record.of_user(ports.ledger.user(key.organization, key.user_id))
+    rules = _for_user(rules, key, seen.override, record, ports)
     decision = decide(command, seen.override, record, _decision_time(command, now, seen.date, rules), rules)
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
@@ -142,6 +143,15 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, ports, key, record, saved, str(error), now)
     return decision.outcome
+
+
+def _for_user(rules: Rules, key: DeviceKey, observed: Override | None, record: DeviceRecord, ports: Ports) -> Rules:
+    """Return the rules for this user: no lock of an exempt one is taken over from its tag, which may be forged."""
+    shown = observed.read(rules.owner) if observed is not None and rules.exempt else None
+    if not isinstance(shown, Tag) or record.shown_by(shown):
+        return rules
+    names = ports.workmail.user(key.organization, key.user_id).names
+    return replace(rules, adopts_unknown=rules.exempt.isdisjoint(names))
 
 
 def _decision_time(command: DeviceCommand, now: datetime, date: datetime, rules: Rules) -> datetime:
@@ -180,6 +190,7 @@ def _failed(
 
     ``decision.record`` is the device's item as the ledger has it now.
     """
+    because = "; ".join(filter(None, (because, decision.outcome.because)))
     failed = replace(decision.outcome, result="failed", because=because, after=decision.outcome.before, page=True)
     tried = before.last if before.last is not None and before.last.command == command_id(command) else None
     last = Last(command_id(command), command.cause.event_id, failed, tried.decided_at if tried else now)

@@ -37,7 +37,7 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     window = InventoryWindow(ports.ledger.inventoried_up_to(this.organization))
     first = list(islice(listing, 1))  # with it comes WorkMail's time
     now = _plan_time(this.now, failures)
-    planned = plan(window.watch(chain(first, listing), settings.owner), records, users, now, settings.owner)
+    planned = plan(window.watch(chain(first, listing), settings.owner), records, users, now, settings.rules)
 
     completed = not failures and planned.repeated is None
     refused = failures[0] if failures else planned.refusal(policy.max_removals, policy.max_removals_percent)
@@ -48,7 +48,8 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     if policy.mode == "apply":
         removals = planned.removals_of_one_run(policy.max_removals, refused)
         due = [*reasserts[: policy.max_reasserts], *removals]
-        enqueued = _enqueue_in_portions(due, this, ports.queue, policy.portion)
+        commands = [_command(item, this, page=item.unknown and last is not None) for item in due]
+        enqueued = _enqueue_in_portions(commands, this, ports.queue, policy.portion)
     result = SweepResult(planned, refused, completed, enqueued)
     _announce(result, last, this, ports, policy.mode)
     # Announce the run before it is saved: after a gap, people get a plan to read before the next run removes any.
@@ -93,24 +94,24 @@ def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | 
     return None
 
 
-def _enqueue_in_portions(items: Sequence[Item], this: Run, queue: QueuePort, portion: int) -> int:
+def _enqueue_in_portions(commands: Sequence[Command], this: Run, queue: QueuePort, portion: int) -> int:
     """Enqueue commands and return how many. At most ``portion`` of them wait at a time, so no fresh lock waits long.
 
     The first portion always goes. The next run does what this one has no time for.
     """
-    enqueued = queue.send([_command(item, this) for item in items[:portion]])
-    while enqueued < len(items) and this.enough_time():
+    enqueued = queue.send(commands[:portion])
+    while enqueued < len(commands) and this.enough_time():
         room = portion - queue.waiting()
         if room <= 0:
             this.pause()
             continue
-        enqueued += queue.send([_command(item, this) for item in items[enqueued : enqueued + room]])
+        enqueued += queue.send(commands[enqueued : enqueued + room])
     return enqueued
 
 
-def _command(item: Item, this: Run) -> Command:
+def _command(item: Item, this: Run, *, page: bool) -> Command:
     """Return the command for one row of the plan. Its event ID is the run's, so it is no copy of an earlier run's."""
-    cause = Cause(this.id, SOURCE, "Sweep", happened=this.now, received=this.now)
+    cause = Cause(this.id, SOURCE, "Sweep", happened=this.now, received=this.now, page=page)
     target = Target.of(item.key)
     if item.action == "expire":
         assert item.observed is not None, "only a listed override can expire"

@@ -24,6 +24,7 @@ Result = Literal[
     "renewed",
     "reasserted",
     "took-over",
+    "adopted",
     "enrolled",
     "retired",
     "skipped",
@@ -58,6 +59,7 @@ RESULTS: dict[Result, Announced] = {
     "reasserted": Announced(
         "Tampering Detected", "had its lock changed or removed by somebody; it is locked again ({why}){until}"
     ),
+    "adopted": Announced("Lockout Adopted", "stays locked as its tag says ({why}){until}"),
     "enrolled": Announced("Inventory Updated", "is in the inventory"),
     "retired": Announced("Inventory Updated", "is retired in the inventory"),
     "rejected": Announced("Lockout Rejected", "was not changed: the report was rejected"),

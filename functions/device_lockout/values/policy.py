@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from device_lockout.values.instant import whole_seconds_up
 from device_lockout.values.tag import HOLD, write_time
@@ -50,6 +51,10 @@ class Reason:
         return None
 
 
+HonouredEdits = Literal["all", "longer", "none"]
+"""Which ends count that people write into our tags. The others are undone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a decision takes from the configuration.
@@ -59,6 +64,8 @@ class Rules:
         max_event_age: Older events are rejected, so a claim that ended longer ago may be forgotten.
         clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
         exempt: The names, case-folded, of users whom only ``force`` locks.
+        honoured_edits: Which ends count that people write into our tags.
+        adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
         most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
         no_more_claims: A lock of an item with so many is rejected.
     """
@@ -67,5 +74,11 @@ class Rules:
     max_event_age: timedelta
     clock_skew: timedelta
     exempt: frozenset[str] = frozenset()
+    honoured_edits: HonouredEdits = "all"
+    adopts_unknown: bool = True
     most_claims: int = MOST_CLAIMS
     no_more_claims: int = NO_MORE_CLAIMS
+
+    def honours(self, before: datetime, after: datetime) -> bool:
+        """Return whether a person may change a lock's end from ``before`` to ``after``."""
+        return self.honoured_edits == "all" or (self.honoured_edits == "longer" and after > before)

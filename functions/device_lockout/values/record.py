@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
+from device_lockout.values.policy import Rules
 from device_lockout.values.tag import Broken, Tag, Was
 
 Scope = Literal["device", "user"]
@@ -266,14 +267,18 @@ class DeviceRecord:
         own = [*(known for known in self.claims if known.identity != claim.identity), claim]
         return replace(self, claims=tuple(sorted(own, key=lambda known: (known.at, known.identity))))
 
-    def adopt(self, tag: Tag, now: datetime) -> Self:
-        """Return this record with what our own tag says at ``now``.
+    def adopt(self, observed: Override, tag: Tag, now: datetime, rules: Rules) -> Self:
+        """Return this record with what our own tag on the ``observed`` override says at ``now``.
 
-        Only a person's edit of ``until`` counts. An unknown lock is added as a claim of scope ``device``, unless the
-        user's item once knew it. If it is newer than the record's last decision, or that left no lock, the ledger was
-        set back: then the prior is that of an older lock, and is dropped.
+        Of a known lock only a person's edit of ``until`` counts, and none on an ``ALLOW``: somebody undid that lock.
+
+        An unknown lock is added as a claim of scope ``device``, unless the user's item once knew it. If it is newer
+        than the record's last decision, or that left no lock, the ledger was set back: then the prior is that of an
+        older lock, and is dropped.
         """
         shown = self.shown_by(tag)
+        if not shown and not rules.adopts_unknown:
+            return self
         if not shown:
             unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
             users = self._as_the_users(unknown)
@@ -283,8 +288,9 @@ class DeviceRecord:
             known = replace(self, prior=None) if set_back else self
             return known.with_claim(replace(unknown, scope="device"))
         adopted = self
-        if all(claim.until != tag.until for claim in shown):  # else we wrote it, for the one that it fits
-            for claim in shown:
+        ours = any(claim.until == tag.until for claim in shown)  # we wrote it, for the one that it fits
+        for claim in shown:
+            if not ours and observed.effect == "DENY" and rules.honours(claim.until, tag.until):
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from device_lockout.values.actions import Action, Permission
-from device_lockout.values.policy import Reason, Rules
+from device_lockout.values.policy import HonouredEdits, Reason, Rules
 
 WEBHOOK_PREFIX = "webhook."
 """The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
@@ -159,6 +159,7 @@ class Settings:
         reasons: The reasons for locks, by name.
         sweep: The sweep's policy.
         limits: Limits on time.
+        honour_edits: Which ends count that people write into our tags.
         exempt_users: Names of users whom only ``force`` locks. Their case does not matter.
         webhooks: The senders of webhooks, each under a name of its own.
     """
@@ -169,6 +170,7 @@ class Settings:
     reasons: dict[str, Reason]
     sweep: Sweep
     limits: Limits
+    honour_edits: HonouredEdits = "all"
     exempt_users: frozenset[str] = frozenset()
     webhooks: tuple[Webhook, ...] = ()
 
@@ -176,7 +178,7 @@ class Settings:
     def rules(self) -> Rules:
         """What a decision takes from these settings."""
         exempt = frozenset(user.casefold() for user in self.exempt_users)
-        return Rules(self.owner, self.limits.max_event_age, self.limits.clock_skew, exempt)
+        return Rules(self.owner, self.limits.max_event_age, self.limits.clock_skew, exempt, self.honour_edits)
 
     def organization(self, id_or_alias: str | None) -> Organization | None:
         """Return the organization of that ID or alias. None finds the only one, if there is only one."""

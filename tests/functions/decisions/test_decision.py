@@ -299,7 +299,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     now = NOW
 
     # Adopt.
-    prior = record.prior
+    prior, news = record.prior, False
     own = {claim[:3]: claim for claim in record.own}
     users = {claim[:3]: claim for claim in record.users}
     if observed.kind == "ours":
@@ -311,12 +311,14 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             outlasted = any(one[2] >= observed.at and one[3] >= observed.until for one in record.users)
             scope = "user" if released_since or outlasted else "device"
             own[observed.id, scope, observed.at] = (observed.id, scope, observed.at, observed.until)
+            news = True
             set_back = record.last == "none" or observed.at > DECIDED[record.last]
             if set_back and scope == "device":
                 prior = None
         for known in shown:
-            if known[3] != observed.until:
+            if known[3] != observed.until and observed.effect == "DENY":
                 own[known[:3]] = (*known[:3], observed.until)
+                news = True
 
     # Record.
     released_device, released_user = record.released_device, record.released_user
@@ -397,7 +399,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             if result == "nothing-to-release" and denied and not denied_by_another:
                 result = "still-locked"
     elif write is None:
-        result = "skipped"
+        result = "adopted" if news else "skipped"
     elif kind == "Expire":
         result = "renewed" if live else "expired"
     elif observed.effect == "DENY":
@@ -409,6 +411,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
 
     month_ago = now - 30 * DAY
     forgotten = {key for key, one in own.items() if one[2] < month_ago and ended(one, released) < month_ago}
+    forgotten -= {one[:3] for one in shown_up if observed.kind == "ours"}
     return Expected(
         claims={one for key, one in own.items() if key not in forgotten - users.keys()},
         released=(released_device, released_user),
@@ -606,7 +609,7 @@ RECORD_ROWS = [
         ours("DENY", B, 15, 91, "none"),
         OVER,
         set(),
-        "skipped",
+        "adopted",
     ),
     ("Expire, nothing is there any more", expire(OURS_OVER.override), NOTHING, OVER, set(), "skipped"),
     ("Expire", expire(OURS_OVER.override), OURS_OVER, OVER, set(), "expired"),

@@ -1,19 +1,21 @@
 """Tags in people's hands: what a person wrote in the console, from the next sweep to the recovery."""
 
+from dataclasses import replace
+
 import pytest
 
 from device_lockout.values import instant
 from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending
-from local.in_memory import DAY, DEVICE, ORGANIZATION, World, at, cause
+from local.in_memory import BOB, DAY, DEVICE, ORGANIZATION, SETTINGS, World, at, cause, key
 
 TARGET = Target(ORGANIZATION, "bob", DEVICE)
 VIP = Override("ALLOW", "vip, agreed with security")
 
 
-def locked(over=None):
-    world = World(over)
+def locked(over=None, **settings):
+    world = World(over, **settings)
     claim = Claim(claim_id("lost"), "device", "lost", at(0), at(30 * DAY), source="helpdesk")
     world.deliver(Lock(cause("lost", at(0)), TARGET, claim), at(1))
     world.sweep(at(2))
@@ -85,3 +87,121 @@ def test_a_broken_tag_of_a_lock_that_nobody_knows_stays():
     world = World(Override("DENY", "[lockout/1 by=local why=lost id=0badcafe was=none]"))
     assert recovered(world, 7200)["result"] == "nothing-to-release"
     assert world.override is not None
+
+
+# What people hear of edits.
+
+
+def adopted(world):
+    return [detail for kind, detail in world.bus.announced if kind == "Lockout Adopted"]
+
+
+@pytest.mark.parametrize(("until", "pages"), [("2026-12-24T00:00:00Z", False), ("2026-12-01T00:00:00Z", True)])
+def test_an_edit_is_told_once_and_pages_if_the_lock_ends_sooner(until, pages):
+    world = locked()
+    edit(world, "2026-12-22T07:30:00Z", until)
+    for minute in range(3):
+        world.sweep(at(3600 + 60 * minute))
+    (told,) = adopted(world)
+    assert told["page"] is pages
+    assert f"a person changed its end from 2026-12-22T07:30:00Z to {until}" in told["message"]
+
+
+def test_an_edit_into_the_past_ends_the_lock_and_pages():
+    world = locked()
+    edit(world, "2026-12-22T07:30:00Z", "2026-11-22T07:30:00Z")
+    world.sweep(at(3600))
+    assert world.override is None
+    (told,) = (detail for kind, detail in world.bus.announced if kind == "Lockout Expired")
+    assert told["page"]
+    assert "a person changed its end" in told["message"]
+
+
+def test_a_report_that_meets_an_edit_tells_of_it():
+    world = locked()
+    edit(world, "2026-12-22T07:30:00Z", "2026-12-01T00:00:00Z")
+    claim = Claim(claim_id("again"), "device", "lost", at(60), at(20 * DAY), source="helpdesk")
+    world.deliver(Lock(cause("again", at(60)), TARGET, claim), at(61))
+    (told,) = world.told("again")
+    assert told["page"]
+    assert "a person changed its end from 2026-12-22T07:30:00Z to 2026-12-01T00:00:00Z" in told["message"]
+
+
+def knowing(**changes):
+    return replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("honours", "until", "counts"),
+    [
+        ("longer", "2026-12-24T00:00:00Z", True),
+        ("longer", "2026-12-01T00:00:00Z", False),
+        ("longer", "2026-11-22T07:30:00Z", False),
+        ("none", "2026-12-24T00:00:00Z", False),
+        ("none", "2026-12-01T00:00:00Z", False),
+    ],
+)
+def test_an_edit_that_does_not_count_is_undone_as_tampering(honours, until, counts):
+    world = locked(known=knowing(honour_edits=honours))
+    set_by_us = world.override
+    edit(world, "2026-12-22T07:30:00Z", until)
+    edited = world.override
+    world.sweep(at(3600))
+    assert world.override == (edited if counts else set_by_us)
+    undone = [detail["page"] for kind, detail in world.bus.announced if kind == "Tampering Detected"]
+    assert undone == ([] if counts else [True])
+
+
+def test_an_allow_with_our_tag_is_tampering_whatever_the_tag_says():
+    world = locked()
+    set_by_us = world.override
+    over = set_by_us.description.replace("until=2026-12-22T07:30:00Z", "until=2026-11-22T07:30:00Z")
+    world.set_by_hand(Override("ALLOW", over))
+    world.sweep(at(3600))
+    assert world.override == set_by_us
+    (told,) = (detail for kind, detail in world.bus.announced if kind == "Tampering Detected")
+    assert told["page"]
+
+
+# Tags that the ledger does not know.
+
+FORGED = Override(
+    "DENY", "[lockout/1 by=local why=lost until=2026-12-24T00:00:00Z at=2026-11-21T00:00:00Z id=0badf00d was=none]"
+)
+
+
+def test_a_lock_that_the_ledger_does_not_know_is_taken_over_with_a_page():
+    world = locked()
+    world.workmail.overrides[key("other")] = FORGED
+    world.sweep(at(3600))
+    (told,) = adopted(world)
+    assert (told["deviceId"], told["page"]) == ("other", True)
+    assert "the ledger did not know this lock" in told["message"]
+
+
+def test_after_a_loss_of_the_ledger_locks_are_taken_over_without_a_page_each():
+    world = World()
+    world.ledger.swept = None
+    world.set_by_hand(FORGED)
+    world.sweep(at(3600))
+    (told,) = adopted(world)
+    assert not told["page"], "the first sweep pages for all of them"
+    (refused,) = (detail for kind, detail in world.bus.announced if kind == "Sweep Refused")
+    assert (refused["guard"], refused["page"]) == ("first-run", True)
+
+
+def test_a_forged_lock_of_an_exempt_user_is_told_once_and_never_put_back():
+    world = locked(known=knowing(exempt_users=frozenset({BOB})))
+    world.workmail.overrides[key("other")] = FORGED
+    for minute in range(3):
+        world.sweep(at(3600 + 60 * minute))
+    (told,) = (detail for kind, detail in world.bus.announced if kind == "Already Denied")
+    assert told["page"]
+    assert "its user is exempt" in told["message"]
+    del world.workmail.overrides[key("other")]
+    world.sweep(at(4000))
+    assert world.workmail.overrides.get(key("other")) is None
+    world.workmail.overrides[key("other")] = FORGED
+    for hour in range(2):  # after so long a gap the first one only reports
+        world.sweep(at(33 * DAY + 3600 * hour))
+    assert world.workmail.overrides.get(key("other")) is None, "its own end is kept"

@@ -151,7 +151,7 @@ def test_a_removal_is_planned_on_what_was_listed_and_decided_on_what_stands_then
     [command] = world.queue.sent
     assert command == Expire(command.cause, Target(ORGANIZATION, BOB, DEVICE, resolved=True), denial(0, 100))
     world.set_by_hand(denial(0, 9000))
-    assert world.carry_out(command, NOW).result == "skipped"
+    assert world.carry_out(command, NOW).result == "adopted"
     assert world.override == denial(0, 9000), "a person extended it in between"
 
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord, tag_of
-from device_lockout.values.tag import HOLD
-from local.in_memory import at
+from device_lockout.values.tag import HOLD, write
+from local.in_memory import SETTINGS, at
 
+RULES = SETTINGS.rules
 SCOPES, REASONS, SOURCES = ("device", "user"), ("lost", "stolen"), ("helpdesk", "mdm")
 
 endings = st.builds(
@@ -21,6 +23,11 @@ claims = st.builds(
     st.integers(0, 5),
     st.sampled_from(("", *SOURCES)),
 )
+
+
+def shown(tag):
+    """A DENY with the tag, and the tag."""
+    return Override("DENY", write(tag)), tag
 
 
 def ends(ending, happened, claim):
@@ -85,7 +92,7 @@ def test_after_a_loss_a_users_lock_that_was_known_from_its_tag_is_a_copy_of_the_
 def test_a_dropped_lock_of_a_user_that_its_own_source_released_is_released_on_a_device_that_still_shows_it():
     released = Released().with_release(Ending("user", source="idp"), at(20))
     claim = Claim("aaaaaaaa", "user", "compromised", at(4), HOLD, source="idp")
-    record = DeviceRecord(user=UserRecord((), released)).adopt(tag_of(claim, "local", "none"), at(30))
+    record = DeviceRecord(user=UserRecord((), released)).adopt(*shown(tag_of(claim, "local", "none")), at(30), RULES)
     assert record.claims == (claim,)
     assert record.wanted(at(30)) is None
 
@@ -94,6 +101,6 @@ def test_a_tag_that_fits_one_of_two_claims_is_no_edit_of_the_other():
     device = Claim("aaaaaaaa", "device", "compromised", at(4), at(12), source="mdm")
     users = Claim("aaaaaaaa", "user", "compromised", at(4), at(30), source="idp")
     record = DeviceRecord(claims=(device,), user=UserRecord((users,)))
-    assert record.adopt(tag_of(users, "local", "none"), at(10)) == record
+    assert record.adopt(*shown(tag_of(users, "local", "none")), at(10), RULES) == record
     edited = replace(tag_of(users, "local", "none"), until=at(20))
-    assert {claim.until for claim in record.adopt(edited, at(10)).all_claims()} == {at(20)}
+    assert {claim.until for claim in record.adopt(*shown(edited), at(10), RULES).all_claims()} == {at(20)}
