@@ -62,6 +62,7 @@ class Configuration:
         log_retention_days: The days that CloudWatch Logs keeps the logs.
         partner_buses: The names of the partners' buses to create.
         operators: ARNs of the IAM principals who may send to the queues by hand, and redrive dead letters.
+        tamper_watch: Whether a change of an override that CloudTrail saw is looked at at once.
     """
 
     settings: Settings
@@ -75,6 +76,7 @@ class Configuration:
     log_retention_days: int
     partner_buses: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    tamper_watch: bool = True
 
     @property
     def metrics_namespace(self) -> str:
@@ -168,6 +170,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         log_retention_days=log_retention_days,
         partner_buses=partner_buses,
         operators=operators,
+        tamper_watch="tamper_watch" not in table or table.boolean("tamper_watch"),
     )
 
 

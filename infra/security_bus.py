@@ -93,7 +93,35 @@ class SecurityBus(Construct):
             {"source": [outcome.SOURCE], "detail": {"page": [True]}},
             notices.topic,
         )
-        self._allow_rules(reports.queue, self._rules["Reports"])
+
+    def watch(self, writer_role: str, reports: sqs.Queue) -> None:
+        """Let the router know of each change of an override that CloudTrail saw and that is not the writer's.
+
+        IAM users and root have no session's issuer, and `anything-but` does not match what is absent.
+        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+        """
+        issuer = ({"anything-but": [writer_role]}, {"exists": False})
+        self._add_rule(
+            "TamperWatch",
+            "Overrides that somebody else changed",
+            DEFAULT_BUS,
+            {
+                "source": ["aws.workmail"],
+                "detail-type": ["AWS API Call via CloudTrail"],
+                "detail": {
+                    "eventSource": ["workmail.amazonaws.com"],
+                    "eventName": ["PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride"],
+                    "errorCode": [{"exists": False}],
+                    "$or": [{"userIdentity": {"sessionContext": {"sessionIssuer": {"arn": [of]}}}} for of in issuer],
+                },
+            },
+            reports,
+            outcome.SOURCE,
+        )
+
+    def allow_rules(self, reports: sqs.Queue) -> None:
+        """Allow the rules that there are by now to send to their queues, and no others."""
+        self._allow_rules(reports, self._rules["Reports"])
         self._allow_rules(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
 
     def reserve(self, sources: Sequence[str], publishers: Sequence[str]) -> None:

@@ -147,6 +147,9 @@ class DeviceLockout(Stack):
         roles = [each.role.role_arn for each in (router, writer, sweep)]
         commands.reserve(roles, configuration.operators)
         reports.reserve([], configuration.operators)
+        if configuration.tamper_watch:
+            bus.watch(writer.role.role_arn, reports.queue)
+        bus.allow_rules(reports.queue)
         bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(

@@ -145,6 +145,12 @@ def allow_is_no_edit(off: Off) -> None:
     off.around(DeviceRecord, "adopt", around)
 
 
+@guard("watch", "watched")
+def watch(off: Off) -> None:
+    """A lock that somebody undid comes back without a sweep."""
+    off.guard("watch")
+
+
 @guard("tie", "tie")
 def tie(off: Off) -> None:
     """A lock wins over a release of the same instant."""

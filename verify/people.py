@@ -4,12 +4,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_lockout.values import tag
+from device_lockout.values.command import WATCH, Cause, Reassert, Target
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.processes import Processes
 from verify.scenario import Act, at
-from verify.state import LEDGER_LOST, ROW_EDITED, Moves, State, lock_id, put
+from verify.state import LEDGER_LOST, ROW_EDITED, Moves, State, enqueue, lock_id, put
 from verify.telling import Story
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class People:
         self._number, self._values, self._reading = numbering.number, numbering.values, numbering.reading
         self._mark = processes.mark
         self._story = story
-        self._items_expire = "no-ttl" in off
+        self._off = off
 
     def acts(self, state: State) -> Moves:
         """Yield each act that is left and has something to act on."""
@@ -95,11 +97,20 @@ class People:
         baseline = put(state.baseline, device, self._baseline_after(state, act, row))
         rows = put(state.rows, device, row)
         replaced = state.replaced & ~(1 << device) | self._replaces(state, device, row) << device
+        if self._scenario.watched and "watch" not in self._off:
+            state = self._is_seen(state, act)
         return self._mark(
             state._replace(rows=rows, baseline=baseline, replaced=replaced, edited=True, swept_since=False),
             ROW_EDITED,
             device,
         )
+
+    def _is_seen(self, state: State, act: Act) -> State:
+        """Send the command that the tamper watch makes of an act."""
+        now = self._numbering.now(state)
+        cause = Cause(f"watch {self._scenario.acts.index(act)}", SOURCE, WATCH, now, now)
+        command = self._number(Reassert(cause, Target.of(self._numbering.keys[act.device])))
+        return enqueue(state, self._numbering.group(command), command)
 
     def _baseline_after(self, state: State, act: Act, row: int) -> int:
         """Return what must stand after our locks. A tag that a person wrote says so itself, whatever it says."""
@@ -213,7 +224,7 @@ class People:
     def _reap(self, state: State, device: int) -> State | None:
         """Delete an item without a live lock, if items had a time to live."""
         item = state.items[device]
-        if not self._items_expire or not item or self._values[item].live(self._numbering.now(state)):
+        if "no-ttl" not in self._off or not item or self._values[item].live(self._numbering.now(state)):
             return None
         self._story.item_expires(device)
         return state._replace(items=put(state.items, device, 0))

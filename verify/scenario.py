@@ -149,6 +149,7 @@ class Scenario:
         deduplicates: The queue drops copies of what processes send.
         readable: WorkMail still shows the overrides of deleted users, and deletes those of disabled ones.
         pauses: The calls before which anything else may happen. Other calls follow the one before them at once.
+        watched: CloudTrail tells of each change of an override that a person makes, sooner or later.
         small: The test suite searches it, and so does ``--break``.
     """
 
@@ -174,6 +175,7 @@ class Scenario:
     deduplicates: bool = True
     readable: bool = True
     pauses: frozenset[str] = DEVICE_CALLS
+    watched: bool = False
     small: bool = True
 
     def __repr__(self) -> str:

@@ -112,6 +112,15 @@ SMALL = (
         sweeps=1,
     ),
     Scenario(
+        "watched",
+        "a person deletes a lock and replaces it by an ALLOW, and CloudTrail tells of it",
+        (L1_30, R7),
+        (Act("delete"), Act("put", override=VIP)),
+        before=("L1(30)",),
+        instants=(10, 31),
+        watched=True,
+    ),
+    Scenario(
         "undone, edited",
         "a person turns a lock into an ALLOW whose tag says that it is over",
         (L1_30,),

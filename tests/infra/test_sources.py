@@ -1,13 +1,14 @@
 """The rules, the bus policy and the webhook function that sources and senders are given."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from configuration import loader
+from configuration import event_pattern, loader
 from configuration.loader import Configuration
 from configuration.sources import Route
 from device_lockout.aws.webhook_log import ABANDONED_AFTER
@@ -170,3 +171,40 @@ def test_the_webhook_function_puts_only_its_own_events_and_writes_only_its_own_i
 def test_there_is_no_url_unless_a_sender_is_configured(template: Template) -> None:
     assert not template.of_type("Lambda::Url")
     assert "WebhooksUrl" not in template.outputs
+
+
+WRITER = {
+    "userIdentity": {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"arn": "ApplyCommandsRole.Arn"}}}
+}
+ADMIN = {
+    "userIdentity": {"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"arn": "arn:aws:iam::1:role/admin"}}}
+}
+IAM_USER = {"userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::1:user/eve"}}
+PUT, DELETE = "PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride"
+
+
+@pytest.mark.parametrize(
+    ("detail", "watched"),
+    [
+        ({"eventName": DELETE, **ADMIN}, True),
+        ({"eventName": PUT, **ADMIN}, True),
+        ({"eventName": DELETE, **IAM_USER}, True),
+        ({"eventName": DELETE, **WRITER}, False),
+        ({"eventName": PUT, **ADMIN, "errorCode": "AccessDenied"}, False),
+        ({"eventName": "DescribeUser", **ADMIN}, False),
+    ],
+)
+def test_the_tamper_watch_takes_changes_that_succeeded_and_are_not_the_writers(
+    template: Template, detail: dict[str, Any], watched: bool
+) -> None:
+    pattern = rule(template, "TamperWatch")["EventPattern"]
+    event = {"source": "aws.workmail", "detail-type": "AWS API Call via CloudTrail"}
+    event["detail"] = {"eventSource": "workmail.amazonaws.com", **detail}
+    assert event_pattern.matching([pattern], event) == [watched]
+
+
+def test_without_the_tamper_watch_there_is_no_rule_on_the_default_bus(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration
+) -> None:
+    template = synthesize(replace(deployment, tamper_watch=False))
+    assert not [name for name in template.of_type("Events::Rule") if "TamperWatch" in name]

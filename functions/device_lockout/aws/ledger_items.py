@@ -50,6 +50,7 @@ def dump_device(record: DeviceRecord) -> dict[str, Any]:
         "released": _dump_released(record.released),
         "prior": record.prior.fields() if record.prior else None,
         "last": _dump_last(record.last) if record.last else None,
+        "putBack": [instant.write(time) for time in record.put_back],
         "known": record.known,
     }
 
@@ -62,6 +63,7 @@ def load_device(item: dict[str, Any]) -> DeviceRecord:
         released=_load_released(item),
         prior=_load_override(item.get("prior")),
         last=_load_last(last) if last else None,
+        put_back=tuple(instant.read(time) for time in item.get("putBack", ())),
         known=bool(item.get("known")),
         version=int(item.get("version", 0)),
     )

@@ -5,12 +5,12 @@ It decides locking, extending, releasing, expiring and repairing alike.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from device_lockout.decisions.retention import claims_to_keep
 from device_lockout.values import tag
-from device_lockout.values.command import Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
+from device_lockout.values.command import WATCH, Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
@@ -18,6 +18,8 @@ from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, User
 from device_lockout.values.tag import Broken, HandWritten, Tag
 
 TOO_MANY = "it has as many locks as its record has room for: release it, and find out who sends them"
+MOST_PUT_BACK, CONTESTED_WITHIN = 5, timedelta(minutes=10)
+"""So often within this time the tamper watch puts a device's lock back. After that only sweeps do."""
 DESCRIPTION_LOST = "restored by lockout, description lost"
 
 
@@ -89,6 +91,23 @@ def decide(
     kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
     return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
+
+
+def bounded(command: DeviceCommand, before: DeviceRecord, decision: Decision, now: datetime) -> Decision:
+    """Return the decision, unless the tamper watch put the device's lock back :data:`MOST_PUT_BACK` times of late.
+
+    Then it pages once and writes nothing: two deployments could undo each other for ever. The sweep puts it back.
+    """
+    redelivered = before.last is not None and before.last.command == command_id(command)
+    if command.cause.detail_type != WATCH or decision.outcome.result != "reasserted" or redelivered:
+        return decision
+    recent = tuple(time for time in before.put_back if now - time < CONTESTED_WITHIN)
+    if len(recent) < MOST_PUT_BACK:
+        return replace(decision, record=replace(decision.record, put_back=(*recent, now)))
+    told = len(recent) > MOST_PUT_BACK
+    outcome = replace(decision.outcome, result="skipped" if told else "contested", after=decision.outcome.before)
+    record = before if told else replace(before, put_back=(*recent, now))
+    return Decision(record, outcome, None)
 
 
 @dataclass(frozen=True, slots=True)

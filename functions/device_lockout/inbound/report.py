@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from device_lockout.inbound import contract, event_mapping, leniency
+from device_lockout.inbound import contract, event_mapping, leniency, tamper_watch
 from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
 from device_lockout.inbound.moment import Moment, end_of_second, moment
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.device import DeviceName
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
 from device_lockout.values.settings import EventMapping, Settings, Source
@@ -36,11 +37,14 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
 
     Args:
         body: The event as EventBridge delivers it. From a source with a mapping it is ``{"mappedSource", "event"}``.
+            The tamper watch's rule names our own source there.
         message_id: SQS's ID of the message. It stands in for an event without an ID.
         received: When SQS received the message.
         settings: The deployment's settings.
     """
     event = _parse(body)
+    if event.get("mappedSource") == SOURCE and isinstance(event.get("event"), dict):
+        return tamper_watch.read(event["event"], message_id, received, settings)
     mapped = settings.source(text(event.get("mappedSource")))
     if mapped is not None and mapped.mapping is not None and isinstance(event.get("event"), dict):
         event, mapping = event["event"], mapped.mapping

@@ -13,7 +13,7 @@ A command that names no device is looked up and sent on instead: :mod:`device_lo
 from dataclasses import replace
 from datetime import datetime
 
-from device_lockout.decisions.decision import Decision, Delete, Put, decide, must_be_recorded
+from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
 from device_lockout.protocol import announcement, fan_out, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import user_id
@@ -122,6 +122,7 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
     decision = decide(command, seen.override, record, _decision_time(command, now, seen.date, rules), rules)
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
+    decision = bounded(command, record, decision, now)
     if gone:
         decision = replace(decision, record=replace(decision.record, prior=record.prior))
     unsure = gone

@@ -13,6 +13,9 @@ from device_lockout.values.record import Claim, Ending
 CALLS_OF_A_COMMAND = 3
 """The most calls to WorkMail that one command makes: describe the user, get the override, write once."""
 
+WATCH = "Tamper Watch"
+"""The detail-type behind a command of the tamper watch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -27,7 +30,8 @@ class Cause:
         reference: The report's ticket number; empty for none.
         reader: The configured source whose mapping read the event; empty for an event of the contract. Several
             sources may read one event.
-        correction: What of the report was left out or read otherwise than it says, in words; empty for nothing.
+        correction: What else people should know of it, in words: what of the report was left out or read otherwise
+            than it says, or who changed an override. Empty for nothing.
         part: Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
         page: Whether people are told of the outcome, whatever it is.
     """

@@ -23,6 +23,7 @@ Result = Literal[
     "expired",
     "renewed",
     "reasserted",
+    "contested",
     "took-over",
     "adopted",
     "enrolled",
@@ -58,6 +59,9 @@ RESULTS: dict[Result, Announced] = {
     "expired": Announced("Lockout Expired", "is no longer denied: its time is over"),
     "reasserted": Announced(
         "Tampering Detected", "had its lock changed or removed by somebody; it is locked again ({why}){until}"
+    ),
+    "contested": Announced(
+        "Tampering Detected", "has its lock undone again and again; the next sweep puts it back ({why}){until}"
     ),
     "adopted": Announced("Lockout Adopted", "stays locked as its tag says ({why}){until}"),
     "enrolled": Announced("Inventory Updated", "is in the inventory"),

@@ -164,6 +164,7 @@ class DeviceRecord:
         released: The newest releases.
         prior: The ``ALLOW`` that our lock covers, verbatim; None for none.
         last: The newest decision; None before the first.
+        put_back: When the tamper watch put a lock back, or gave it up, within ten minutes.
         known: Whether more than a report says that the device exists: the inventory, or somebody else's override.
         version: Counts the writes. The next write is conditional on it.
         user: The user's item.
@@ -173,6 +174,7 @@ class DeviceRecord:
     released: Released = Released()
     prior: Override | None = None
     last: Last | None = None
+    put_back: tuple[datetime, ...] = ()
     known: bool = False
     version: int = 0
     user: UserRecord = UserRecord()

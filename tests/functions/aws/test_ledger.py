@@ -54,6 +54,7 @@ FULL = DeviceRecord(
         ),
         at(10),
     ),
+    put_back=(at(20),),
     known=True,
     version=3,
 )
@@ -107,7 +108,7 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
             "UpdateExpression": ANY,
             "ConditionExpression": "#version = :read",
             "ExpressionAttributeNames": {
-                f"#{name}": name for name in ("claims", "released", "prior", "last", "known", "version")
+                f"#{name}": name for name in ("claims", "released", "prior", "last", "putBack", "known", "version")
             },
             "ExpressionAttributeValues": {
                 ":claims": serialize(
@@ -155,6 +156,7 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
                         },
                     }
                 ),
+                ":putBack": serialize(["2026-11-22T07:30:20.000Z"]),
                 ":known": {"BOOL": True},
                 ":version": {"N": "4"},
                 ":read": {"N": "3"},
@@ -319,6 +321,7 @@ records = st.builds(
     released=releases,
     prior=maybe_overrides,
     last=st.none() | st.builds(Last, texts, texts, outcomes, instants),
+    put_back=st.lists(instants, max_size=3).map(tuple),
     known=st.booleans(),
 )
 user_records = st.builds(UserRecord, st.lists(claims, max_size=3).map(tuple), releases)
