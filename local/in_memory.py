@@ -212,6 +212,7 @@ class FakeLedger:
     retired: set[DeviceKey] = field(default_factory=set)
     inventoried: dict[DeviceKey, datetime] = field(default_factory=dict)
     names_of: dict[DeviceKey, dict[NameKind, str]] = field(default_factory=dict)
+    locks: dict[str, UserRecord] = field(default_factory=dict)
     inventory: dict[DeviceName, dict[DeviceKey, NamedDevice]] = field(default_factory=dict)
     inventoried_last: DeviceKey = field(default_factory=lambda: DeviceKey(ORGANIZATION, "", ""))
     names: dict[str, str] = field(default_factory=dict)
@@ -272,6 +273,20 @@ class FakeLedger:
                 rows[row.key] = row
 
         self.wire.pass_on("ledger.save_named", call)
+
+    def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
+        number = name.value.casefold()
+        return self.wire.pass_on("ledger.locks_of", lambda: self.locks.get(number, UserRecord()))
+
+    def save_locks_of(self, organization: str, name: DeviceName, record: UserRecord) -> None:
+        number = name.value.casefold()
+
+        def call() -> None:
+            if self.locks.get(number, UserRecord()).version != record.version:
+                raise TransientError(f"{number} was changed in the ledger since it was read")
+            self.locks[number] = replace(record, version=record.version + 1)
+
+        self.wire.pass_on("ledger.save_locks_of", call)
 
     def saw(self, key: DeviceKey) -> None:
         def call() -> None:

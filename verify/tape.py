@@ -135,6 +135,12 @@ class TapeLedger:
     def save_named(self, name: DeviceName, row: NamedDevice) -> None:
         raise AssertionError("the search enrols devices without names")
 
+    def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
+        raise AssertionError("the search has no serial numbers")
+
+    def save_locks_of(self, organization: str, name: DeviceName, record: UserRecord) -> None:
+        raise AssertionError("the search has no serial numbers")
+
     def saw(self, key: DeviceKey) -> None:
         self.tape.ask("saw", key)
 

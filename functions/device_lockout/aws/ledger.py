@@ -2,6 +2,7 @@
 
 | pk | sk | holds |
 |---|---|---|
+| organization | ``locks#serial#NUMBER`` | the locks and releases by a serial number, for devices to come |
 | organization | ``device#USER-ID#DEVICE`` | a device: claims, releases, prior override, last decision, names, version |
 | organization | ``user#USER-ID`` | a user: claims and newest release for every device, version |
 | organization | ``name#NAME`` | the user ID behind a name from a report |
@@ -130,6 +131,18 @@ class Ledger:
         """Write a device's row under a name, unless an event newer than ``row.heard`` wrote it."""
         self._inventory(*name_place(name, row.key), {"former": row.former}, row.heard)
 
+    def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
+        """Return the locks and releases by a serial number, in the form of a user's."""
+        return load_user(self._table.get(organization, self._locks(name)))
+
+    def save_locks_of(self, organization: str, name: DeviceName, record: UserRecord) -> None:
+        """Write the locks and releases by a serial number.
+
+        Raises:
+            TransientError: Their version changed since they were read.
+        """
+        self._save(organization, self._locks(name), dump_user(record), record.version)
+
     def saw(self, key: DeviceKey) -> None:
         """Put a device with an override in the inventory. Nothing else about it changes."""
         self._table.set(*device_place(key), {"known": True})
@@ -199,6 +212,10 @@ class Ledger:
 
     def save_inventoried(self, key: DeviceKey) -> None:
         self._table.put(key.organization, "inventory", {"userId": key.user_id, "device": key.device})
+
+    @staticmethod
+    def _locks(name: DeviceName) -> str:
+        return f"locks#{name.kind}#{name.value.casefold()}"
 
     def _save(self, pk: str, sk: str, values: dict[str, Any], version: int) -> None:
         """Write an item if its version is still ``version``, and raise the version by one."""

@@ -18,6 +18,7 @@ from device_lockout.values.command import Lock, Reassert, Release, Retire, Targe
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
+from device_lockout.values.record import DeviceRecord
 
 PORTION = 200
 """How many of a user's devices one delivery sends a command to. The next delivery goes on with the rest.
@@ -59,8 +60,11 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
     return replace(outcome, devices=devices)
 
 
-def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rules) -> Outcome:
+def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Look devices up by their names and send the command on to each, for each user who has it.
+
+    A lock by a serial number alone is kept under the number before its devices are read. A device that is enrolled
+    under it later, or at this moment, is locked by its enrolment. A release by the number alone ends that.
 
     A release goes to every device that ever had the names. :func:`device_lockout.decisions.inventory.locked_rows` says
     which of these a lock goes to. A retirement by an asset tag needs one device: the label may have moved.
@@ -69,6 +73,7 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
         RejectedError: No device has the names, or a retirement finds several.
     """
     target = command.target
+    by_number = None if isinstance(command, Retire) else _by_number(command, ports, rules, now)
     found, *others = (list(ports.ledger.devices_named(target.organization, name)) for name in target.names)
     for other in others:
         both = {device.key for device in other}
@@ -88,6 +93,10 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
     elif isinstance(command, Retire):
         found = [row for row in found if not row.former]
     because = f"{', '.join(left)} had it once and stays as it is" if left else ""
+    if not found and by_number is not None:
+        because = f"no device with {said} is known; the lock holds for devices to come"
+        locked = replace(by_number, because=because, page=True, devices=0)
+        return locked if by_number.result == "locked" else by_number
     if not found:
         whose = f" for {target.user}" if target.user else ""
         raise RejectedError(f"no device with {said} is in the inventory{whose}" + f"; {because}" * bool(left))
@@ -100,3 +109,18 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
         cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
     ports.queue.send(replace(command, cause=cause, target=Target.of(row.key)) for row in found)
     return Outcome("skipped", because=f"sent on to {len(found)} devices")
+
+
+def _by_number(command: Lock | Release, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:
+    """Keep a lock or release under its serial number, for devices to come. Return what it comes to for these.
+
+    Return None if it names more than a serial number, or releases nothing.
+    """
+    target = command.target
+    if not target.is_hardware:
+        return None
+    kept = ports.ledger.locks_of(target.organization, target.names[0])
+    changed, outcome = decide_for_user(command, kept, now, rules)
+    if changed != kept:
+        ports.ledger.save_locks_of(target.organization, target.names[0], changed)
+    return outcome if isinstance(command, Lock) or DeviceRecord(user=kept).live(now) else None

@@ -12,6 +12,7 @@ A command that names no device is looked up and sent on instead: :mod:`device_lo
 
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
 from device_lockout.protocol import announcement, fan_out, inventory
@@ -34,7 +35,7 @@ from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import DeviceRecord, Last
+from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
 from device_lockout.values.tag import Tag, write_time
 
 
@@ -71,7 +72,7 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
         case Reject(because=because):
             return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
         case Lock() | Release() | Retire() if not command.target.found and command.target.names:
-            return fan_out.to_named_devices(command, ports, rules)
+            return fan_out.to_named_devices(command, ports, rules, now)
         case Lock() | Release() if not command.target.found:
             return fan_out.to_all_devices(command, ports, rules, now)
         case Enroll():
@@ -87,13 +88,28 @@ def _key(command: Command, ports: Ports, rules: Rules) -> DeviceKey:
 
 
 def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outcome:
-    """Write the device's item, then read the user's: a lock of the user misses no device."""
+    """Write the device's items, then read the user's and the serial number's: a lock of either misses no device."""
     key = _key(command, ports, rules)
     if not inventory.enroll(command, key, ports.ledger):
         return _inventory_has_later_news(command)
+    claims = _locks_by_number(command, key, ports, rules, now)
     target = replace(command.target, user=key.user_id, resolved=True)
-    outcome = _on_device(Reassert(command.cause, target), ports, rules, now)
+    outcome = _on_device(Reassert(command.cause, target), ports, rules, now, claims)
+    if claims and outcome.result in ("locked", "extended"):
+        return replace(outcome, because="its serial number is locked", page=True)
     return replace(outcome, result="enrolled") if outcome.result == "skipped" else outcome
+
+
+def _locks_by_number(command: Enroll, key: DeviceKey, ports: Ports, rules: Rules, now: datetime) -> tuple[Claim, ...]:
+    """Return the live locks by the device's serial number. There are none for an exempt user."""
+    numbers = [name for name in command.target.names if name.kind == "serial"]
+    claims = [claim for name in numbers for claim in _live(ports.ledger.locks_of(key.organization, name), now)]
+    exempt = claims and rules.exempt and ports.workmail.user(key.organization, key.user_id).names & rules.exempt
+    return () if exempt else tuple(claims)
+
+
+def _live(record: UserRecord, now: datetime) -> tuple[Claim, ...]:
+    return DeviceRecord(user=record).live(now)
 
 
 def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
@@ -107,7 +123,10 @@ def _inventory_has_later_news(command: Enroll | Retire) -> Outcome:
     return Outcome("superseded", because="the inventory heard later news of it", reference=command.cause.reference)
 
 
-def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+def _on_device(
+    command: DeviceCommand, ports: Ports, rules: Rules, now: datetime, also: tuple[Claim, ...] = ()
+) -> Outcome:
+    """Take the six steps. The device gets the locks in ``also``, unless they were released."""
     key = _key(command, ports, rules)
     record = ports.ledger.open_device(key)
     gone = ""
@@ -118,6 +137,7 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
             raise
         gone, seen = str(error), Observation(None, now)
     record = record.of_user(ports.ledger.user(key.organization, key.user_id))
+    read, record = record, reduce(_with_lock, also, record)
     rules = _for_user(rules, key, seen.override, record, ports)
     decision = decide(command, seen.override, record, _decision_time(command, now, seen.date, rules), rules)
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
@@ -130,7 +150,7 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
         unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(seen.date)}"
     if isinstance(command, Expire) and unsure:
         return _failed(command, ports, key, record, replace(decision, record=record), unsure, now)
-    if must_be_recorded(command, record, decision, rules.owner):
+    if must_be_recorded(command, read, decision, rules.owner):
         ports.ledger.save_device(key, decision.record)
     try:
         if gone and decision.write is not None:
@@ -144,6 +164,10 @@ def _on_device(command: DeviceCommand, ports: Ports, rules: Rules, now: datetime
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, ports, key, record, saved, str(error), now)
     return decision.outcome
+
+
+def _with_lock(record: DeviceRecord, claim: Claim) -> DeviceRecord:
+    return record.with_claim(claim) if record.known_as(claim) is None and record.unreleased(claim) else record
 
 
 def _for_user(rules: Rules, key: DeviceKey, observed: Override | None, record: DeviceRecord, ports: Ports) -> Rules:

@@ -76,6 +76,11 @@ class Target:
         return cls(key.organization, key.user_id, key.device, resolved=True)
 
     @property
+    def is_hardware(self) -> bool:
+        """Whether a serial number alone says what is meant: the hardware, under whatever device IDs it has mail."""
+        return not (self.user or self.device) and [name.kind for name in self.names] == ["serial"]
+
+    @property
     def found(self) -> bool:
         """Whether the device is known, so that nothing has to be looked up."""
         return bool(self.device) and bool(self.user or not self.names)

@@ -247,6 +247,8 @@ EVERYTHING = {
     "list_device": lambda ledger: ledger.list_device(KEY, START, retired=False),
     "save_names": lambda ledger: ledger.save_names(KEY, {"serial": "C02"}),
     "save_named": lambda ledger: ledger.save_named(DeviceName("serial", "C02"), NamedDevice(KEY, False, START)),
+    "locks_of": lambda ledger: ledger.locks_of(ORGANIZATION, DeviceName("serial", "C02")),
+    "save_locks_of": lambda ledger: ledger.save_locks_of(ORGANIZATION, DeviceName("serial", "C02"), UserRecord()),
     "saw": lambda ledger: ledger.saw(KEY),
     "devices_of": lambda ledger: list(ledger.devices_of(ORGANIZATION, BOB)),
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
@@ -336,6 +338,9 @@ def test_what_is_saved_is_read_back_to_the_millisecond(make, record, user):
     assert ledger.open_device(KEY) == replace(record, version=1)
     ledger.save_user(ORGANIZATION, BOB, user)
     assert ledger.user(ORGANIZATION, BOB) == replace(user, version=1)
+    ledger.save_locks_of(ORGANIZATION, DeviceName("serial", "C02x"), user)
+    assert ledger.locks_of(ORGANIZATION, DeviceName("serial", "c02X")) == replace(user, version=1)
+    assert ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02x")) == []
     whole = replace(record, version=1).of_user(replace(user, version=1))
     wanted = {KEY: whole} if whole.is_for_the_sweep else {}
     assert ledger.records(ORGANIZATION, ledger.users(ORGANIZATION)) == wanted
@@ -351,6 +356,9 @@ def test_a_second_writer_is_refused(either):
     either.save_user(ORGANIZATION, BOB, UserRecord())
     with pytest.raises(TransientError, match="changed in the ledger"):
         either.save_user(ORGANIZATION, BOB, UserRecord())
+    either.save_locks_of(ORGANIZATION, DeviceName("serial", "C02"), UserRecord())
+    with pytest.raises(TransientError, match="changed in the ledger"):
+        either.save_locks_of(ORGANIZATION, DeviceName("serial", "C02"), UserRecord())
 
 
 FULL_AT_0 = replace(FULL, version=0)

@@ -254,7 +254,82 @@ def test_a_device_enrolled_while_its_user_is_locked_is_never_left_open(crashes: 
     assert both_orders == {True, False}
 
 
-# A name
+# A serial number
+
+SERIAL = Name("serial", "DNQXK3P9N735")
+BY_NUMBER = Target(ORGANIZATION, "", "", (SERIAL,))
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["undisturbed", "killed"])
+def test_a_lock_by_serial_number_misses_no_device_that_is_enrolled_or_retired_at_the_same_time(crashes: bool) -> None:
+    both_orders = set()
+    for seed in range(100):
+        dice = random.Random(seed)
+        world = World()
+        world.deliver(enrolled(2, at(0), SERIAL), at(0))
+        turns = world.wire = world.workmail.wire = world.ledger.wire = world.queue.wire = world.bus.wire = Turns(dice)
+        if crashes:
+            turns.faults[dice.randrange(18)] = dice.choice([killed_before, killed_after])
+        asked = [lock("stolen", at(10), BY_NUMBER, "stolen"), enrolled(1, at(10), SERIAL), retired(2, at(10))]
+        again = turns.race(*(partial(world.carry_out, command, at(11)) for command in asked))
+        for runner in again:
+            runner()
+        both_orders.add(turns.calls.index("ledger.save_locks_of") < turns.calls.index("ledger.list_device"))
+        while world.queue.sent:
+            world.deliver(world.queue.sent.pop(0), at(12))
+        assert denied(world) == {device(1), device(2)}, seed
+    assert both_orders == {True, False}
+
+
+def test_a_device_that_is_enrolled_under_a_locked_serial_number_is_locked_and_people_hear() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), SERIAL), at(0))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    world.deliver(enrolled(2, at(20), SERIAL), at(21))
+    assert denied(world) == {device(1), device(2)}
+    (told,) = world.told(f"enrolled-2-{at(20)}")
+    assert (told["result"], told["reason"], told["page"]) == ("locked", "stolen", True)
+    assert "its serial number is locked" in told["message"]
+
+    world.deliver(named_report(world, "found", at(30), "Device Recovered", serialNumber=SERIAL.value), at(31))
+    world.deliver(enrolled(3, at(40), SERIAL), at(41))
+    assert denied(world) == set()
+
+
+def test_a_device_that_was_recovered_by_its_id_stays_open_when_it_is_enrolled_again() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), SERIAL), at(0))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    recovered = Target(ORGANIZATION, "bob", device(1))
+    world.deliver(Release(cause("found", at(20)), recovered, Ending("device")), at(21))
+    world.deliver(enrolled(1, at(30), SERIAL), at(31))
+    assert denied(world) == set()
+
+
+def test_a_serial_number_that_nobody_knows_is_locked_for_devices_to_come_with_a_page() -> None:
+    world = World()
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    (told,) = world.told("stolen")
+    assert (told["result"], told["devices"], told["page"]) == ("locked", 0, True)
+    assert "no device with serial DNQXK3P9N735 is known; the lock holds for devices to come" in told["message"]
+    world.deliver(enrolled(1, at(20), SERIAL), at(21))
+    assert denied(world) == {device(1)}
+
+
+def test_a_serial_number_that_nobody_locked_has_nothing_to_release() -> None:
+    world = World()
+    world.deliver(named_report(world, "found", at(20), "Device Recovered", serialNumber=SERIAL.value), at(21))
+    assert results(world, "found") == ["rejected"]
+
+
+def test_an_exempt_users_device_is_not_locked_by_its_serial_number_when_it_is_enrolled() -> None:
+    world = World(known=replace(SETTINGS, exempt_users=frozenset({BOB})))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    world.deliver(enrolled(1, at(20), SERIAL), at(21))
+    assert denied(world) == set()
+
+
+# An asset tag
 
 
 def asset_report(world: World, event_id: str, when: datetime, kind: str = "Device Lost", **detail: str) -> Any:
