@@ -774,11 +774,7 @@ def left_is_told(off: Off) -> None:
 @guard("told-once", "broken")
 def told_once(off: Off) -> None:
     """An override that is left alone is told of once, not by each sweep."""
-
-    def around(real: Any) -> Any:
-        return lambda what, kind, about, run, ports: real(f"{what} {run.id}", kind, about, run, ports)
-
-    off.around(sweep, "_announce_once", around)
+    off.replace(sweep, "_was_announced", lambda *_: False)
 
 
 @guard("clock", "clock")

@@ -23,6 +23,9 @@ from device_lockout.values.override import UNREADABLE_DATE
 from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.settings import Settings
 
+MOST_WARNINGS = 10
+"""Warnings that page in one run. More would hide each other."""
+
 __all__ = ["Run", "SweepResult", "run"]
 
 
@@ -120,11 +123,22 @@ def _command(item: Item, this: Run, *, page: bool) -> Command:
 
 
 def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
-    """Announce locks that end soon or have been held for long. Each warning period has one announcement."""
+    """Announce locks that end soon or have been held for long. Each warning period has one announcement.
+
+    Only the first :data:`MOST_WARNINGS` page. The last of these says how many follow.
+    """
+    fresh: list[dict[str, Any]] = []
     for warning in due:
         if not this.enough_time():
-            return
-        _announce_once(warning.id, "Expiry Due Soon", announcement.due_lock(warning), this, ports)
+            break
+        told = announcement.of_lock(warning.id, "Expiry Due Soon", announcement.due_lock(warning), this)
+        if not _was_announced(told, ports):
+            fresh.append(told)
+    for number, told in enumerate(fresh, 1):
+        told["detail"]["page"] = number <= MOST_WARNINGS
+        if number == MOST_WARNINGS < len(fresh):
+            told["detail"]["message"] += f" So it is with {len(fresh) - number} more, which page nobody."
+        _announce_once(told, this, ports)
 
 
 def _tell_left_alone(
@@ -141,17 +155,19 @@ def _tell_left_alone(
         if not this.enough_time():
             return
         lock = announcement.left_alone(item, record_of(item.key, records, users).wanted(this.now))
-        _announce_once(str(item.observed.fields()), "Override Left Alone", lock, this, ports)
+        told = announcement.of_lock(str(item.observed.fields()), "Override Left Alone", lock, this)
+        if not _was_announced(told, ports):
+            _announce_once(told, this, ports)
 
 
-def _announce_once(occasion: str, detail_type: str, lock: dict[str, Any], this: Run, ports: Ports) -> None:
+def _was_announced(told: dict[str, Any], ports: Ports) -> bool:
+    return ports.ledger.outcome(told["detail"]["id"], told["detail"]["id"]) is not None
+
+
+def _announce_once(told: dict[str, Any], this: Run, ports: Ports) -> None:
     """Announce a warning, then record it. A crash in between announces it twice, and never loses it."""
-    told = announcement.of_lock(occasion, detail_type, lock, this)
-    told_id = told["detail"]["id"]
-    if ports.ledger.outcome(told_id, told_id) is not None:
-        return
     ports.bus.announce(told["detailType"], told["detail"])
-    ports.ledger.record_outcome(told_id, told_id, told, this.now)
+    ports.ledger.record_outcome(told["detail"]["id"], told["detail"]["id"], told, this.now)
 
 
 def _announce(result: SweepResult, last: datetime | None, this: Run, ports: Ports, mode: str) -> None:

@@ -607,6 +607,17 @@ def test_people_are_warned_once_before_a_device_is_let_back_in():
     assert "until 2026-11-22T09:30:00Z, and then let back in" in warning["message"]
 
 
+def test_of_many_warnings_ten_page_and_the_last_of_them_says_how_many_more_there_are():
+    world = World()
+    for number in range(14):
+        set_lock(world, number, 7200, f"device{number:02}")
+    for minute in (60, 61):
+        world.sweep(at(60 * minute))
+    warnings = told(world, "Expiry Due Soon")
+    assert [warning["page"] for warning in warnings] == [True] * 10 + [False] * 4
+    assert warnings[9]["message"].endswith("So it is with 4 more, which page nobody.")
+
+
 def test_overrides_of_others_put_their_devices_in_the_inventory():
     world = World(Override("ALLOW", "travel"))
     world.sweep(NOW)
