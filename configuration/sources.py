@@ -18,6 +18,7 @@ from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
 from device_lockout.values import outcome
 from device_lockout.values.actions import ACTIONS, Permission
+from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import FIELDS, MOST_ELEMENTS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
 from device_lockout.values.tag import REASON_PATTERN
 
@@ -161,13 +162,20 @@ def _wrong_calls(node: Any) -> Iterator[str]:
 
 def read_webhook(table: CheckedTable) -> Webhook:
     """Return a sender of webhooks."""
+    authenticate, header = table.choice("authenticate", [*SCHEMES]), ""
+    fixed = SCHEMES[authenticate].header
+    if "header" in table or not fixed:
+        header = table.text("header", r"[A-Za-z0-9_-]{1,64}", "the name of an HTTP header, such as X-Api-Key")
+        if fixed and table.sound:
+            table.wrong("header", f'{table.written("header")}: expected none, since "{authenticate}" has {fixed}')
     return Webhook(
         name=table.text("name", r"[a-z0-9][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and '-'"),
-        authenticate=table.choice("authenticate", ("hmac", "basic")),
+        authenticate=authenticate,
         secret=table.text("secret", r"[A-Za-z0-9/_+=.@-]{1,512}", "the name, not the ARN, of a Secrets Manager secret"),
         accept_previous_for=(
             table.duration("accept_previous_for", longest=30 * DAY) if "accept_previous_for" in table else timedelta()
         ),
+        header=header,
     )
 
 

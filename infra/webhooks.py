@@ -18,7 +18,8 @@ TIMEOUT = 10
 CONCURRENCY = 5
 """Reserved executions. Strangers who find the URL can't use up the account's concurrency with more.
 
-A refused call takes milliseconds, so five at a time are hundreds a second.
+Lambda takes ten times as many requests a second, which are 50, and answers 429 to more:
+https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-throttling
 
 Lambda leaves at least 100 executions unreserved. A new account may have a quota of 10, and must raise "Concurrent
 executions" first.
@@ -92,6 +93,27 @@ class Webhooks(Construct):
                 threshold=1,
                 description="Webhooks could not be passed on. The senders got a 503, and some will not try again."
                 " The log of receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
+            )
+        )
+        notices.notify_on(
+            self.receiver.alarm(
+                "SenderRefused",
+                statistic=cloudwatch.Stats.SUM,
+                period=Duration.minutes(5),
+                threshold=1,
+                description="Webhooks of a known sender were refused. Its secret or its clock may be wrong, and what it"
+                " reports is lost. Or a stranger uses its name. The log of receive_webhooks has the reason.",
+            )
+        )
+        notices.notify_on(
+            self.receiver.function.metric_throttles(period=Duration.minutes(5)).create_alarm(
+                self,
+                "Throttled",
+                threshold=1,
+                evaluation_periods=1,
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                alarm_description=f"Webhooks were throttled. More than {CONCURRENCY} came at a time, or"
+                f" {10 * CONCURRENCY} in a second. The senders got a 429, and some will not try again.",
             )
         )
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url

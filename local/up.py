@@ -41,7 +41,9 @@ DEPLOYED_INPUTS = "/local/deployed-inputs"
 
 WEBHOOK_SECRETS = {
     "lockout-jamf": '{"username": "jamf", "password": "the local password"}',
-    "lockout-workspace-one": "the local signing key",
+    "lockout-workspace-one": '{"username": "workspace-one", "password": "another local password"}',
+    "lockout-drill": "the local signing key",
+    "lockout-drill-github": "the local GitHub secret",
 }
 """The secrets of the senders of webhooks in `config/local.toml`. They are public, as is this file."""
 

@@ -9,7 +9,7 @@ from configuration.loader import DIRECTORY, Configuration, ConfigurationError
 from configuration.sources import Route
 from device_lockout.inbound import report
 from device_lockout.values.command import Lock
-from device_lockout.values.settings import EventMapping, Source, Webhook
+from device_lockout.values.settings import EventMapping, Source, Webhook, dump, load
 
 EXAMPLE = (DIRECTORY / "example.toml").read_text(encoding="utf-8")
 SAMPLES = DIRECTORY.parent / "samples"
@@ -219,7 +219,19 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
         ),
         (
             '[[webhooks]]\nname = "x"\nauthenticate = "none"\nsecret = "s"\n',
-            'webhooks[0].authenticate: "none": expected',
+            'webhooks[0].authenticate: "none": expected one of hmac, basic, bearer, header, okta, github, jira, ',
+        ),
+        (
+            WEBHOOK.replace('"basic"', '"header"'),
+            "webhooks[0].header: missing: expected the name of an HTTP header, such as X-Api-Key",
+        ),
+        (
+            WEBHOOK.replace('"basic"', '"header"\nheader = "X Api Key:"'),
+            'webhooks[0].header: "X Api Key:": expected the name of an HTTP header, such as X-Api-Key',
+        ),
+        (
+            WEBHOOK.replace('"basic"', '"github"\nheader = "X-Api-Key"'),
+            'webhooks[0].header: "X-Api-Key": expected none, since "github" has x-hub-signature-256',
         ),
     ],
 )
@@ -240,6 +252,9 @@ def test_a_webhook_is_read() -> None:
     assert known.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta(hours=1)),)
     by_default = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK)
     assert by_default.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta()),)
+    named = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK.replace('"basic"', '"header"\nheader = "X-Api-Key"'))
+    assert named.settings.webhooks == (Webhook("x", "header", "lockout-x", header="X-Api-Key"),)
+    assert load(dump(named.settings)) == named.settings
 
 
 def test_five_different_mistakes_in_sources_are_five_messages_of_one_run() -> None:

@@ -531,6 +531,19 @@ def test_people_are_notified_of_webhooks_that_could_not_be_passed_on(local_templ
     assert (service, alarm["Threshold"], alarm["Statistic"]) == ("receive_webhooks", 1, "Sum")
 
 
+def test_people_are_notified_of_a_known_senders_refused_calls_and_of_throttled_ones(local_template: Template) -> None:
+    """A sender's secret may be wrong after a rotation, and then what it reports is lost."""
+    ((service, refused),) = own_alarms(local_template, "SenderRefused").items()
+    assert (service, refused["Threshold"], refused["Statistic"]) == ("receive_webhooks", 1, "Sum")
+    ((throttled),) = alarms_on(local_template, "MetricName", "Throttles")
+    assert throttled["Dimensions"] == [{"Name": "FunctionName", "Value": "WebhooksReceiveFunction"}]
+    assert (throttled["Namespace"], throttled["Threshold"], throttled["Statistic"]) == ("AWS/Lambda", 1, "Sum")
+    assert throttled["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert throttled["TreatMissingData"] == "notBreaching"
+    assert refused["Period"] == throttled["Period"] == 300
+    assert "More than 5 came at a time, or 50 in a second" in throttled["AlarmDescription"]
+
+
 def own_alarms(template: Template, metric: str) -> dict[str, dict[str, Any]]:
     """The alarms on a metric of ours, by function."""
     found = {}
@@ -624,5 +637,5 @@ def test_no_account_number_is_in_the_template_but_the_publishers(template: Templ
 
 def test_the_cost_counts_every_alarm(template: Template, deployment: Configuration) -> None:
     others = len(deployment.settings.organizations) - 1
-    webhooks = bool(deployment.settings.webhooks)
+    webhooks = 3 * bool(deployment.settings.webhooks)
     assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks

@@ -1,4 +1,4 @@
-"""The signed requests that were passed on, so that none is passed on twice. They are in the ledger's table."""
+"""The events of webhooks that were passed on, so that none is passed on twice. They are in the ledger's table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ ABANDONED_AFTER = timedelta(seconds=20)
 
 
 class WebhookLog:
-    """One item for each signature of a sender. It expires with the signature."""
+    """One item for each event of a sender that may come again. A key names the request and the place in it."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._table = LedgerTable(client, table)
 
-    def begin(self, sender: str, signature: str, until: datetime, now: datetime) -> bool:
-        """Note that a request is about to be passed on. Return False if it was passed on before.
+    def begin(self, sender: str, key: str, until: datetime, now: datetime) -> bool:
+        """Note that an event is about to be passed on. Return False if it was passed on before.
 
-        The note may expire after ``until``, when the request is too old to be accepted.
+        After ``until`` the note does not count. DynamoDB deletes it some days later:
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
 
         Raises:
             TransientError: Another function may be passing it on.
@@ -35,18 +36,22 @@ class WebhookLog:
         try:
             self._table.put(
                 f"webhook#{sender}",
-                signature,
+                key,
                 item,
-                condition="attribute_not_exists(pk) OR (passed = :no AND begun < :crashed)",
-                compared={":no": False, ":crashed": int((now - ABANDONED_AFTER).timestamp())},
+                condition="attribute_not_exists(pk) OR expires < :now OR (passed = :no AND begun < :crashed)",
+                compared={
+                    ":now": int(now.timestamp()),
+                    ":no": False,
+                    ":crashed": int((now - ABANDONED_AFTER).timestamp()),
+                },
             )
         except ConditionFailedError as error:
             if not error.item["passed"]:
-                raise TransientError("the same request is being passed on") from error
+                raise TransientError("the same event is being passed on") from error
             return False
         return True
 
-    def finish(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None:
-        """Note whether a request was passed on. If not, it may be sent again."""
+    def finish(self, sender: str, key: str, until: datetime, *, passed: bool) -> None:
+        """Note whether an event was passed on. If not, it may be sent again."""
         item = {"passed": passed, "begun": 0, "expires": int(until.timestamp()) + 1}
-        self._table.put(f"webhook#{sender}", signature, item)
+        self._table.put(f"webhook#{sender}", key, item)

@@ -19,7 +19,7 @@ from device_lockout.values.device import DeviceName
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
-from device_lockout.values.settings import EventMapping, Settings, Source
+from device_lockout.values.settings import UNREADABLE, WEBHOOK_PREFIX, EventMapping, Settings, Source
 from device_lockout.values.tag import SHOWN_NOTE
 
 MAX_REASON_LENGTH = 16_000
@@ -56,13 +56,13 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             _Report(part, message_id, received, kind, mapped, settings, number if len(parts) > 1 else 0).command()
             for number, part in enumerate(parts, 1)
         )
-    known = settings.source(text(event.get("source")))
+    name = text(event.get("source"))
+    known = settings.source(name)
     source = known if known is not None and known.mapping is None else None
-    return (
-        _Report(
-            event, message_id, received, DETAIL_TYPES.get(text(event.get("detail-type"))), source, settings
-        ).command(),
-    )
+    report = _Report(event, message_id, received, DETAIL_TYPES.get(text(event.get("detail-type"))), source, settings)
+    if name.startswith(WEBHOOK_PREFIX) and name.endswith(UNREADABLE) and isinstance(event.get("detail"), dict):
+        return (report.rejection([text(event["detail"].get("because"))]),)
+    return (report.command(),)
 
 
 @dataclass(frozen=True, slots=True)

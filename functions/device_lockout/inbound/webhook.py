@@ -1,39 +1,35 @@
 """Webhooks: requests from senders who can only call a URL, authenticated and passed on to the bus.
 
-The configuration chooses one of two ways for each sender:
+:data:`device_lockout.values.schemes.SCHEMES` has the ways in which senders authenticate. What an authentic sender sends
+is never only refused. A body that can't be read becomes an event of its own, which the router rejects, so that people
+are told. The sender gets a 2xx then: it did its part, and senders that meet errors stop sending.
 
-``hmac``
-    Two headers: ``x-lockout-timestamp: SECONDS`` since 1970, and ``x-lockout-signature: sha256=HEX``. The signature is
-    the HMAC-SHA256 of the timestamp, a full stop and the raw body. Its key is the secret's text in UTF-8. A request is
-    accepted within :data:`WINDOW` of its timestamp and passed on once. After a crash it may be passed on twice.
-``basic``
-    ``Authorization: Basic …`` (RFC 7617). The secret is ``{"username": …, "password": …}``.
-
->>> sign("key", 1795338000, b'{"a":1}')
-'sha256=4d26061dea0712e5148bd9c7e200c0d6cd0fa641d61236ee12e43a556743dbad'
+A GET or HEAD with a good proof passes nothing on. Senders test the connection so. One who signs signs the empty body.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from device_lockout.inbound import leniency
 from device_lockout.values import wire
-from device_lockout.values.errors import TransientError
-from device_lockout.values.settings import Webhook
+from device_lockout.values.errors import TransientError, UnreadableError
+from device_lockout.values.schemes import HOUR, SCHEMES, Scheme
+from device_lockout.values.settings import MOST_ELEMENTS, UNREADABLE, Webhook
 
-WINDOW = timedelta(minutes=5)
-"""How far a request's timestamp may be from our clock, in either direction."""
 MAX_BYTES = 128 * 1024
-"""The size limit of a body, before and after it is cleaned. An event on the bus has room for 256 KiB in all."""
+"""The size limit of a body, unpacked, before and after it is cleaned. An event on the bus has room for 256 KiB."""
 SHORTEST_SECRET = 16
-"""Bytes of a signing key or a password. A shorter one could be guessed."""
+"""Bytes of a key, a password or any other secret. A shorter one could be guessed."""
+REMEMBERED = HOUR
+"""How long a list, or a body that can't be read, is remembered. The same one again is a repetition."""
 DETAIL_TYPE = "Webhook"
 
 
@@ -48,8 +44,8 @@ class SecretsPort(Protocol):
 class LogPort(Protocol):
     """:class:`device_lockout.aws.webhook_log.WebhookLog`."""
 
-    def begin(self, sender: str, signature: str, until: datetime, now: datetime) -> bool: ...
-    def finish(self, sender: str, signature: str, until: datetime, *, passed: bool) -> None: ...
+    def begin(self, sender: str, key: str, until: datetime, now: datetime) -> bool: ...
+    def finish(self, sender: str, key: str, until: datetime, *, passed: bool) -> None: ...
 
 
 class EventPort(Protocol):
@@ -59,11 +55,17 @@ class EventPort(Protocol):
 
 
 class RefusedRequestError(Exception):
-    """The request is not passed on. The caller learns only ``status``. The message is for our log."""
+    """The request is not passed on. The caller learns only ``status``. The message is for our log.
 
-    def __init__(self, status: Literal[400, 401, 405, 413], because: str) -> None:
+    Attributes:
+        status: The answer's HTTP status.
+        known: Whether the request names a sender that we know.
+    """
+
+    def __init__(self, because: str, status: int = 401, *, known: bool = True) -> None:
         super().__init__(because)
         self.status = status
+        self.known = known
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,25 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """A request's valid signature, and until when it is accepted."""
+class Answer:
+    """What an authentic request is answered.
 
-    text: str
+    Attributes:
+        status: The HTTP status.
+        body: JSON, or empty.
+        event_ids: The IDs of the events that were passed on. A repetition has none.
+    """
+
+    status: int
+    body: str = ""
+    event_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """How a repetition of a request is known, and until when."""
+
+    key: str
     until: datetime
 
 
@@ -106,7 +123,7 @@ def read(event: dict[str, Any]) -> Request:
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
-        raise RefusedRequestError(400, f"the body can't be decoded: {error}") from error
+        raise RefusedRequestError(f"the body can't be decoded: {error}", 400, known=False) from error
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
     return Request(http["method"], event.get("rawPath", "").strip("/"), headers, raw, http.get("sourceIp", ""))
 
@@ -127,118 +144,168 @@ class Receiver:
     log: LogPort
     bus: EventPort
 
-    def accept(self, request: Request, now: datetime) -> str:
-        """Pass a request on to the bus. Return the event's ID.
+    def accept(self, request: Request, now: datetime) -> Answer:
+        """Pass a request on to the bus. A list makes one event of each element.
+
+        Each element is remembered by itself. So a sender whose call failed halfway repeats it, and nothing comes twice.
+        After a crash one event may come twice, as may an object without a signature.
 
         Raises:
-            RefusedRequestError: The request is not authentic, or not valid, or was passed on before.
+            RefusedRequestError: The request is not authentic.
             TransientError: The request can't be passed on now. The sender may repeat it unchanged.
         """
-        if request.method != "POST":
-            raise RefusedRequestError(405, "not a POST")
         webhook = self.webhooks.get(request.sender)
         if webhook is None:
-            raise RefusedRequestError(401, "no such sender")
+            raise RefusedRequestError("no such sender", known=False)
         secret_values = partial(self.secrets.values, webhook.secret, now, previous_for=webhook.accept_previous_for)
         try:
-            signature = authenticate(request, webhook, secret_values(), now)
+            repetition = authenticate(request, webhook, secret_values(), now)
         except RefusedRequestError:
-            signature = authenticate(request, webhook, secret_values(refresh=True), now)
-        body = detail(request)
-        if signature is not None and not self.log.begin(webhook.name, signature.text, signature.until, now):
-            raise RefusedRequestError(401, "this very request was passed on before")
+            repetition = authenticate(request, webhook, secret_values(refresh=True), now)
+        if request.method in ("GET", "HEAD"):
+            challenge = request.headers.get(SCHEMES[webhook.authenticate].challenge)
+            return Answer(200, "" if challenge is None else wire.compact({"verification": challenge}))
+        source, of_body = webhook.source, Repetition(_sha256(request.body), now + REMEMBERED)
+        try:
+            parts = details(request)
+            repetition = repetition if len(parts) == 1 else of_body
+        except UnreadableError as error:
+            source, repetition = source + UNREADABLE, of_body
+            size = f"{len(request.body)} bytes (SHA-256 {of_body.key})"
+            parts = [{"because": f"the webhook sender {webhook.name} sent {size} that were not taken: {error}"}]
+        puts = [partial(self.bus.put, source, DETAIL_TYPE, part) for part in parts]
+        if repetition is None:
+            return Answer(202, event_ids=tuple(put() for put in puts))
+        once = partial(self._once, webhook.name, repetition, now)
+        return Answer(202, event_ids=tuple(filter(None, (once(number, put) for number, put in enumerate(puts)))))
+
+    def _once(self, sender: str, repetition: Repetition, now: datetime, number: int, put: Callable[[], str]) -> str:
+        """Put an event on the bus, and return its ID. Return an empty text if it was passed on before."""
+        key, until = f"{repetition.key}#{number}", repetition.until
+        if not self.log.begin(sender, key, until, now):
+            return ""
         passed = False
         try:
-            event_id = self.bus.put(webhook.source, DETAIL_TYPE, body)
+            event_id = put()
             passed = True
         finally:
-            if signature is not None:
-                self.log.finish(webhook.name, signature.text, signature.until, passed=passed)
+            self.log.finish(sender, key, until, passed=passed)
         return event_id
 
 
-def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now: datetime) -> Signature | None:
-    """Return the request's signature, or None if it has valid credentials.
+def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now: datetime) -> Repetition | None:
+    """Return how a repetition of this request is known, or None if it can be replayed.
 
     Raises:
-        RefusedRequestError: Neither is of one of the secret's ``values``.
+        RefusedRequestError: It has no proof made of one of the secret's ``values``, or an old one.
+        TransientError: The secret is not as the sender's scheme needs it.
     """
-    if webhook.authenticate == "hmac":
-        values = [*values]
-        if any(len(value.encode()) < SHORTEST_SECRET for value in values):
-            raise TransientError(f"the signing key has less than {SHORTEST_SECRET} bytes")
-        return _check_signature(request, values, now)
-    _check_credentials(request, values)
-    return None
+    scheme = SCHEMES[webhook.authenticate]
+    header = scheme.header or webhook.header.lower()
+    given, time = (request.headers.get(name, "") for name in (header, scheme.timestamp))
+    if not given:
+        raise RefusedRequestError(f"no header {header}")
+    signed = scheme.signed % {b"time": time.encode(errors="replace"), b"body": request.body}
+    expected = [_sha256(proof(scheme, value, signed).encode()) for value in values]
+    # A sender that rotates its key signs with both. Hashes are compared: the time tells nothing, not even a length.
+    start = len(scheme.prefix)
+    candidates = [each.strip() for each in (given.split(",") if scheme.signed else [given])]
+    found = [_sha256((each[:start].lower() + each[start:]).encode(errors="replace")) for each in candidates]
+    same = [hmac.compare_digest(one, other) for one in expected for other in found]
+    if not any(same):
+        raise RefusedRequestError(f"{header} is made of none of the values that the secret has")
+    if not scheme.signed:
+        return None
+    sent = leniency.read_time(time) if scheme.timestamp else now
+    if sent is None or abs(sent - now) > scheme.window:
+        raise RefusedRequestError(f"{scheme.timestamp} says {time[:40]!r}: expected a time near {now.isoformat()}")
+    return Repetition(_sha256(signed), sent + scheme.window)
 
 
-def detail(request: Request) -> dict[str, Any]:
-    """Return the body as an event's detail.
+def proof(scheme: Scheme, value: str, signed: bytes) -> str:
+    """Return the header that a sender makes of a secret's value, its prefix in lower case.
+
+    >>> proof(SCHEMES["hmac"], "key of 16 bytes!", b'1795338000.{"a":1}')
+    'sha256=860818e353498b33c652cd34453682750e645135c2511a9d4e32f29d306908f4'
 
     Raises:
-        RefusedRequestError: The body is not a JSON object, or too large.
+        TransientError: The value is not as the scheme needs it.
     """
-    _check_size(request.body)
+    key = password = value.encode()
+    if scheme.proof == "login":
+        try:
+            login = json.loads(value)
+            password = login["password"].encode() if login["username"] else b""
+            key = f"{login['username']}:".encode() + password
+        except (AttributeError, ValueError, KeyError, TypeError):
+            raise TransientError('the secret is not as expected: {"username": …, "password": …}') from None
+    if len(password) < SHORTEST_SECRET:
+        raise TransientError(f"the secret has less than {SHORTEST_SECRET} bytes, or no user name")
+    match scheme.proof:
+        case "plain":
+            return scheme.prefix + value
+        case "login":
+            return scheme.prefix + base64.b64encode(key).decode()
+        case "hex":
+            return scheme.prefix + hmac.digest(key, signed, "sha256").hex()
+        case "base64":
+            return scheme.prefix + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+
+
+def details(request: Request) -> list[dict[str, Any]]:
+    """Return the details of the events that a body makes: a JSON object, or those in an array or in lines of JSON.
+
+    Raises:
+        UnreadableError: The body can't be read, or has too much. The message has no text of the sender's.
+    """
+    body = request.body
+    if request.headers.get("content-encoding", "").lower() == "gzip":
+        body = _unpacked(body)
+    _check_size(body)
     try:
-        # NaN and numbers too large for a float are refused: JSON has no word for them. JSON can spell halves of
-        # surrogate pairs, which the bus does not take. They become question marks.
-        text = wire.compact(json.loads(request.body)).encode(errors="replace")
-        clean = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RefusedRequestError(400, f"the body is not JSON: {error}") from error
-    if not isinstance(clean, dict):
-        raise RefusedRequestError(400, "the body is not a JSON object")
-    _check_size(text)
-    return clean
+        found = _json(body)
+    except (ValueError, RecursionError):
+        raise UnreadableError("expected JSON") from None
+    parts = found if isinstance(found, list) else [found]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UnreadableError("expected a JSON object, or a list of nothing else")
+    if not 1 <= len(parts) <= MOST_ELEMENTS:
+        raise UnreadableError(f"{len(parts)} JSON objects: expected 1 to {MOST_ELEMENTS}")
+    return parts
+
+
+def _json(body: bytes) -> Any:
+    """Return the value of a JSON text, or those of its lines.
+
+    NaN and numbers too large for a float are refused: JSON has no word for them. JSON can spell halves of surrogate
+    pairs, which the bus does not take. They become question marks.
+    """
+    text = body.decode(json.detect_encoding(body), "surrogatepass")
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = [json.loads(line) for line in text.split("\n") if line.strip()]
+    clean = wire.compact(found).encode(errors="replace")
+    _check_size(clean)
+    return json.loads(clean)
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Return what gzip packed, but no more than one byte over the limit."""
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = unpacking.decompress(body, MAX_BYTES + 1)
+    except zlib.error:
+        raise UnreadableError("expected gzip, as its header says") from None
+    if len(unpacked) <= MAX_BYTES and (not unpacking.eof or unpacking.unused_data):
+        raise UnreadableError("expected one whole gzip, as its header says")
+    return unpacked
 
 
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_BYTES:
-        raise RefusedRequestError(413, f"the body has {len(body)} bytes: expected at most {MAX_BYTES}")
+        raise UnreadableError(f"expected at most {MAX_BYTES} bytes of JSON")
 
 
-def sign(key: str, timestamp: int, body: bytes) -> str:
-    """Return the signature header of a request."""
-    signature = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
-    return f"sha256={signature.hexdigest()}"
-
-
-def _check_signature(request: Request, values: Iterable[str], now: datetime) -> Signature:
-    timestamp, signature = request.headers.get("x-lockout-timestamp"), request.headers.get("x-lockout-signature")
-    if not timestamp or not signature:
-        raise RefusedRequestError(401, "no timestamp or no signature")
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
-        raise RefusedRequestError(401, "the timestamp is not in seconds")
-    sent = datetime.fromtimestamp(0, UTC) + timedelta(seconds=int(timestamp))
-    if not _is_any_of([sign(value, int(timestamp), request.body) for value in values], signature):
-        raise RefusedRequestError(401, "the signature is of none of the values that the secret has")
-    if abs(sent - now) > WINDOW:
-        raise RefusedRequestError(401, f"the timestamp says {sent.isoformat()}: too far from our clock")
-    return Signature(signature, sent + WINDOW)
-
-
-def _check_credentials(request: Request, values: Iterable[str]) -> None:
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic" or not encoded:
-        raise RefusedRequestError(401, "no basic credentials")
-    try:
-        credentials = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise RefusedRequestError(401, "the credentials can't be decoded") from None
-    expected = []
-    for value in values:
-        try:
-            secret = json.loads(value)
-            if not secret["username"] or len(secret["password"].encode()) < SHORTEST_SECRET:
-                raise TransientError(f"the user name is empty, or the password has less than {SHORTEST_SECRET} bytes")
-            expected.append(hashlib.sha256(f"{secret['username']}:{secret['password']}".encode()).hexdigest())
-        except (AttributeError, ValueError, KeyError, TypeError):
-            raise TransientError('the secret is not as expected: {"username": …, "password": …}') from None
-    if not _is_any_of(expected, hashlib.sha256(credentials).hexdigest()):
-        raise RefusedRequestError(401, "the credentials are none of those that the secret has")
-
-
-def _is_any_of(expected: Iterable[str], given: str) -> bool:
-    """Return whether ``given`` is one of ``expected``. Compares with all of them, each in constant time."""
-    same = [hmac.compare_digest(one.encode(), given.encode(errors="replace")) for one in expected]
-    return any(same)
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()

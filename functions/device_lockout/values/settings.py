@@ -14,6 +14,9 @@ from device_lockout.values.policy import HonouredEdits, Reason, Rules
 WEBHOOK_PREFIX = "webhook."
 """The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
 
+UNREADABLE = ".unreadable"
+"""The end of the ``source`` of an event that tells of a webhook's body that could not be read."""
+
 MOST_ELEMENTS = 50
 """How many reports one event of a mapped source may make, unless its configuration says otherwise."""
 
@@ -90,15 +93,17 @@ class Webhook:
 
     Attributes:
         name: The path of its URL.
-        authenticate: How it shows who it is.
+        authenticate: How it shows who it is: a key of :data:`device_lockout.values.schemes.SCHEMES`.
         secret: The name of the secret for that in Secrets Manager, in the deployment's account and region.
         accept_previous_for: How long after a rotation the previous value is good, too.
+        header: The header with the secret, if the scheme leaves that open; else empty.
     """
 
     name: str
-    authenticate: Literal["hmac", "basic"]
+    authenticate: str
     secret: str
     accept_previous_for: timedelta = timedelta()
+    header: str = ""
 
     @property
     def source(self) -> str:

@@ -715,3 +715,21 @@ def test_a_mapped_source_can_not_be_claimed_by_an_event_of_the_contract():
 
 def test_an_unknown_mapped_source_is_rejected():
     assert isinstance(read({"mappedSource": "nobody", "event": event()}, MAPPED), Reject)
+
+
+def test_a_webhook_that_could_not_be_read_is_a_rejection_that_says_so_and_nothing_else():
+    because = "the webhook sender jamf sent 8 bytes (SHA-256 ab) that were not taken: expected JSON"
+    command = read(event("Webhook", "webhook.jamf.unreadable", {"because": because}))
+    assert isinstance(command, Reject)
+    assert command.because == because
+    assert (command.cause.source, command.target) == ("webhook.jamf.unreadable", Target("", ""))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("webhook.jamf.unreadable", "a text"), ("webhook.jamf", {"because": "x"}), ("x.unreadable", {"because": "x"})],
+)
+def test_other_events_of_webhooks_are_rejected_as_those_of_any_unknown_source(source, words):
+    command = read(event("Webhook", source, words))
+    assert isinstance(command, Reject)
+    assert f'source is "{source}": expected one that the configuration names' in command.because

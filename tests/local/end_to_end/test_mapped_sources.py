@@ -1,5 +1,6 @@
 """Other people's events on the local buses: each ready-made mapping, from its sample event to the override."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from uuid import uuid4
 
 import pytest
 import urllib3
+from boto3.dynamodb.types import TypeDeserializer
 from urllib3.util import make_headers
 
 from configuration import loader
-from device_lockout.inbound.webhook import sign
+from device_lockout.inbound.webhook import proof
+from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.tag import Tag
 from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
@@ -114,43 +117,113 @@ def test_jamfs_smart_group_locks_and_releases(deployment: Deployment) -> None:
         seen(deployment, "a release", lambda: deployment.override("bob", device) is None)
 
 
-def post(there: Deployment, sender: str, body: bytes, **headers: str) -> int:
-    """POST to the webhook function's URL, and the status; no DNS has its name here: the server goes by `Host`."""
+def ask(there: Deployment, method: str, sender: str, body: bytes, **headers: str) -> int:
+    """Call the webhook function's URL, and return the status. No DNS has its name here: the server goes by `Host`."""
     host = urlsplit(there.outputs["WebhooksUrl"]).netloc
     asked = {"host": host, "content-type": "application/json", **headers}
     pool = urllib3.PoolManager(ca_certs=str(there.aws.ca))
     url = f"{there.aws.endpoint}/{sender}"
-    return int(pool.request("POST", url, body=body, headers=asked, retries=False, timeout=60).status)
+    return int(pool.request(method, url, body=body, headers=asked, retries=False, timeout=60).status)
 
 
-def signed(body: bytes, key: str) -> dict[str, str]:
-    seconds = int(datetime.now(UTC).timestamp())
-    return {"x-lockout-timestamp": str(seconds), "x-lockout-signature": sign(key, seconds, body)}
+def post(there: Deployment, sender: str, body: bytes, **headers: str) -> int:
+    return ask(there, "POST", sender, body, **headers)
+
+
+def login(secret: str, password: str = "") -> dict[str, str]:
+    known = json.loads(WEBHOOK_SECRETS[secret])
+    return make_headers(basic_auth=f"{known['username']}:{password or known['password']}")
+
+
+def of_a_drill(device: str) -> dict[str, str]:
+    return {"user": "bob", "device": device, "began": rfc3339(), "exercise": "DRILL-2026-11"}
+
+
+def told(there: Deployment, word: str) -> list[dict[str, Any]]:
+    """Every outcome in the ledger whose message has this word."""
+    pages = there.dynamodb.get_paginator("scan").paginate(
+        TableName=there.outputs["LedgerTableName"],
+        FilterExpression="begins_with(pk, :event)",
+        ExpressionAttributeValues={":event": {"S": "event#"}},
+    )
+    read = TypeDeserializer().deserialize
+    outcomes = [read(item["told"])["detail"] for page in pages for item in page["Items"]]
+    return [outcome for outcome in outcomes if word in outcome["message"]]
 
 
 def test_a_signed_webhook_goes_once_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
+    with a_device_of(deployment, "bob") as device:
+        body, seconds = json.dumps(of_a_drill(device)).encode(), str(int(datetime.now(UTC).timestamp()))
+
+        def signed(key: str) -> dict[str, str]:
+            made = proof(SCHEMES["hmac"], key, f"{seconds}.".encode() + body)
+            return {"x-lockout-timestamp": seconds, "x-lockout-signature": made}
+
+        good = signed(WEBHOOK_SECRETS["lockout-drill"])
+        assert post(deployment, "drill", body) == 401
+        assert post(deployment, "drill", body, **signed("another key of ours")) == 401
+        assert post(deployment, "drill", body + b" ", **good) == 401
+        assert deployment.override("bob", device) is None
+        assert post(deployment, "drill", body, **good) == 202
+        assert denied(deployment, "bob", device).why == "drill"
+        assert post(deployment, "drill", body, **good) == 202, "the repetition is taken, and nothing comes of it"
+        seen(deployment, "nothing is under way", deployment.is_idle)
+        results = [outcome["result"] for outcome in told(deployment, device) if outcome["source"] == "webhook.drill"]
+        assert results == ["locked"]
+
+
+def test_a_list_with_githubs_signature_locks_two_devices_and_once(deployment: Deployment) -> None:
+    with a_device_of(deployment, "bob") as one, a_device_of(deployment, "bob") as other:
+        body = json.dumps([of_a_drill(one), of_a_drill(other)]).encode()
+        made = proof(SCHEMES["github"], WEBHOOK_SECRETS["lockout-drill-github"], body)
+        assert post(deployment, "drill-github", body, **{"x-hub-signature-256": made[:-1]}) == 401
+        assert post(deployment, "drill-github", body, **{"x-hub-signature-256": made}) == 202
+        assert denied(deployment, "bob", one).why == denied(deployment, "bob", other).why == "drill"
+
+
+def test_workspace_one_tests_its_credentials_and_locks_by_serial_number_at_the_events_time(
+    deployment: Deployment,
+) -> None:
     body = json.dumps(sample("workspace-one-compromised")["detail"]).encode()
-    good = signed(body, WEBHOOK_SECRETS["lockout-workspace-one"])
+    happened = datetime.fromisoformat(json.loads(body)["EventTime"])
+    good = login("lockout-workspace-one")
     with a_device_of(deployment, "ana", serialNumber="DNQXK3P9N737") as device:
-        assert post(deployment, "workspace-one", body) == 401
-        assert post(deployment, "workspace-one", body, **signed(body, "another key")) == 401
-        assert post(deployment, "workspace-one", body + b" ", **good) == 401
+        for method in ("GET", "HEAD"):
+            assert ask(deployment, method, "workspace-one", b"", **good) == 200
+            assert ask(deployment, method, "workspace-one", b"", **login("lockout-workspace-one", "wrong")) == 401
+            assert ask(deployment, method, "workspace-one", b"") == 401
+        assert post(deployment, "workspace-one", body, **login("lockout-jamf")) == 401
         assert deployment.override("ana", device) is None
         assert post(deployment, "workspace-one", body, **good) == 202
-        assert denied(deployment, "ana", device).why == "compromised"
-        assert post(deployment, "workspace-one", body, **good) == 401
+        tag = denied(deployment, "ana", device)
+        assert (tag.why, tag.at) == ("compromised", happened.replace(microsecond=0))
         deployment.publish("Device Recovered", userId="ana", deviceId=device)
+
+
+def test_a_body_that_can_t_be_read_pages_once_and_names_its_sender(deployment: Deployment) -> None:
+    body = f"<event><id>{uuid4()}</id></event>".encode()
+    digest = hashlib.sha256(body).hexdigest()
+    assert post(deployment, "jamf", body, **login("lockout-jamf", "wrong")) == 401
+    for _ in range(3):
+        assert post(deployment, "jamf", body, **login("lockout-jamf")) == 202
+    (outcome,) = seen(deployment, "a rejection", lambda: told(deployment, digest))
+    seen(deployment, "nothing is under way", deployment.is_idle)
+    assert told(deployment, digest) == [outcome]
+    assert (outcome["result"], outcome["page"], outcome["source"]) == ("rejected", True, "webhook.jamf.unreadable")
+    assert outcome["message"].startswith(
+        "A device was not changed: the report was rejected: the webhook sender jamf sent"
+        f" {len(body)} bytes (SHA-256 {digest}) that were not taken: expected JSON."
+    )
+    assert "<" not in outcome["message"]
 
 
 def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
     body = json.dumps(sample("jamf-lost-mode-on")["detail"]).encode()
-    secret = json.loads(WEBHOOK_SECRETS["lockout-jamf"])
     with a_device_of(deployment, "ana", assetTag="jamf-456") as device:
         assert post(deployment, "jamf", body) == 401
-        assert post(deployment, "jamf", body, **make_headers(basic_auth=f"{secret['username']}:wrong")) == 401
+        assert post(deployment, "jamf", body, **login("lockout-jamf", "wrong")) == 401
         assert deployment.override("ana", device) is None
-        good = make_headers(basic_auth=f"{secret['username']}:{secret['password']}")
-        assert post(deployment, "jamf", body, **good) == 202
+        assert post(deployment, "jamf", body, **login("lockout-jamf")) == 202
         assert denied(deployment, "ana", device).why == "lost"
         deployment.publish("Device Recovered", userId="ana", deviceId=device)
 

@@ -1,0 +1,67 @@
+"""The ways in which a sender of webhooks shows who it is, one row each.
+
+A sender either signs what it sends or sends the secret itself. A signature is an HMAC-SHA256, and its key is the
+secret's text in UTF-8.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+FIVE_MINUTES, HOUR = timedelta(minutes=5), timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What a request carries.
+
+    Attributes:
+        header: The header with the proof, in lower case. Where it is empty the configuration names it.
+        prefix: What stands before the proof, in lower case.
+        proof: The proof: the secret as it is (``plain``), a user name and a password as RFC 7617 has them (``login``),
+            or a signature.
+        signed: What is signed, with ``%(time)b`` and ``%(body)b``.
+        timestamp: The header with the time in ``signed``, in lower case.
+        window: How long a signed request is remembered, so that it is passed on once. That is also how far its
+            timestamp may be from our clock, in either direction. Without it a request can be replayed.
+        challenge: The header of a GET whose value the sender wants back.
+    """
+
+    header: str
+    prefix: str
+    proof: Literal["plain", "login", "hex", "base64"]
+    signed: bytes = b""
+    timestamp: str = ""
+    window: timedelta = timedelta()
+    challenge: str = ""
+
+
+SCHEMES: dict[str, Scheme] = {
+    # Ours.
+    "hmac": Scheme("x-lockout-signature", "sha256=", "hex", b"%(time)b.%(body)b", "x-lockout-timestamp", FIVE_MINUTES),
+    "basic": Scheme("authorization", "basic ", "login"),
+    "bearer": Scheme("authorization", "bearer ", "plain"),
+    "header": Scheme("", "", "plain"),
+    # https://developer.okta.com/docs/concepts/event-hooks/
+    "okta": Scheme("authorization", "", "plain", challenge="x-okta-verification-challenge"),
+    # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+    "github": Scheme("x-hub-signature-256", "sha256=", "hex", b"%(body)b", window=HOUR),
+    # https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks
+    "jira": Scheme("x-hub-signature", "sha256=", "hex", b"%(body)b", window=HOUR),
+    # https://developer.pagerduty.com/docs/verifying-webhook-signatures
+    "pagerduty": Scheme("x-pagerduty-signature", "v1=", "hex", b"%(body)b", window=HOUR),
+    # https://docs.slack.dev/authentication/verifying-requests-from-slack
+    "slack": Scheme(
+        "x-slack-signature", "v0=", "hex", b"v0:%(time)b:%(body)b", "x-slack-request-timestamp", FIVE_MINUTES
+    ),
+    # https://developer.zendesk.com/documentation/webhooks/verifying/
+    "zendesk": Scheme(
+        "x-zendesk-webhook-signature",
+        "",
+        "base64",
+        b"%(time)b%(body)b",
+        "x-zendesk-webhook-signature-timestamp",
+        FIVE_MINUTES,
+    ),
+}
+"""The rows, by what the configuration calls them."""
