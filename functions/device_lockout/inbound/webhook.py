@@ -260,7 +260,7 @@ def details(request: Request) -> list[dict[str, Any]]:
     """
     body = request.body
     if request.headers.get("content-encoding", "").lower() == "gzip":
-        body = _unpacked(body)
+        body = unpacked(body)
     _check_size(body)
     try:
         found = _json(body)
@@ -290,16 +290,20 @@ def _json(body: bytes) -> Any:
     return json.loads(clean)
 
 
-def _unpacked(body: bytes) -> bytes:
-    """Return what gzip packed, but no more than one byte over the limit."""
+def unpacked(body: bytes) -> bytes:
+    """Return what gzip packed, but no more than one byte over the limit.
+
+    Raises:
+        UnreadableError: It is no gzip, or not one and whole.
+    """
     unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        unpacked = unpacking.decompress(body, MAX_BYTES + 1)
+        whole = unpacking.decompress(body, MAX_BYTES + 1)
     except zlib.error:
         raise UnreadableError("expected gzip, as its header says") from None
-    if len(unpacked) <= MAX_BYTES and (not unpacking.eof or unpacking.unused_data):
+    if len(whole) <= MAX_BYTES and (not unpacking.eof or unpacking.unused_data):
         raise UnreadableError("expected one whole gzip, as its header says")
-    return unpacked
+    return whole
 
 
 def _check_size(body: bytes) -> None:
