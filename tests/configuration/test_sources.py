@@ -9,6 +9,7 @@ from configuration.loader import DIRECTORY, Configuration, ConfigurationError
 from configuration.sources import Route
 from device_lockout.inbound import report
 from device_lockout.values.command import Lock
+from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import EventMapping, Source, Webhook, dump, load
 
 EXAMPLE = (DIRECTORY / "example.toml").read_text(encoding="utf-8")
@@ -255,6 +256,17 @@ def test_a_webhook_is_read() -> None:
     named = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK.replace('"basic"', '"header"\nheader = "X-Api-Key"'))
     assert named.settings.webhooks == (Webhook("x", "header", "lockout-x", header="X-Api-Key"),)
     assert load(dump(named.settings)) == named.settings
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_way_to_authenticate_is_documented(scheme: str) -> None:
+    page = (DIRECTORY.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{scheme}` | "))
+    for said in (SCHEMES[scheme].header, SCHEMES[scheme].timestamp):
+        assert said in row.lower()
+    minutes = SCHEMES[scheme].window // timedelta(minutes=1)
+    assert row.endswith({0: "| |", 5: "| 5 minutes |", 60: "| an hour |"}[minutes])
+    assert f'"{scheme}"' in EXAMPLE
 
 
 def test_five_different_mistakes_in_sources_are_five_messages_of_one_run() -> None:
