@@ -18,6 +18,7 @@ from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
 from device_lockout.values import outcome
 from device_lockout.values.actions import ACTIONS, Permission
+from device_lockout.values.policy import LOCKS_PER_HOUR
 from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import FIELDS, MOST_ELEMENTS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
 from device_lockout.values.tag import REASON_PATTERN
@@ -65,6 +66,7 @@ def read_source(table: CheckedTable) -> Routed:
         )
     may: tuple[Permission, ...] = get_args(Permission)
     source = Source(name, table.choices("may", may))
+    source = replace(source, locks_per_hour=_locks_per_hour(table, source.may))
     return _with_releases(source, table), Route({"source": [name]}, publishers=_publishers(table, source.may))
 
 
@@ -80,6 +82,15 @@ def _with_releases(source: Source, table: CheckedTable) -> Source:
             table.refuse("releases", "one reason or more; left out, its releases end locks of every reason")
     own_only = "releases_own_only" in table and table.boolean("releases_own_only")
     return replace(source, releases=frozenset(reasons), releases_own_only=own_only)
+
+
+def _locks_per_hour(table: CheckedTable, may: frozenset[Permission]) -> int:
+    """Return how many locks a source may ask for in an hour."""
+    if "locks_per_hour" not in table:
+        return LOCKS_PER_HOUR
+    if "lock" not in may:
+        table.wrong("locks_per_hour", "expected only of a source that may lock")
+    return table.number("locks_per_hour", 1, 10_000)
 
 
 def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[str, ...]:
@@ -127,7 +138,8 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     publishers = _publishers(table, frozenset() if reserved else may)
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
-    source = _with_releases(Source(name, may, EventMapping(action, reason, expressions, when, each, at_most)), table)
+    source = Source(name, may, EventMapping(action, reason, expressions, when, each, at_most))
+    source = replace(_with_releases(source, table), locks_per_hour=_locks_per_hour(table, may))
     return source, Route(pattern, bus, publishers)
 
 

@@ -212,6 +212,7 @@ class FakeLedger:
     retired: set[DeviceKey] = field(default_factory=set)
     inventoried: dict[DeviceKey, datetime] = field(default_factory=dict)
     names_of: dict[DeviceKey, dict[NameKind, str]] = field(default_factory=dict)
+    counted: dict[tuple[str, datetime], set[str]] = field(default_factory=dict)
     locks: dict[str, UserRecord] = field(default_factory=dict)
     inventory: dict[DeviceName, dict[DeviceKey, NamedDevice]] = field(default_factory=dict)
     inventoried_last: DeviceKey = field(default_factory=lambda: DeviceKey(ORGANIZATION, "", ""))
@@ -274,6 +275,16 @@ class FakeLedger:
 
         self.wire.pass_on("ledger.save_named", call)
 
+    def count_lock(self, source: str, hour: datetime, lock: str, most: int) -> bool:
+        def call() -> bool:
+            counted = self.counted.setdefault((source, hour), set())
+            if lock not in counted and len(counted) >= most:
+                return False
+            counted.add(lock)
+            return True
+
+        return self.wire.pass_on("ledger.count_lock", call)
+
     def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
         number = name.value.casefold()
         return self.wire.pass_on("ledger.locks_of", lambda: self.locks.get(number, UserRecord()))
@@ -309,8 +320,9 @@ class FakeLedger:
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         def record() -> dict[str, Any]:
             kept = self.outcomes.get((event_id, outcome_id))
-            got_better = kept is not None and kept["detail"].get("result") == "failed" != told["detail"].get("result")
-            if kept is None or got_better:
+            before = kept["detail"].get("result") if kept is not None else None
+            got_better = before == "failed" != told["detail"].get("result")
+            if kept is None or got_better or before == "held":
                 self.outcomes[event_id, outcome_id] = kept = told
             return kept
 
@@ -395,11 +407,15 @@ class FakeQueue:
 
     wire: Wire
     sent: list[Command] = field(default_factory=list)
+    held: list[Command] = field(default_factory=list)
 
     def send(self, commands: Iterable[Command]) -> int:
         arriving = [load(dump(command)) for command in commands]
         self.wire.pass_on("queue.send", lambda: self.sent.extend(arriving))
         return len(arriving)
+
+    def hold(self, command: Command) -> None:
+        self.wire.pass_on("queue.hold", lambda: self.held.append(load(dump(command))))
 
     def waiting(self) -> int:
         """Return 0: to the sweep, every command seems to be done at once."""

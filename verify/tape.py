@@ -135,6 +135,9 @@ class TapeLedger:
     def save_named(self, name: DeviceName, row: NamedDevice) -> None:
         raise AssertionError("the search enrols devices without names")
 
+    def count_lock(self, source: str, hour: datetime, lock: str, most: int) -> bool:
+        raise AssertionError("the search has no floods")
+
     def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
         raise AssertionError("the search has no serial numbers")
 
@@ -200,6 +203,9 @@ class TapeQueue:
 
     def send(self, commands: Iterable[Command]) -> int:
         return len([self.tape.ask("send", command) for command in commands])
+
+    def hold(self, command: Command) -> None:
+        raise AssertionError("the search has no floods")
 
     def waiting(self) -> int:
         return 0

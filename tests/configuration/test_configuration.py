@@ -180,7 +180,7 @@ def test_a_period_is_read(every: str, expected: timedelta) -> None:
     assert loader.read(text, "x").settings.sweep.every == expected
 
 
-ALL = {"releases": [], "releases_own_only": False}
+ALL = {"locks_per_hour": 100, "releases": [], "releases_own_only": False}
 
 
 def test_settings_for_the_functions_are_json_with_durations_in_seconds_and_null_for_a_hold() -> None:

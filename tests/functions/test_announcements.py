@@ -138,6 +138,15 @@ def replaced() -> World:
     return world
 
 
+def flooded() -> World:
+    world = organization()
+    world.settings = replace(
+        world.settings, sources=tuple(replace(source, locks_per_hour=0) for source in world.settings.sources)
+    )
+    tell(world, "device-lost")
+    return world
+
+
 def edited() -> World:
     world = locked()
     description = world.workmail.overrides[PHONE].description or ""
@@ -188,6 +197,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "lockout-expired": (expired, "Lockout Expired"),
     "lockout-superseded": (superseded, "Lockout Superseded"),
     "tampering-detected": (undone, "Tampering Detected"),
+    "lockout-held": (flooded, "Lockout Held"),
     "lockout-adopted": (edited, "Lockout Adopted"),
     "override-left-alone": (replaced, "Override Left Alone"),
     "inventory-updated": (enrolled, "Inventory Updated"),

@@ -96,6 +96,14 @@ class CommandQueue:
         entry = {"Id": "0", "MessageBody": body, "MessageGroupId": group, "MessageDeduplicationId": message_id}
         self._send_batch(self._dead_letters, [entry])
 
+    def hold(self, command: Command) -> None:
+        """Send a command to the dead letters, for a person to send back or to delete. An alarm tells people.
+
+        Raises:
+            TransientError: SQS did not take it.
+        """
+        self.bury(dump(command), group_id(command), command_id(command))
+
     def postpone(self, receipt_handle: str, delay: timedelta) -> None:
         """Deliver a message again after ``delay``, in whole seconds up to 12 hours.
 

@@ -2,6 +2,7 @@
 
 | pk | sk | holds |
 |---|---|---|
+| ``locks#SOURCE`` | hour | the IDs of the locks that the source asked for in that hour, for two hours |
 | organization | ``locks#serial#NUMBER`` | the locks and releases by a serial number, for devices to come |
 | organization | ``device#USER-ID#DEVICE`` | a device: claims, releases, prior override, last decision, names, version |
 | organization | ``user#USER-ID`` | a user: claims and newest release for every device, version |
@@ -166,20 +167,30 @@ class Ledger:
             for item in self._table.query(organization, name_prefix(name))
         ]
 
+    # Floods.
+
+    def count_lock(self, source: str, hour: datetime, lock: str, most: int) -> bool:
+        """Count a lock of a source in the hour that began then, once. Return False if there are ``most`` others."""
+        expires = int((hour + timedelta(hours=2)).timestamp())
+        return self._table.add_member(f"locks#{source}", instant.write(hour), lock[:16], most, expires=expires)
+
     # Outcomes.
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Record an outcome's announcement. Return what is recorded under this ID.
 
-        What was recorded first stays, except a failure that got better.
+        What was recorded first stays, except a failure that got better, or a lock that was held.
         """
-        failed = told["detail"].get("result") == "failed"
+        result = told["detail"].get("result")
+        failed, held = result == "failed", result == "held"
         expires = int((now + OUTCOMES_KEPT).timestamp())
-        item = {"told": told, "failed": failed, "at": instant.write(now), "expires": expires}
+        item = {"told": told, "failed": failed, "held": held, "at": instant.write(now), "expires": expires}
         condition = "attribute_not_exists(pk)"
         compared: dict[str, Any] | None = None
-        if not failed:
-            condition, compared = f"{condition} OR failed = :yes", {":yes": True}
+        if not held:
+            condition, compared = f"{condition} OR held = :yes", {":yes": True}
+        if not (held or failed):
+            condition = f"{condition} OR failed = :yes"
         try:
             self._table.put(f"event#{event_id}", outcome_id, item, condition=condition, compared=compared)
         except ConditionFailedError as error:

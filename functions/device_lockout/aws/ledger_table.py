@@ -129,6 +129,22 @@ class LedgerTable:
         except ConditionFailedError:
             return None
 
+    def add_member(self, pk: str, sk: str, member: str, most: int, *, expires: int) -> bool:
+        """Add a text to the set of an item, which may be new. Return False if the set has ``most`` others."""
+        values = {":one": {member}, ":is": member, ":most": most, ":expires": expires}
+        try:
+            self._call(
+                "update_item",
+                Key=_key(pk, sk),
+                UpdateExpression="ADD #set :one SET #expires = :expires",
+                ConditionExpression="attribute_not_exists(#set) OR size(#set) < :most OR contains(#set, :is)",
+                ExpressionAttributeNames={"#set": "members", "#expires": "expires"},
+                ExpressionAttributeValues=_encode(values),
+            )
+        except ConditionFailedError:
+            return False
+        return True
+
     def query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield the items of a partition whose sort key begins with ``prefix``."""
         more: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
-from device_lockout.protocol import announcement, fan_out, inventory
+from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import user_id
 from device_lockout.values.command import (
@@ -43,20 +43,24 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
 
     A report whose outcome is recorded is done. A copy of it announces that outcome again and changes nothing, unless
-    it failed. A copy that is too old by now does not take back a lock that failed: the sweep still tries to set it.
+    it failed or was held. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
+    set it.
 
     Raises:
         TransientError: Nothing was written to WorkMail. Deliver the command again.
         UnansweredError: A write may yet take effect. Deliver the command again when it no longer can.
     """
+    told = None
     if command.cause.source != SOURCE:
         told = ports.ledger.outcome(command.cause.event_id, command_id(command))
-        tries_again = told is not None and told["detail"]["result"] == "failed" and not isinstance(command, Reject)
+        result = told["detail"]["result"] if told is not None else ""
+        tries_again = result in ("failed", "held") and not isinstance(command, Reject)
         if told is not None and not tries_again:
             ports.bus.announce(told["detailType"], told["detail"])
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
+    held = flood.hold(command, ports, rules, now) if told is None else None
     try:
-        outcome = _dispatch(command, ports, rules, now)
+        outcome = held or _dispatch(command, ports, rules, now)
     except RejectedError as error:
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:

@@ -16,6 +16,7 @@ Result = Literal[
     "already-locked",
     "already-denied",
     "superseded",
+    "held",
     "rejected",
     "released",
     "still-locked",
@@ -67,6 +68,7 @@ RESULTS: dict[Result, Announced] = {
     "enrolled": Announced("Inventory Updated", "is in the inventory"),
     "retired": Announced("Inventory Updated", "is retired in the inventory"),
     "rejected": Announced("Lockout Rejected", "was not changed: the report was rejected"),
+    "held": Announced("Lockout Held", "is not locked: too many locks in an hour; a person must let it through"),
     "failed": Announced("Lockout Failed", "could not be changed in WorkMail"),
     "skipped": Announced(None, "needed nothing"),
 }

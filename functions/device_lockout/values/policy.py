@@ -1,6 +1,7 @@
 """What the configuration says about locks: how long they last, and what a decision may forget."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -16,6 +17,8 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.h
 """
 
 
+LOCKS_PER_HOUR = 100
+"""How many locks a source may ask for in an hour unless the configuration says otherwise."""
 NO_MORE_CLAIMS = 200
 """Another lock of an item with so many is rejected, and pages. It is locked anyway, and a release still finds room."""
 
@@ -66,6 +69,7 @@ class Rules:
         exempt: The names, case-folded, of users whom only ``force`` locks.
         honoured_edits: Which ends count that people write into our tags.
         adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
+        locks_per_hour: How many locks each source may ask for in an hour.
         most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
         no_more_claims: A lock of an item with so many is rejected.
     """
@@ -76,6 +80,7 @@ class Rules:
     exempt: frozenset[str] = frozenset()
     honoured_edits: HonouredEdits = "all"
     adopts_unknown: bool = True
+    locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
     most_claims: int = MOST_CLAIMS
     no_more_claims: int = NO_MORE_CLAIMS
 

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from device_lockout.values.actions import Action, Permission
-from device_lockout.values.policy import HonouredEdits, Reason, Rules
+from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 
 WEBHOOK_PREFIX = "webhook."
 """The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
@@ -78,6 +78,7 @@ class Source:
         mapping: How to read its events. None if it speaks the contract.
         releases: The reasons of the locks that its releases end; empty for all.
         releases_own_only: Its releases end only locks from events with the same ``source``.
+        locks_per_hour: How many locks it may ask for in an hour. More are held for a person to look at.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Source:
     mapping: EventMapping | None = None
     releases: frozenset[str] = frozenset()
     releases_own_only: bool = False
+    locks_per_hour: int = LOCKS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,15 @@ class Settings:
     def rules(self) -> Rules:
         """What a decision takes from these settings."""
         exempt = frozenset(user.casefold() for user in self.exempt_users)
-        return Rules(self.owner, self.limits.max_event_age, self.limits.clock_skew, exempt, self.honour_edits)
+        limits, caps = self.limits, {source.name: source.locks_per_hour for source in self.sources}
+        return Rules(
+            self.owner,
+            limits.max_event_age,
+            limits.clock_skew,
+            exempt,
+            honoured_edits=self.honour_edits,
+            locks_per_hour=caps,
+        )
 
     def organization(self, id_or_alias: str | None) -> Organization | None:
         """Return the organization of that ID or alias. None finds the only one, if there is only one."""

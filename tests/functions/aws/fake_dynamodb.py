@@ -40,7 +40,12 @@ class FakeDynamoDB:
         before = self.items.get(key, {})
         self._check(ConditionExpression, before, ExpressionAttributeNames, ExpressionAttributeValues)
         after = {**before, **Key}
-        for change in UpdateExpression.removeprefix("SET ").split(", #"):
+        added, _, assigned = UpdateExpression.rpartition("SET ")
+        for name, value in re.findall(r"ADD (#\w+) (:\w+)", added):
+            attribute = ExpressionAttributeNames[name]
+            ((kind, members),) = ExpressionAttributeValues[value].items()
+            after[attribute] = {kind: sorted({*members, *before.get(attribute, {}).get(kind, ())})}
+        for change in assigned.split(", #"):
             name, value = change.removeprefix("#").split(" = ")
             attribute = ExpressionAttributeNames[f"#{name}"]
             if value.startswith("if_not_exists"):
@@ -66,7 +71,13 @@ class FakeDynamoDB:
         for alternative in condition.split(" OR "):
             missing = re.fullmatch(r"attribute_not_exists\(#?(\w+)\)", alternative)
             compared = re.fullmatch(r"#?(\w+) (<?=) (:\w+)", alternative)
-            if not condition or (missing and missing[1] not in item):
+            if not condition or (missing and names.get(f"#{missing[1]}", missing[1]) not in item):
+                return
+            fewer = re.fullmatch(r"size\((#\w+)\) < (:\w+)", alternative)
+            if fewer and len(deserialize(item[names[fewer[1]]])) < deserialize(values[fewer[2]]):
+                return
+            within = re.fullmatch(r"contains\((#\w+), (:\w+)\)", alternative)
+            if within and deserialize(values[within[2]]) in deserialize(item[names[within[1]]]):
                 return
             if compared and names.get(f"#{compared[1]}", compared[1]) in item:
                 one, other = deserialize(item[compared[1]]), deserialize(values[compared[3]])

@@ -196,10 +196,11 @@ def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubb
                 "sk": {"S": "o1"},
                 "told": serialize(denied),
                 "failed": {"BOOL": False},
+                "held": {"BOOL": False},
                 "at": {"S": "2026-11-22T07:30:00.000Z"},
                 "expires": {"N": str(int((START + timedelta(days=400)).timestamp()))},
             },
-            "ConditionExpression": "attribute_not_exists(pk) OR failed = :yes",
+            "ConditionExpression": "attribute_not_exists(pk) OR held = :yes OR failed = :yes",
             "ExpressionAttributeValues": {":yes": {"BOOL": True}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         },
@@ -254,6 +255,7 @@ EVERYTHING = {
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
     "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
     "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
+    "count_lock": lambda ledger: ledger.count_lock("siem", START, "a", 2),
     "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {"detail": {}}, START),
     "outcome": lambda ledger: ledger.outcome("e1", "o1"),
     "users": lambda ledger: ledger.users(ORGANIZATION),
@@ -362,6 +364,23 @@ def test_a_second_writer_is_refused(either):
 
 
 FULL_AT_0 = replace(FULL, version=0)
+
+
+def test_locks_of_an_hour_are_counted_once_each_up_to_a_number(either):
+    hour, next_hour = at(0), at(3600)
+    assert [either.count_lock("siem", hour, lock, 2) for lock in ("a", "b", "a", "c", "b")] == [True] * 3 + [
+        False,
+        True,
+    ]
+    assert either.count_lock("siem", next_hour, "c", 2)
+    assert either.count_lock("mdm", hour, "c", 2)
+
+
+def test_a_lock_that_was_held_is_told_anew_when_it_is_let_through(either):
+    held, failed = {"detail": {"result": "held"}}, {"detail": {"result": "failed"}}
+    assert either.record_outcome("e1", "o1", held, START) == held
+    assert either.record_outcome("e1", "o1", held, START) == held
+    assert either.record_outcome("e1", "o1", failed, START) == failed
 
 
 def test_opening_a_device_again_changes_nothing(either):

@@ -1,0 +1,95 @@
+"""A source that sends more locks than it may in an hour, and what people let through."""
+
+from dataclasses import replace
+
+import pytest
+
+from device_lockout.values.command import Lock, Target, claim_id
+from device_lockout.values.record import Claim
+from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
+
+FEW = replace(SETTINGS, sources=tuple(replace(source, locks_per_hour=3) for source in SETTINGS.sources))
+
+
+def lock(number, source="siem", seconds=10, event_id=""):
+    event_id = event_id or f"{source} {number}"
+    claim = Claim(claim_id(event_id), "device", "lost", at(seconds), at(30 * DAY), source=source)
+    target = Target(ORGANIZATION, "bob", f"{source}{number:03}")
+    return Lock(cause(event_id, at(seconds), source=source), target, claim)
+
+
+def denied(world):
+    return {key.device for key in world.workmail.overrides}
+
+
+def result(world, event_id):
+    (told,) = world.told(event_id)
+    return told["result"], told["page"]
+
+
+def test_what_is_over_the_cap_is_held_and_pages_once():
+    world = World(known=FEW)
+    for number in range(8):
+        world.deliver(lock(number), at(11))
+    assert denied(world) == {"siem000", "siem001", "siem002"}
+    assert [result(world, f"siem {number}") for number in range(3, 8)] == [("held", True)] + [("held", False)] * 4
+    assert "source siem may lock 3 in an hour" in world.told("siem 3")[0]["message"]
+    assert len(world.queue.held) == 5, "a person decides on them"
+
+
+def test_other_sources_are_not_held():
+    world = World(known=FEW)
+    for number in range(8):
+        world.deliver(lock(number), at(11))
+    world.deliver(lock(1, "helpdesk"), at(12))
+    assert result(world, "helpdesk 1") == ("locked", False)
+
+
+def test_the_next_hour_has_its_own_cap():
+    world = World(known=FEW)
+    for number in range(4):
+        world.deliver(lock(number), at(11))
+    world.deliver(lock(9), at(3611))
+    assert result(world, "siem 9") == ("locked", False)
+
+
+def test_a_held_lock_that_is_sent_back_is_carried_out_in_the_same_hour():
+    world = World(known=FEW)
+    for number in range(5):
+        world.deliver(lock(number), at(11))
+    for command in world.queue.held:
+        world.deliver(command, at(60))
+    assert denied(world) == {f"siem{number:03}" for number in range(5)}
+    assert result(world, "siem 4") == ("locked", False)
+
+
+def test_a_held_lock_that_fails_when_it_is_sent_back_is_told_as_failed():
+    world = World(known=FEW)
+    for number in range(4):
+        world.deliver(lock(number), at(11))
+    world.workmail.disabled.add(next(iter(world.workmail.overrides)).user_id)
+    world.deliver(world.queue.held[0], at(60))
+    assert result(world, "siem 3") == ("failed", True)
+
+
+@pytest.mark.parametrize("fault", [killed_before, killed_after])
+def test_a_lock_that_is_delivered_again_counts_once(fault):
+    calls = len(World(known=FEW).wire.calls)
+    for call in range(12):
+        world = World(known=FEW)
+        world.wire.faults[calls + call] = fault
+        for number in range(3):
+            world.deliver(lock(number), at(11))
+        assert denied(world) == {"siem000", "siem001", "siem002"}, call
+        assert world.queue.held == []
+
+
+def test_what_the_sweep_or_a_lookup_sends_is_not_counted():
+    world = World(known=FEW)
+    for number in range(3):
+        world.deliver(lock(number), at(11))
+    resolved = replace(
+        lock(7), target=replace(lock(7).target, user=next(iter(world.workmail.overrides)).user_id, resolved=True)
+    )
+    world.deliver(resolved, at(12))
+    assert "siem007" in denied(world)
