@@ -205,6 +205,9 @@ class _NoQueue:
     def send(self, commands: Any) -> int:
         return sum(1 for _ in commands)
 
+    def hold(self, command: Any) -> None:
+        raise AssertionError("no bench floods")
+
     def waiting(self) -> int:
         return 0
 

@@ -48,6 +48,9 @@ class Queue:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _left: int = 0
 
+    def hold(self, command: Command) -> None:
+        raise AssertionError("no bench floods")
+
     def send(self, commands: Iterable[Command]) -> int:
         """Enqueue commands. Copies are dropped."""
         sent = 0
