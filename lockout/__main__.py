@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from configuration import loader
 from configuration.loader import ConfigurationError
 from device_lockout.values.errors import LockoutError
-from lockout import export, inventory, mappings
+from lockout import export, handover, inventory, mappings
 
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A command line has time. It repeats throttled calls for about a minute."""
@@ -75,6 +75,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     _add_config(export_)
 
+    handover_ = commands.add_parser(
+        "handover",
+        help="write everything that must not be lost when WorkMail ends",
+        description="Write into a new directory who is locked, who is allowed and what is known, for another product"
+        " and with commands for Exchange. If anything can't be read, nothing is written.",
+    )
+    handover_.add_argument("directory", type=Path, metavar="DIRECTORY")
+    handover_.add_argument("--ledger-table", metavar="NAME", help="the ledger's table (default: the stack's)")
+    _add_config(handover_)
+
     chosen = parser.parse_args(arguments)
     try:
         deployment = loader.load(chosen.config)
@@ -82,7 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
             return mappings.try_events(chosen.events, deployment, datetime.now(UTC))
         clients = partial(boto3.client, region_name=deployment.region, config=CLIENT_CONFIG)
         if chosen.command == "export":
-            return export.export(deployment, clients, chosen.ledger_table, chosen.format)
+            return export.export(deployment, clients, chosen.ledger_table, chosen.format, datetime.now(UTC))
+        if chosen.command == "handover":
+            return handover.handover(deployment, clients, chosen.ledger_table, chosen.directory, datetime.now(UTC))
         client = None if chosen.check else clients("events")
         return inventory.import_file(
             chosen.file,
@@ -94,7 +106,16 @@ def main(arguments: list[str] | None = None) -> int:
             ignore_others=chosen.ignore_other_columns,
             valid_lines=chosen.valid_lines,
         )
-    except (BotoCoreError, ClientError, ConfigurationError, LockoutError, OSError, TypeError, ValueError) as error:
+    except (
+        BotoCoreError,
+        ClientError,
+        ConfigurationError,
+        LockoutError,
+        LookupError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -36,10 +37,11 @@ LAST_PAGE: list[Any] = [
         "Effect": "DENY",
         "Description": TAG.format("none", "").replace("local", "x"),
     },
-    {"UserId": CARLA, "DeviceId": "BROKEN", "Effect": "DENY", "Description": "[lockout/1 by=local why=?]"},
+    {"UserId": CARLA, "DeviceId": "BROKEN", "Effect": "DENY", "Description": "[lockout/1 by=local why=? id=9f3c2a1b]"},
     {"UserId": CARLA, "DeviceId": "BARE", "Effect": "ALLOW"},
 ]
-NOTHING = {"why": None, "until": None, "was": None, "reference": None, "priorEffect": None, "priorDescription": None}
+NOTHING = dict.fromkeys(("why", "until", "was", "remark", *export.LEDGER_COLUMNS))
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Aws:
@@ -84,17 +86,17 @@ class Aws:
     def has_a_ledger(self, table: str) -> None:
         prior = {"M": {"effect": {"S": "ALLOW"}, "description": {"S": "travel"}}}
         claim = {"id": "9f3c2a1b", "scope": "device", "why": "lost", "at": "2026-11-22T07:30:00.000Z"}
-        claim |= {"until": "2026-12-22T07:30:00Z", "reference": "", "note": ""}
+        claim |= {"until": "2026-12-22T07:30:00Z", "reference": "INC-1", "note": "left in a taxi"}
         items: list[dict[str, Any]] = [
             {
                 "pk": {"S": ORGANIZATION},
-                "sk": {"S": f"device#{BOB}#{device}"},
+                "sk": {"S": f"device#{user}#{device}"},
                 "claims": {"L": [{"M": {name: {"S": value} for name, value in claim.items()}}]},
                 "prior": prior,
             }
-            for device in ("cover", "device000")  # what the second once covered is no longer there
-        ]
-        for found in ([], items):
+            for user, device in ((BOB, "cover"), (BOB, "device000"), (CARLA, "broken"))
+        ]  # what the second once covered is no longer there
+        for found in ([], items, []):
             expected = {"TableName": table, "KeyConditionExpression": ANY, "ConsistentRead": True}
             self.stubs["dynamodb"].add_response(
                 "query", {"Items": found}, {**expected, "ExpressionAttributeValues": ANY}
@@ -121,7 +123,7 @@ def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
     aws.lists_all()
     aws.lists_users()
     aws.has_a_ledger("ledger-1")
-    assert export.export(deployment, aws.client, None, "json") == 0
+    assert export.export(deployment, aws.client, None, "json", NOW) == 0
     said = capsys.readouterr()
     rows = json.loads(said.out)
     assert [row["deviceId"].upper() for row in rows] == [row["DeviceId"] for row in FIRST_PAGES + LAST_PAGE]
@@ -132,21 +134,24 @@ def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
     lost = {"kind": "ours", "why": "lost", "until": "2026-12-22T07:30:00Z"}
     as_listed = [{"effect": row["Effect"], "description": row.get("Description")} for row in LAST_PAGE]
     first = {"deviceId": "device000", "effect": "DENY", "was": "none", "description": TAG.format("none", "")}
-    assert rows[0] == NOTHING | bob | lost | first
+    words = {"reference": "INC-1", "note": "left in a taxi"}
+    covered = {"priorEffect": "ALLOW", "priorDescription": "travel"}
+    assert rows[0] == NOTHING | bob | lost | first | words
     assert rows[200:] == [
         NOTHING
         | bob
         | lost
-        | {"deviceId": "cover", "was": "allow", "reference": "INC-1 left in a taxi"}
-        | {"priorEffect": "ALLOW", "priorDescription": "travel"}
+        | {"deviceId": "cover", "was": "allow", "remark": "INC-1 left in a taxi"}
+        | words
+        | covered
         | as_listed[0],
         NOTHING
         | bob
         | {"deviceId": "hand", "kind": "hand-written", "until": "2026-12-02T00:00:00Z"}
-        | {"reference": "trip, with a comma"}
+        | {"remark": "trip, with a comma"}
         | as_listed[1],
         NOTHING | carla | {"deviceId": "other", "kind": "foreign"} | as_listed[2],
-        NOTHING | carla | {"deviceId": "broken", "kind": "broken"} | as_listed[3],
+        NOTHING | carla | {"deviceId": "broken", "kind": "broken"} | words | covered | as_listed[3],
         NOTHING | carla | {"deviceId": "bare", "kind": "foreign"} | as_listed[4],
     ]
 
@@ -158,10 +163,10 @@ def test_the_csv_says_the_same_as_the_json(
         aws.lists_all()
         aws.lists_users()
         aws.has_a_ledger("named")
-    assert export.export(deployment, aws.client, "named", "csv") == 0
+    assert export.export(deployment, aws.client, "named", "csv", NOW) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert tuple(rows[0]) == (*export.COLUMNS, *export.PRIOR_COLUMNS)
-    assert export.export(deployment, aws.client, "named", "json") == 0
+    assert tuple(rows[0]) == (*export.COLUMNS, *export.LEDGER_COLUMNS)
+    assert export.export(deployment, aws.client, "named", "json", NOW) == 0
     assert rows == [{name: value or "" for name, value in row.items()} for row in json.loads(capsys.readouterr().out)]
 
 
@@ -175,11 +180,11 @@ def test_without_the_ledger_there_is_no_column_that_could_be_taken_for_its_word(
         aws.finds_the_stack({"OutputKey": "EventBusName", "OutputValue": "b"})
     aws.lists_all()
     aws.lists_users()
-    assert export.export(deployment, aws.client, None, "csv") == 0
+    assert export.export(deployment, aws.client, None, "csv", NOW) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[0] == ",".join(export.COLUMNS)
     assert len(list(csv.reader(io.StringIO(said.out)))) == 206
-    assert "without priorEffect and priorDescription, since stack device-lockout-local" in said.err
+    assert "without reference, note, priorEffect, priorDescription, since stack device-lockout-local" in said.err
     assert "--ledger-table" in said.err
 
 
@@ -225,5 +230,5 @@ def test_one_organization_that_fails_leaves_nothing_printed_of_the_others(
     aws.has_a_ledger("named")
     aws.stubs["workmail"].add_client_error("list_mobile_device_access_overrides", "OrganizationStateException", "gone")
     with pytest.raises(RefusedError, match=gone.id):
-        export.export(replace(deployment, settings=both), aws.client, "named", "csv")
+        export.export(replace(deployment, settings=both), aws.client, "named", "csv", NOW)
     assert capsys.readouterr().out == ""

@@ -1,0 +1,170 @@
+"""The hand-over: everything whose loss would let a device in once WorkMail is gone, and how Exchange takes it over.
+
+`docs/after-workmail.md` says what each file is for.
+"""
+
+import csv
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from configuration.loader import Configuration
+from device_lockout.values.settings import Organization
+from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
+from device_lockout.values.wire import dump_claim
+from lockout import plain, reader
+from lockout.reader import Clients, Device, Everything
+
+VERSION = "1"
+"""The version of ``handover.json``. Its schema is ``docs/schemas/handover.json``."""
+
+ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
+DEVICE = re.compile(r"[A-Za-z0-9]{1,32}")
+"""WorkMail's addresses and device IDs. A command has nothing else between its quotes.
+https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html"""
+PERHAPS_OUTLOOK = re.compile(r"[0-9a-f]{32}")
+"""Device IDs of Outlook for iOS and Android look so, and those of others."""
+
+WHOSE = ("organization", "userId", "userName", "mailbox", "deviceId")
+COLUMNS = {
+    "exchange-blocked.csv": (*WHOSE, "kind", "why", "until", "reference", "note", "apply", "check", "end"),
+    "exchange-allowed.csv": (*WHOSE, "kind", "until", "note", "apply", "check", "end"),
+    "by-hand.csv": (*WHOSE, "what", "because", "until"),
+    "due.csv": ("until", *WHOSE, "what", "end"),
+}
+
+type Row = dict[str, str]
+
+
+def handover(deployment: Configuration, clients: Clients, ledger_table: str | None, to: Path, now: datetime) -> int:
+    """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return 0.
+
+    Raises:
+        FileExistsError: The directory is there already.
+        LockoutError, ClientError, BotoCoreError, ValueError: As :func:`reader.read` and :func:`reader.ledger_table`.
+    """
+    owner = deployment.settings.owner
+    if to.exists():
+        raise FileExistsError(f"{to}: expected the name of a new directory")
+    table = ledger_table or reader.ledger_table(owner, clients)
+    rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
+    described = []
+    for organization in deployment.settings.organizations:
+        everything = reader.read(organization.id, table, owner, clients, now)
+        described.append(_described(organization, everything, now))
+        for name, row in _rows(organization, everything, now):
+            rows[name].append(row)
+    rows["due.csv"].sort(key=lambda row: row["until"])
+    with tempfile.TemporaryDirectory(prefix=".handover-", dir=to.absolute().parent) as private:
+        made = Path(private) / to.name
+        made.mkdir(mode=0o700)
+        for name, columns in COLUMNS.items():
+            with (made / name).open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows({column: plain.cell(value) for column, value in row.items()} for row in rows[name])
+        whole = {"schemaVersion": VERSION, "owner": owner, "at": write_time(now), "organizations": described}
+        (made / "handover.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        made.rename(to)
+    print(f"{to}: {', '.join(f'{len(rows[name])} in {name}' for name in COLUMNS)}", file=sys.stderr)
+    return 0
+
+
+def _rows(organization: Organization, everything: Everything, now: datetime) -> Iterator[tuple[str, Row]]:
+    """Yield each row with its file. It may have more columns than the file."""
+
+    def whose(user_id: str, device: str = "") -> Row:
+        user = everything.users.get(user_id, {})
+        name = user.get("Name") or " ".join(everything.names.get(user_id, ()))
+        return dict(zip(WHOSE, (organization.alias, user_id, name, user.get("Email") or "", device), strict=True))
+
+    for device in everything.devices:
+        row = whose(device.key.user_id, device.key.device)
+        if device.blocked:
+            yield from _blocked(device, row, now)
+        allowed = device.covered or (None if device.blocked else device.observed)
+        end = allowed.read("") if allowed else None
+        if allowed and not (isinstance(end, HandWritten) and end.until <= now):
+            row |= {"kind": "covered" if device.blocked else "stands", "note": allowed.description or ""}
+            row["until"] = write_time(end.until) if isinstance(end, HandWritten) else ""
+            yield from _commands("Allowed", row | {"what": "ALLOW"})
+    for user_id, claim in everything.user_locks(now):
+        row = whose(user_id) | {"what": f"lock of all devices ({claim.why})", "until": write_time(claim.until)}
+        row["because"] = "It covers devices to come. Exchange blocks the IDs that it was told."
+        yield "by-hand.csv", row
+        yield from _due(row)
+
+
+def _blocked(device: Device, row: Row, now: datetime) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of a device that a DENY keeps out, or that a lock is to keep out."""
+    lock, end = device.lock, device.end(now)
+    row = row | {
+        "kind": device.kind if device.denied else "wanted",
+        "why": device.reading.why if isinstance(device.reading, Tag) else lock.why if lock else "",
+        "until": write_time(end) if end else "",
+        "reference": lock.reference if lock else "",
+        "note": lock.note if lock else device.description,
+    }
+    row["what"] = f"lock ({row['why']})" if row["why"] else "DENY"
+    yield from _commands("Blocked", row)
+    if isinstance(device.reading, Broken):
+        yield "by-hand.csv", row | {"because": f"Nothing says when it ends: {device.reading.fault}."}
+    if PERHAPS_OUTLOOK.fullmatch(device.key.device):
+        yield "by-hand.csv", row | {"because": "If it is Outlook, its ID is another one there: look after it connects."}
+
+
+def _commands(kind: str, row: Row) -> Iterator[tuple[str, Row]]:
+    """Yield a row with its commands. If none can be written, it is for people."""
+    mailbox, device = row["mailbox"], row["deviceId"]
+    if ADDRESS.fullmatch(mailbox) and DEVICE.fullmatch(device):
+        change = f"Set-CASMailbox -Identity '{mailbox}' -ActiveSync{kind}DeviceIDs"
+        row = row | {
+            "apply": f"{change} @{{Add='{device}'}}",
+            "check": f"(Get-CASMailbox -Identity '{mailbox}').ActiveSync{kind}DeviceIDs -contains '{device}'",
+            "end": f"{change} @{{Remove='{device}'}}",
+        }
+        yield f"exchange-{kind.lower()}.csv", row
+    else:
+        because = "The address or the ID is none that WorkMail writes." if mailbox else "WorkMail knows no address."
+        yield "by-hand.csv", row | {"because": because}
+    yield from _due(row)
+
+
+def _due(row: Row) -> Iterator[tuple[str, Row]]:
+    if row["until"] not in ("", write_time(HOLD)):
+        yield "due.csv", row
+
+
+def _described(organization: Organization, everything: Everything, now: datetime) -> dict[str, Any]:
+    """Return an organization for the JSON."""
+    return {
+        "id": organization.id,
+        "alias": organization.alias,
+        "users": [
+            {"id": user["Id"], "name": user.get("Name"), "email": user.get("Email"), "state": user.get("State")}
+            for user in everything.users.values()
+        ],
+        "userLocks": [{"userId": user} | dump_claim(claim) for user, claim in everything.user_locks(now)],
+        "devices": [
+            {
+                "userId": device.key.user_id,
+                "deviceId": device.key.device,
+                "blocked": device.blocked,
+                "until": write_time(end) if (end := device.end(now)) else None,
+                "override": device.observed.fields() if device.observed else None,
+                "covered": device.covered.fields() if device.covered else None,
+                "locks": [dump_claim(claim) for claim in device.record.live(now)],
+                "inventory": {
+                    "known": device.record.known,
+                    "retired": bool(device.item.get("retired")),
+                    "names": device.item.get("names", {}),
+                },
+            }
+            for device in everything.devices
+        ],
+    }

@@ -1,0 +1,185 @@
+"""The reader of the export and the hand-over: all that WorkMail and the ledger know of an organization, or an error.
+
+The list is read before the ledger, so a lock that is set meanwhile is there as wanted. The operator needs the
+permissions `workmail:ListMobileDeviceAccessOverrides` and `workmail:ListUsers`. The ledger takes `dynamodb:Query`, and
+`cloudformation:DescribeStacks` to find its table.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from device_lockout.aws.ledger_items import device_key, load_device, load_user
+from device_lockout.aws.ledger_table import LedgerTable
+from device_lockout.aws.workmail import WorkMail
+from device_lockout.decisions.decision import DESCRIPTION_LOST
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.override import Override
+from device_lockout.values.record import Claim, DeviceRecord, UserRecord
+from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
+
+PAGE_SIZE = 100
+"""The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListUsers.html)."""
+
+type Clients = Callable[[str], Any]
+"""Makes the client of a named AWS service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with an override, with a lock, or in the inventory.
+
+    Attributes:
+        key: The device.
+        observed: Its override; None for none.
+        reading: What the override's description says; None for no override.
+        record: The ledger's record with its user's, and with what our tag says.
+        wanted: The lock that is wanted; None for none.
+        item: The ledger's item; empty for none.
+    """
+
+    key: DeviceKey
+    observed: Override | None
+    reading: Reading | None
+    record: DeviceRecord
+    wanted: Claim | None
+    item: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Whose the override is, in the words of ``docs/concepts.md``."""
+        return {Tag: "ours", HandWritten: "hand-written", Broken: "broken"}.get(type(self.reading), "foreign")
+
+    @property
+    def description(self) -> str:
+        return (self.observed.description if self.observed else None) or ""
+
+    @property
+    def denied(self) -> bool:
+        """Whether a ``DENY`` stands, whosever it is."""
+        return self.observed is not None and self.observed.effect == "DENY"
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a ``DENY`` stands, or is wanted."""
+        return self.denied or self.wanted is not None
+
+    @property
+    def lock(self) -> Claim | None:
+        """The lock that the tag shows; else the wanted one."""
+        match self.reading:
+            case Tag():
+                shown = self.record.shown_by(self.reading)
+            case Broken(id=id_):
+                shown = tuple(claim for claim in self.record.all_claims() if claim.id == id_)
+            case _:
+                shown = ()
+        return max(shown, key=lambda claim: claim.rank, default=self.wanted)
+
+    @property
+    def covered(self) -> Override | None:
+        """The ``ALLOW`` that comes back when the lock ends; None for none. The rules are the write table's."""
+        lost = Override("ALLOW", DESCRIPTION_LOST)
+        match self.reading:
+            case Tag(was=was):
+                return (self.record.prior or lost) if was == "allow" else None
+            case Broken(was=was) if self.denied:  # what it covers may have gone with the tag
+                ours = self.wanted is not None or self.record.knows(self.reading)
+                return (self.record.prior or (lost if was == "allow" else None)) if ours else None
+            case _:
+                return self.observed if self.wanted is not None and not self.denied else None
+
+    def end(self, now: datetime) -> datetime | None:
+        """Return when the sweep would let the device in; None if nothing says so."""
+        match self.reading:
+            case Tag(until=until) if self.denied:
+                return self.wanted.until if self.wanted else min(until, now)
+            case HandWritten(until=until) if self.denied:
+                return max(until, self.wanted.until) if self.wanted else until
+            case _:
+                return self.wanted.until if self.wanted and not self.denied else None
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """One organization.
+
+    Attributes:
+        users: WorkMail's answer about each user, by ID. Deleted users may be missing.
+        locks: The ledger's record of each user who was ever locked or released, by ID.
+        names: The names that reports gave a user, by ID.
+        devices: Those with an override in WorkMail's order, then those that only the ledger knows.
+    """
+
+    users: Mapping[str, Any]
+    locks: Mapping[str, UserRecord]
+    names: Mapping[str, tuple[str, ...]]
+    devices: tuple[Device, ...]
+
+    def user_locks(self, now: datetime) -> Iterator[tuple[str, Claim]]:
+        """Yield the live locks of all devices of a user, with the user's ID."""
+        for user_id, locks in self.locks.items():
+            for claim in DeviceRecord(user=locks).live(now):
+                yield user_id, claim
+
+
+def ledger_table(owner: str, clients: Clients) -> str:
+    """Return the ledger's table from the stack's outputs.
+
+    Raises:
+        ValueError: The stack is not there, or does not say.
+    """
+    stack = f"device-lockout-{owner}"
+    try:
+        described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        because = str(error)
+    else:
+        for output in described.get("Outputs", []):
+            if output["OutputKey"] == "LedgerTableName":
+                return str(output["OutputValue"])
+        because = "it has no output LedgerTableName"
+    raise ValueError(f"stack {stack} does not say where the ledger is: {because}; name its table with --ledger-table")
+
+
+def read(organization: str, table: str | None, owner: str, clients: Clients, now: datetime) -> Everything:
+    """Return everything about an organization. Without a table, the ledger's part is empty.
+
+    Raises:
+        LockoutError: WorkMail's overrides or the ledger can't be read.
+        ClientError, BotoCoreError: WorkMail's users can't be read.
+        ValueError: WorkMail listed a device twice, so another may be missing.
+    """
+    workmail = clients("workmail")
+    listed: dict[DeviceKey, Override] = {}
+    for page, _ in WorkMail(workmail).pages(organization):
+        for each in page:
+            if each.key in listed:
+                raise ValueError(f"WorkMail listed device {each.key.device} of {each.key.user_id} twice: try again")
+            listed[each.key] = each.override
+    pages = workmail.get_paginator("list_users").paginate(
+        OrganizationId=organization, PaginationConfig={"PageSize": PAGE_SIZE}
+    )
+    users = {user["Id"]: user for page in pages for user in page["Users"]}
+    ledger = LedgerTable(clients("dynamodb"), table) if table else None
+
+    def items(prefix: str) -> dict[str, Any]:
+        return {item["sk"]: item for item in ledger.query(organization, prefix)} if ledger else {}
+
+    locks = {sk.removeprefix("user#"): load_user(item) for sk, item in items("user#").items()}
+    known = {device_key(organization, sk): item for sk, item in items("device#").items()}
+    names: dict[str, tuple[str, ...]] = {}
+    for sk, item in items("name#").items():
+        names[item["userId"]] = (*names.get(item["userId"], ()), sk.removeprefix("name#"))
+
+    def device(key: DeviceKey) -> Device:
+        observed, item = listed.get(key), known.get(key, {})
+        reading = observed.read(owner) if observed else None
+        record = load_device(item).of_user(locks.get(key.user_id, UserRecord()))
+        record = record.adopt(reading, now) if isinstance(reading, Tag) else record
+        return Device(key, observed, reading, record, record.wanted(now), item)
+
+    return Everything(users, locks, names, tuple(map(device, {**listed, **known})))
