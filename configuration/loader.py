@@ -6,14 +6,14 @@ Every mistake is one line: ``file: key: value: what is expected``. All are repor
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
 from configuration import sources
 from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
-from configuration.sources import Route
+from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import CALLS_OF_A_COMMAND
 from device_lockout.values.policy import HonouredEdits, Reason
@@ -63,6 +63,8 @@ class Configuration:
         partner_buses: The names of the partners' buses to create.
         operators: ARNs of the IAM principals who may send to the queues by hand, and redrive dead letters.
         tamper_watch: Whether a change of an override that CloudTrail saw is looked at at once.
+        account: The deployment's account number; None for that of the credentials.
+        forwarders: Where else events arise.
     """
 
     settings: Settings
@@ -77,11 +79,27 @@ class Configuration:
     partner_buses: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     tamper_watch: bool = True
+    account: str | None = None
+    forwarders: tuple[Forwarder, ...] = ()
 
     @property
     def metrics_namespace(self) -> str:
         """The deployment's own namespace in CloudWatch. It keeps the metrics of two deployments apart."""
         return f"DeviceLockout/{self.settings.owner}"
+
+    def forwarder(self, name: str) -> Forwarder:
+        """Return the forwarder of that name.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        for known in self.forwarders:
+            if known.name == name:
+                return known
+        names = [known.name for known in self.forwarders]
+        raise ConfigurationError(
+            [f"there is no forwarder {name!r}{meant(name, names)}; there are: {', '.join(names) or 'none'}"]
+        )
 
 
 def load(name: str, directory: Path = DIRECTORY) -> Configuration:
@@ -141,13 +159,17 @@ def _configuration(table: CheckedTable) -> Configuration:
     )
     partner_buses = _texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…")
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
+    forwarders = _forwarders(table, owner)
+    account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account") if "account" in table else None
+    if forwarders and account is None:
+        table.wrong("account", "missing: expected the deployment's account number, to which the forwarders send")
     table.unique("organizations", "id", [each.id for each in organizations])
     table.unique("organizations", "alias", [each.alias for each in organizations])
     table.unique("sources", "name", [source.name for source, _ in routed])
     table.unique("webhooks", "name", [each.name for each in webhooks])
     # With one key, a request signed for one sender would pass under another's name.
     table.unique("webhooks", "secret", [each.secret for each in webhooks])
-    sources.check_together(table, routed, webhooks, [*reasons])
+    sources.check_together(table, routed, webhooks, [*reasons], [each.name for each in forwarders])
     return Configuration(
         settings=Settings(
             owner=owner,
@@ -160,7 +182,7 @@ def _configuration(table: CheckedTable) -> Configuration:
             exempt_users=frozenset(exempt),
             webhooks=webhooks,
         ),
-        routes={source.name: route for source, route in routed},
+        routes={source.name: _with_roles(route, forwarders) for source, route in routed},
         region=region,
         bus=bus,
         retain_data=retain_data,
@@ -171,7 +193,22 @@ def _configuration(table: CheckedTable) -> Configuration:
         partner_buses=partner_buses,
         operators=operators,
         tamper_watch="tamper_watch" not in table or table.boolean("tamper_watch"),
+        account=account,
+        forwarders=forwarders,
     )
+
+
+def _forwarders(table: CheckedTable, owner: str) -> tuple[Forwarder, ...]:
+    """Return the forwarders, each with the name of its stack."""
+    found = table.tables("forwarders", sources.read_forwarder) if "forwarders" in table else ()
+    table.unique("forwarders", "name", [each.name for each in found])
+    return tuple(replace(each, stack=f"device-lockout-{owner}-{each.name}") for each in found)
+
+
+def _with_roles(route: Route, forwarders: Sequence[Forwarder]) -> Route:
+    """Return the route, with the roles of its forwarders as publishers."""
+    roles = tuple(each.role_arn for each in forwarders if each.name in route.forwarders)
+    return replace(route, publishers=roles) if roles else route
 
 
 def _organization(table: CheckedTable) -> Organization:

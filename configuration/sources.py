@@ -27,6 +27,28 @@ ANYONE = "anyone"
 """The publishers of a source whose events anybody in the account may put on the bus, if IAM lets them."""
 DEFAULT_BUS = "default"
 """The name of the account's default bus."""
+ACCOUNT_PATTERN = r"[0-9]{12}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarder:
+    """An account and a region where events arise, with a stack of their own that forwards them.
+
+    Attributes:
+        name: What sources call it.
+        account: Its account number.
+        region: Its region.
+        stack: The name of its stack, and of the role that puts the events on the deployment's bus.
+    """
+
+    name: str
+    account: str
+    region: str
+    stack: str
+
+    @property
+    def role_arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:role/{self.stack}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +60,13 @@ class Route:
         bus: Their bus: "default", or a partner's bus. None is the deployment's own bus.
         publishers: ARNs of IAM principals of any account. Nobody else may put these events on the deployment's own
             bus. If it is empty, the callers' own IAM policies decide.
+        forwarders: Names of forwarders. They put the events on the deployment's own bus.
     """
 
     pattern: Mapping[str, Any]
     bus: str | None = None
     publishers: tuple[str, ...] = ()
+    forwarders: tuple[str, ...] = ()
 
     @property
     def on_own_bus(self) -> tuple[str, ...]:
@@ -133,14 +157,21 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
     may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
-    route = Route(pattern, bus)
-    reserved = bus is not None or all(source.startswith(WEBHOOK_PREFIX) for source in route.on_own_bus)
+    forwarders: tuple[str, ...] = ()
+    if "forwarders" in table:
+        forwarders = table.texts("forwarders", r".+", "the name of a [[forwarders]]")
+        if bus is not None or not forwarders:
+            table.refuse("forwarders", "one name or more, and no bus: forwarders put events on our own bus")
+    route = Route(pattern, bus, forwarders=forwarders)
+    reserved = bus is not None or bool(forwarders) or all(name.startswith(WEBHOOK_PREFIX) for name in route.on_own_bus)
     publishers = _publishers(table, frozenset() if reserved else may)
     if publishers and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
+    if publishers and forwarders:
+        table.wrong("publishers", "expected none with forwarders: their roles are the publishers")
     source = Source(name, may, EventMapping(action, reason, expressions, when, each, at_most))
     source = replace(_with_releases(source, table), locks_per_hour=_locks_per_hour(table, may))
-    return source, Route(pattern, bus, publishers)
+    return source, replace(route, publishers=publishers)
 
 
 def _expression(table: CheckedTable, key: str) -> str:
@@ -191,8 +222,22 @@ def read_webhook(table: CheckedTable) -> Webhook:
     )
 
 
+def read_forwarder(table: CheckedTable) -> Forwarder:
+    """Return a forwarder. Its stack has no name yet."""
+    return Forwarder(
+        name=table.text("name", r"[a-z][a-z0-9-]{0,15}", "1 to 16 of a-z, 0-9 and '-', beginning with a letter"),
+        account=table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account"),
+        region=table.text("region", r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, such as us-east-1"),
+        stack="",
+    )
+
+
 def check_together(
-    table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[Webhook], reasons: Sequence[str]
+    table: CheckedTable,
+    routed: Sequence[Routed],
+    webhooks: Sequence[Webhook],
+    reasons: Sequence[str],
+    forwarders: Sequence[str],
 ) -> None:
     """Report mistakes that need the whole configuration. Patterns are among them, to be checked in one process."""
     _check_patterns(table, routed)
@@ -205,6 +250,7 @@ def check_together(
                     f'"{reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
                 )
     _check_publishers(table, routed)
+    _check_forwarders(table, routed, forwarders)
     _check_webhooks(table, routed, [each.name for each in webhooks])
     _check_names(table, "sources[].name", [source.name for source, _ in routed])
 
@@ -241,13 +287,32 @@ def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
     for place, (source, route) in enumerate(routed):
         for name in route.on_own_bus:
             first, of_first = answers.setdefault(name, (source, route))
-            if route.publishers and name.startswith(WEBHOOK_PREFIX):
-                table.wrong(f"sources[{place}].publishers", f'expected none: only the webhook function sends "{name}"')
-            elif source.name != first.name and set(route.publishers) != set(of_first.publishers):
-                table.wrong(
-                    f"sources[{place}].publishers",
-                    f'expected the same as of source "{first.name}", which reads "{name}" as well',
-                )
+            key = f"sources[{place}].{'forwarders' if route.forwarders else 'publishers'}"
+            if _senders(route) and name.startswith(WEBHOOK_PREFIX):
+                table.wrong(key, f'expected none: only the webhook function sends "{name}"')
+            elif source.name != first.name and _senders(route) != _senders(of_first):
+                table.wrong(key, f'expected the same as of source "{first.name}", which reads "{name}" as well')
+
+
+def _senders(route: Route) -> set[str]:
+    return {*route.publishers, *route.forwarders}
+
+
+def _check_forwarders(table: CheckedTable, routed: Sequence[Routed], forwarders: Sequence[str]) -> None:
+    """Report unknown forwarders, and those that no source names."""
+    for place, (_, route) in enumerate(routed):
+        for name in sorted({*route.forwarders} - {*forwarders}):
+            table.wrong(
+                f"sources[{place}].forwarders",
+                f'"{name}": expected the name of a [[forwarders]]{meant(name, forwarders)};'
+                f" there are: {', '.join(forwarders) or 'none'}",
+            )
+    named = {name for _, route in routed for name in route.forwarders}
+    for place, name in enumerate(forwarders):
+        if name and name not in named:
+            table.wrong(
+                f"forwarders[{place}].name", f'"{name}": expected a source that names it: it would forward nothing'
+            )
 
 
 def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[str]) -> None:

@@ -121,8 +121,8 @@ class SecurityBus(Construct):
 
     def allow_rules(self, reports: sqs.Queue) -> None:
         """Allow the rules that there are by now to send to their queues, and no others."""
-        self._allow_rules(reports, self._rules["Reports"])
-        self._allow_rules(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
+        let_rules_send(reports, self._rules["Reports"])
+        let_rules_send(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
 
     def reserve(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
         """Deny events of these sources to everybody but these IAM principals, whatever their own policies say.
@@ -205,10 +205,9 @@ class SecurityBus(Construct):
         transformed = events.CfnRule.InputTransformerProperty(
             input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
-        name, kind = self._rule_name(id), "Notices" if to_people else "Reports"
+        name, kind = rule_name(self, id), "Notices" if to_people else "Reports"
         prefix = f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/"
-        arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{prefix}{name}"
-        self._rules.setdefault(kind, []).append(arn)
+        self._rules.setdefault(kind, []).append(rule_arn(prefix + name))
         rule = events.CfnRule(
             self,
             id,
@@ -222,11 +221,7 @@ class SecurityBus(Construct):
                     arn=target.topic_arn if isinstance(target, sns.Topic) else target.queue_arn,
                     input_path="$.detail.message" if to_people else None,
                     input_transformer=transformed if mapped_source is not None else None,
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue.queue_arn),
-                    retry_policy=events.CfnRule.RetryPolicyProperty(
-                        maximum_event_age_in_seconds=int(DELIVERY_AGE.to_seconds()),
-                        maximum_retry_attempts=DELIVERY_ATTEMPTS,
-                    ),
+                    **delivery(self.undelivered.queue),
                 )
             ],
         )
@@ -234,26 +229,43 @@ class SecurityBus(Construct):
             rule.node.add_dependency(destination.node.find_child("Policy"))
         return rule
 
-    def _rule_name(self, id: str) -> str:
-        """Return a valid name of at most 64 characters. No other stack's rule on the bus has it."""
-        stack = Stack.of(self).stack_name
-        digest = hashlib.sha256(f"{stack}/{id}".encode()).hexdigest()[:8]
-        readable = re.sub(r"[^\w.-]", "-", id.partition("-")[2] or id, flags=re.ASCII)
-        return f"{stack}-{readable[: 64 - len(stack) - len(digest) - 2]}-{digest}"
 
-    def _allow_rules(self, queue: sqs.Queue, rules: Sequence[str]) -> None:
-        """Allow these rules to send to the queue."""
-        taken = sum(len(rule.rpartition(":rule/")[2]) + REST_OF_ARN for rule in rules)
-        if taken > ROOM_FOR_RULES:
-            raise ValueError(
-                f"{queue.node.path}: the ARNs of {len(rules)} rules take {taken} bytes of the queue's policy: expected"
-                f" at most {ROOM_FOR_RULES}, so fewer sources or shorter names"
-            )
-        queue.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                actions=["sqs:SendMessage"],
-                resources=[queue.queue_arn],
-                conditions={"ArnEquals": {"aws:SourceArn": [*rules]}},
-            )
+def delivery(undelivered: sqs.Queue) -> dict[str, Any]:
+    """Return what each rule's target has: a day of tries, and then a dead-letter queue."""
+    return {
+        "dead_letter_config": events.CfnRule.DeadLetterConfigProperty(arn=undelivered.queue_arn),
+        "retry_policy": events.CfnRule.RetryPolicyProperty(
+            maximum_event_age_in_seconds=int(DELIVERY_AGE.to_seconds()), maximum_retry_attempts=DELIVERY_ATTEMPTS
+        ),
+    }
+
+
+def rule_name(scope: Construct, id: str) -> str:
+    """Return a valid name of at most 64 characters. No other stack's rule on the bus has it."""
+    stack = Stack.of(scope).stack_name
+    digest = hashlib.sha256(f"{stack}/{id}".encode()).hexdigest()[:8]
+    readable = re.sub(r"[^\w.-]", "-", id.partition("-")[2] or id, flags=re.ASCII)
+    return f"{stack}-{readable[: 64 - len(stack) - len(digest) - 2]}-{digest}"
+
+
+def rule_arn(name: str) -> str:
+    """Return the ARN of a rule. On another bus than the default one, that bus and a slash precede its name."""
+    return f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{name}"
+
+
+def let_rules_send(queue: sqs.Queue, rules: Sequence[str]) -> None:
+    """Allow these rules to send to the queue."""
+    taken = sum(len(rule.rpartition(":rule/")[2]) + REST_OF_ARN for rule in rules)
+    if taken > ROOM_FOR_RULES:
+        raise ValueError(
+            f"{queue.node.path}: the ARNs of {len(rules)} rules take {taken} bytes of the queue's policy: expected"
+            f" at most {ROOM_FOR_RULES}, so fewer sources or shorter names"
         )
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={"ArnEquals": {"aws:SourceArn": [*rules]}},
+        )
+    )

@@ -48,7 +48,7 @@ class DeviceLockout(Stack):
         super().__init__(
             app,
             f"device-lockout-{configuration.settings.owner}",
-            env=Environment(region=configuration.region),
+            env=Environment(account=configuration.account, region=configuration.region),
             description=f"WorkMail device lockout: security events become mobile device DENY overrides"
             f" ({configuration.settings.owner})",
             termination_protection=configuration.retain_data,

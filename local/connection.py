@@ -25,13 +25,14 @@ OWN_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Endpoint, certificate authority and credentials."""
+    """Endpoint, certificate authority, credentials and region."""
 
     endpoint: str
     ca: Path
     access_key_id: str
     secret_access_key: str
     session_token: str | None = None
+    region: str = REGION
 
     @classmethod
     def to(cls, server: Server, credentials: dict[str, str]) -> Self:
@@ -57,7 +58,7 @@ class Connection:
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             aws_session_token=self.session_token,
-            region_name=REGION,
+            region_name=self.region,
         )
         direct = Config(proxies={}).merge(config or Config())
         return session.client(service, endpoint_url=self.endpoint, verify=str(self.ca), config=direct)
@@ -90,8 +91,8 @@ class Connection:
             "AWS_SECURITY_TOKEN": self.session_token or "",
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
         }
 
 

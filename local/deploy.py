@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.account import REGION
 from local.connection import Connection
 
 if TYPE_CHECKING:
@@ -65,11 +64,11 @@ def deploy(assembly: Assembly, aws: Connection, timeout: float = 120) -> Stack:
     s3: S3Client = aws.client("s3")
     for asset in assembly.assets:
         for destination in asset["destinations"].values():
-            bucket = resolve(destination["bucketName"], account)
+            bucket = resolve(destination["bucketName"], account, aws.region)
             upload(s3, bucket, destination["objectKey"], assembly.directory, asset["source"])
 
     cloudformation: CloudFormationClient = aws.client("cloudformation")
-    template = f"{aws.endpoint}/{resolve(assembly.template, account).removeprefix('s3://')}"
+    template = f"{aws.endpoint}/{resolve(assembly.template, account, aws.region).removeprefix('s3://')}"
     changed = submit(cloudformation, assembly.stack, template)
     stack = wait_until_settled(cloudformation, assembly.stack, timeout)
     if stack["StackStatus"] not in COMPLETE:
@@ -96,9 +95,9 @@ def read(directory: Path) -> Assembly:
     )
 
 
-def resolve(name: str, account: str) -> str:
+def resolve(name: str, account: str, region: str) -> str:
     """Fill in the placeholders of a name in the assembly."""
-    return name.replace("${AWS::AccountId}", account).replace("${AWS::Region}", REGION)
+    return name.replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
 
 
 def upload(s3: "S3Client", bucket: str, key: str, directory: Path, source: Mapping[str, str]) -> None:
@@ -115,7 +114,9 @@ def upload(s3: "S3Client", bucket: str, key: str, directory: Path, source: Mappi
     try:
         s3.put_object(Bucket=bucket, Key=key, Body=content)
     except s3.exceptions.NoSuchBucket:
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        elsewhere: Any = {"LocationConstraint": s3.meta.region_name}
+        is_default = s3.meta.region_name == "us-east-1"  # which S3 refuses as a constraint
+        s3.create_bucket(Bucket=bucket, **({} if is_default else {"CreateBucketConfiguration": elsewhere}))
         s3.put_object(Bucket=bucket, Key=key, Body=content)
 
 

@@ -35,6 +35,8 @@ def apply(lambda_python: Path) -> None:
     put_events_keeps_the_time_it_is_given()
     conditions_know_the_sources_and_the_items_of_a_request()
     conditions_know_the_caller()
+    cloudformation_gives_a_bus_its_policy()
+    rules_put_events_on_buses_of_other_regions()
     rules_need_permission_and_have_dead_letter_queues()
     targets_invoke_functions_asynchronously()
     function_urls_of_type_none_need_no_signature()
@@ -148,17 +150,55 @@ def put_events_keeps_the_time_it_is_given() -> None:
     eventbridge._put_events = put_events
 
 
+def cloudformation_gives_a_bus_its_policy() -> None:
+    """`Policy` of an event bus takes effect.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-events-eventbus.html
+    """
+
+    def keeping(original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        @wraps(original)
+        def provision(*arguments: Any) -> Any:
+            result = original(*arguments)
+            eventbridge._event_bus_policies[result[0]] = arguments[position].get("Policy", {})
+            return result
+
+        return provision
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Events::EventBus"]
+    handlers["create"] = keeping(handlers["create"], 1)
+    handlers["update"] = keeping(handlers["update"], 2)
+
+
+def rules_put_events_on_buses_of_other_regions() -> None:
+    """A rule's target may be a bus of another region.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-region.html
+    """
+    original = eventbridge._dispatch_to_event_bus
+
+    @wraps(original)
+    def dispatch_to_event_bus(spec: Any, *rest: Any) -> None:
+        with responses.request_scope(spec.account_id, spec.region):
+            original(spec, *rest)
+
+    eventbridge._dispatch_to_event_bus = dispatch_to_event_bus
+
+
 def rules_need_permission_and_have_dead_letter_queues() -> None:
     """A rule delivers to a queue that exists and allows it. Otherwise the event goes to the target's DLQ.
 
+    To a bus it delivers under the target's role, if the role and the bus's policy let it.
+
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
     """
     original = eventbridge._invoke_target
 
     @wraps(original)
     def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
-        refusal = queue_refusal(target.get("Arn", ""), rule.get("Arn", ""))
+        refusal = queue_refusal(target.get("Arn", ""), rule.get("Arn", "")) or bus_refusal(target, event)
         if refusal is None:
             original(target, event, rule, view)
             return
@@ -190,6 +230,30 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
             return "RESOURCE_NOT_FOUND", f"The queue {arn} does not exist."
         if not sqs.queue_policy_allows(arn, "events.amazonaws.com", rule_arn, responses.get_account_id()):
             return "NO_PERMISSIONS", f"The policy of {arn} does not allow events.amazonaws.com to send for {rule_arn}."
+        return None
+
+    def bus_refusal(target: Json, event: Json) -> tuple[str, str] | None:
+        arn, role_arn = target.get("Arn", ""), target.get("RoleArn", "")
+        if not arn.startswith("arn:aws:events:") or ":event-bus/" not in arn or not role_arn:
+            return None
+        bus, role = parse_arn(arn), parse_arn(role_arn)
+        name = role.resource.rpartition("/")[2]
+        caller = iam_evaluator.EvalContext(
+            principal_arn=f"arn:aws:sts::{role.account_id}:assumed-role/{name}/events",
+            principal_type="AssumedRole",
+            principal_account=role.account_id,
+            action="events:PutEvents",
+            resource_arn=arn,
+            region=bus.region,
+            service_context={"events:source": [event.get("Source", "")]},
+        )
+        with responses.request_scope(bus.account_id, bus.region):
+            if bus.resource.removeprefix("event-bus/") not in eventbridge._event_buses:
+                return "RESOURCE_NOT_FOUND", f"The bus {arn} does not exist."
+            policy = eventbridge._event_bus_policies.get(bus.resource.removeprefix("event-bus/"))
+        by_role = iam_evaluator.evaluate(caller, iam_evaluator._gather_role_policies(name, role.account_id))
+        if iam_evaluator.combine_resource_policy(by_role, caller, policy, bus.account_id).decision != "Allow":
+            return "NO_PERMISSIONS", f"{role_arn} may not put an event of {event.get('Source')} on {arn}."
         return None
 
     eventbridge._invoke_target = invoke_target

@@ -44,16 +44,34 @@ secret = "lockout-x"
 """
 
 
+FORWARDED = """
+[[sources]]
+name = "hub"
+forwarders = ["security"]
+pattern = { source = ["aws.securityhub"] }
+action = "release-user"
+user = "detail.user"
+"""
+
+FORWARDER = """
+[[forwarders]]
+name = "security"
+account = "444455556666"
+region = "us-east-1"
+"""
+ACCOUNT = 'account = "111122223333"\n'
+
+
 HELPDESK = '[[sources]]\nname = "desk"\nmay = ["release"]\npublishers = "anyone"\n'
 
 
-def read(extra: str) -> Configuration:
-    return loader.read(EXAMPLE + extra, "config/x.toml")
+def read(extra: str, top: str = "") -> Configuration:
+    return loader.read(top + EXAMPLE + extra, "config/x.toml")
 
 
-def mistakes(extra: str) -> list[str]:
+def mistakes(extra: str, top: str = "") -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        read(extra)
+        read(extra, top)
     return str(caught.value).splitlines()
 
 
@@ -365,3 +383,63 @@ def test_a_finding_that_is_imported_again_happened_when_it_was_created() -> None
     (command,) = report.read(body, "again", received, known)
     assert isinstance(command, Lock)
     assert command.claim.at == datetime(2026, 11, 22, 8, 59, 58, 412000, tzinfo=UTC)
+
+
+# Forwarders
+
+
+def test_the_role_of_a_forwarder_is_the_only_publisher_of_what_it_forwards() -> None:
+    configuration = read(FORWARDED + FORWARDER, ACCOUNT)
+    assert configuration.account == "111122223333"
+    assert configuration.forwarder("security").stack == "device-lockout-prod-security"
+    route = configuration.routes["hub"]
+    assert route.publishers == ("arn:aws:iam::444455556666:role/device-lockout-prod-security",)
+    assert (route.bus, route.on_own_bus, route.forwarders) == (None, ("aws.securityhub",), ("security",))
+    assert read("").forwarders == ()
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (FORWARDED, 'sources[3].forwarders: "security": expected the name of a [[forwarders]]; there are: none'),
+        (
+            FORWARDED.replace('security"]', 'securty"]') + FORWARDER,
+            "sources[3].forwarders: \"securty\": expected the name of a [[forwarders]] (did you mean 'security'?);",
+        ),
+        (FORWARDER, 'forwarders[0].name: "security": expected a source that names it: it would forward nothing'),
+        (FORWARDED.replace('["security"]', "[]"), "sources[3].forwarders: []: expected one name or more, and no bus"),
+        (
+            FORWARDED.replace("pattern", 'bus = "default"\npattern') + FORWARDER,
+            'sources[3].forwarders: ["security"]: expected one name or more, and no bus',
+        ),
+        (
+            FORWARDED.replace("pattern", 'publishers = ["arn:aws:iam::111122223333:role/x"]\npattern') + FORWARDER,
+            "sources[3].publishers: expected none with forwarders: their roles are the publishers",
+        ),
+        (
+            FORWARDED + OURS.replace('["x"]', '["aws.securityhub"]') + FORWARDER,
+            'sources[4].publishers: expected the same as of source "hub", which reads "aws.securityhub" as well',
+        ),
+        (
+            FORWARDED.replace("aws.securityhub", "webhook.x") + FORWARDER + WEBHOOK,
+            'sources[3].forwarders: expected none: only the webhook function sends "webhook.x"',
+        ),
+        (
+            FORWARDED.replace("source =", '"detail-type" =') + FORWARDER,
+            'sources[3].pattern: expected source = ["…"] with names',
+        ),
+        (FORWARDED + FORWARDER + FORWARDER, 'forwarders[].name: "security": expected no value twice'),
+        (FORWARDED + FORWARDER.replace("4444", "44"), "forwarders[0].account: "),
+        (FORWARDED + FORWARDER.replace("us-east-1", "USA"), "forwarders[0].region: "),
+        (FORWARDED + FORWARDER.replace('"security"', '"S"'), "forwarders[0].name: "),
+    ],
+)
+def test_mistakes_about_forwarders_are_reported(extra: str, said: str) -> None:
+    assert any(line.startswith(f"config/x.toml: {said}") for line in mistakes(extra, ACCOUNT)), mistakes(extra, ACCOUNT)
+
+
+def test_forwarders_need_to_know_the_deployments_account() -> None:
+    assert mistakes(FORWARDED + FORWARDER) == [
+        "config/x.toml: account: missing: expected the deployment's account number, to which the forwarders send"
+    ]
+    assert mistakes("", 'account = "1"\n') == ['config/x.toml: account: "1": expected the 12 digits of an account']

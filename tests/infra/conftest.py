@@ -95,6 +95,27 @@ def deployment() -> Configuration:
 
 
 @pytest.fixture(scope="session")
+def forwarded() -> Configuration:
+    """The example, with a source whose events come from another account and region."""
+    example = (loader.DIRECTORY / "example.toml").read_text(encoding="utf-8")
+    more = """
+[[sources]]
+name = "hub/lock"
+forwarders = ["security"]
+pattern = { source = ["aws.securityhub"], detail = { actionName = ["Lock device"] } }
+action = "lock-user"
+reason = "compromised"
+user = "detail.user"
+
+[[forwarders]]
+name = "security"
+account = "444455556666"
+region = "us-east-1"
+"""
+    return loader.read(f'account = "123456789012"\n{example}{more}', "config/example.toml")
+
+
+@pytest.fixture(scope="session")
 def asset() -> Path:
     """One package for all templates. They have only its hash, and a build takes seconds."""
     return bundling.package(loader.load("example").settings)

@@ -20,21 +20,23 @@ NOT_KEPT = {
 
 
 def test_every_rule_is_kept_or_has_a_reason(
-    deployment: Configuration, asset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forwarded: Configuration, asset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.prepare_jsii()
     from aws_cdk import Acknowledgment, App, Validations
     from cdk_nag import AwsSolutionsChecks
 
+    from infra.forward_events import ForwardEvents
     from infra.stack import DeviceLockout
 
     monkeypatch.setenv("CDK_VALIDATION", "false")
     cdk = App(outdir=str(tmp_path), analytics_reporting=False)
-    stack = DeviceLockout(cdk, deployment, asset)
+    stacks = [DeviceLockout(cdk, forwarded, asset), ForwardEvents(cdk, forwarded, forwarded.forwarder("security"))]
     Validations.of(cdk).add_plugins(AwsSolutionsChecks(cdk))
-    Validations.of(stack).acknowledge(
-        *(Acknowledgment(id=f"AwsSolutions::{rule}", reason=reason) for rule, reason in NOT_KEPT.items())
-    )
+    for stack in stacks:
+        Validations.of(stack).acknowledge(
+            *(Acknowledgment(id=f"AwsSolutions::{rule}", reason=reason) for rule, reason in NOT_KEPT.items())
+        )
     cdk.synth()
     (report,) = json.loads((tmp_path / "validation-report.json").read_text())["pluginReports"]
     assert report["conclusion"] == "success"
