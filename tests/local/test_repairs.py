@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,6 +99,46 @@ def test_put_events_keeps_the_time_it_is_given(
     assert [event["id"] for event in events] == [entry["EventId"] for entry in answer["Entries"]]
     assert events[0]["time"] == "2020-02-29T12:00:00Z"
     assert abs(datetime.fromisoformat(events[1]["time"]) - datetime.now(UTC)).total_seconds() < 10
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_rules_put_events_on_buses_of_other_regions_if_the_role_may(
+    aws: Connection,
+    queue: Callable[..., Queue],
+    rule: Callable[..., None],
+    put_event: Callable[..., None],
+    name: str,
+    may: bool,
+) -> None:
+    elsewhere = replace(aws, region="us-east-1")
+    bus = elsewhere.client("events").create_event_bus(Name=name)["EventBusArn"]
+    arrived = Queue(elsewhere, name, {})
+    arrived.arn = arrived.arn.replace("eu-west-1", "us-east-1")
+    arrived.let_rules_send()
+    there = {"Name": name, "EventBusName": name}
+    elsewhere.client("events").put_rule(**there, EventPattern=json.dumps({"source": [name]}))
+    elsewhere.client("events").put_targets(Rule=name, EventBusName=name, Targets=[{"Id": "queue", "Arn": arrived.arn}])
+    allow = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus if may else f"{bus}-other"}
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "*"}]}
+    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    aws.client("iam").put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=policy)
+    dead_letters = queue("-dlq")
+    dead_letters.let_rules_send()
+    rule({"Arn": bus, "RoleArn": role, "DeadLetterConfig": {"Arn": dead_letters.arn}})
+    put_event({"number": 7})
+    message = (arrived if may else dead_letters).receive()
+    assert json.loads(message["Body"])["detail"] == {"number": 7}
+
+
+def test_cloudformation_gives_a_bus_its_policy(aws: Connection, name: str) -> None:
+    deny = {"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "events:PutEvents", "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [deny]}
+    bus = {"Type": "AWS::Events::EventBus", "Properties": {"Name": name, "Policy": policy}}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Bus": bus}}))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    assert json.loads(aws.client("events").describe_event_bus(Name=name)["Policy"]) == policy
 
 
 @pytest.mark.parametrize(("exists", "code"), [(True, "NO_PERMISSIONS"), (False, "RESOURCE_NOT_FOUND")])

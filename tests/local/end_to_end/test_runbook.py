@@ -13,7 +13,7 @@ import pytest
 
 from device_lockout.decisions import plan
 from local.deployment import Deployment
-from tests.local.end_to_end.watching import new_users, seen
+from tests.local.end_to_end.watching import denied, new_device, new_users, seen
 
 ROOT = Path(__file__).parents[3]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -60,6 +60,7 @@ def test_every_command_of_the_runbook_is_run_by_a_test_here() -> None:
         "invoke",
         "filter-log",
         "get-item",
+        "lockout handover",
     )
     assert [chosen(word) for word in words] == COMMANDS
 
@@ -81,6 +82,20 @@ def test_the_export_has_all_that_stands_and_not_the_first_hundred(
     }
     assert "priorEffect" in rows[0], "the stack's outputs name the ledger"
     assert {row["deviceId"] for row in json.loads((tmp_path / "overrides.json").read_text())} >= {*devices}
+
+
+def test_the_hand_over_finds_the_stacks_ledger_and_writes_all_files(
+    run: typing.Callable[[str], str], deployment: Deployment, tmp_path: Path
+) -> None:
+    device = new_device()
+    deployment.publish("Device Lost", userId="bob", deviceId=device)
+    denied(deployment, "bob", device)
+    run(chosen("lockout handover"))
+    (over,) = tmp_path.glob("handover-*")
+    blocked = list(csv.DictReader((over / "exchange-blocked.csv").read_text().splitlines()))
+    (row,) = (row for row in blocked if row["deviceId"] == device.lower())
+    assert (row["mailbox"], row["why"], row["kind"]) == ("bob@example.com", "lost", "ours")
+    deployment.publish("Device Recovered", userId="bob", deviceId=device)
 
 
 @pytest.mark.parametrize("word", ["dynamodb query", "receive-message"])
