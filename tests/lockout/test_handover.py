@@ -258,6 +258,8 @@ def test_what_no_command_can_do_is_for_people_who_are_told_why(aws: Aws, tmp_pat
     aws.lock(BOB, outlook, claim(2))
     aws.lock(BOB, "BROKEN", claim(3), Override("ALLOW", "travel"))
     aws.override(BOB, "BROKEN", Override("DENY", "[lockout/1 by=local oops id=00000003]"))
+    aws.lock(BOB, "STALE", claim(5, NOW - DAY / 2), Override("ALLOW", "travel"))
+    aws.override(BOB, "STALE", Override("DENY", "[lockout/1 by=local oops id=00000005]"))
     user_wide = claim(4, NOW + 9 * DAY, scope="user", why="offboarded")
     aws.ledger.save_user(ORGANIZATION, CARLA, UserRecord((user_wide,)))
     aws.ledger.open_device(DeviceKey(ORGANIZATION, CARLA, "KNOWN"))
@@ -268,6 +270,7 @@ def test_what_no_command_can_do_is_for_people_who_are_told_why(aws: Aws, tmp_pat
         ("orphan", "lock (lost)"): "WorkMail knows no address.",
         (outlook.lower(), "lock (lost)"): "If it is Outlook, its ID is another one there",
         ("broken", "lock (lost)"): "Nothing says when it ends",
+        ("stale", "lock (lost)"): "Nothing says when it ends",
         (
             "",
             "lock of all devices (offboarded)",
@@ -277,9 +280,10 @@ def test_what_no_command_can_do_is_for_people_who_are_told_why(aws: Aws, tmp_pat
     assert blocked == {
         outlook.lower(): ("bob@example.com", "lost"),
         "broken": ("bob@example.com", "lost"),
+        "stale": ("bob@example.com", "lost"),
         "known": ("carla@example.com", "offboarded"),
     }
-    assert [row["deviceId"] for row in written["exchange-allowed"]] == ["broken"], "though its tag can't be read"
+    assert [row["deviceId"] for row in written["exchange-allowed"]] == ["broken", "stale"], "though no tag can be read"
     assert [(row["deviceId"], row["end"][:14]) for row in written["due"]] == [
         ("orphan", ""),
         ("known", "Set-CASMailbox"),
@@ -331,7 +335,7 @@ def test_what_can_not_be_read_or_written_whole_leaves_nothing(
         raise ClientError({"Error": {"Code": "Oops"}, "ResponseMetadata": {"HTTPStatusCode": 500}}, what)
 
     if what == "disk":
-        monkeypatch.setattr(handover.json, "dumps", refuse)
+        monkeypatch.setattr(Path, "write_text", refuse)
     elif what == "ledger":
         monkeypatch.setattr(aws.dynamodb, "query", refuse)
     else:

@@ -181,7 +181,12 @@ def test_what_a_page_says_of_the_command_line_is_what_it_does(command: str, stat
 
 
 def test_the_pages_name_every_command_of_the_operators_command_line() -> None:
-    assert {*re.findall(r"python -m lockout ([a-z-]+)", EVERYTHING)} == {"try-mapping", "inventory", "export", "handover"}
+    assert {*re.findall(r"python -m lockout ([a-z-]+)", EVERYTHING)} == {
+        "try-mapping",
+        "inventory",
+        "export",
+        "handover",
+    }
 
 
 @pytest.mark.parametrize("block", of_every_page("toml"), ids=str)
