@@ -42,9 +42,9 @@ def export(
     Raises:
         LockoutError, ClientError, BotoCoreError, ValueError: As :func:`reader.read`. Nothing was printed.
     """
-    owner = deployment.settings.owner
+    rules = deployment.settings.rules
     try:
-        table = ledger_table or reader.ledger_table(owner, clients)
+        table = ledger_table or reader.ledger_table(rules.owner, clients)
     except ValueError as error:
         table = None
         print(f"without {', '.join(LEDGER_COLUMNS)}, since {error}", file=sys.stderr)
@@ -52,7 +52,7 @@ def export(
     rows = [
         {name: row[name] for name in columns}
         for organization in deployment.settings.organizations
-        for row in _rows(organization.id, reader.read(organization.id, table, owner, clients, now))
+        for row in _rows(organization.id, reader.read(organization.id, table, rules, clients, now))
     ]
     if form == "json":
         print(plain.text(json.dumps(rows, indent=2, ensure_ascii=False)))

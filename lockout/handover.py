@@ -48,14 +48,14 @@ def handover(deployment: Configuration, clients: Clients, ledger_table: str | No
         FileExistsError: The directory is there already.
         LockoutError, ClientError, BotoCoreError, ValueError: As :func:`reader.read` and :func:`reader.ledger_table`.
     """
-    owner = deployment.settings.owner
+    rules = deployment.settings.rules
     if to.exists():
         raise FileExistsError(f"{to}: expected the name of a new directory")
-    table = ledger_table or reader.ledger_table(owner, clients)
+    table = ledger_table or reader.ledger_table(rules.owner, clients)
     rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     described = []
     for organization in deployment.settings.organizations:
-        everything = reader.read(organization.id, table, owner, clients, now)
+        everything = reader.read(organization.id, table, rules, clients, now)
         described.append(_described(organization, everything, now))
         for name, row in _rows(organization, everything, now):
             rows[name].append(row)
@@ -68,7 +68,7 @@ def handover(deployment: Configuration, clients: Clients, ledger_table: str | No
                 writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows({column: plain.cell(value) for column, value in row.items()} for row in rows[name])
-        whole = {"schemaVersion": VERSION, "owner": owner, "at": write_time(now), "organizations": described}
+        whole = {"schemaVersion": VERSION, "owner": rules.owner, "at": write_time(now), "organizations": described}
         (made / "handover.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
         made.rename(to)
     print(f"{to}: {', '.join(f'{len(rows[name])} in {name}' for name in COLUMNS)}", file=sys.stderr)

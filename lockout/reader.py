@@ -18,6 +18,7 @@ from device_lockout.aws.workmail import WorkMail
 from device_lockout.decisions.decision import DESCRIPTION_LOST
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
+from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 
@@ -145,7 +146,7 @@ def ledger_table(owner: str, clients: Clients) -> str:
     raise ValueError(f"stack {stack} does not say where the ledger is: {because}; name its table with --ledger-table")
 
 
-def read(organization: str, table: str | None, owner: str, clients: Clients, now: datetime) -> Everything:
+def read(organization: str, table: str | None, rules: Rules, clients: Clients, now: datetime) -> Everything:
     """Return everything about an organization. Without a table, the ledger's part is empty.
 
     Raises:
@@ -177,9 +178,10 @@ def read(organization: str, table: str | None, owner: str, clients: Clients, now
 
     def device(key: DeviceKey) -> Device:
         observed, item = listed.get(key), known.get(key, {})
-        reading = observed.read(owner) if observed else None
+        reading = observed.read(rules.owner) if observed else None
         record = load_device(item).of_user(locks.get(key.user_id, UserRecord()))
-        record = record.adopt(reading, now) if isinstance(reading, Tag) else record
+        if observed is not None and isinstance(reading, Tag):
+            record = record.adopt(observed, reading, now, rules)
         return Device(key, observed, reading, record, record.wanted(now), item)
 
     return Everything(users, locks, names, tuple(map(device, {**listed, **known})))
