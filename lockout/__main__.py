@@ -75,47 +75,35 @@ def main(arguments: list[str] | None = None) -> int:
     )
     _add_config(export_)
 
-    handover_ = commands.add_parser(
-        "handover",
-        help="write everything that must not be lost when WorkMail ends",
-        description="Write into a new directory who is locked, who is allowed and what is known, for another product"
-        " and with commands for Exchange. If anything can't be read, nothing is written.",
-    )
-    handover_.add_argument("directory", type=Path, metavar="DIRECTORY")
+    text = "write everything that must not be lost when WorkMail ends, with commands for Exchange, or nothing"
+    handover_ = commands.add_parser("handover", help=text, description=text[0].upper() + text[1:] + ".")
+    handover_.add_argument("directory", type=Path, metavar="DIRECTORY", help="a new one")
     handover_.add_argument("--ledger-table", metavar="NAME", help="the ledger's table (default: the stack's)")
     _add_config(handover_)
 
     chosen = parser.parse_args(arguments)
+    now = datetime.now(UTC)
     try:
         deployment = loader.load(chosen.config)
         if chosen.command == "try-mapping":
-            return mappings.try_events(chosen.events, deployment, datetime.now(UTC))
+            return mappings.try_events(chosen.events, deployment, now)
         clients = partial(boto3.client, region_name=deployment.region, config=CLIENT_CONFIG)
         if chosen.command == "export":
-            return export.export(deployment, clients, chosen.ledger_table, chosen.format, datetime.now(UTC))
+            return export.export(deployment, clients, chosen.ledger_table, chosen.format, now)
         if chosen.command == "handover":
-            return handover.handover(deployment, clients, chosen.ledger_table, chosen.directory, datetime.now(UTC))
+            return handover.handover(deployment, clients, chosen.ledger_table, chosen.directory, now)
         client = None if chosen.check else clients("events")
         return inventory.import_file(
             chosen.file,
             chosen.source,
             deployment,
             client,
-            datetime.now(UTC),
+            now,
             dict(chosen.column),
             ignore_others=chosen.ignore_other_columns,
             valid_lines=chosen.valid_lines,
         )
-    except (
-        BotoCoreError,
-        ClientError,
-        ConfigurationError,
-        LockoutError,
-        LookupError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (BotoCoreError, ClientError, ConfigurationError, LockoutError, OSError, TypeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -10,7 +10,7 @@ from typing import Literal
 from configuration.loader import Configuration
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
 from lockout import plain, reader
-from lockout.reader import Clients, Device, Everything
+from lockout.reader import Clients, Everything
 
 COLUMNS = (
     *("organizationId", "userId", "userName", "email", "deviceId", "effect"),
@@ -30,17 +30,10 @@ def export(
     form: Literal["csv", "json"],
     now: datetime,
 ) -> int:
-    """Print every override of the deployment's organizations. Return 0.
+    """Print every override of the deployment's organizations, or none. Return 0.
 
-    Args:
-        deployment: The deployment.
-        clients: Makes the clients.
-        ledger_table: The ledger's table. By default it is found by the deployment's stack.
-        form: The form of the output.
-        now: The time at which locks count as live.
-
-    Raises:
-        LockoutError, ClientError, BotoCoreError, ValueError: As :func:`reader.read`. Nothing was printed.
+    The ledger's table is found by the deployment's stack, unless ``ledger_table`` names it. Raises as
+    :func:`reader.read`.
     """
     rules = deployment.settings.rules
     try:
@@ -70,7 +63,9 @@ def _rows(organization: str, everything: Everything) -> Iterator[Row]:
         if device.observed is None:
             continue
         user = everything.users.get(device.key.user_id, {})
-        lock = device.lock if isinstance(device.reading, Tag | Broken) else None
+        reading = device.reading
+        until = reading.until if isinstance(reading, Tag | HandWritten) else None
+        lock = device.lock if isinstance(reading, Tag | Broken) else None
         covered = device.covered if device.denied else None
         yield {
             "organizationId": organization,
@@ -79,23 +74,14 @@ def _rows(organization: str, everything: Everything) -> Iterator[Row]:
             "email": user.get("Email"),
             "deviceId": device.key.device,
             "effect": device.observed.effect,
-            **_tag_columns(device),
+            "kind": device.kind,
+            "why": reading.why if isinstance(reading, Tag) else None,
+            "until": write_time(until) if until else None,
+            "was": reading.was if isinstance(reading, Tag) else None,
+            "remark": (device.description.partition("]")[2].strip() or None) if until else None,
             "description": device.observed.description,
             "reference": (lock.reference or None) if lock else None,
             "note": (lock.note or None) if lock else None,
             "priorEffect": covered.effect if covered else None,
             "priorDescription": covered.description if covered else None,
         }
-
-
-def _tag_columns(device: Device) -> Row:
-    """Return what the description says. The remark is the text after what we read."""
-    reading = device.reading
-    until = reading.until if isinstance(reading, Tag | HandWritten) else None
-    return {
-        "kind": device.kind,
-        "why": reading.why if isinstance(reading, Tag) else None,
-        "until": write_time(until) if until else None,
-        "was": reading.was if isinstance(reading, Tag) else None,
-        "remark": (device.description.partition("]")[2].strip() or None) if until else None,
-    }

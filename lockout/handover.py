@@ -44,9 +44,7 @@ type Row = dict[str, str]
 def handover(deployment: Configuration, clients: Clients, ledger_table: str | None, to: Path, now: datetime) -> int:
     """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return 0.
 
-    Raises:
-        FileExistsError: The directory is there already.
-        LockoutError, ClientError, BotoCoreError, ValueError: As :func:`reader.read` and :func:`reader.ledger_table`.
+    Raises FileExistsError if there is one, and as :func:`reader.ledger_table` and :func:`reader.read`.
     """
     rules = deployment.settings.rules
     if to.exists():

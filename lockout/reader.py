@@ -71,13 +71,9 @@ class Device:
     @property
     def lock(self) -> Claim | None:
         """The lock that the tag shows; else the wanted one."""
-        match self.reading:
-            case Tag():
-                shown = self.record.shown_by(self.reading)
-            case Broken(id=id_):
-                shown = tuple(claim for claim in self.record.all_claims() if claim.id == id_)
-            case _:
-                shown = ()
+        reading, known = self.reading, self.record.all_claims()
+        shown = self.record.shown_by(reading) if isinstance(reading, Tag) else ()
+        shown = shown or tuple(claim for claim in known if isinstance(reading, Broken) and claim.id == reading.id)
         return max(shown, key=lambda claim: claim.rank, default=self.wanted)
 
     @property
@@ -128,22 +124,15 @@ class Everything:
 
 
 def ledger_table(owner: str, clients: Clients) -> str:
-    """Return the ledger's table from the stack's outputs.
-
-    Raises:
-        ValueError: The stack is not there, or does not say.
-    """
+    """Return the ledger's table from the stack's outputs. Raise ValueError if the stack does not say."""
     stack = f"device-lockout-{owner}"
     try:
-        described = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    except ClientError as error:
-        because = str(error)
-    else:
-        for output in described.get("Outputs", []):
-            if output["OutputKey"] == "LedgerTableName":
-                return str(output["OutputValue"])
-        because = "it has no output LedgerTableName"
-    raise ValueError(f"stack {stack} does not say where the ledger is: {because}; name its table with --ledger-table")
+        outputs = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
+        return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == "LedgerTableName")
+    except (ClientError, StopIteration) as error:
+        because = str(error) or "it has no output LedgerTableName"
+        where = f"stack {stack} does not say where the ledger is: {because}"
+        raise ValueError(f"{where}; name its table with --ledger-table") from error
 
 
 def read(organization: str, table: str | None, rules: Rules, clients: Clients, now: datetime) -> Everything:
@@ -180,7 +169,7 @@ def read(organization: str, table: str | None, rules: Rules, clients: Clients, n
         observed, item = listed.get(key), known.get(key, {})
         reading = observed.read(rules.owner) if observed else None
         record = load_device(item).of_user(locks.get(key.user_id, UserRecord()))
-        if observed is not None and isinstance(reading, Tag):
+        if observed and isinstance(reading, Tag):
             record = record.adopt(observed, reading, now, rules)
         return Device(key, observed, reading, record, record.wanted(now), item)
 
