@@ -206,7 +206,7 @@ class _NoQueue:
         return sum(1 for _ in commands)
 
     def hold(self, command: Any) -> None:
-        raise AssertionError("no bench floods")
+        raise AssertionError(f"no bench floods: {command}")
 
     def waiting(self) -> int:
         return 0

@@ -49,7 +49,7 @@ class Queue:
     _left: int = 0
 
     def hold(self, command: Command) -> None:
-        raise AssertionError("no bench floods")
+        raise AssertionError(f"no bench floods: {command}")
 
     def send(self, commands: Iterable[Command]) -> int:
         """Enqueue commands. Copies are dropped."""
