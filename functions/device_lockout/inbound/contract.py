@@ -15,6 +15,8 @@ from device_lockout.values import instant
 from device_lockout.values.settings import EventMapping
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas" / "in"
+NAMING = ("userId", "deviceId", "serialNumber", "assetTag")
+"""The fields that say which device is meant."""
 MAX_FAULTS = 30
 """The most faults in one rejection. The contract has fewer fields."""
 
@@ -46,7 +48,8 @@ def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterato
                 if name not in fault.value:
                     yield f"{_found(name, None, mapping)}: expected {properties[name]['description']}"
         elif fault.rule == "anyOf":
-            missing = [name for name in ("userId", "deviceId") if name not in fault.value]
+            asked = [name for name in NAMING if mapping is not None and event_mapping.describe(mapping, name)]
+            missing = [name for name in asked or NAMING[:2] if name not in fault.value]
             found = " and ".join(_found(name, None, mapping) for name in missing)
             yield f"no device is named ({found}): expected userId with deviceId, or serialNumber, or assetTag"
         elif fault.rule == "additionalProperties":

@@ -7,9 +7,9 @@ checks what the expressions find. A fault names the expression and what it found
 from collections.abc import Mapping
 from typing import Any
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
+from device_lockout.values import expression
 from device_lockout.values.settings import FIELDS, EventMapping
 
 MAX_ERROR_LENGTH = 200
@@ -61,7 +61,7 @@ def _search(name: str, text: str, event: Mapping[str, Any]) -> tuple[Any, str]:
     a TypeError.
     """
     try:
-        return jmespath.search(text, event), ""
-    except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        return expression.search(text, event), ""
+    except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
         return None, f"{name} = {text!r} can't be evaluated on this event: {message}"

@@ -3,7 +3,6 @@
 A report with a fault becomes a rejection, which names every fault at once.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.device import DeviceName
+from device_lockout.values.expression import read_json
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
@@ -228,12 +228,9 @@ def _target(fields: dict[str, Any], organization: str, kind: DetailType | None) 
 
 
 def _parse(body: str) -> dict[str, Any]:
-    """Return the event in ``body``, or an empty one if there is none.
-
-    JSON can spell halves of surrogate pairs, which no store takes. They become question marks.
-    """
+    """Return the event in ``body``, or an empty one if there is none."""
     try:
-        event = json.loads(json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace"))
+        event = read_json(body)
     except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
