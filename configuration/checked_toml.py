@@ -159,7 +159,7 @@ class CheckedTable:
         values: dict[str, Any] | None = self._read(
             key, f"a table [{self._at(key)}]", None, lambda value: isinstance(value, dict)
         )
-        below = CheckedTable({}, "", lambda _key, _said: None) if values is None else self._below(key, values)
+        below = CheckedTable({}, "", lambda _key, _said: None) if values is None else self.below(key, values)
         return below.whole(reader)
 
     def tables[Value](self, key: str, reader: Reader[Value]) -> tuple[Value, ...]:
@@ -170,7 +170,7 @@ class CheckedTable:
             [],
             lambda value: isinstance(value, list) and value and all(isinstance(each, dict) for each in value),
         )
-        return tuple(self._below(f"{key}[{position}]", value).whole(reader) for position, value in enumerate(values))
+        return tuple(self.below(f"{key}[{position}]", value).whole(reader) for position, value in enumerate(values))
 
     def named_tables[Value](self, reader: Callable[[str, "CheckedTable"], Value]) -> tuple[Value, ...]:
         """Return the reader's value of each table in this one. The reader gets the table's name, too."""
@@ -194,7 +194,8 @@ class CheckedTable:
         value: Value = self._values[key]
         return value
 
-    def _below(self, key: str, values: dict[str, Any]) -> "CheckedTable":
+    def below(self, key: str, values: dict[str, Any]) -> "CheckedTable":
+        """Return a table in this one, at ``key``."""
         return CheckedTable(values, self._at(key), self._report)
 
     def _at(self, key: str) -> str:

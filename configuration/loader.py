@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from configuration import sources
+from configuration.catalogue import read_included
 from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
 from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
 from device_lockout.values.actions import DETAIL_TYPES
@@ -23,6 +24,7 @@ from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
 _CHECKOUT = Path(__file__).parent.parent / "config"
 DIRECTORY = _CHECKOUT if _CHECKOUT.is_dir() else Path("config")
 """The checkout's ``config/``. Without a checkout, that of the current directory."""
+CATALOGUE = DIRECTORY / "catalogue"
 
 REGIONS = ("eu-west-1", "us-east-1", "us-west-2")
 """Where WorkMail exists: https://docs.aws.amazon.com/general/latest/gr/workmail.html"""
@@ -146,7 +148,11 @@ def _configuration(table: CheckedTable) -> Configuration:
     )
     retain_data = table.boolean("retain_data")
     organizations = table.tables("organizations", _organization)
-    routed = table.tables("sources", sources.read_source)
+    own = table.tables("sources", sources.read_source) if "sources" in table or "include" not in table else ()
+    included = read_included(table, CATALOGUE, [each.alias for each in organizations])
+    placed = {f"sources[{number}]": routed for number, routed in enumerate(own)}
+    placed |= {f"include[{number}].{routed[0].name}": routed for number, some in enumerate(included) for routed in some}
+    routed = [*placed.values()]
     reasons = table.table("reasons", _reasons)
     sweep = table.table("sweep", _sweep)
     limits, writer_concurrency, memory, log_retention_days = table.table("limits", _limits)
@@ -169,7 +175,9 @@ def _configuration(table: CheckedTable) -> Configuration:
     table.unique("webhooks", "name", [each.name for each in webhooks])
     # With one key, a request signed for one sender would pass under another's name.
     table.unique("webhooks", "secret", [each.secret for each in webhooks])
-    sources.check_together(table, routed, webhooks, [*reasons], [each.name for each in forwarders])
+    sources.check_together(
+        table, placed, webhooks, [*reasons], [each.name for each in forwarders], complete=all(included)
+    )
     return Configuration(
         settings=Settings(
             owner=owner,

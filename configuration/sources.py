@@ -5,18 +5,14 @@ expressions find a report's fields in them. Any other source sends events of the
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, get_args
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions
-
 from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
-from device_lockout.values import outcome
+from device_lockout.values import expression, outcome
 from device_lockout.values.actions import ACTIONS, Permission
 from device_lockout.values.policy import LOCKS_PER_HOUR
 from device_lockout.values.schemes import SCHEMES
@@ -27,6 +23,9 @@ ANYONE = "anyone"
 """The publishers of a source whose events anybody in the account may put on the bus, if IAM lets them."""
 DEFAULT_BUS = "default"
 """The name of the account's default bus."""
+BARE = ("user", "asset_tag")
+"""Expressions for names that mean somebody only within a directory, a tenant or an account."""
+
 ACCOUNT_PATTERN = r"[0-9]{12}"
 
 
@@ -156,6 +155,7 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
+    _check_realm(table, pattern, needed=bus == DEFAULT_BUS and not expressions.keys().isdisjoint(BARE))
     may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
     forwarders: tuple[str, ...] = ()
     if "forwarders" in table:
@@ -174,33 +174,34 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     return source, replace(route, publishers=publishers)
 
 
+def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: bool) -> None:
+    """Report names of which nobody knows whose they are.
+
+    Another directory's eve is not ours. A partner's bus, a webhook's sender and a source on our own bus are one realm
+    each. On the default bus all accounts and directories come together, so the pattern must pick one by its key.
+    """
+    expected = (
+        'a key of the pattern that lists whose names these are, such as "account" or'
+        ' "detail.requestParameters.directoryId"'
+    )
+    if "realm" not in table:
+        if needed:
+            table.wrong("realm", f"missing: expected {expected}, since anybody's events come to the default bus")
+        return
+    listed: Any = pattern
+    for key in table.text("realm", r"account|resources|detail(\.[\w-]+)+", expected).split("."):
+        listed = listed.get(key) if isinstance(listed, Mapping) else None
+    if not listed or not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        table.refuse("realm", expected)
+
+
 def _expression(table: CheckedTable, key: str) -> str:
     expected = "a JMESPath expression, such as detail.user"
     text = table.text(key, r".+", expected)
-    try:
-        wrong = next(_wrong_calls(jmespath.compile(text).parsed), "")
-    except JMESPathError as error:
-        wrong = " ".join(str(error).split())
+    wrong = next(expression.faults(text), "")
     if wrong:
         table.refuse(key, f"{expected} ({wrong})")
     return text
-
-
-def _wrong_calls(node: Any) -> Iterator[str]:
-    """Yield each wrong function call in a parsed expression. jmespath itself finds it only with an event."""
-    if not isinstance(node, dict):
-        return
-    if node["type"] == "function_expression":
-        name, given, known = node["value"], len(node["children"]), Functions.FUNCTION_TABLE
-        if name not in known:
-            yield f"there is no function {name}(){meant(name, known)}"
-        else:
-            takes = known[name]["signature"]
-            more = bool(takes[-1].get("variadic"))
-            if given < len(takes) or (given > len(takes) and not more):
-                yield f"{name}() takes {len(takes)} argument(s){' or more' if more else ''}, not {given}"
-    for child in node["children"]:
-        yield from _wrong_calls(child)
 
 
 def read_webhook(table: CheckedTable) -> Webhook:
@@ -234,60 +235,71 @@ def read_forwarder(table: CheckedTable) -> Forwarder:
 
 def check_together(
     table: CheckedTable,
-    routed: Sequence[Routed],
+    routed: Mapping[str, Routed],
     webhooks: Sequence[Webhook],
     reasons: Sequence[str],
     forwarders: Sequence[str],
+    *,
+    complete: bool,
 ) -> None:
-    """Report mistakes that need the whole configuration. Patterns are among them, to be checked in one process."""
+    """Report mistakes that need the whole configuration. Patterns are among them, to be checked in one process.
+
+    Args:
+        table: The whole configuration.
+        routed: The sources by their places in it, for messages.
+        webhooks: The senders of webhooks.
+        reasons: The names of the reasons.
+        forwarders: The names of the forwarders.
+        complete: Whether these are all sources. If not, nobody knows which sender's events no source reads.
+    """
     _check_patterns(table, routed)
-    for place, (source, _) in enumerate(routed):
+    for place, (source, _) in routed.items():
         locked = source.mapping.reason if source.mapping is not None else ""
         for key, named in (("reason", {locked} - {""}), ("releases", source.releases)):
             for reason in sorted(named - {*reasons}):
                 table.wrong(
-                    f"sources[{place}].{key}",
+                    f"{place}.{key}",
                     f'"{reason}": expected one of the tables [reasons.…] ({", ".join(reasons)}), or one more',
                 )
     _check_publishers(table, routed)
     _check_forwarders(table, routed, forwarders)
-    _check_webhooks(table, routed, [each.name for each in webhooks])
-    _check_names(table, "sources[].name", [source.name for source, _ in routed])
+    _check_webhooks(table, routed, [each.name for each in webhooks], complete=complete)
+    _check_names(table, "sources[].name", [source.name for source, _ in routed.values()])
 
 
-def _check_patterns(table: CheckedTable, routed: Sequence[Routed]) -> None:
+def _check_patterns(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
     """Report patterns that EventBridge refuses or that match no event.
 
     On the deployment's own bus, a pattern must also list its sources. They are neither a source of the contract nor
     the source of the outcomes.
     """
-    taken = {source.name for source, _ in routed if source.mapping is None} | {outcome.SOURCE}
-    mapped = [(place, route) for place, (source, route) in enumerate(routed) if source.mapping and route.pattern]
+    taken = {source.name for source, _ in routed.values() if source.mapping is None} | {outcome.SOURCE}
+    mapped = [(place, route) for place, (source, route) in routed.items() if source.mapping and route.pattern]
     said = event_pattern.faults([route.pattern for _, route in mapped])
     for (place, route), fault in zip(mapped, said, strict=True):
         unknown = event_pattern.unknown_keys(route.pattern)
         for key in unknown:
             table.wrong(
-                f"sources[{place}].pattern.{key}",
+                f"{place}.pattern.{key}",
                 f"no event has this{meant(key, event_pattern.KEYS)}: expected some of {', '.join(event_pattern.KEYS)}",
             )
         if fault:
-            table.wrong(f"sources[{place}].pattern", f"expected what EventBridge accepts as a pattern: {fault}")
+            table.wrong(f"{place}.pattern", f"expected what EventBridge accepts as a pattern: {fault}")
         elif route.bus is None and not unknown and (not route.on_own_bus or not taken.isdisjoint(route.on_own_bus)):
             table.wrong(
-                f"sources[{place}].pattern",
+                f"{place}.pattern",
                 'expected source = ["…"] with names that no source of the contract has, and not'
                 f" {outcome.SOURCE!r}: a pattern on our own bus must not read what others answer for",
             )
 
 
-def _check_publishers(table: CheckedTable, routed: Sequence[Routed]) -> None:
+def _check_publishers(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
     """Report sources that read the same events and have different publishers. Webhooks have none."""
     answers: dict[str, Routed] = {}
-    for place, (source, route) in enumerate(routed):
+    for place, (source, route) in routed.items():
         for name in route.on_own_bus:
             first, of_first = answers.setdefault(name, (source, route))
-            key = f"sources[{place}].{'forwarders' if route.forwarders else 'publishers'}"
+            key = f"{place}.{'forwarders' if route.forwarders else 'publishers'}"
             if _senders(route) and name.startswith(WEBHOOK_PREFIX):
                 table.wrong(key, f'expected none: only the webhook function sends "{name}"')
             elif source.name != first.name and _senders(route) != _senders(of_first):
@@ -298,27 +310,29 @@ def _senders(route: Route) -> set[str]:
     return {*route.publishers, *route.forwarders}
 
 
-def _check_forwarders(table: CheckedTable, routed: Sequence[Routed], forwarders: Sequence[str]) -> None:
+def _check_forwarders(table: CheckedTable, routed: Mapping[str, Routed], forwarders: Sequence[str]) -> None:
     """Report unknown forwarders, and those that no source names."""
-    for place, (_, route) in enumerate(routed):
+    for place, (_, route) in routed.items():
         for name in sorted({*route.forwarders} - {*forwarders}):
             table.wrong(
-                f"sources[{place}].forwarders",
+                f"{place}.forwarders",
                 f'"{name}": expected the name of a [[forwarders]]{meant(name, forwarders)};'
                 f" there are: {', '.join(forwarders) or 'none'}",
             )
-    named = {name for _, route in routed for name in route.forwarders}
-    for place, name in enumerate(forwarders):
+    named = {name for _, route in routed.values() for name in route.forwarders}
+    for number, name in enumerate(forwarders):
         if name and name not in named:
             table.wrong(
-                f"forwarders[{place}].name", f'"{name}": expected a source that names it: it would forward nothing'
+                f"forwarders[{number}].name", f'"{name}": expected a source that names it: it would forward nothing'
             )
 
 
-def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Sequence[str]) -> None:
+def _check_webhooks(
+    table: CheckedTable, routed: Mapping[str, Routed], webhooks: Sequence[str], *, complete: bool
+) -> None:
     """Report senders whose events no source reads, and sources that read from an unknown sender."""
     read: set[str] = set()
-    for place, (source, route) in enumerate(routed):
+    for place, (source, route) in routed.items():
         for name in route.on_own_bus if source.mapping is not None else ():
             sender = name.removeprefix(WEBHOOK_PREFIX)
             if sender == name:
@@ -327,14 +341,14 @@ def _check_webhooks(table: CheckedTable, routed: Sequence[Routed], webhooks: Seq
             if sender not in webhooks:
                 known = ", ".join(webhooks) or "none"
                 table.wrong(
-                    f"sources[{place}].pattern",
+                    f"{place}.pattern",
                     f'"{name}": expected the name of a [[webhooks]] behind {WEBHOOK_PREFIX}{meant(sender, webhooks)};'
                     f" there are: {known}",
                 )
-    for place, sender in enumerate(webhooks):
-        if sender and sender not in read:
+    for number, sender in enumerate(webhooks):
+        if complete and sender and sender not in read:
             table.wrong(
-                f"webhooks[{place}].name",
+                f"webhooks[{number}].name",
                 f'"{sender}": expected a source with a pattern that reads "{WEBHOOK_PREFIX}{sender}": nobody would',
             )
 

@@ -44,6 +44,13 @@ WEBHOOK_SECRETS = {
     "lockout-workspace-one": '{"username": "workspace-one", "password": "another local password"}',
     "lockout-drill": "the local signing key",
     "lockout-drill-github": "the local GitHub secret",
+    **{
+        f"lockout-{name}": f'{{"username": "{name}", "password": "the local password of {name}"}}'
+        for name in (
+            *("auth0", "crowdstrike", "defender", "google-workspace", "jira", "okta", "pagerduty"),
+            *("servicenow", "zendesk"),
+        )
+    },
 }
 """The secrets of the senders of webhooks in `config/local.toml`. They are public, as is this file."""
 

@@ -136,6 +136,28 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             changed('"lock-user"', '"enroll"').replace('reason = "compromised"', ""),
             'sources[3].action: "enroll" needs ',
         ),
+        (
+            changed("aws.partner/okta.com/acme/stream1", "default"),
+            "sources[3].realm: missing: expected a key of the pattern that lists whose names these are, such as",
+        ),
+        (
+            changed("aws.partner/okta.com/acme/stream1", "default") + 'realm = "account"\n',
+            'sources[3].realm: "account": expected a key of the pattern that lists whose names these are',
+        ),
+        (
+            changed("aws.partner/okta.com/acme/stream1", "default") + 'realm = "detail.eventType"\n',
+            'sources[3].realm: "detail.eventType": expected a key of the pattern that lists whose names these are',
+        ),
+        (
+            changed("aws.partner/okta.com/acme/stream1", "default") + 'realm = "detail-type"\n',
+            'sources[3].realm: "detail-type": expected a key of the pattern that lists whose names these are',
+        ),
+        (
+            changed("detail.target[0].alternateId", "capture(detail.arn, detail.how)"),
+            EXPRESSION.format(
+                "capture(detail.arn, detail.how)", "capture() takes a regular expression in quotes, such as"
+            )[:-1],
+        ),
         (changed('"compromised"', '"hacked"'), 'sources[3].reason: "hacked": expected one of the tables [reasons.…] ('),
         (changed('reason = "compromised"', ""), "sources[3].reason: missing: expected the name of a table [reasons.…]"),
         (
@@ -266,6 +288,23 @@ def test_what_a_pattern_or_an_expression_may_say_is_no_mistake() -> None:
     read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
 
 
+def test_names_on_the_default_bus_have_a_realm_and_serial_numbers_need_none() -> None:
+    shared = """
+    [[sources]]
+    name = "shared"
+    bus = "default"
+    pattern = { account = ["111122223333"], detail = { directory = ["d-1", "d-2"], kind = [{ prefix = "x" }] } }
+    action = "lock"
+    reason = "lost"
+    """
+    read(shared + "serial_number = 'detail.serial'\n")
+    read(shared + "asset_tag = 'detail.tag'\nrealm = 'account'\n")
+    read(shared + "asset_tag = 'detail.tag'\nrealm = 'detail.directory'\n")
+    assert ".realm: missing" in mistakes(shared + "asset_tag = 'detail.tag'\n")[0]
+    for realm in ("detail.kind", "detail.other", "detail.directory.id", "source"):
+        assert f'.realm: "{realm}": expected' in mistakes(shared + f"asset_tag = 'detail.tag'\nrealm = '{realm}'\n")[0]
+
+
 def test_a_webhook_is_read() -> None:
     known = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
     assert known.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta(hours=1)),)
@@ -299,27 +338,31 @@ def test_five_different_mistakes_in_sources_are_five_messages_of_one_run() -> No
     [[sources]]
     name = "two"
     bus = "default"
-    pattern = { source = [{ begins = "x" }] }
+    realm = "account"
+    pattern = { account = ["111122223333"], source = [{ begins = "x" }] }
     action = "lock-user"
     reason = "compromised"
     user = "a"
     [[sources]]
     name = "three"
     bus = "default"
-    pattern = { source = ["x"] }
+    realm = "account"
+    pattern = { source = ["x"], account = ["111122223333"] }
     action = "lock"
     reason = "compromised"
     user = "a"
     [[sources]]
     name = "four"
     bus = "default"
-    pattern = { source = ["x"] }
+    realm = "account"
+    pattern = { source = ["x"], account = ["111122223333"] }
     action = "release-user"
     user = "a ||"
     [[sources]]
     name = "five"
     bus = "default"
-    pattern = { source = ["x"] }
+    realm = "account"
+    pattern = { source = ["x"], account = ["111122223333"] }
     action = "lock-user"
     reason = "rumour"
     user = "a"

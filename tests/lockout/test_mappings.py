@@ -1,10 +1,17 @@
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configuration import loader
-from configuration.loader import Configuration
+from configuration.catalogue import read_catalogue
+from configuration.loader import CATALOGUE, Configuration
+from device_lockout.inbound import report
+from device_lockout.values.command import Command, Lock, Reject
+from device_lockout.values.settings import EventMapping, Source
 from local.in_memory import ORGANIZATION, at
 from lockout.__main__ import main
 from lockout.mappings import describe, read
@@ -17,29 +24,204 @@ def deployment() -> Configuration:
     return loader.load("local")
 
 
+READ = {
+    "auth0-leaked-password": "locks all devices of dave@example.com (compromised)",
+    "auth0-user-blocked": "locks all devices of dave@example.com (offboarded)",
+    "auth0-user-deleted": "locks all devices of dave@example.com (offboarded)",
+    "crowdstrike-user": "locks all devices of bob@example.com (compromised)",
+    "defender-alert": "locks all devices of dave@example.com (compromised)",
+    "directory-user-disabled": "locks all devices of eve (offboarded)",
+    "google-workspace-device-compromised": "locks serial DNQXK3P9N740 (compromised)",
+    "guardduty-user": "locks all devices of ana@example.com (compromised)",
+    "identity-center-user-deleted": "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (off",
+    "identity-center-user-deleted-native": "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (o",
+    "jamf-lost-mode-off": "ends the device's locks of asset jamf-456",
+    "jamf-lost-mode-on": "locks asset jamf-456 (lost)",
+    "jira-lost-device": "locks serial DNQXK3P9N745 (lost)",
+    "okta-breached-credential": "locks all devices of bob@example.com (compromised) until 2026-11-29",
+    "okta-hook-user-deactivated": "locks all devices of carla@example.com (offboarded)",
+    "okta-suspicious-activity": "locks all devices of bob@example.com (compromised) until 2026-11-29",
+    "okta-user-deactivated": "locks all devices of carla@example.com (offboarded) until 2027-02-20",
+    "okta-user-reactivated": "ends the user's locks of all devices of carla@example.com",
+    "okta-user-unsuspended": "ends the user's locks of all devices of carla@example.com",
+    "pagerduty-incident": "locks serial DNQXK3P9N744 (compromised)",
+    "security-hub-lock-button": "locks device ApplDNQXK3P9N735 of ana@example.com (compromised) until 2026-11-29",
+    "security-hub-own-finding": "locks serial DNQXK3P9N736 (compromised) until 2026-11-29",
+    "security-hub-v2-user": "locks all devices of ana@example.com (compromised)",
+    "servicenow-lost-device": "locks serial DNQXK3P9N743 (lost)",
+    "workspace-one-compromised": "locks serial DNQXK3P9N737 (compromised)",
+    "zendesk-lost-device": "locks serial DNQXK3P9N742 (lost)",
+}
+"""What each ready-made source makes of its sample, as it begins."""
+
+
+def sample(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    return event
+
+
+def made(deployment: Configuration, name: str, event: dict[str, Any]) -> list[Command]:
+    """What the source makes of the event, whatever its pattern says."""
+    body = json.dumps({"mappedSource": name, "event": event})
+    received = datetime.fromisoformat(event["time"])
+    return [*report.read(body, "tried", received, deployment.settings)]
+
+
+def because(deployment: Configuration, name: str, event: dict[str, Any]) -> str:
+    (command,) = made(deployment, name, event)
+    assert isinstance(command, Reject)
+    return command.because
+
+
+def test_every_ready_made_source_is_read_here() -> None:
+    assert {name.replace("/", "-") for name in read_catalogue(CATALOGUE)} == READ.keys()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, deployment: Configuration) -> None:
+    said = [(source, text) for source, text, command in read(sample(name), deployment, at(0)) if command is not None]
+    assert {source.partition(" (bus ")[0] for source, _ in said} == {name}
+    assert said[0][1].startswith(READ[name]), said
+    assert all(ORGANIZATION in text for _, text in said)
+
+
+def test_of_an_okta_hooks_batch_only_what_succeeded_is_meant(deployment: Configuration) -> None:
+    event = sample("okta-hook-user-deactivated")
+    assert [command.target.user for command in made(deployment, "okta-hook-user-deactivated", event)] == [
+        "carla@example.com",
+        "dave@example.com",
+    ]
+    for each in event["detail"]["data"]["events"]:
+        each["outcome"]["result"] = "FAILURE"
+    assert made(deployment, "okta-hook-user-deactivated", event) == []
+
+
+def test_two_users_of_an_okta_event_make_two_locks(deployment: Configuration) -> None:
+    event = sample("okta-user-deactivated")
+    event["detail"]["target"].append({"type": "User", "alternateId": "dave@example.com"})
+    event["detail"]["target"].append({"type": "AppInstance", "alternateId": "unknown"})
+    commands = made(deployment, "okta-user-deactivated", event)
+    assert [command.target.user for command in commands] == ["carla@example.com", "dave@example.com"]
+    assert [command.cause.part for command in commands] == [1, 2]
+
+
+def test_two_devices_of_a_finding_make_two_locks(deployment: Configuration) -> None:
+    event = sample("security-hub-lock-button")
+    other = {"workmailUser": "bob@example.com", "easDeviceId": "ApplDNQXK3P9N736"}
+    event["detail"]["findings"][0]["Resources"].append({"Type": "Other", "Id": "m2", "Details": {"Other": other}})
+    said = [describe(command) for command in made(deployment, "security-hub-lock-button", event)]
+    assert [each.split(" (")[0] for each in said] == [
+        "locks device ApplDNQXK3P9N735 of ana@example.com",
+        "locks device ApplDNQXK3P9N736 of bob@example.com",
+    ]
+
+
+def test_a_number_is_a_reference(deployment: Configuration) -> None:
+    """Also in the shape of Zendesk's former connector to EventBridge, by a source of one's own."""
+    assert sample("zendesk-lost-device")["detail"]["ticket"] == 35436
+    (lock,) = made(deployment, "zendesk-lost-device", sample("zendesk-lost-device"))
+    assert lock.cause.reference == "35436"
+    expressions = {
+        "user": "detail.ticket_event.ticket.tags[*].capture(@, '^user_(.+)') | [0]",
+        "time": "detail.ticket_event.meta.occurred_at",
+        "reference": "detail.ticket_event.ticket.id",
+    }
+    own = Source("zendesk", frozenset({"lock"}), EventMapping("lock-user", "lost", expressions))
+    settings = replace(deployment.settings, sources=(own,))
+    ticket = {"id": 35436, "requester_id": 20978392, "tags": ["lost_phone", "user_bob"]}
+    event = {
+        "id": "z",
+        "source": "aws.partner/zendesk.com/9242270/default",
+        "detail-type": "Support Ticket: Tags Changed",
+        "time": "2026-11-22T09:00:05Z",
+        "detail": {"ticket_event": {"meta": {"occurred_at": "2026-11-22T08:59:59.465719851Z"}, "ticket": ticket}},
+    }
+    (command,) = made(replace(deployment, settings=settings), "zendesk", event)
+    assert describe(command).startswith("locks all devices of bob (lost) until 2026-12-22")
+    assert command.cause.reference == "35436"
+    assert command.cause.happened == datetime(2026, 11, 22, 8, 59, 59, 465000, tzinfo=UTC)
+
+
+def test_jamfs_test_message_is_nobodys(deployment: Configuration) -> None:
+    event = sample("jamf-lost-mode-on")
+    event["detail"]["webhook"]["webhookEvent"] += "(TEST)"
+    *_, (source, text, command) = read(event, deployment, at(0))
+    assert (source, text, command) == ("nobody", "gets this: nothing is recorded and nobody is told", None)
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("status", "locks"),
     [
-        ("security-hub-lock-button", "locks device ApplDNQXK3P9N735 of ana@example.com (compromised) until 2026-11-29"),
-        ("security-hub-own-finding", "locks serial DNQXK3P9N736 (compromised) until 2026-11-29"),
-        ("okta-suspicious-activity", "locks all devices of bob@example.com (compromised) until 2026-11-29"),
-        ("okta-user-deactivated", "locks all devices of carla@example.com (offboarded) until 2027-02-20"),
-        ("okta-user-unsuspended", "ends the user's locks of all devices of carla@example.com"),
-        ("auth0-leaked-password", "locks all devices of dave@example.com (compromised)"),
-        ("identity-center-user-deleted", "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (off"),
-        ("directory-user-disabled", "locks all devices of eve (offboarded)"),
-        ("workspace-one-compromised", "locks serial DNQXK3P9N737 (compromised)"),
-        ("jamf-lost-mode-on", "locks asset jamf-456 (lost)"),
-        ("jamf-lost-mode-off", "ends the device's locks of asset jamf-456"),
+        ("Compromised", True),
+        ("true", True),
+        (True, True),
+        ("Jailbroken", True),
+        ("NotCompromised", False),
+        ("Not Compromised", False),
+        ("Unknown", False),
+        (False, False),
+        ("", False),
+        (None, False),
     ],
 )
-def test_a_sample_is_read_by_its_own_source_and_no_other(name: str, expected: str, deployment: Configuration) -> None:
-    event = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
-    said = {source: text for source, text, command in read(event, deployment, at(0)) if command is not None}
-    ((source, text),) = said.items()
-    assert source.startswith(f"{name} (bus ")
-    assert text.startswith(expected), text
-    assert ORGANIZATION in text
+def test_each_status_of_workspace_one_locks_unless_it_is_known_to_mean_no(
+    status: object, locks: bool, deployment: Configuration
+) -> None:
+    event = sample("workspace-one-compromised")
+    event["detail"]["CompromisedStatus"] = status
+    assert len(made(deployment, "workspace-one-compromised", event)) == locks
+
+
+def test_a_repeated_notification_of_workspace_one_happened_at_its_own_time(deployment: Configuration) -> None:
+    times = {
+        "2026-11-22T08:59:59.5720125Z": at(0).replace(hour=8, minute=59, second=59, microsecond=572000),
+        "/Date(1795337999572)/": at(0).replace(hour=8, minute=59, second=59, microsecond=572000),
+        "yesterday": at(0).replace(hour=9, minute=0, second=5, microsecond=0),
+    }
+    for written, happened in times.items():
+        event = sample("workspace-one-compromised")
+        event["detail"]["EventTime"] = written
+        (command,) = made(deployment, "workspace-one-compromised", event)
+        assert isinstance(command, Lock)
+        assert command.cause.happened == happened, written
+    assert (
+        command.cause.correction == "reportedAt can't be read as a time with an offset, so the event's own time counts"
+    )
+
+
+def test_guardduty_names_an_iam_user_or_the_session_of_a_role(deployment: Configuration) -> None:
+    event = sample("guardduty-user")
+    key = event["detail"]["resource"]["accessKeyDetails"]
+    key.update(principalId="AIDAEXAMPLE", userName="ana", userType="IAMUser")
+    (command,) = made(deployment, "guardduty-user", event)
+    assert command.target.user == "ana"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "found"),
+    [
+        (
+            "pagerduty-incident",
+            ("event", "data", "title"),
+            "Malware",
+            "'[Ss]erial number ([0-9A-Za-z]+)')\" found nothing",
+        ),
+        ("google-workspace-device-compromised", ("message", "data"), "no Base64", "can't be evaluated on this event"),
+        ("google-workspace-device-compromised", ("message", "data"), "bm8gSlNPTg==", "can't be evaluated on this even"),
+        ("security-hub-v2-user", ("findings", 0, "evidences"), [], "found 0 elements: expected 1 to 50"),
+        ("directory-user-disabled", ("requestParameters", "sAMAccountName"), None, "found nothing: expected an e-mail"),
+        ("guardduty-user", ("resource", "accessKeyDetails", "principalId"), "A:" + "x" * 255, "this one has 257"),
+    ],
+)
+def test_where_a_guess_is_wrong_people_see_a_rejection_that_names_it(
+    name: str, path: tuple[Any, ...], value: object, found: str, deployment: Configuration
+) -> None:
+    event = sample(name)
+    holder = event["detail"]
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    assert found in because(deployment, name, event)
 
 
 def test_a_jamf_event_of_several_devices_makes_a_report_of_each(deployment: Configuration) -> None:

@@ -72,14 +72,18 @@ def drill(deployment: Deployment) -> Tag:
         ("okta-suspicious-activity", "bob", "compromised"),
         ("auth0-leaked-password", "dave", "compromised"),
         ("identity-center-user-deleted", "ana", "offboarded"),
+        ("identity-center-user-deleted-native", "ana", "offboarded"),
         ("directory-user-disabled", "eve", "offboarded"),
+        ("guardduty-user", "ana", "compromised"),
+        ("okta-hook-user-deactivated", "carla", "offboarded"),
+        ("auth0-user-blocked", "dave", "offboarded"),
     ],
 )
 def test_an_event_that_names_a_user_locks_the_users_devices(
     deployment: Deployment, name: str, user: str, why: str
 ) -> None:
     if name.startswith("identity-center"):
-        identity = sample(name)["detail"]["requestParameters"]["userId"]
+        identity = sample("identity-center-user-deleted")["detail"]["requestParameters"]["userId"]
         known = {"OrganizationId": deployment.organization, "Name": user, "IdentityProviderUserId": identity}
         deployment.control("POST", "seed", {"users": [known]})
     with a_device_of(deployment, user) as device:
@@ -92,6 +96,8 @@ def test_an_event_that_names_a_user_locks_the_users_devices(
     [
         ("security-hub-own-finding", "bob", {"serialNumber": "DNQXK3P9N736"}, "compromised"),
         ("workspace-one-compromised", "ana", {"serialNumber": "DNQXK3P9N737"}, "compromised"),
+        ("pagerduty-incident", "bob", {"serialNumber": "DNQXK3P9N744"}, "compromised"),
+        ("zendesk-lost-device", "ana", {"serialNumber": "DNQXK3P9N742"}, "lost"),
     ],
 )
 def test_an_event_that_names_a_serial_number_locks_the_device_that_the_inventory_knows_by_it(
