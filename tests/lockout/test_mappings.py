@@ -1,4 +1,5 @@
 import json
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ READ = {
     "google-workspace-device-compromised": "locks serial DNQXK3P9N740 (compromised)",
     "guardduty-user": "locks all devices of ana@example.com (compromised)",
     "identity-center-user-deleted": "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (off",
-    "identity-center-user-deleted-native": "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (o",
+    "identity-center-native-user-deleted": "locks all devices of 906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0 (o",
     "jamf-lost-mode-off": "ends the device's locks of asset jamf-456",
     "jamf-lost-mode-on": "locks asset jamf-456 (lost)",
     "jira-lost-device": "locks serial DNQXK3P9N745 (lost)",
@@ -208,6 +209,13 @@ def test_guardduty_names_an_iam_user_or_the_session_of_a_role(deployment: Config
         ),
         ("google-workspace-device-compromised", ("message", "data"), "no Base64", "can't be evaluated on this event"),
         ("google-workspace-device-compromised", ("message", "data"), "bm8gSlNPTg==", "can't be evaluated on this even"),
+        pytest.param(
+            "google-workspace-device-compromised",
+            ("message", "data"),
+            b64encode(b"[" * 100_000).decode(),
+            "can't be evaluated on this event",
+            id="nested",
+        ),
         ("security-hub-v2-user", ("findings", 0, "evidences"), [], "found 0 elements: expected 1 to 50"),
         ("directory-user-disabled", ("requestParameters", "sAMAccountName"), None, "found nothing: expected an e-mail"),
         ("guardduty-user", ("resource", "accessKeyDetails", "principalId"), "A:" + "x" * 255, "this one has 257"),

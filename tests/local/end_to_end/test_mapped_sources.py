@@ -72,7 +72,7 @@ def drill(deployment: Deployment) -> Tag:
         ("okta-suspicious-activity", "bob", "compromised"),
         ("auth0-leaked-password", "dave", "compromised"),
         ("identity-center-user-deleted", "ana", "offboarded"),
-        ("identity-center-user-deleted-native", "ana", "offboarded"),
+        ("identity-center-native-user-deleted", "ana", "offboarded"),
         ("directory-user-disabled", "eve", "offboarded"),
         ("guardduty-user", "ana", "compromised"),
         ("okta-hook-user-deactivated", "carla", "offboarded"),
