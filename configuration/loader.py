@@ -67,6 +67,7 @@ class Configuration:
         tamper_watch: Whether a change of an override that CloudTrail saw is looked at at once.
         account: The deployment's account number; None for that of the credentials.
         forwarders: Where else events arise.
+        ledger_table: The name of the existing table to use as the ledger; empty if the stack makes one.
     """
 
     settings: Settings
@@ -83,6 +84,7 @@ class Configuration:
     tamper_watch: bool = True
     account: str | None = None
     forwarders: tuple[Forwarder, ...] = ()
+    ledger_table: str = ""
 
     @property
     def metrics_namespace(self) -> str:
@@ -164,6 +166,9 @@ def _configuration(table: CheckedTable) -> Configuration:
         table, "operators", r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/\S+", "the ARN of an IAM role or user"
     )
     partner_buses = _texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…")
+    ledger_table = ""
+    if "ledger_table" in table:
+        ledger_table = table.text("ledger_table", r"[\w.-]{3,255}", "the name of a DynamoDB table in this account")
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
     forwarders = _forwarders(table, owner)
     account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account") if "account" in table else None
@@ -203,6 +208,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         tamper_watch="tamper_watch" not in table or table.boolean("tamper_watch"),
         account=account,
         forwarders=forwarders,
+        ledger_table=ledger_table,
     )
 
 

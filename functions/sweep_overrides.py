@@ -26,12 +26,17 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Sweep the organization in ``event``, which the schedule sends.
 
+    ``acceptLedger`` is a person's word that this table is right, although it is another than at the last sweep.
+
     Raises:
-        SettingsError: It is none of the configuration's.
+        SettingsError: It is none of the configuration's, or the ledger has another name.
     """
     organization = event.get("organizationId")
     if organization not in {known.id for known in wiring.settings().organizations}:
         raise SettingsError(f"organizationId is {json.dumps(organization)[:100]}: expected one of the configuration's")
+    accepted, table = event.get("acceptLedger"), wiring.environment("LEDGER_TABLE")
+    if accepted not in (None, table):
+        raise SettingsError(f"acceptLedger is {json.dumps(accepted)[:300]}: expected {table}, the ledger's table")
 
     def enough_time(wait: float) -> bool:
         return bool(context.get_remaining_time_in_millis() > (wait + TIME_TO_FINISH.total_seconds()) * 1000)
@@ -44,6 +49,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         clock=_clock,
         enough_time=lambda: enough_time(0),
         pause=lambda: time.sleep(1),
+        accepted=accepted is not None,
     )
     result = sweep.run(this, wiring.ports(LIST_ATTEMPTS, Pace(), enough_time), wiring.settings())
     for item in (*result.plan.removals, *result.plan.reasserts, *result.plan.left):

@@ -1,6 +1,6 @@
 """The ledger's table: the state of devices and users, and what became of each event."""
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import CfnDeletionPolicy, CfnResource, RemovalPolicy, Resource
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
@@ -8,12 +8,17 @@ from constructs import Construct
 class Ledger(Construct):
     """An on-demand table with 35 days of point-in-time recovery. DynamoDB deletes items once `expires` has passed.
 
-    With `retain` the table outlives the stack and is protected from deletion.
+    With `retain` the table outlives the stack and is protected from deletion. It outlives its replacement always.
+    With `adopt` the ledger is an existing table of that name, which the stack neither makes nor deletes.
     """
 
-    def __init__(self, scope: Construct, id: str, *, retain: bool) -> None:
+    def __init__(self, scope: Construct, id: str, *, retain: bool, adopt: str = "") -> None:
         super().__init__(scope, id)
-        self.table = dynamodb.Table(
+        self.table: dynamodb.ITable
+        if adopt:
+            self.table = dynamodb.Table.from_table_name(self, "Adopted", adopt)
+            return
+        table = dynamodb.Table(
             self,
             "Table",
             partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
@@ -26,3 +31,15 @@ class Ledger(Construct):
             removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
             deletion_protection=retain,
         )
+        keep_if_replaced(table)
+        self.table = table
+
+
+def keep_if_replaced(resource: Resource) -> None:
+    """Keep the old resource with its data where CloudFormation replaces it by a new one.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
+    """
+    made = resource.node.default_child
+    assert isinstance(made, CfnResource)
+    made.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN

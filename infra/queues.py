@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.ledger import keep_if_replaced
 from infra.notices import Notices
 
 RETENTION = Duration.days(14)
@@ -140,7 +141,7 @@ def _queue(
     dead_letters: sqs.DeadLetterQueue | None = None,
 ) -> sqs.Queue:
     """Add a queue. If it is FIFO, each message group has its own order and deduplication."""
-    return sqs.Queue(
+    queue = sqs.Queue(
         scope,
         id,
         fifo=True if fifo else None,  # CloudFormation refuses `false`
@@ -152,3 +153,5 @@ def _queue(
         visibility_timeout=visibility,
         dead_letter_queue=dead_letters,
     )
+    keep_if_replaced(queue)
+    return queue

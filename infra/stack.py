@@ -75,7 +75,7 @@ class DeviceLockout(Stack):
             fifo=True,
         )
         bus = SecurityBus(self, "Bus", configuration=configuration, reports=reports, notices=notices)
-        ledger = Ledger(self, "Ledger", retain=configuration.retain_data)
+        ledger = Ledger(self, "Ledger", retain=configuration.retain_data, adopt=configuration.ledger_table)
 
         organizations = [
             self.format_arn(service="workmail", resource="organization", resource_name=organization.id)
@@ -139,6 +139,7 @@ class DeviceLockout(Stack):
             grants=[
                 send_commands,
                 keep_ledger,
+                Grant(["dynamodb:DescribeTable"], [ledger.table.table_arn]),
                 announce,
                 Grant(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
                 Grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),

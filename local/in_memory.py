@@ -19,7 +19,7 @@ from device_lockout.values.errors import RefusedError, TransientError, Unanswere
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.policy import Reason
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.wire import dump, load
 
@@ -219,6 +219,7 @@ class FakeLedger:
     names: dict[str, str] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     swept: datetime | None = START
+    here: bool = True
 
     def open_device(self, key: DeviceKey) -> DeviceRecord:
         return self.wire.pass_on("ledger.open_device", lambda: self.devices.setdefault(key, DeviceRecord()))
@@ -350,12 +351,12 @@ class FakeLedger:
 
         return self.wire.pass_on("ledger.records", call)
 
-    def last_sweep(self, organization: str) -> datetime | None:
-        return self.wire.pass_on("ledger.last_sweep", lambda: self.swept)
+    def last_sweep(self, organization: str) -> LastSweep | None:
+        return self.wire.pass_on("ledger.last_sweep", lambda: LastSweep(self.swept, self.here) if self.swept else None)
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
         def call() -> None:
-            self.swept = completed
+            self.swept, self.here = completed, True
 
         self.wire.pass_on("ledger.save_sweep", call)
 

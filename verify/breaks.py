@@ -725,6 +725,12 @@ def set_back_prior(off: Off) -> None:
 # Guards of the sweep
 
 
+@guard("set-back", "ledger set back, released")
+def set_back(off: Off) -> None:
+    """After the ledger was set back no sweep changes anything before a person has looked."""
+    off.replace(sweep, "_set_back", lambda *_: None)
+
+
 @guard("unknown-ours", "loss and tampering")
 def unknown_ours(off: Off) -> None:
     """A lock of ours that the ledger does not know gets its record from its tag."""

@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from device_lockout.values.command import Expire
+from device_lockout.values.command import WATCH, Expire
 from device_lockout.values.device import User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import ListedOverride, Observation
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from device_lockout.values.tag import Tag
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node
-from verify.state import ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
+from verify.state import HERE, ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
 from verify.tape import Failure, Recorded
 from verify.telling import Story
 
@@ -91,7 +91,7 @@ class Calls:
         if how in (LATE, NOT_DONE):
             return state, self._unsaved if kind in SAVES else self._unanswered
         if kind in ("put", "delete"):
-            return self._write(state, call, marks, how)
+            return self._write(state, node, marks, how)
         if kind == "send":
             return self._send(state, node, call[1]), 0
         return self._effects[kind](state, call)
@@ -116,12 +116,15 @@ class Calls:
             known = self._observations[key] = self._number(observed)
         return state, known
 
-    def _write(self, state: State, call: Call, marks: int, how: str) -> Result:
-        kind, device, row = call
+    def _write(self, state: State, node: Node, marks: int, how: str) -> Result:
+        kind, device, row = node.next_call
         user = self._user_of[device]
         if state.disabled >> user & 1 and (kind == "put" or not self._scenario.readable):
             return state, self._unknown if state.deleted >> user & 1 else self._refused
-        return self._invariants.written(state, device, row, marks), self._unanswered if how else 0
+        cause = self._values[node.start.command].cause
+        of_sweep = cause.source == SOURCE and cause.detail_type != WATCH
+        written = self._invariants.written(state, device, row, marks, of_sweep=of_sweep)
+        return written, self._unanswered if how else 0
 
     def _page(self, state: State, call: Call) -> Result:
         return state, self.page(state, call[1])
@@ -256,10 +259,11 @@ class Calls:
         return state, self._number(tuple((key, self._values[item]) for key, item in items if item))
 
     def _last_sweep(self, state: State, _: Call) -> Result:
-        return state, self._number(self._numbering.now(state)) if state.swept else 0
+        last = LastSweep(self._numbering.now(state), here=state.swept == HERE)
+        return state, self._number(last) if state.swept else 0
 
     def _save_sweep(self, state: State, _: Call) -> Result:
-        return state._replace(swept=True), 0
+        return state._replace(swept=HERE), 0
 
     # The queue
 

@@ -97,7 +97,7 @@ def scenario_of(draw: Random) -> Scenario:
         if draw.randrange(5) == 0:
             events.append(copy(events[-1]))
     acts = [_act(draw, len(devices)) for _ in range(draw.randint(0, 4))]
-    losses = draw.choice(((), (), (), (), (Act("lose"),), (Act("keep"), Act("restore"))))
+    losses = draw.choice(((), (), (), (), (Act("lose"),), (Act("keep"), Act("restore"), Act("accept"))))
     if losses:  # then the tag is all that says when a lock happened, and a person may have changed that
         acts = [act for act in acts if act.text[0] != "at=2026"]
     acts += losses

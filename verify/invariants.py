@@ -12,7 +12,7 @@ from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
 from verify.scenario import Event, at, covers, second_of
-from verify.state import LEDGER_LOST, ROW_EDITED, LockId, State, ViolationError, lock_id, put
+from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, LockId, State, ViolationError, lock_id, put
 from verify.telling import Words
 
 if TYPE_CHECKING:
@@ -144,8 +144,11 @@ class Invariants:
 
     # Writes to WorkMail
 
-    def written(self, state: State, device: int, new: int, marks: int) -> State:
+    def written(self, state: State, device: int, new: int, marks: int, *, of_sweep: bool = False) -> State:
         """Let our own write take effect, and check it. ``new`` is 0 for a deletion."""
+        if of_sweep and state.word == MISSING:
+            where = self._words.device(device)
+            raise ViolationError(f"a sweep changes {where}, but nobody has looked since the ledger was set back")
         if state.replaced:
             state = state._replace(replaced=state.replaced & ~(1 << device))
         self._never_lets_in(state, device, new, marks)
@@ -288,7 +291,7 @@ class Invariants:
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
-        if state.swept_since and state.swept:  # after a loss a page that failed keeps a lock unknown
+        if state.swept_since and state.swept == HERE:  # after a loss a page that failed keeps a lock unknown
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 # A list may have lacked a tag that was edited, or that the ledger lost.

@@ -11,7 +11,7 @@ from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.processes import Processes
 from verify.scenario import Act, at
-from verify.state import LEDGER_LOST, ROW_EDITED, Moves, State, enqueue, lock_id, put
+from verify.state import ELSEWHERE, GIVEN, LEDGER_LOST, MISSING, ROW_EDITED, Moves, State, enqueue, lock_id, put
 from verify.telling import Story
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class People:
                 return state._replace(kept=(state.items, state.users, state.noted, state.outcomes))
             case "restore":
                 return self._restore(state) if state.kept else None
+            case "accept":
+                self._story.ledger_is_accepted()
+                return state._replace(word=GIVEN) if state.word == MISSING else None
             case "carry":
                 return self._carry(state, act.device)
             case "disable" | "enable" | "remove" | "exempt":
@@ -160,13 +163,17 @@ class People:
         """Empty the ledger. From then on only the locks in tags are certain."""
         self._story.ledger_is_lost()
         nothing = (0,) * len(state.items), (0,) * len(state.users), (), (0,) * len(state.outcomes)
-        return self._set_back(state, nothing)._replace(names=0, swept=False)
+        return self._set_back(state, nothing)._replace(names=0, swept=0, word=0)
 
-    def _restore(self, state: State) -> State:
+    def _restore(self, state: State) -> State | None:
         """Bring a copy of the ledger back. What it lacks is certain only where a tag shows it.
 
-        It is another table, made in minutes: what ran meanwhile does no more, and no write is late.
+        It is another table, made in minutes: what ran meanwhile does no more, and no write is late. Nobody brings it
+        back while a sweep's command waits: it would be of a plan that knew more.
         """
+        waiting = (*state.dead_letters, *(command for group in state.groups for command in group.queue))
+        if any(self._values[command].cause.source == SOURCE for command in waiting):
+            return None
         self._story.ledger_is_restored()
         groups = tuple(group._replace(node=0, marks=0, held=False) for group in state.groups)
         baseline = tuple(
@@ -182,7 +189,8 @@ class People:
             )
         )
         state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), baseline=baseline, edits=edits)
-        return self._set_back(state, state.kept)
+        swept = ELSEWHERE if state.swept else 0
+        return self._set_back(state, state.kept)._replace(swept=swept, word=MISSING if swept else 0)
 
     def _knows(self, item: int, row: int) -> int | None:
         """Return what a copy of an item says was there before the lock in a tag; None if it does not know the lock.

@@ -65,12 +65,14 @@ class Start:
         run: The sweep's run ID; empty for a command.
         second: The second of the start.
         exempt: The users whom only a forced lock locks.
+        accepted: A person let the sweep go on although the ledger was set back.
     """
 
     command: int
     run: str
     second: int
     exempt: int = 0
+    accepted: bool = False
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Processes:
 
     def __init__(self, numbering: Numbering, switches: Switches, settings: Settings) -> None:
         self.nodes = [Node(0, Start(0, "", 0), ())]
-        self._roots: dict[tuple[int, str, int, int], int] = {}
+        self._roots: dict[tuple[int, str, int, int, bool], int] = {}
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
@@ -127,12 +129,12 @@ class Processes:
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 
-    def start(self, command: int, run: str, clock: int, exempt: int = 0) -> Node:
+    def start(self, command: int, run: str, clock: int, exempt: int = 0, *, accepted: bool = False) -> Node:
         """Start a command or a sweep's run, up to its first call."""
-        known = self._roots.get((command, run, clock, exempt))
+        known = self._roots.get((command, run, clock, exempt, accepted))
         if known is None:
-            node = self._run(Start(command, run, self._numbering.seconds[clock], exempt), ())
-            known = self._roots[command, run, clock, exempt] = node.number
+            node = self._run(Start(command, run, self._numbering.seconds[clock], exempt, accepted), ())
+            known = self._roots[command, run, clock, exempt, accepted] = node.number
         return self.nodes[known]
 
     def follow(self, node: Node, answer: int) -> Node:
@@ -179,7 +181,7 @@ class Processes:
         now = at(start.second)
         try:
             if start.run:
-                run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None)
+                run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None, start.accepted)
                 sweep.run(run, ports, self._settings)
             else:
                 exempt = (user for number, user in enumerate(self._numbering.users) if start.exempt >> number & 1)

@@ -91,6 +91,7 @@ class Act:
             ``disable`` and ``remove`` act on a user; ``enable`` undoes either.
             ``exempt`` makes the user one whom only a forced lock locks.
             ``lose`` empties the ledger; ``keep`` makes a copy of it, and ``restore`` brings the copy back.
+            ``accept`` lets the sweeps go on after that.
             ``reap`` deletes a device's item, as a time to live would.
         device: The index of the device, or of a device of the user.
         override: What ``put`` puts.
@@ -113,6 +114,7 @@ class Act:
         "lose",
         "keep",
         "restore",
+        "accept",
         "reap",
     ]
     device: int = 0

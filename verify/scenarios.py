@@ -486,6 +486,14 @@ SMALL = (
         sweeps=1,
     ),
     Scenario(
+        "ledger set back, released",
+        "a lock is released, an old ledger that still has it comes back, and a person looks before a sweep goes on",
+        (L1, R3),
+        (Act("keep"), Act("restore"), Act("accept")),
+        before=("L1(hold)",),
+        sweeps=2,
+    ),
+    Scenario(
         "overrun",
         "a writer stands still between its ledger write and its put, longer than Lambda lets it live",
         (L1_15, L5_30, R7),

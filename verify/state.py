@@ -15,6 +15,10 @@ Move = tuple[Any, ...]
 LockId = tuple[str, str]
 """A lock as its tag names it: ID and reason."""
 
+HERE, ELSEWHERE = 1, 2
+"""The last complete sweep was over this table, or over the one that this is a copy of."""
+MISSING, GIVEN = 1, 2
+"""A person has yet to let the sweeps go on after the ledger was set back, or did so: the next sweep is theirs."""
 ROW_EDITED, LEDGER_LOST = 1, 2
 """Marks on a process or a late write.
 
@@ -75,7 +79,8 @@ class State(NamedTuple):
         acts: The acts that no person has done yet.
         faults: How many faults may still happen.
         sweeps_left: How many sweeps may still start.
-        swept: The ledger knows of a complete sweep.
+        swept: The ledger knows of a complete sweep: none, one over this table, or one over another (:data:`HERE`).
+        word: A person's word about a ledger that was set back: none needed, missing, or given (:data:`GIVEN`).
         inventory_at: The second of each device's newest enrolment or retirement.
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
@@ -112,7 +117,8 @@ class State(NamedTuple):
     acts: int
     faults: int
     sweeps_left: int
-    swept: bool
+    swept: int
+    word: int
     inventory_at: tuple[int, ...]
     disabled: int
     deleted: int

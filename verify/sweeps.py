@@ -6,7 +6,7 @@ from device_lockout.values.errors import TransientError
 from verify.calls import Calls
 from verify.numbering import Numbering
 from verify.processes import Node, Processes
-from verify.state import Moves, State, ViolationError, at_rest, put, without
+from verify.state import GIVEN, Moves, State, ViolationError, at_rest, put, without
 from verify.tape import Failure
 from verify.telling import Story
 
@@ -34,8 +34,10 @@ class Sweeps:
     def start(self, state: State, run: str) -> State:
         """Start a sweep, up to its first pause."""
         self._story.sweep_starts(run)
-        node = self._processes.start(0, run, state.clock)
-        state = state._replace(sweeps=(*state.sweeps, node.number), swept_since=at_rest(state))
+        given = state.word == GIVEN
+        node = self._processes.start(0, run, state.clock, accepted=given)
+        word = 0 if given else state.word
+        state = state._replace(sweeps=(*state.sweeps, node.number), swept_since=at_rest(state), word=word)
         if node.call is not None and node.call[0] in self._pauses:
             return state
         return self.go_on(state, len(state.sweeps) - 1)

@@ -9,7 +9,7 @@ from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import ListedOverride, Observation, Override
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 
 
 class AskedError(BaseException):
@@ -180,9 +180,9 @@ class TapeLedger:
         )
         return {key: record for key, record in merged if record.is_for_the_sweep}
 
-    def last_sweep(self, organization: str) -> datetime | None:
-        completed: datetime | None = self.tape.ask("last sweep")
-        return completed
+    def last_sweep(self, organization: str) -> LastSweep | None:
+        last: LastSweep | None = self.tape.ask("last sweep")
+        return last
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
         self.tape.ask("save sweep")

@@ -232,5 +232,9 @@ class Story:
         return "the copy of the ledger is restored"
 
     @_sentence
+    def ledger_is_accepted(self) -> str:
+        return "a person lets the sweeps go on with this ledger"
+
+    @_sentence
     def item_expires(self, device: int) -> str:
         return f"the item of {self._words.device(device)} outlives its time to live"

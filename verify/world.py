@@ -15,7 +15,7 @@ from verify.numbering import Numbering
 from verify.people import People
 from verify.processes import Processes, Switches
 from verify.scenario import Scenario, settings_of
-from verify.state import PENDING, Group, Move, Moves, State, ViolationError, but, enqueue
+from verify.state import ELSEWHERE, GIVEN, HERE, PENDING, Group, Move, Moves, State, ViolationError, but, enqueue
 from verify.sweeps import Sweeps
 from verify.telling import Story, Words
 
@@ -69,7 +69,8 @@ class World:
             acts=(1 << len(scenario.acts)) - 1,
             faults=0,
             sweeps_left=0,
-            swept=True,
+            swept=HERE,
+            word=0,
             inventory_at=none,
             disabled=0,
             deleted=0,
@@ -172,7 +173,8 @@ class World:
         """Run one undisturbed sweep, or two.
 
         Two it takes after a loss of the ledger, when the first one removes nothing, after an overrun, and for a tag
-        that the ledger does not know: a sweep reads only the records that have a lock.
+        that the ledger does not know: a sweep reads only the records that have a lock. If the ledger was set back, a
+        person lets the first one go on.
 
         Raise ViolationError if another sweep still finds something to do or to announce.
         """
@@ -194,6 +196,7 @@ class World:
             swept_since=False,
             told=(),
             kept=(),
+            word=GIVEN if state.swept == ELSEWHERE else 0,
         )
         known = self._swept.get(before)
         if known is None:

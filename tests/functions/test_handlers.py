@@ -108,6 +108,9 @@ class FakeAWS:
     def UpdateItem(self, asked):
         return self.table.update_item(**asked)
 
+    def DescribeTable(self, asked):
+        return self.table.describe_table(**asked)
+
     def Query(self, asked):
         return self.table.query(**asked)
 
@@ -354,6 +357,17 @@ def test_what_is_no_command_goes_to_the_dead_letters_and_its_group_goes_on(deplo
     assert aws_in_memory.queues == {ENVIRONMENT["DEAD_COMMANDS_QUEUE_URL"]}
 
 
+def test_a_command_of_a_newer_release_comes_back_and_is_not_buried(deployed, aws_in_memory):
+    """After a rollback. Its group waits for the release that reads it, and the alarm on failing commands tells."""
+    batch = commands_batch(lock(0), lock(1, "other"))
+    newer = batch["Records"][0]
+    newer["body"] = json.dumps(json.loads(newer["body"]) | {"format": 2})
+    assert failed(deployed("apply_commands").handler(batch, Context())) == ["message-0"]
+    assert set(aws_in_memory.overrides) == {"other"}
+    assert not aws_in_memory.sent
+    assert aws_in_memory.postponed.keys() == {"receipt-0"}
+
+
 def test_what_can_not_be_buried_comes_back(deployed, aws_in_memory):
     aws_in_memory.refuse["SendMessageBatch"] = (403, "AccessDenied")
     batch = commands_batch(lock(0))
@@ -427,6 +441,23 @@ def test_a_sweep_that_lambda_tries_again_is_another_run(deployed, aws_in_memory,
         assert sweeper.handler({"organizationId": ORGANIZATION}, Context())["enqueued"] == 1
         ids.append(aws_in_memory.sent[0]["MessageDeduplicationId"])
     assert ids[0] != ids[1]
+
+
+def test_a_ledger_that_was_set_back_waits_for_a_persons_word(deployed, aws_in_memory):
+    sweeper = deployed("sweep_overrides")
+    sweeper.handler({"organizationId": ORGANIZATION}, Context())
+    deployed("apply_commands").handler(commands_batch(lock(0)), Context())
+    aws_in_memory.overrides.clear()
+    aws_in_memory.table.id = "another"
+    waits = {"completed": True, "guard": "set-back", "enqueued": 0}
+    assert sweeper.handler({"organizationId": ORGANIZATION}, Context()) == waits
+    for wrong in ("another table", "", True, 7):
+        with pytest.raises(SettingsError, match=r"acceptLedger is .*: expected ledger, the ledger's table"):
+            sweeper.handler({"organizationId": ORGANIZATION, "acceptLedger": wrong}, Context())
+    assert sweeper.handler({"organizationId": ORGANIZATION}, Context()) == waits
+    word = {"organizationId": ORGANIZATION, "acceptLedger": "ledger"}
+    assert sweeper.handler(word, Context()) == {"completed": True, "guard": None, "enqueued": 1}
+    assert sweeper.handler({"organizationId": ORGANIZATION}, Context())["guard"] is None
 
 
 @pytest.mark.parametrize("organization", ["", "m-0", None, "\x1b[2J", f"m-{'0' * 32}"])

@@ -354,6 +354,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
             ({"sqs:SendMessage"}, {"CommandsQueue.Arn"}),
             ({"sqs:SendMessage"}, {"ScheduleMissedQueue.Arn"}),
             (ledger, {"LedgerTable.Arn"}),
+            ({"dynamodb:DescribeTable"}, {"LedgerTable.Arn"}),
             ({"events:PutEvents"}, {"Bus.Arn"}),
             ({"sqs:GetQueueAttributes"}, {"CommandsQueue.Arn"}),
             ({"workmail:ListMobileDeviceAccessOverrides"}, organizations),
@@ -429,7 +430,7 @@ def test_the_ledger_and_the_logs_outlive_the_stack_if_the_configuration_says_so(
     template: Template = request.getfixturevalue(which)
     for resource in template.resources.values():
         if resource["Type"] in {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup"}:
-            assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == policy
+            assert resource["DeletionPolicy"] == policy
     assert template.one("DynamoDB::Table").get("DeletionProtectionEnabled", False) is (policy == "Retain")
 
 

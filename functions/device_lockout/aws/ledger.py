@@ -9,7 +9,7 @@
 | organization | ``name#NAME`` | the user ID behind a name from a report |
 | organization | ``serial#NUMBER#USER-ID#DEVICE`` | a device that has, or had, the serial number |
 | organization | ``asset#TAG#USER-ID#DEVICE`` | the same for an asset tag |
-| organization | ``sweep`` | when the last sweep completed |
+| organization | ``sweep`` | when the last complete sweep began, and the ID of the table that it was over |
 | organization | ``inventory`` | the last device that a sweep added to the inventory |
 | ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
 | ``webhook#SENDER`` | signature | :mod:`device_lockout.aws.webhook_log`; expires |
@@ -37,7 +37,7 @@ from device_lockout.aws.ledger_table import ConditionFailedError, LedgerTable
 from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey, NamedDevice
 from device_lockout.values.errors import TransientError
-from device_lockout.values.record import UserRecord
+from device_lockout.values.record import LastSweep, UserRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +106,7 @@ class Ledger:
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
         """Keep which user a report meant by ``name``. A release then finds the user even after deletion."""
-        self._table.put(organization, f"name#{name.casefold()}", {"userId": user_id})
+        self._table.set(organization, f"name#{name.casefold()}", {"userId": user_id})
 
     def user_named(self, organization: str, name: str) -> str | None:
         """Return the user ID that an earlier report meant by ``name``."""
@@ -205,16 +205,13 @@ class Ledger:
 
     # The sweep's marks.
 
-    def last_sweep(self, organization: str) -> datetime | None:
-        """Return when the organization's last sweep completed, or None if this table saw none.
-
-        A table restored from a backup has another name. Its first sweep therefore counts as the first of all.
-        """
+    def last_sweep(self, organization: str) -> LastSweep | None:
+        """Return the organization's last complete sweep, or None if there was none."""
         item = self._table.get(organization, "sweep")
-        return instant.read(item["completed"]) if item.get("table") == self._table.name else None
+        return LastSweep(instant.read(item["completed"]), item["table"] == self._table.id()) if item else None
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
-        self._table.put(organization, "sweep", {"completed": instant.write(completed), "table": self._table.name})
+        self._table.set(organization, "sweep", {"completed": instant.write(completed), "table": self._table.id()})
 
     def inventoried_up_to(self, organization: str) -> DeviceKey:
         """Return the last device that a sweep added to the inventory. User ID and device are empty before the first."""
@@ -222,7 +219,7 @@ class Ledger:
         return DeviceKey(organization, item.get("userId", ""), item.get("device", ""))
 
     def save_inventoried(self, key: DeviceKey) -> None:
-        self._table.put(key.organization, "inventory", {"userId": key.user_id, "device": key.device})
+        self._table.set(key.organization, "inventory", {"userId": key.user_id, "device": key.device})
 
     @staticmethod
     def _locks(name: DeviceName) -> str:

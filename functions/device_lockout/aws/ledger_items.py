@@ -1,4 +1,7 @@
-"""The ledger's items: their keys, and records as attributes."""
+"""The ledger's items: their keys, and records as attributes.
+
+Attributes, claims and releases that a newer release wrote stay as they are. ``prior`` and ``last`` are written whole.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey
-from device_lockout.values.outcome import Outcome
+from device_lockout.values.outcome import RESULTS, Outcome
 from device_lockout.values.record import DeviceRecord, Last, Released, UserRecord
 from device_lockout.values.tag import read_time, write_time
-from device_lockout.values.wire import dump_claim, dump_ending, load_claim, load_ending, load_override
+from device_lockout.values.wire import (
+    FORMAT,
+    check_format,
+    dump_claim,
+    dump_ending,
+    load_claim,
+    load_ending,
+    load_override,
+)
 
 if TYPE_CHECKING:
     from device_lockout.values.device import DeviceName
@@ -46,6 +57,7 @@ def named_key(organization: str, sk: str) -> DeviceKey:
 def dump_device(record: DeviceRecord) -> dict[str, Any]:
     """Return a device's record as attributes, without its version and its user's record."""
     return {
+        "format": FORMAT,
         "claims": [dump_claim(claim) for claim in record.claims],
         "released": _dump_released(record.released),
         "prior": record.prior.fields() if record.prior else None,
@@ -56,7 +68,12 @@ def dump_device(record: DeviceRecord) -> dict[str, Any]:
 
 
 def load_device(item: dict[str, Any]) -> DeviceRecord:
-    """Return the record in a device's item. Its user's record is empty."""
+    """Return the record in a device's item. Its user's record is empty.
+
+    Raises:
+        TransientError: A newer release wrote it, in a format of its own.
+    """
+    check_format(item, "the device's item in the ledger")
     last = item.get("last")
     return DeviceRecord(
         claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
@@ -72,13 +89,19 @@ def load_device(item: dict[str, Any]) -> DeviceRecord:
 def dump_user(record: UserRecord) -> dict[str, Any]:
     """Return a user's record as attributes, without its version."""
     return {
+        "format": FORMAT,
         "claims": [dump_claim(claim) for claim in record.claims],
         "released": _dump_released(record.released),
     }
 
 
 def load_user(item: dict[str, Any]) -> UserRecord:
-    """Return the record in a user's item. It is empty if the item is."""
+    """Return the record in a user's item. It is empty if the item is.
+
+    Raises:
+        TransientError: A newer release wrote it, in a format of its own.
+    """
+    check_format(item, "the user's item in the ledger")
     return UserRecord(
         claims=tuple(load_claim(fields) for fields in item.get("claims", ())),
         released=_load_released(item),
@@ -121,7 +144,7 @@ def _load_last(fields: dict[str, Any]) -> Last:
         event_id=fields["eventId"],
         decided_at=instant.read(fields["decidedAt"]),
         outcome=Outcome(
-            result=outcome["result"],
+            result=outcome["result"] if outcome["result"] in RESULTS else "failed",  # a newer release's: decide anew
             because=outcome["because"],
             why=outcome["why"],
             until=read_time(outcome["until"]) if outcome["until"] else None,

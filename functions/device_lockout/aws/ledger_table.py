@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-OPERATIONS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+OPERATIONS = ("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 
 _serialize = TypeSerializer().serialize
 
@@ -56,6 +56,13 @@ class LedgerTable:
     def __init__(self, client: DynamoDBClient, name: str) -> None:
         self._client = client
         self.name = name
+
+    def id(self) -> str:
+        """Return the table's ID. A restored table has another, even under the same name.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
+        """
+        return str(self._call("describe_table")["Table"]["TableId"])
 
     def get(self, pk: str, sk: str) -> dict[str, Any]:
         """Return an item, or an empty dict if there is none."""

@@ -55,6 +55,11 @@ class Item:
     untold: bool = False
 
 
+Guard = Literal[
+    "first-run", "gap", "set-back", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A guard's refusal to let anything back in, and why.
@@ -66,7 +71,7 @@ class Refusal:
         sources: The sources whose locks stay. Others still end. Empty if nothing ends.
     """
 
-    guard: Literal["first-run", "gap", "organization", "list", "clock", "time", "max-removals", "max-removals-percent"]
+    guard: Guard
     because: str
     service_time: datetime | None = None
     sources: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ class Run:
         clock: Returns the time as it goes on.
         enough_time: Returns whether there is time to go on.
         pause: Waits for a second.
+        accepted: Whether a person said that the ledger's table is right, although it is another than before.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Run:
     clock: Callable[[], datetime]
     enough_time: Callable[[], bool]
     pause: Callable[[], None]
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

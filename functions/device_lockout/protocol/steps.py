@@ -19,6 +19,7 @@ from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import user_id
 from device_lockout.values.command import (
+    LEDGER_ACCEPTED,
     Command,
     DeviceCommand,
     Enroll,
@@ -197,8 +198,11 @@ def _decision_time(command: DeviceCommand, now: datetime, date: datetime, rules:
 def _was_set(command: DeviceCommand, last: Last | None, ledger: LedgerPort) -> bool:
     """Return whether the last command's lock is known to have been set: its outcome was told, or it stood before.
 
-    A redelivery keeps the answer of the first delivery.
+    A redelivery keeps the answer of the first delivery. A ledger that was set back does not know: a release may have
+    followed.
     """
+    if command.cause.detail_type == LEDGER_ACCEPTED:
+        return False
     if last is None or last.command == command_id(command) or last.outcome.before == last.outcome.after:
         return True
     return ledger.outcome(last.event_id, last.command) is not None

@@ -1,6 +1,7 @@
 """The sweep: read what is wanted, list every override, plan, and send commands. It never writes to WorkMail.
 
-A guard stops removals: an unsure sweep lets nothing back in. Only a missing organization stops reasserts as well.
+A guard stops removals: an unsure sweep lets nothing back in. Only a missing organization stops reasserts as well, and
+a ledger that was set back: it may know locks that were released since. Then a person decides.
 """
 
 import hashlib
@@ -16,11 +17,11 @@ from device_lockout.protocol.listing import InventoryWindow, list_overrides
 from device_lockout.protocol.ports import Ports, QueuePort
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
-from device_lockout.values.command import Cause, Command, Expire, Reassert, Target
+from device_lockout.values.command import LEDGER_ACCEPTED, Cause, Command, Expire, Reassert, Target
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import UNREADABLE_DATE
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from device_lockout.values.settings import Settings
 
 MOST_WARNINGS = 10
@@ -44,20 +45,21 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
 
     completed = not failures and planned.repeated is None
     refused = failures[0] if failures else planned.refusal(policy.max_removals, policy.max_removals_percent)
+    set_back = _set_back(last, planned, this)
     if policy.mode == "apply":
-        refused = refused or _gap(last, this.now, policy.every * policy.report_only_after_missed)
-    reasserts = _reasserts(planned, failures, this)
+        refused = set_back or refused or _gap(last, this, policy.every * policy.report_only_after_missed)
+    reasserts = [] if set_back else _reasserts(planned, failures, this)
     enqueued = 0
     if policy.mode == "apply":
         removals = planned.removals_of_one_run(policy.max_removals, refused)
         due = [*reasserts[: policy.max_reasserts], *removals]
-        commands = [_command(item, this, page=item.unknown and last is not None) for item in due]
+        commands = [_command(item, this, page=item.unknown and last is not None and not this.accepted) for item in due]
         enqueued = _enqueue_in_portions(commands, this, ports.queue, policy.portion)
     result = SweepResult(planned, refused, completed, enqueued)
     _announce(result, last, this, ports, policy.mode)
     # Announce the run before it is saved: after a gap, people get a plan to read before the next run removes any.
     if policy.mode == "apply":
-        if completed:
+        if completed and not set_back:
             ports.ledger.save_sweep(this.organization, this.now)
         open_now = {item.key for item in planned.reasserts}
         _tell_left_alone([*planned.left, *planned.reasserts], records, users, this, ports)
@@ -88,12 +90,24 @@ def _plan_time(now: datetime, failures: Sequence[Refusal]) -> datetime:
     return min([now, *(time for time in times if time != UNREADABLE_DATE)])
 
 
-def _gap(last: datetime | None, now: datetime, longest: timedelta) -> Refusal | None:
+def _set_back(last: LastSweep | None, planned: Plan, this: Run) -> Refusal | None:
+    """Return a refusal if the ledger is another table than at the last complete sweep, and no person accepted it."""
+    if last is None or last.here or this.accepted:
+        return None
+    because = (
+        f"the ledger is another table than at the last complete sweep ({instant.write(last.began)}), and it may know"
+        f" locks that were released since. Nothing was put back either: {len(planned.reasserts)} locks would be, and"
+        f" {len(planned.removals)} overrides would be let go"
+    )
+    return Refusal("set-back", because)
+
+
+def _gap(last: LastSweep | None, this: Run, longest: timedelta) -> Refusal | None:
     """Return a refusal if no sweep completed for ``longest``. Somebody should look at what piled up first."""
     if last is None:
         return Refusal("first-run", "the ledger knows of no completed sweep: this one only reports")
-    if now - last > longest:
-        return Refusal("gap", f"no sweep completed since {instant.write(last)}: this one only reports")
+    if this.now - last.began > longest and not this.accepted:
+        return Refusal("gap", f"no sweep completed since {instant.write(last.began)}: this one only reports")
     return None
 
 
@@ -114,7 +128,8 @@ def _enqueue_in_portions(commands: Sequence[Command], this: Run, queue: QueuePor
 
 def _command(item: Item, this: Run, *, page: bool) -> Command:
     """Return the command for one row of the plan. Its event ID is the run's, so it is no copy of an earlier run's."""
-    cause = Cause(this.id, SOURCE, "Sweep", happened=this.now, received=this.now, page=page)
+    kind = LEDGER_ACCEPTED if this.accepted else "Sweep"
+    cause = Cause(this.id, SOURCE, kind, happened=this.now, received=this.now, page=page)
     target = Target.of(item.key)
     if item.action == "expire":
         assert item.observed is not None, "only a listed override can expire"
@@ -170,13 +185,13 @@ def _announce_once(told: dict[str, Any], this: Run, ports: Ports) -> None:
     ports.ledger.record_outcome(told["detail"]["id"], told["detail"]["id"], told, this.now)
 
 
-def _announce(result: SweepResult, last: datetime | None, this: Run, ports: Ports, mode: str) -> None:
+def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Ports, mode: str) -> None:
     """Announce the run. Of several incomplete runs only the first pages, until a run is complete again."""
     refused = result.refused
     page = refused is not None and (refused.guard != "first-run" or result.plan.seen["ours"] > 0)
     once = ""
     if refused is not None and not result.completed:
-        since = instant.write(last) if last else "ever"
+        since = instant.write(last.began) if last else "ever"
         once = hashlib.sha256(f"{this.organization} {refused.guard} since {since}".encode()).hexdigest()
         page = ports.ledger.outcome(once, once) is None
     told = announcement.of_run(result, this, mode, page=page)

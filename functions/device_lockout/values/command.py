@@ -16,6 +16,9 @@ CALLS_OF_A_COMMAND = 3
 WATCH = "Tamper Watch"
 """The detail-type behind a command of the tamper watch."""
 
+LEDGER_ACCEPTED = "Ledger Accepted"
+"""The ``detail_type`` of a sweep's commands after a person accepted a ledger that was set back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:

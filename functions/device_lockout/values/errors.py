@@ -32,7 +32,7 @@ class RefusedError(RejectedError):
 
 
 class UnreadableError(LockoutError):
-    """A message is no command of this version. To deliver it again does not help."""
+    """A message is no command of any release. To deliver it again does not help."""
 
 
 class TransientError(LockoutError):

@@ -1,6 +1,6 @@
 """What the ledger wants for a device: the claims and releases of the device and of its user."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Self
 
@@ -25,6 +25,7 @@ class Claim:
         reference: The report's ticket number. Like the note it follows the tag.
         note: The reporter's own words.
         source: The ``source`` of its event; empty if it is known from its tag only.
+        beyond: What a newer release wrote besides, as JSON; empty for nothing. It is kept and never read.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Claim:
     reference: str = ""
     note: str = ""
     source: str = ""
+    beyond: str = ""
 
     @property
     def remark(self) -> str:
@@ -71,11 +73,13 @@ class Ending:
         scope: Those of a device, or those of all devices of a user.
         reasons: Those with one of these reasons; empty for all.
         source: Those from events of this ``source``; empty for all.
+        beyond: As of a claim. It ends no other locks, so it does not count when endings are compared.
     """
 
     scope: Scope
     reasons: frozenset[str] = frozenset()
     source: str = ""
+    beyond: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         """Say which locks it ends, such as ``only locks (lost) from events of webhook.jamf``; empty for all."""
@@ -138,6 +142,20 @@ class Last:
     event_id: str
     outcome: Outcome
     decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastSweep:
+    """The last complete sweep of an organization.
+
+    Attributes:
+        began: When it began.
+        here: Whether it was over this very table. A table that is restored or copied has seen none, and may know
+            locks that were released since.
+    """
+
+    began: datetime
+    here: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,10 +211,10 @@ def dump(settings: Settings) -> str:
 
 
 def load(text: str) -> Settings:
-    """Return the settings that :func:`dump` wrote.
+    """Return the settings that :func:`dump` wrote. A field that is missing has its default, if it has one.
 
     Raises:
-        KeyError, TypeError, ValueError: It did not write them, or another version did.
+        AttributeError, KeyError, TypeError, ValueError: It did not write them.
     """
     settings: Settings = _reader(Settings)(json.loads(text))
     return settings
@@ -231,7 +231,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if isinstance(kind, type) and is_dataclass(kind):
         kinds: dict[str, Any] = {field.name: field.type for field in fields(kind)}
         readers = {name: _reader(of) for name, of in kinds.items()}
-        return lambda plain: kind(**{name: read(plain[name]) for name, read in readers.items()})
+        return lambda plain: kind(**{name: read(plain[name]) for name, read in readers.items() if name in plain})
     if kind is timedelta:
         return lambda plain: timedelta(seconds=plain)
     if isinstance(kind, UnionType):  # X | None

@@ -1,6 +1,12 @@
-"""Values as JSON: commands on the queue, claims and overrides in the ledger, details on the bus."""
+"""Values as JSON: commands on the queue, claims and overrides in the ledger, details on the bus.
+
+Two releases meet in the queue and in the ledger, since a deployment or a rollback empties neither. So a reader takes
+the default for a field that it misses and ignores one that it does not know. What the ledger keeps, it hands on.
+"""
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields as fields_of
 from typing import Any
 
 from device_lockout.values import instant
@@ -18,10 +24,17 @@ from device_lockout.values.command import (
     Target,
 )
 from device_lockout.values.device import DeviceName
-from device_lockout.values.errors import UnreadableError
+from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.tag import read_time, write_time
+
+FORMAT = 1
+"""The newest format of messages and of the ledger's items that this release reads.
+
+A writer gives the oldest format that is safe to read. A new field needs no new one if a reader that ignores it locks
+no less and lets no more back in. Anything else does, such as a field that narrows a release, or another command.
+"""
 
 MAX_ERROR_LENGTH = 500
 """What is said of a message that can't be read may quote it."""
@@ -39,6 +52,7 @@ def compact(detail: Any) -> str:
 def dump(command: Command) -> str:
     """Return ``command`` as the JSON text of its message."""
     body: dict[str, Any] = {
+        "format": FORMAT,
         "command": KINDS[type(command)],
         "cause": {
             "eventId": command.cause.event_id,
@@ -80,12 +94,28 @@ def load(text: str) -> Command:
     """Return the command in a message that :func:`dump` wrote.
 
     Raises:
-        UnreadableError: It did not write this message.
+        TransientError: A newer release wrote it, in a format of its own.
+        UnreadableError: No release wrote this message.
     """
     try:
-        return _load(json.loads(text))
+        body = json.loads(text)
+        check_format(body, "the message")
+        return _load(body)
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise UnreadableError(f"the message is no command: {error!r}"[:MAX_ERROR_LENGTH]) from error
+
+
+def check_format(fields: Mapping[str, Any], what: str) -> None:
+    """Check that this release can read a message, or an item of the ledger. Without a format it has the first one.
+
+    Raises:
+        TransientError: It has a newer format. It waits for a release that reads it, and people are told.
+    """
+    written = fields.get("format", 1)
+    if written > FORMAT:
+        raise TransientError(
+            f"{what} has format {written}: expected at most {FORMAT}. Deploy the release that wrote it, or a later one"
+        )
 
 
 def _load(body: Any) -> Command:
@@ -101,8 +131,14 @@ def _load(body: Any) -> Command:
         part=body["cause"].get("part", 0),
         page=body["cause"].get("page", False),
     )
-    names = tuple(DeviceName(kind, value) for kind, value in body["target"].pop("names").items())
-    target = Target(names=names, **body["target"])
+    target = Target(
+        organization=body["target"]["organization"],
+        user=body["target"]["user"],
+        device=body["target"]["device"],
+        names=tuple(DeviceName(kind, value) for kind, value in body["target"]["names"].items()),
+        resolved=body["target"]["resolved"],
+        after=body["target"]["after"],
+    )
     match body["command"]:
         case "lock":
             return Lock(cause, target, load_claim(body["claim"]), body["force"])
@@ -122,9 +158,9 @@ def _load(body: Any) -> Command:
             raise ValueError(f"command is {other!r}: expected one of {', '.join(KINDS.values())}")
 
 
-def dump_claim(claim: Claim) -> dict[str, str]:
-    """Return ``claim`` as text fields, as the queue and the ledger have it."""
-    return {
+def dump_claim(claim: Claim) -> dict[str, Any]:
+    """Return ``claim`` as fields, as the queue and the ledger have it."""
+    return _beyond(claim.beyond) | {
         "id": claim.id,
         "scope": claim.scope,
         "why": claim.why,
@@ -136,7 +172,7 @@ def dump_claim(claim: Claim) -> dict[str, str]:
     }
 
 
-def load_claim(fields: dict[str, str]) -> Claim:
+def load_claim(fields: dict[str, Any]) -> Claim:
     """Return the claim that :func:`dump_claim` wrote."""
     return Claim(
         id=fields["id"],
@@ -147,17 +183,39 @@ def load_claim(fields: dict[str, str]) -> Claim:
         reference=fields["reference"],
         note=fields["note"],
         source=fields.get("source", ""),
+        beyond=_written_beyond(fields, _OF_CLAIM),
     )
 
 
 def dump_ending(ending: Ending) -> dict[str, Any]:
     """Return which locks a release ends, as the queue and the ledger have it."""
-    return {"scope": ending.scope, "reasons": sorted(ending.reasons), "source": ending.source}
+    ours = {"scope": ending.scope, "reasons": sorted(ending.reasons), "source": ending.source}
+    return _beyond(ending.beyond) | ours
 
 
 def load_ending(fields: dict[str, Any]) -> Ending:
-    """Return what :func:`dump_ending` wrote."""
-    return Ending(load_scope(fields["scope"]), frozenset(fields["reasons"]), fields["source"])
+    """Return what :func:`dump_ending` wrote. The ledger has the time of the release with it."""
+    return Ending(
+        scope=load_scope(fields["scope"]),
+        reasons=frozenset(fields["reasons"]),
+        source=fields["source"],
+        beyond=_written_beyond(fields, _OF_ENDING),
+    )
+
+
+_OF_CLAIM = {field.name for field in fields_of(Claim)}
+_OF_ENDING = {field.name for field in fields_of(Ending)} | {"at"}
+
+
+def _written_beyond(fields: dict[str, Any], known: set[str]) -> str:
+    """Return the fields that are not ``known``, as JSON; empty for none."""
+    beyond = fields.keys() - known
+    return json.dumps({name: fields[name] for name in sorted(beyond)}) if beyond else ""
+
+
+def _beyond(text: str) -> dict[str, Any]:
+    """Return the fields that :func:`_written_beyond` kept."""
+    return dict(json.loads(text)) if text else {}
 
 
 def load_scope(text: str) -> Scope:

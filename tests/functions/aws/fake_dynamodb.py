@@ -13,8 +13,12 @@ deserialize = TypeDeserializer().deserialize
 class FakeDynamoDB:
     """A DynamoDB client over a dict. It knows the expressions of the ledger. A page of a query holds one item."""
 
-    def __init__(self):
+    def __init__(self, table_id="c0ffee00-0000-4000-8000-000000000000"):
         self.items = {}
+        self.id = table_id
+
+    def describe_table(self, TableName):
+        return {"Table": {"TableId": self.id}}
 
     def get_item(self, TableName, Key, ConsistentRead):
         item = self.items.get(self._key(Key))

@@ -21,7 +21,7 @@ from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
 from device_lockout.values.errors import TransientError
 from device_lockout.values.outcome import RESULTS, Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, LastSweep, Released, UserRecord
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, START, FakeLedger, Wire, at, cause, key
 from tests.functions.aws.failing_calls import failing
@@ -108,9 +108,11 @@ def test_a_device_is_saved_only_over_the_version_that_was_read(ledger, stubber):
             "UpdateExpression": ANY,
             "ConditionExpression": "#version = :read",
             "ExpressionAttributeNames": {
-                f"#{name}": name for name in ("claims", "released", "prior", "last", "putBack", "known", "version")
+                f"#{name}": name
+                for name in ("format", "claims", "released", "prior", "last", "putBack", "known", "version")
             },
             "ExpressionAttributeValues": {
+                ":format": {"N": "1"},
                 ":claims": serialize(
                     [
                         {
@@ -424,13 +426,16 @@ def test_what_is_told_again_can_be_announced_again(either):
 def test_a_completed_sweep_is_remembered(either):
     assert either.last_sweep(ORGANIZATION) is None
     either.save_sweep(ORGANIZATION, at(7))
-    assert either.last_sweep(ORGANIZATION) == at(7)
+    assert either.last_sweep(ORGANIZATION) == LastSweep(at(7), here=True)
 
 
-def test_a_restored_table_knows_of_no_sweep():
-    table = FakeDynamoDB()
+def test_a_restored_table_says_that_its_last_sweep_was_over_another_even_under_the_same_name():
+    table, restored = FakeDynamoDB(), FakeDynamoDB("0ddba11d-0000-4000-8000-000000000000")
     Ledger(table, TABLE).save_sweep(ORGANIZATION, at(7))
-    assert Ledger(table, "ledger-restored").last_sweep(ORGANIZATION) is None
+    restored.items = table.items
+    assert Ledger(restored, TABLE).last_sweep(ORGANIZATION) == LastSweep(at(7), here=False)
+    Ledger(restored, TABLE).save_sweep(ORGANIZATION, at(8))
+    assert Ledger(restored, TABLE).last_sweep(ORGANIZATION) == LastSweep(at(8), here=True)
 
 
 def test_how_far_the_inventory_was_looked_for_is_remembered(either):

@@ -240,6 +240,52 @@ def test_the_very_first_run_only_reports_and_pages_if_locks_of_ours_stand():
     assert not told(fresh, "Sweep Refused")[0]["page"]
 
 
+def test_after_the_ledger_was_set_back_it_only_says_what_it_would_do_until_a_person_accepts():
+    world = one_over_and_one_gone()
+    world.ledger.here = False
+    for _ in range(2):
+        result = world.plan(NOW)
+        assert (result.refused.guard, result.completed, result.enqueued) == ("set-back", True, 0)
+    assert not world.queue.sent, "not even what is missing is put back: it may have been released since"
+    first, again = told(world, "Sweep Refused")
+    assert first["page"]
+    assert again["page"]
+    assert "2 locks would be, and 2 overrides would be let go" in first["message"]
+    assert {row["deviceId"] for row in first["first"]} == {"over", "zover", "allowed", "missing"}
+
+    assert world.plan(NOW, accepted=True).refused is None
+    assert asked_for(world) == {"over": Expire, "zover": Expire, "allowed": Reassert, "missing": Reassert}
+    assert world.ledger.here
+    assert world.plan(NOW).refused is None, "the next one needs no word"
+
+
+def test_an_old_ledger_does_not_hold_up_the_run_that_a_person_accepted_as_a_gap():
+    world = one_over_and_one_gone()
+    world.ledger.swept, world.ledger.here = NOW - timedelta(days=20), False
+    assert world.plan(NOW, accepted=True).refused is None
+
+
+def test_an_incomplete_list_does_not_put_back_what_an_old_ledger_wants():
+    world = one_over_and_one_gone()
+    world.ledger.here = False
+    pages_that_fail_at(0, TransientError("no"))(world)
+    result = world.plan(NOW)
+    assert (result.refused.guard, result.completed) == ("set-back", False)
+    assert not world.queue.sent
+
+
+def test_a_lock_that_an_accepted_ledger_puts_back_is_no_tampering():
+    """It may well have been released since the ledger's time."""
+    for accepted, result in ((False, "reasserted"), (True, "took-over")):
+        world = World()
+        world.deliver(lock(), at(0))
+        world.workmail.overrides.clear()
+        world.plan(NOW, accepted=accepted)
+        outcome = world.deliver(world.queue.sent.pop(), NOW)
+        assert (outcome.result, outcome.page) == (result, not accepted)
+        assert KEY in world.workmail.overrides
+
+
 def pages_that_fail_at(number, error):
     def fault(world):
         listed = itertools.count()

@@ -46,7 +46,7 @@ def calls(kind: str, write: str) -> list[Call]:
     """All calls that the writer makes for a report, in order."""
     return [
         Call("WorkMailService.DescribeUser", "{user}", changes=False),
-        *([Call("DynamoDB_20120810.PutItem", "name#{user}")] if kind == LOST else []),
+        *([Call("DynamoDB_20120810.UpdateItem", "name#{user}")] if kind == LOST else []),
         Call("DynamoDB_20120810.UpdateItem"),  # the device's item, made if it is missing
         Call("WorkMailService.GetMobileDeviceAccessOverride", changes=False),
         Call("DynamoDB_20120810.GetItem", "{user_id}", changes=False),
