@@ -114,11 +114,11 @@ class Deployment:
         """Deliver the same event once more, as EventBridge and SQS may."""
         self.sqs.send_message(QueueUrl=self.outputs["ReportsQueueUrl"], MessageBody=report.body)
 
-    def sweep(self) -> Json:
-        """Run the sweep now and return its answer."""
+    def sweep(self, **more: str) -> Json:
+        """Run the sweep now, with more in its event if given, and return its answer."""
         ran = self.functions.invoke(
             FunctionName=self.outputs["SweepOverridesFunctionName"],
-            Payload=json.dumps({"organizationId": self.organization}).encode(),
+            Payload=json.dumps({"organizationId": self.organization, **more}).encode(),
         )
         answer: Json = json.loads(ran["Payload"].read())
         if "FunctionError" in ran:

@@ -45,6 +45,10 @@ def run(state: Path, tmp_path: Path) -> typing.Callable[[str], str]:
     return ran
 
 
+SWEEP = '$LOCKOUT_ORGANIZATION_ID\\"}" |'
+"""What only the command that asks for a sweep has."""
+
+
 def chosen(word: str) -> str:
     """The one command that has this word."""
     (command,) = (command for command in COMMANDS if word in command)
@@ -57,10 +61,11 @@ def test_every_command_of_the_runbook_is_run_by_a_test_here() -> None:
         "dynamodb query",
         "receive-message",
         "put-events",
-        "invoke",
+        SWEEP,
         "filter-log",
         "get-item",
         "lockout handover",
+        "acceptLedger",
     )
     assert [chosen(word) for word in words] == COMMANDS
 
@@ -109,7 +114,7 @@ def test_a_device_is_let_back_in(run: typing.Callable[[str], str]) -> None:
 
 def test_a_sweep_is_asked_for_and_seen_to_complete(run: typing.Callable[[str], str], deployment: Deployment) -> None:
     asked = datetime.now(UTC)
-    assert json.loads(run(chosen("invoke")))["StatusCode"] == 202
+    assert json.loads(run(chosen(SWEEP)))["StatusCode"] == 202
 
     def completed() -> bool:
         said = json.loads(run(chosen("get-item")))
@@ -117,6 +122,19 @@ def test_a_sweep_is_asked_for_and_seen_to_complete(run: typing.Callable[[str], s
 
     seen(deployment, "a sweep that began later is the newest completed", completed)
     seen(deployment, "its end in the log", lambda: "swept" in run(chosen("filter-log")))
+
+
+def test_a_ledger_that_was_set_back_is_accepted(run: typing.Callable[[str], str], deployment: Deployment) -> None:
+    deployment.dynamodb.update_item(
+        TableName=deployment.outputs["LedgerTableName"],
+        Key={"pk": {"S": deployment.organization}, "sk": {"S": "sweep"}},
+        UpdateExpression="SET #table = :other",
+        ExpressionAttributeNames={"#table": "table"},
+        ExpressionAttributeValues={":other": {"S": "the table before"}},
+    )
+    assert deployment.sweep()["guard"] == "set-back"
+    assert json.loads(run(chosen("acceptLedger")))["StatusCode"] == 202
+    seen(deployment, "a sweep that needs no word", lambda: deployment.sweep()["guard"] != "set-back")
 
 
 def test_what_only_aws_can_do_is_what_the_command_line_takes(run: typing.Callable[[str], str]) -> None:
