@@ -15,12 +15,12 @@ from hypothesis import given
 
 from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.webhook_log import WebhookLog
-from device_lockout.values import tag, wire
+from device_lockout.values import settings, tag, wire
 from device_lockout.values.command import KINDS, Lock
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.record import LastSweep
-from local.in_memory import BOB, KEY, ORGANIZATION, at
+from local.in_memory import BOB, KEY, ORGANIZATION, SETTINGS, at
 from tests.fixtures import examples
 from tests.functions.aws.fake_dynamodb import FakeDynamoDB
 from tests.functions.values.test_wire import every_command
@@ -217,3 +217,12 @@ def test_an_outcome_that_this_release_does_not_know_is_decided_anew():
     item = table.items[ORGANIZATION, f"device#{BOB}#{KEY.device}"]
     item["last"]["M"]["outcome"]["M"]["result"] = {"S": "teleported"}
     assert ledger.open_device(KEY).failed
+
+
+def test_settings_of_another_release_take_defaults_and_leave_out_what_is_unknown():
+    plain = json.loads(settings.dump(SETTINGS))
+    del plain["exempt_users"]
+    assert settings.load(json.dumps(plain | {"next": NEXT})) == replace(SETTINGS, exempt_users=frozenset())
+    del plain["owner"]
+    with pytest.raises(TypeError, match="owner"):
+        settings.load(json.dumps(plain))
