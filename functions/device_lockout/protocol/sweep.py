@@ -44,10 +44,12 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     planned = plan(window.watch(chain(first, listing), settings.owner), records, users, now, settings.rules)
 
     completed = not failures and planned.repeated is None
-    refused = failures[0] if failures else planned.refusal(policy.max_removals, policy.max_removals_percent)
+    refused = failures[0] if failures else None
     set_back = _set_back(last, planned, this)
     if policy.mode == "apply":
         refused = set_back or refused or _gap(last, this, policy.every * policy.report_only_after_missed)
+    # Caps come last: they hold the locks of some sources only.
+    refused = refused or planned.refusal(policy.max_removals, policy.max_removals_percent)
     reasserts = [] if set_back else _reasserts(planned, failures, this)
     enqueued = 0
     if policy.mode == "apply":

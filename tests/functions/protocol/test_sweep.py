@@ -240,6 +240,21 @@ def test_the_very_first_run_only_reports_and_pages_if_locks_of_ours_stand():
     assert not told(fresh, "Sweep Refused")[0]["page"]
 
 
+def test_after_a_gap_a_cap_on_one_source_lets_nothing_of_another_go():
+    world = World()
+    world.settings = sweeping(max_removals=1)
+    for number, source in enumerate(["siem", "siem", "mdm"]):
+        set_lock(world, number, 100, f"d{number}")
+        record = world.ledger.devices[key(f"d{number}")]
+        of_source = tuple(replace(claim, source=source) for claim in record.claims)
+        world.ledger.devices[key(f"d{number}")] = replace(record, claims=of_source)
+    world.ledger.swept = NOW - timedelta(days=2)
+    assert world.plan(NOW).refused.guard == "gap"
+    assert not world.queue.sent
+    assert world.plan(NOW).refused.guard == "max-removals"
+    assert asked_for(world) == {"d2": Expire}
+
+
 def test_after_the_ledger_was_set_back_it_only_says_what_it_would_do_until_a_person_accepts():
     world = one_over_and_one_gone()
     world.ledger.here = False
