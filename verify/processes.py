@@ -125,7 +125,8 @@ class Processes:
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
-        self._rules = replace(switches.rules(settings.rules), most_claims=numbering.scenario.most_claims)
+        most_claims = numbering.scenario.most_claims
+        self._rules = replace(switches.rules(settings.rules), most_claims=most_claims, locks_per_hour={})
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 

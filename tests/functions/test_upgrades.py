@@ -99,6 +99,7 @@ def test_every_releases_ledger_is_read_and_written_back_whole(release):
     assert ledger.users(ORGANIZATION) == {BOB: user}
     assert ledger.records(ORGANIZATION, {BOB: user}) == {KEY: record.of_user(user)}
     assert ledger.user_named(ORGANIZATION, "bob@EXAMPLE.com") == BOB
+    assert ledger.locks_of(ORGANIZATION, examples.SERIAL) == user
     assert [named.key for named in ledger.devices_named(ORGANIZATION, examples.SERIAL)] == [KEY]
     assert ledger.outcome(examples.CAUSE.event_id, "c" * 64) == examples.TOLD
     assert ledger.last_sweep(ORGANIZATION) == LastSweep(at(6), here=True)
