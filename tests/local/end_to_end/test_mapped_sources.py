@@ -54,7 +54,8 @@ def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
     enrolment = there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)
     assert result(there, enrolment) == "enrolled", there.outcomes(enrolment.event_id)
     yield device
-    there.publish("User Restored", userId=user)
+    restored = there.publish("User Restored", userId=user)
+    seen(there, f"{user} is restored, for the next test", lambda: there.outcomes(restored.event_id))
     retired = there.publish("Device Retired", "mdm", userId=user, deviceId=device)
     seen(there, "its retirement", lambda: there.outcomes(retired.event_id))
 
