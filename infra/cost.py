@@ -50,7 +50,8 @@ def at_rest() -> list[Use]:
         Use("Lambda", "lambda_gb_second", HOURS_A_MONTH * 2 * MEMORY_GB, "2 s a sweep, with a cold start"),
         Use("Lambda", "lambda_request", HOURS_A_MONTH, ""),
         Use("DynamoDB", "dynamodb_read", HOURS_A_MONTH * 4, "last sweep, users, devices, inventory"),
-        Use("DynamoDB", "dynamodb_write", HOURS_A_MONTH, "last sweep"),
+        Use("DynamoDB", "dynamodb_write", HOURS_A_MONTH * 5, "last sweep 1, the run 2, in the index 2"),
+        Use("DynamoDB", "dynamodb_gb_month", HOURS_A_MONTH * 4e-6 * 13, "runs of 2 KB, twice, kept for 400 days"),
         Use("EventBridge", "event", HOURS_A_MONTH, "Sweep Completed"),
         Use("EventBridge", "schedule", HOURS_A_MONTH, ""),
     ]
@@ -64,10 +65,10 @@ def locks(count: int = 1000) -> list[Use]:
         Use("SQS", "sqs_fifo", 3 * count, "the router sends, Lambda receives and deletes"),
         Use("Lambda", "lambda_request", 2 * count, "router and writer"),
         Use("Lambda", "lambda_gb_second", count * (0.05 + 0.5) * MEMORY_GB, "50 ms and 500 ms"),
-        Use("DynamoDB", "dynamodb_write", 6 * count, "name 1, device 1 and 2, outcome 2"),
+        Use("DynamoDB", "dynamodb_write", 10 * count, "name 1, device 1 and 2, outcome 3, in the index 3"),
         Use("DynamoDB", "dynamodb_read", 3 * count, "the outcome, the name, the user's item"),
-        Use("DynamoDB", "dynamodb_gb_month", count * 4e-6 * 13, "4 KB kept for 400 days"),
-        Use("DynamoDB", "dynamodb_backup_gb_month", count * 4e-6 * 13, "its recovery"),
+        Use("DynamoDB", "dynamodb_gb_month", count * 8e-6 * 13, "8 KB kept for 400 days, the index included"),
+        Use("DynamoDB", "dynamodb_backup_gb_month", count * 5e-6 * 13, "its recovery"),
         Use("CloudWatch", "log_gb", count * 4e-6, "4 KB of lines and metrics"),
         Use("CloudWatch", "metric_hour", 24 * 4, "four metrics, spread over a day"),
     ]
@@ -79,7 +80,7 @@ def sweep(overrides: int = 100_000, ours: int = 10_000) -> list[Use]:
     return [
         Use("Lambda", "lambda_gb_second", pages * 0.05 * MEMORY_GB, "50 ms a page"),
         Use("DynamoDB", "dynamodb_read", ours / 4, "the ledger, 1 KB a device"),
-        Use("DynamoDB", "dynamodb_write", 500 + 50 * 5, "the inventory and expired locks"),
+        Use("DynamoDB", "dynamodb_write", 500 + 50 * 9, "the inventory and expired locks"),
         Use("SQS", "sqs_fifo", 50 * 3, "commands that expire locks"),
         Use("Lambda", "lambda_request", 50 + 1, ""),
         Use("EventBridge", "event", 50 + 1, ""),

@@ -4,9 +4,14 @@ from aws_cdk import CfnDeletionPolicy, CfnResource, RemovalPolicy, Resource
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+TIMELINE = "timeline"
+"""The index of what was announced, by month and time. `aws/ledger_table.py` reads it under this name."""
+
 
 class Ledger(Construct):
     """An on-demand table with 35 days of point-in-time recovery. DynamoDB deletes items once `expires` has passed.
+
+    Its index holds whole outcomes, for the command line. An index that comes later would need a deployment of its own.
 
     With `retain` the table outlives the stack and is protected from deletion. It outlives its replacement always.
     With `adopt` the ledger is an existing table of that name, which the stack neither makes nor deletes.
@@ -30,6 +35,11 @@ class Ledger(Construct):
             ),
             removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
             deletion_protection=retain,
+        )
+        table.add_global_secondary_index(
+            index_name=TIMELINE,
+            partition_key=dynamodb.Attribute(name="month", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="at", type=dynamodb.AttributeType.STRING),
         )
         keep_if_replaced(table)
         self.table = table

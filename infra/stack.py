@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from configuration.loader import Configuration
 from device_lockout.values import outcome
-from device_lockout.values.settings import WEBHOOK_PREFIX
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra.function import Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -54,6 +54,8 @@ class DeviceLockout(Stack):
             termination_protection=configuration.retain_data,
         )
         settings = configuration.settings
+        # The command line runs with what the functions run with. It is a text, since CDK drops each null of an object.
+        self.template_options.metadata = {SETTINGS_IN_TEMPLATE: dump(settings)}
         writer_timeout = settings.limits.writer_timeout // SECOND
         notices = Notices(self, "Notices", emails=configuration.emails)
         reports = WorkQueue(

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import fastjsonschema
 
+from device_lockout.aws.ledger_items import words_of
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
+from device_lockout.values import instant
 from device_lockout.values.command import Cause, Command
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
@@ -331,6 +333,26 @@ class FakeLedger:
 
     def outcome(self, event_id: str, outcome_id: str) -> dict[str, Any] | None:
         return self.wire.pass_on("ledger.outcome", lambda: self.outcomes.get((event_id, outcome_id)))
+
+    def device(self, key: DeviceKey) -> DeviceRecord:
+        record = self.devices.get(key, DeviceRecord())
+        return record.of_user(self.user_items.get(key.user_id, UserRecord()))
+
+    def outcomes_of(self, event_id: str) -> list[dict[str, Any]]:
+        return [told for (event, _), told in self.outcomes.items() if event == event_id]
+
+    def timeline(
+        self, since: datetime, until: datetime, word: str = "", *, newest_first: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Yield in order of recording what says that it was decided, or done, in that time."""
+        told = [each for each in self.outcomes.values() if "detailType" in each]
+        for each in reversed(told) if newest_first else told:
+            times = each["detail"]["times"]
+            happened = instant.read(times.get("decided") or times["done"])
+            if instant.read(instant.write(since)) <= happened < until and (
+                not word or word.casefold() in words_of(each)
+            ):
+                yield each
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         return self.wire.pass_on("ledger.users", lambda: dict(self.user_items))

@@ -1,124 +1,131 @@
-"""`lockout COMMAND`. The exit status is 0 for success, 1 for failure, also in part, and 2 for wrong usage."""
+"""`lockout COMMAND`: the operators' command line. Each command is imported when it is called."""
 
-import argparse
+import os
 import sys
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from importlib import import_module
+from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+import click
 
-from configuration import loader
-from configuration.loader import ConfigurationError
-from device_lockout.values.errors import LockoutError
-from lockout import export, handover, inventory, mappings
+from lockout import plain
+from lockout.errors import INTERRUPTED, NO, USAGE, CommandError, explain
 
-CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 10})
-"""A command line has time. It repeats throttled calls for about a minute."""
+COMMANDS = {
+    "Ask": {
+        "status": ("ask:status", "who is locked now, why and until when; what needs somebody"),
+        "show": ("ask:show", "one device, user or ticket: what stands, what is wanted, what happened"),
+        "history": ("ask:history", "what happened: by ticket, user, device, event or time"),
+        "watch": ("ask:watch", "outcomes as they come"),
+    },
+    "Act": {
+        "lock": ("act:lock", "lock a device, or all devices of a user"),
+        "release": ("act:release", "let a device or a user back in"),
+        "extend": ("act:extend", "let a lock last longer"),
+    },
+    "Run": {
+        "sweep": ("sweeping:sweep", "what the next sweep would do, how the last ones went, one now"),
+        "dead": ("dead:dead", "what ended up in a dead-letter queue, and its way back"),
+        "doctor": ("doctor:doctor", "is this deployment whole? with the command that mends it"),
+        "drill": ("act:drill", "lock a device that nobody uses, let it in, and say how long it took"),
+    },
+    "Set up": {
+        "inventory": ("inventory:inventory", "enrol the devices of a CSV file"),
+        "mapping": ("mappings:mapping", "say what each source would make of an event"),
+        "export": ("export:command", "print every override"),
+        "handover": ("handover:command", "write down all that must outlast WorkMail"),
+    },
+}
+"""Each command, where it is, and its line in the help."""
+
+ALONE = ("mapping",)
+"""The commands that ask no deployment."""
+
+EPILOG = """\b
+Examples:
+  lockout status
+  lockout lock bob ABC123 --why lost --ref INC-1234
+  lockout history INC-1234
+
+\b
+Exit status: 0 yes or done, 1 no or not done, 2 called wrongly, 3 not known yet, 4 not allowed, 130 interrupted."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Results go to standard output, errors to standard error."""
-    parser = argparse.ArgumentParser(prog="lockout", description="Operate a deployment of device lockout.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+class _Lazy(click.Group):
+    """A group that imports a command when it is called."""
 
-    try_mapping = commands.add_parser(
-        "try-mapping",
-        help="say what each source would make of an event, without calling AWS",
-        description="Say what each configured source would make of an event, or why it would be rejected.",
-    )
-    try_mapping.add_argument(
-        "events",
-        type=Path,
-        nargs="+",
-        metavar="EVENT.json",
-        help="an event as EventBridge delivers it, a .jsonl file of them, or a directory",
-    )
-    _add_config(try_mapping, default="local")
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for section in COMMANDS.values() for name in section]
 
-    inventory_ = commands.add_parser("inventory", help="the devices that the ledger knows")
-    inventory_commands = inventory_.add_subparsers(dest="inventory_command", required=True, metavar="COMMAND")
-    import_ = inventory_commands.add_parser(
-        "import",
-        help="enrol the devices of a CSV file",
-        description="Enrol the devices of a CSV file. It needs the columns userId and deviceId. It may have"
-        " serialNumber, assetTag, organizationId, reference and note. If any line is wrong, nothing is sent, unless"
-        " --valid-lines says otherwise.",
-    )
-    import_.add_argument("file", type=Path, metavar="FILE.csv")
-    import_.add_argument("--check", action="store_true", help="check the lines and send nothing")
-    import_.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        type=_column,
-        metavar="FIELD=NAME",
-        help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
-    )
-    import_.add_argument(
-        "--ignore-other-columns", action="store_true", help="leave out columns that fill no field, such as a model"
-    )
-    import_.add_argument("--valid-lines", action="store_true", help="send the good lines, even if others are wrong")
-    import_.add_argument("--source", default="inventory", help="report as this source (%(default)s)")
-    _add_config(import_)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                module, _, name = section[cmd_name][0].partition(":")
+                command: click.Command = getattr(import_module(f"lockout.{module}"), name)
+                return command
+        return None
 
-    export_ = commands.add_parser(
-        "export",
-        help="print every override: whose it is, why it is there and until when",
-        description="Print every override of the deployment's organizations, or none if one can't be read.",
-    )
-    export_.add_argument("--format", choices=("csv", "json"), default="csv", help="which form (%(default)s)")
-    export_.add_argument(
-        "--ledger-table", metavar="NAME", help="the ledger's table, for covered ALLOWs (default: the stack's)"
-    )
-    _add_config(export_)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for heading, section in COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, said) for name, (_, said) in section.items()])
 
-    text = "write everything that must not be lost when WorkMail ends, with commands for Exchange, or nothing"
-    handover_ = commands.add_parser("handover", help=text, description=text[0].upper() + text[1:] + ".")
-    handover_.add_argument("directory", type=Path, metavar="DIRECTORY", help="a new one")
-    handover_.add_argument("--ledger-table", metavar="NAME", help="the ledger's table (default: the stack's)")
-    _add_config(handover_)
 
-    chosen = parser.parse_args(arguments)
-    now = datetime.now(UTC)
+class _Later:
+    """The deployment, found when a command first uses it: its help needs no AWS."""
+
+    def __init__(self, stack: str | None) -> None:
+        self._stack = stack
+        self._found: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._found is None:
+            from lockout import deployment
+
+            self._found = deployment.find(self._stack, deployment.clients())
+        return getattr(self._found, name)
+
+
+@click.group(cls=_Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stack", metavar="NAME", envvar="LOCKOUT_STACK", help="the stack, or its owner (default: the only one)")
+@click.version_option(package_name="workmail-device-lockout")
+@click.pass_context
+def lockout(ctx: click.Context, stack: str | None) -> None:
+    """WorkMail device lockout, from your shell."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    ctx.obj = ctx.obj or _Later(stack)
+
+
+def main(arguments: list[str] | None = None, deployment: Any = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: The words after ``lockout``; those of the process by default.
+        deployment: A deployment to use in the place of the one that is found.
+    """
     try:
-        deployment = loader.load(chosen.config)
-        if chosen.command == "try-mapping":
-            return mappings.try_events(chosen.events, deployment, now)
-        clients = partial(boto3.client, region_name=deployment.region, config=CLIENT_CONFIG)
-        if chosen.command == "export":
-            return export.export(deployment, clients, chosen.ledger_table, chosen.format, now)
-        if chosen.command == "handover":
-            return handover.handover(deployment, clients, chosen.ledger_table, chosen.directory, now)
-        client = None if chosen.check else clients("events")
-        return inventory.import_file(
-            chosen.file,
-            chosen.source,
-            deployment,
-            client,
-            now,
-            dict(chosen.column),
-            ignore_others=chosen.ignore_other_columns,
-            valid_lines=chosen.valid_lines,
-        )
-    except (BotoCoreError, ClientError, ConfigurationError, LockoutError, OSError, TypeError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        return int(lockout.main(arguments, prog_name="lockout", standalone_mode=False, obj=deployment) or 0)
+    except click.UsageError as error:
+        where = f"{error.ctx.command_path} --help" if error.ctx else "lockout --help"
+        return _say(CommandError(error.format_message(), where, USAGE))
+    except click.ClickException as error:
+        return _say(CommandError(error.format_message()))
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO
+    except Exception as error:
+        if os.environ.get("LOCKOUT_DEBUG"):
+            raise
+        return _say(explain(error))
 
 
-def _column(text: str) -> tuple[str, str]:
-    field, equals, name = text.partition("=")
-    if not equals or not name.strip() or field not in inventory.COLUMNS:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(inventory.COLUMNS)}, '=' and a name")
-    return field, name.strip()
-
-
-def _add_config(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Add `--config`. Only a command that makes no calls may have a default."""
-    text = "which config/NAME.toml" + (" (%(default)s)" if default else "")
-    parser.add_argument("--config", required=default is None, default=default, metavar="NAME", help=text)
+def _say(error: CommandError) -> int:
+    click.echo(f"lockout: {plain.text(str(error))}", err=True)
+    if error.hint:
+        click.echo(f"try: {plain.line(error.hint)}", err=True)
+    return error.status
 
 
 if __name__ == "__main__":

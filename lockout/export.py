@@ -4,12 +4,14 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
-from configuration.loader import Configuration
+import click
+
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
-from lockout import plain, reader
+from lockout import answers, plain, reader
+from lockout.deployment import Deployment, Known
 from lockout.reader import Clients, Everything
 
 COLUMNS = (
@@ -23,8 +25,16 @@ that empty always means none."""
 type Row = dict[str, str | None]
 
 
+@click.command("export", epilog=answers.examples("lockout export > overrides.csv", "lockout export --json > all.json"))
+@click.option("--json", "form", flag_value="json", default="csv", help="print JSON in the place of CSV")
+@click.pass_obj
+def command(deployment: Deployment, form: Literal["csv", "json"]) -> int:
+    """Print every override as CSV, or none: whose it is, why it is there and until when, and what a lock covers."""
+    return export(deployment, deployment.client, deployment.outputs["LedgerTableName"], form, datetime.now(UTC))
+
+
 def export(
-    deployment: Configuration,
+    deployment: Known,
     clients: Clients,
     ledger_table: str | None,
     form: Literal["csv", "json"],
@@ -53,7 +63,7 @@ def export(
         writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: plain.cell(value) for name, value in row.items()} for row in rows)
-    print(f"{len(rows)} overrides: all there are", file=sys.stderr)
+    print(f"{len(rows)} overrides: the list is complete", file=sys.stderr)
     return 0
 
 

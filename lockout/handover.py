@@ -9,15 +9,17 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from configuration.loader import Configuration
+import click
+
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
 from device_lockout.values.wire import dump_claim
-from lockout import plain, reader
+from lockout import answers, plain, reader
+from lockout.deployment import Deployment, Known
 from lockout.reader import Clients, Device, Everything
 
 VERSION = "1"
@@ -41,7 +43,16 @@ COLUMNS = {
 type Row = dict[str, str]
 
 
-def handover(deployment: Configuration, clients: Clients, ledger_table: str | None, to: Path, now: datetime) -> int:
+@click.command("handover", epilog=answers.examples("lockout handover after-workmail"))
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.pass_obj
+def command(deployment: Deployment, directory: Path) -> int:
+    """Write everything that must not be lost when WorkMail ends into a new directory, with commands for Exchange."""
+    table = deployment.outputs["LedgerTableName"]
+    return handover(deployment, deployment.client, table, directory, datetime.now(UTC))
+
+
+def handover(deployment: Known, clients: Clients, ledger_table: str | None, to: Path, now: datetime) -> int:
     """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return 0.
 
     Raises FileExistsError if there is one, and as :func:`reader.ledger_table` and :func:`reader.read`.

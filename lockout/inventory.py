@@ -11,17 +11,21 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from configuration import loader
 from configuration.loader import Configuration
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
+from lockout import answers, plain
+from lockout.deployment import Known
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -36,6 +40,69 @@ _SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
 """What spreadsheets make of IDs: a leading apostrophe, or a number that lost its digits."""
 BATCH = 10
 """The most events of one call (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html)."""
+
+
+@click.group()
+def inventory() -> None:
+    """The devices that the ledger knows."""
+
+
+def _column(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:  # noqa: ARG001
+    columns = {}
+    for text in given:
+        field, equals, name = text.partition("=")
+        if not equals or not name.strip() or field not in COLUMNS:
+            raise click.BadParameter(f"{text!r}: expected one of {', '.join(COLUMNS)}, '=' and a name")
+        columns[field] = name.strip()
+    return columns
+
+
+@inventory.command(
+    "import",
+    epilog=answers.examples(
+        "lockout inventory import devices.csv --check",
+        'lockout inventory import devices.csv --column deviceId="Exchange Device ID" --ignore-other-columns',
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
+@click.option("--check", is_flag=True, help="check the lines and send nothing")
+@click.option("--config", metavar="NAME", help="with --check: by config/NAME.toml, without AWS")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    callback=_column,
+    metavar="FIELD=NAME",
+    help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
+)
+@click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")
+@click.option("--valid-lines", is_flag=True, help="send the good lines, even if others are wrong")
+@click.option("--source", default="inventory", show_default=True, help="report as this source")
+@click.pass_obj
+def import_(
+    deployment: Known,
+    file: Path,
+    columns: dict[str, str],
+    source: str,
+    *,
+    check: bool,
+    config: str | None,
+    ignore_other_columns: bool,
+    valid_lines: bool,
+) -> int:
+    """Enrol the devices of a CSV file.
+
+    It needs the columns userId and deviceId, and may have serialNumber, assetTag, organizationId, reference and note.
+    If a line is wrong, nothing is sent, unless --valid-lines says otherwise.
+    """
+    if config is not None:
+        if not check:
+            raise click.UsageError("--config is for --check: what is sent goes by what the stack publishes")
+        deployment = loader.load(config)
+    client = None if check or isinstance(deployment, Configuration) else deployment.client("events")
+    now = datetime.now(UTC)
+    others = {"ignore_others": ignore_other_columns, "valid_lines": valid_lines}
+    return import_file(file, source, deployment, client, now, columns, **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +123,7 @@ class Line:
 def import_file(
     file: Path,
     source: str,
-    deployment: Configuration,
+    deployment: Known,
     client: "EventBridgeClient | None",
     now: datetime,
     columns: Mapping[str, str] | None = None,
@@ -85,7 +152,7 @@ def import_file(
     wrong = [line for line in lines if line.faults]
     good = [line for line in lines if not line.faults]
     for line in wrong:
-        print(f"{file}:{line.number}: {'; '.join(line.faults)}", file=sys.stderr)
+        print(plain.line(f"{file}:{line.number}: {'; '.join(line.faults)}"), file=sys.stderr)
     if client is None:
         print(f"{len(good)} lines are good, {len(wrong)} are not; nothing was sent")
     elif wrong and not valid_lines:
@@ -99,7 +166,7 @@ def import_file(
                 print(f"{file}: {_interruption(good, batch, error)}", file=sys.stderr)
                 break
             for number, because in refused.items():
-                print(f"{file}:{number}: the bus did not take it: {because}", file=sys.stderr)
+                print(plain.line(f"{file}:{number}: the bus did not take it: {because}"), file=sys.stderr)
             sent += len(batch) - len(refused)
         print(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
         return 0 if sent == len(lines) else 1
@@ -109,7 +176,7 @@ def import_file(
 def read(
     file: Path,
     source: str,
-    deployment: Configuration,
+    deployment: Known,
     now: datetime,
     columns: Mapping[str, str] | None = None,
     *,
@@ -169,14 +236,19 @@ def _fields(file: Path, header: Sequence[str], columns: Mapping[str, str], *, ig
             f"{file}:1: columns {', '.join(filter(None, names)) or 'none'}: expected {' and '.join(columns.values())}"
             if absent
             else f"{file}:1: columns {', '.join(filter(None, names)) or 'none'}: expected userId and deviceId, and of"
-            f" {', '.join(COLUMNS[2:])} what there is, none twice; --column FIELD=NAME names another column, and"
+            f" {', '.join(COLUMNS[2:])} what there is, each at most once; --column FIELD=NAME names another column, and"
             " --ignore-other-columns leaves others out"
         )
     return fields
 
 
 def _check(
-    number: int, fields: Sequence[str], row: Sequence[str], source: str, deployment: Configuration, now: datetime
+    number: int,
+    fields: Sequence[str],
+    row: Sequence[str],
+    source: str,
+    deployment: Known,
+    now: datetime,
 ) -> Line:
     if len(row) != len(fields):
         return Line(number, {}, (f"{len(row)} values: expected {len(fields)}, one for each column",))
@@ -194,7 +266,7 @@ def _check(
     return Line(number, detail, tuple(faults))
 
 
-def _without_repetitions(lines: Sequence[Line], deployment: Configuration) -> Iterator[Line]:
+def _without_repetitions(lines: Sequence[Line], deployment: Known) -> Iterator[Line]:
     """Yield the lines. One about a device of an earlier line gets a fault. Several devices may share other names."""
     seen: dict[tuple[str, ...], Line] = {}
     for line in lines:

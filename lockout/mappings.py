@@ -2,19 +2,42 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from configuration import event_pattern
+import click
+
+from configuration import event_pattern, loader
 from configuration.loader import Configuration
 from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
-from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire
+from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
 from device_lockout.values.tag import write_time
-from lockout import plain
+from lockout import answers, plain
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
+
+
+@click.group()
+def mapping() -> None:
+    """How events of other products are read."""
+
+
+@mapping.command(
+    "try",
+    epilog=answers.examples(
+        "lockout mapping try samples/okta-suspicious-activity.json", "lockout mapping try events.jsonl --config prod"
+    ),
+)
+@click.argument("events", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENT.json…")
+@click.option("--config", default="local", show_default=True, metavar="NAME", help="the sources of config/NAME.toml")
+def try_(events: tuple[Path, ...], config: str) -> int:
+    """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
+
+    EVENT.json is an event as EventBridge delivers it, a .jsonl file of them, or a directory.
+    """
+    return try_events(events, loader.load(config), datetime.now(UTC))
 
 
 def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) -> int:
@@ -148,5 +171,7 @@ def describe(command: Command) -> str:
             return f"retires {whom}, {rest}"
         case Reject(because=because):
             return f"rejected: {because}"
-        case _:
-            raise TypeError(f"no report becomes a {type(command).__name__}")
+        case Expire():
+            return f"ends the override of {whom}, {rest}"
+        case Reassert():
+            return f"puts back what is wanted of {whom}, {rest}"

@@ -16,6 +16,11 @@ def text(value: str) -> str:
     return "".join(_shown(each) if _is_control(each) else each for each in value)
 
 
+def line(value: str) -> str:
+    """Return ``value`` for one line: as :func:`text`, without a line feed."""
+    return text(value).replace("\n", "\\n")
+
+
 def cell(value: str | None) -> str | None:
     """Return ``value`` for a cell of CSV. An apostrophe comes before what a spreadsheet would compute.
 
@@ -24,7 +29,7 @@ def cell(value: str | None) -> str | None:
     """
     if value is None:
         return None
-    shown = text(value).replace("\n", "\\n")
+    shown = line(value)
     return f"'{shown}" if _FORMULA.match(value) else shown
 
 

@@ -22,7 +22,7 @@ def run(command: list[object], directory: Path, **environment: str) -> str:
 
 def test_the_command_runs_in_any_directory(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("lockout")
-    assert run([command, "--help"], tmp_path).startswith("usage: lockout ")
+    assert run([command, "--help"], tmp_path).startswith("Usage: lockout ")
 
 
 def test_every_module_of_the_project_is_found_in_any_directory(tmp_path: Path) -> None:
@@ -38,6 +38,6 @@ def test_the_wheel_holds_what_the_command_needs_and_nothing_else(tmp_path: Path)
     (tmp_path / "config").symlink_to(ROOT / "config")
     code = "import lockout, sys; print(lockout.__file__); from lockout.__main__ import main; sys.exit(main())"
     event = ROOT / "samples" / "okta-suspicious-activity.json"
-    said = run([sys.executable, "-c", code, "try-mapping", event], tmp_path, PYTHONPATH=str(tmp_path / "unpacked"))
+    said = run([sys.executable, "-c", code, "mapping", "try", event], tmp_path, PYTHONPATH=str(tmp_path / "unpacked"))
     assert said.startswith(str(tmp_path / "unpacked"))
     assert "locks all devices of " in said

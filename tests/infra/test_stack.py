@@ -11,8 +11,9 @@ import pytest
 
 from configuration.loader import Configuration
 from configuration.sources import Route
+from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
-from device_lockout.values.settings import Source
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Source, load
 from infra import cost
 from infra.bundling import OPERATIONS
 from tests.infra.conftest import ROOT, Template, as_list, name_of
@@ -415,9 +416,14 @@ def test_the_ledger_is_on_demand_and_recoverable_and_expires_only_items_that_say
         {"AttributeName": "sk", "KeyType": "RANGE"},
     ]
     assert table["AttributeDefinitions"] == [
-        {"AttributeName": "pk", "AttributeType": "S"},
-        {"AttributeName": "sk", "AttributeType": "S"},
+        {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "month", "at")
     ]
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert index == {
+        "IndexName": TIMELINE,
+        "KeySchema": [{"AttributeName": "month", "KeyType": "HASH"}, {"AttributeName": "at", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
@@ -640,3 +646,9 @@ def test_the_cost_counts_every_alarm(template: Template, deployment: Configurati
     others = len(deployment.settings.organizations) - 1
     webhooks = 3 * bool(deployment.settings.webhooks)
     assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks
+
+
+def test_the_template_publishes_the_settings_that_the_functions_have(
+    template: Template, deployment: Configuration
+) -> None:
+    assert load(json.loads(template.text)["Metadata"][SETTINGS_IN_TEMPLATE]) == deployment.settings

@@ -253,17 +253,17 @@ def test_an_event_of_the_contract_is_tried_as_such(deployment: Configuration) ->
 def test_the_command_says_so_of_each_source_and_whether_any_accepts(
     deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["try-mapping", str(SAMPLES / "jamf-lost-mode-on.json")]) == 0
+    assert main(["mapping", "try", str(SAMPLES / "jamf-lost-mode-on.json")]) == 0
     said = capsys.readouterr().out.splitlines()
     mapped = [source for source in deployment.settings.sources if source.mapping is not None]
     assert len(said) == len(mapped) >= 11
     assert sum("does not get it" in line for line in said) == len(said) - 1
     nobody = tmp_path / "event.json"
     nobody.write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
-    assert main(["try-mapping", str(nobody)]) == 1
+    assert main(["mapping", "try", str(nobody)]) == 1
     assert capsys.readouterr().out.endswith("nobody: gets this: nothing is recorded and nobody is told\n")
     nobody.write_text('{"source": "unknown", "detail-type": "Object Created"}')
-    assert main(["try-mapping", str(nobody)]) == 1
+    assert main(["mapping", "try", str(nobody)]) == 1
     assert "the contract (bus device-security): rejected: " in capsys.readouterr().out
 
 
@@ -271,12 +271,12 @@ def test_several_events_end_in_a_table(tmp_path: Path, capsys: pytest.CaptureFix
     lines = [(SAMPLES / f"jamf-lost-mode-{which}.json").read_text(encoding="utf-8") for which in ("on", "off")]
     (tmp_path / "two.jsonl").write_text("\n".join(json.dumps(json.loads(line)) for line in lines))
     (tmp_path / "nobody.json").write_text('{"source": "aws.s3", "detail-type": "Object Created"}')
-    assert main(["try-mapping", str(tmp_path)]) == 1
+    assert main(["mapping", "try", str(tmp_path)]) == 1
     *_, nobody, first, second = capsys.readouterr().out.splitlines()
     assert nobody.split("  ")[-1] == "nobody gets it, or it is not meant"
     assert [line.split()[-2:] for line in (first, second)] == [["accepted:", "1"]] * 2
     assert "two.jsonl:1 " in first
-    assert main(["try-mapping", str(tmp_path / "two.jsonl"), str(SAMPLES / "drill.json")]) == 0
+    assert main(["mapping", "try", str(tmp_path / "two.jsonl"), str(SAMPLES / "drill.json")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_what_is_no_event_yet_gets_the_line_that_wraps_it(
     content: str, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bare.json").write_text(content)
-    assert main(["try-mapping", str(tmp_path / "bare.json")]) == 1
+    assert main(["mapping", "try", str(tmp_path / "bare.json")]) == 1
     assert found in capsys.readouterr().err
 
 
@@ -315,18 +315,18 @@ def test_what_is_no_event_is_refused_by_name(
 ) -> None:
     file = tmp_path / "event.json"
     file.write_bytes(content)
-    assert main(["try-mapping", str(file)]) == 1
+    assert main(["mapping", "try", str(file)]) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"{file}: expected an event as EventBridge delivers it, a JSON object in UTF-8")
+    assert said.startswith(f"lockout: {file}: expected an event as EventBridge delivers it, a JSON object in UTF-8")
     assert found in said
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["try-mapping", str(tmp_path / "missing.json")]) == 1
+    assert main(["mapping", "try", str(tmp_path / "missing.json")]) == 1
     assert "missing.json" in capsys.readouterr().err
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_bytes(b"\xef\xbb\xbf" + (SAMPLES / "jamf-lost-mode-on.json").read_bytes())
-    assert main(["try-mapping", str(file)]) == 0
+    assert main(["mapping", "try", str(file)]) == 0

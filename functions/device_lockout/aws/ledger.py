@@ -11,10 +11,12 @@
 | organization | ``asset#TAG#USER-ID#DEVICE`` | the same for an asset tag |
 | organization | ``sweep`` | when the last complete sweep began, and the ID of the table that it was over |
 | organization | ``inventory`` | the last device that a sweep added to the inventory |
-| ``event#EVENT-ID`` | outcome ID | how the event ended for one device; expires |
+| ``event#EVENT-ID`` | outcome ID | how the event ended for one device, or a run of the sweep; expires |
 | ``webhook#SENDER`` | signature | :mod:`device_lockout.aws.webhook_log`; expires |
 
 User IDs are WorkMail's. Devices and names are case-folded.
+
+The index ``timeline`` has the outcomes of a ``month`` in order of ``at``. No function reads it; the command line does.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from device_lockout.aws.ledger_items import (
     name_place,
     name_prefix,
     named_key,
+    words_of,
 )
 from device_lockout.aws.ledger_table import ConditionFailedError, LedgerTable
 from device_lockout.values import instant
@@ -62,6 +65,10 @@ class Ledger:
     def open_device(self, key: DeviceKey) -> DeviceRecord:
         """Return a device's record without its user's. Create its item if it is missing."""
         return load_device(self._table.get_or_create(*device_place(key), {"version": 0}))
+
+    def device(self, key: DeviceKey) -> DeviceRecord:
+        """Return a device's record with its user's. Nothing is created."""
+        return load_device(self._table.get(*device_place(key))).of_user(self.user(key.organization, key.user_id))
 
     def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
         """Write a device's item, but not its user's.
@@ -184,7 +191,9 @@ class Ledger:
         result = told["detail"].get("result")
         failed, held = result == "failed", result == "held"
         expires = int((now + OUTCOMES_KEPT).timestamp())
-        item = {"told": told, "failed": failed, "held": held, "at": instant.write(now), "expires": expires}
+        item = {"told": told, "failed": failed, "held": held, "expires": expires}
+        if "detailType" in told:  # else it is a mark, which no event announced
+            item |= {"month": f"{now:%Y-%m}", "at": f"{instant.write(now)} {outcome_id}", "words": words_of(told)}
         condition = "attribute_not_exists(pk)"
         compared: dict[str, Any] | None = None
         if not held:
@@ -202,6 +211,30 @@ class Ledger:
         """Return what was announced under an outcome's ID, or None if nothing was recorded."""
         item = self._table.get(f"event#{event_id}", outcome_id)
         return dict(item["told"]) if item else None
+
+    def outcomes_of(self, event_id: str) -> list[dict[str, Any]]:
+        """Return all that was announced of an event, one for each device."""
+        return [dict(item["told"]) for item in self._table.query(f"event#{event_id}", "")]
+
+    def timeline(
+        self, since: datetime, until: datetime, word: str = "", *, newest_first: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what was recorded in a time, in order. It may lag behind by a second.
+
+        Args:
+            since: The beginning, included.
+            until: The end, excluded.
+            word: Only what has this word: a ticket, a user's ID, name or address, a device ID, a lock or an event.
+            newest_first: The newest comes first.
+        """
+        months = [f"{since:%Y-%m}"]
+        while months[-1] < f"{until:%Y-%m}":
+            year, number = map(int, months[-1].split("-"))
+            months.append(f"{year + number // 12}-{number % 12 + 1:02}")
+        between = (instant.write(since), instant.write(until))
+        for month in reversed(months) if newest_first else months:
+            for item in self._table.timeline(month, between, word.casefold(), newest_first=newest_first):
+                yield dict(item["told"])
 
     # The sweep's marks.
 

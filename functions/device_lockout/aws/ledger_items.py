@@ -86,6 +86,17 @@ def load_device(item: dict[str, Any]) -> DeviceRecord:
     )
 
 
+def words_of(told: dict[str, Any]) -> list[str]:
+    """Return the words by which people look for an announcement, case-folded: who, which device, which ticket."""
+    detail = told["detail"]
+    words = [detail.get(name) for name in ("eventId", "userId", "deviceId", "reference", "reporter")]
+    words += (detail.get("user") or {}).values()
+    words += (detail.get("lock") or {}).values()
+    words += ["sweep"] if "guard" in detail else []
+    words += [detail.get("severity")] if detail.get("page") else []
+    return sorted({word.casefold() for word in words if word})
+
+
 def dump_user(record: UserRecord) -> dict[str, Any]:
     """Return a user's record as attributes, without its version."""
     return {

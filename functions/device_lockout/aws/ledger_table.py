@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+TIMELINE = "timeline"
+"""The index of outcomes: partition key ``month``, sort key ``at``."""
+
 OPERATIONS = ("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 
 _serialize = TypeSerializer().serialize
@@ -154,13 +157,37 @@ class LedgerTable:
 
     def query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield the items of a partition whose sort key begins with ``prefix``."""
+        condition = "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk"
+        compared = {":pk": pk} | ({":prefix": prefix} if prefix else {})
+        return self._query(condition, compared, ConsistentRead=True)
+
+    def timeline(
+        self, month: str, between: tuple[str, str], word: str, *, newest_first: bool
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the items of a month in order of ``at``; with ``word``, those whose list ``words`` has it."""
+        names = {"#month": "month", "#at": "at"}  # DynamoDB reserves both words
+        compared = {":month": month, ":since": between[0], ":until": between[1]}
+        found: dict[str, Any] = {}
+        if word:
+            names["#words"], compared[":word"] = "words", word
+            found = {"FilterExpression": "contains(#words, :word)"}
+        return self._query(
+            "#month = :month AND #at BETWEEN :since AND :until",
+            compared,
+            IndexName=TIMELINE,
+            ExpressionAttributeNames=names,
+            ScanIndexForward=not newest_first,
+            **found,
+        )
+
+    def _query(self, condition: str, compared: Mapping[str, str], **rest: Any) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {}
         while True:
             answer = self._call(
                 "query",
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-                ExpressionAttributeValues=_encode({":pk": pk, ":prefix": prefix}),
-                ConsistentRead=True,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues=_encode(compared),
+                **rest,
                 **more,
             )
             yield from (_decode(item) for item in answer["Items"])

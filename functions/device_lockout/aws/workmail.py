@@ -289,8 +289,9 @@ def _fields(key: DeviceKey) -> dict[str, str]:
     return {"OrganizationId": key.organization, "UserId": key.user_id, "DeviceId": key.device}
 
 
-def _user(user_id: str, *names: str | None) -> User:
-    return User(user_id, frozenset(known.casefold() for known in (user_id, *names) if known))
+def _user(user_id: str, asked: str, name: str | None, email: str | None) -> User:
+    known = frozenset(each.casefold() for each in (user_id, asked, name, email) if each)
+    return User(user_id, known, name or "", email or "")
 
 
 def _date(answer: Any) -> datetime:

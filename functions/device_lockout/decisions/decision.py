@@ -43,11 +43,13 @@ class Decision:
         record: The device's item as it becomes.
         outcome: How the command ends.
         write: The one change to WorkMail; None for none.
+        lock: The lock that it is about: the wanted one, or else the one that the tag showed; None for none.
     """
 
     record: DeviceRecord
     outcome: Outcome
     write: Put | Delete | None
+    lock: Claim | None = None
 
     def with_outcome(self, outcome: Outcome) -> Self:
         """Return this decision with another outcome, in the record too."""
@@ -90,7 +92,8 @@ def decide(
     shown = tuple(claim for tag in (reading, left) if isinstance(tag, Tag) for claim in changed.shown_by(tag))
     kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
-    return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write)
+    about = wanted or next(iter(shown), None)
+    return Decision(replace(changed, claims=kept, prior=prior, last=decided), outcome, write, about)
 
 
 def bounded(command: DeviceCommand, before: DeviceRecord, decision: Decision, now: datetime) -> Decision:

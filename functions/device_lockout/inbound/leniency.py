@@ -16,7 +16,7 @@ from device_lockout.values import instant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTHS = {"reference": 64, "note": 500}
+LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
 _ISO = re.compile(

@@ -116,7 +116,9 @@ class _Report:
         locks = kind is not None and ACTIONS[kind.action].permission == "lock"
         if locks and when.future:
             notes.append(f"{when.future}; it counts from {instant.write(when.happened)}")
-        cause = self._cause(when.happened, text(fields.get("reference"), 64), "; ".join(notes))
+        cause = self._cause(
+            when.happened, text(fields.get("reference"), 64), "; ".join(notes), text(fields.get("reporter"))
+        )
         organization = _organization(fields.get("organizationId"), settings, faults)
         faults += _time_faults(when, kind, received, settings)
         target = _target(fields, organization, kind)
@@ -147,7 +149,7 @@ class _Report:
     def _mapping(self) -> EventMapping | None:
         return self.source.mapping if self.source is not None else None
 
-    def _cause(self, happened: datetime, reference: str = "", correction: str = "") -> Cause:
+    def _cause(self, happened: datetime, reference: str = "", correction: str = "", reporter: str = "") -> Cause:
         return Cause(
             event_id=_event_id(self.event) or self.message_id,
             source=text(self.event.get("source")),
@@ -158,6 +160,7 @@ class _Report:
             reader=self.source.name if self.source is not None and self._mapping is not None else "",
             correction=correction,
             part=self.part,
+            reporter=reporter,
         )
 
 

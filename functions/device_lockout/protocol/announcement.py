@@ -12,8 +12,9 @@ from device_lockout.decisions.plan import Item
 from device_lockout.decisions.warnings import Due
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
-from device_lockout.values.command import Cause, Command, command_id
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.advice import advise
+from device_lockout.values.command import Cause, Command, Lock, command_id
+from device_lockout.values.device import DeviceKey, User
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim
@@ -29,21 +30,37 @@ SHOWN_ROWS = 5
 def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[str, Any]:
     """Return the announcement of a command's outcome. Every repetition of the command has the same ``detail.id``."""
     cause, target = command.cause, command.target
+    user = outcome.user or (User(target.user) if target.resolved else None)
+    lock, ticket = outcome.lock, outcome.ticket
+    if not lock and isinstance(command, Lock) and outcome.result != "rejected":
+        lock, ticket = command.claim.id, command.claim.reference
+    page = outcome.page or cause.page
     detail = {
         "schemaVersion": SCHEMA_VERSION,
         "id": command_id(command),
         "eventId": cause.event_id,
         "source": cause.source,
+        "reporter": cause.reporter,
         "organizationId": target.organization,
         "userId": target.user,
+        "user": _user(user),
         "deviceId": target.device,
+        "device": target.device.casefold(),
         "result": outcome.result,
         "reason": outcome.why,
         "until": write_time(outcome.until) if outcome.until else None,
         "reference": outcome.reference,
+        "lock": _lock(lock, ticket),
         "verified": outcome.verified,
         "devices": outcome.devices,
-        "page": outcome.page or cause.page,
+        "page": page,
+        **advise(
+            outcome.detail_type,
+            page=page,
+            user=target.user,
+            device=target.device,
+            ticket=outcome.reference or ticket,
+        ),
         "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),
@@ -60,12 +77,14 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
     """Return the announcement of a run: its counts, and the first rows of its plan."""
     plan = result.plan
     rows = [*plan.removals, *plan.reasserts, *plan.left]
+    detail_type = "Sweep Refused" if result.refused else "Sweep Completed"
     detail = {
         **_of_sweep(f"{run.id} {run.organization}", run),
         "mode": mode,
         "completed": result.completed,
         "guard": result.refused.guard if result.refused else None,
         "page": page,
+        **advise(detail_type, page=page),
         "message": _message(result, run, mode),
         "seen": dict(plan.seen),
         "removals": len(plan.removals),
@@ -75,7 +94,7 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
         "first": [row(item) for item in rows[:SHOWN_ROWS]],
         "times": {"started": instant.write(run.now), "done": instant.write(run.clock())},
     }
-    return {"detailType": "Sweep Refused" if result.refused else "Sweep Completed", "detail": detail}
+    return {"detailType": detail_type, "detail": detail}
 
 
 def left_alone(item: Item, claim: Claim | None) -> dict[str, Any]:
@@ -100,7 +119,10 @@ def of_lock(occasion: str, detail_type: str, lock: dict[str, Any], run: Run) -> 
         run: The run that found it.
     """
     which = f"{run.organization} {lock['userId']} {lock['deviceId']} {detail_type} {occasion}"
-    detail = {**_of_sweep(which, run), **lock, "times": {"decided": instant.write(run.now)}}
+    advice = advise(
+        detail_type, page=lock["page"], user=lock["userId"], device=lock["deviceId"], ticket=lock["reference"]
+    )
+    detail = {**_of_sweep(which, run), **lock, **advice, "times": {"decided": instant.write(run.now)}}
     return {"detailType": detail_type, "detail": detail}
 
 
@@ -131,10 +153,13 @@ def _about_lock(
 ) -> dict[str, Any]:
     return {
         "userId": key.user_id,
+        "user": _user(User(key.user_id)),
         "deviceId": key.device,
+        "device": key.device,
         "reason": claim.why if claim else "",
         "until": write_time(claim.until) if claim else None,
         "reference": claim.reference if claim else "",
+        "lock": _lock(claim.id, claim.reference) if claim else None,
         "before": _fields(before),
         "after": _fields(after),
         "page": True,
@@ -144,6 +169,14 @@ def _about_lock(
 
 def _fields(override: Override | None) -> dict[str, str | None] | None:
     return override.fields() if override else None
+
+
+def _user(user: User | None) -> dict[str, str] | None:
+    return {"id": user.id, "name": user.name, "email": user.email} if user else None
+
+
+def _lock(lock_id: str, ticket: str) -> dict[str, str] | None:
+    return {"id": lock_id, "reference": ticket} if lock_id else None
 
 
 def _report(cause: Cause) -> str:

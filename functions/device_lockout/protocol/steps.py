@@ -17,7 +17,7 @@ from functools import reduce
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
 from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
-from device_lockout.protocol.users import user_id
+from device_lockout.protocol.users import user_id, user_of
 from device_lockout.values.command import (
     LEDGER_ACCEPTED,
     Command,
@@ -31,7 +31,7 @@ from device_lockout.values.command import (
     Retire,
     command_id,
 )
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, User
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
@@ -119,9 +119,11 @@ def _live(record: UserRecord, now: datetime) -> tuple[Claim, ...]:
 
 def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
     """Change the inventory only: locks of the device or of its user go on."""
-    if not inventory.retire(command, _key(command, ports, rules), ports.ledger):
+    user = user_of(command, ports, rules)
+    key = DeviceKey(command.target.organization, user.id, command.target.device)
+    if not inventory.retire(command, key, ports.ledger):
         return _inventory_has_later_news(command)
-    return Outcome("retired", reference=command.cause.reference)
+    return Outcome("retired", reference=command.cause.reference, user=user)
 
 
 def _inventory_has_later_news(command: Enroll | Retire) -> Outcome:
@@ -132,7 +134,8 @@ def _on_device(
     command: DeviceCommand, ports: Ports, rules: Rules, now: datetime, also: tuple[Claim, ...] = ()
 ) -> Outcome:
     """Take the six steps. The device gets the locks in ``also``, unless they were released."""
-    key = _key(command, ports, rules)
+    user = user_of(command, ports, rules)
+    key = DeviceKey(command.target.organization, user.id, command.target.device)
     record = ports.ledger.open_device(key)
     gone = ""
     try:
@@ -154,7 +157,9 @@ def _on_device(
     if not gone and decision.write is not None and abs(seen.date - now) > rules.clock_skew:
         unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(seen.date)}"
     if isinstance(command, Expire) and unsure:
-        return _failed(command, ports, key, record, replace(decision, record=record), unsure, now)
+        return _about(
+            _failed(command, ports, key, record, replace(decision, record=record), unsure, now), user, decision.lock
+        )
     if must_be_recorded(command, read, decision, rules.owner):
         ports.ledger.save_device(key, decision.record)
     try:
@@ -167,8 +172,13 @@ def _on_device(
                 ports.workmail.delete(key)
     except RejectedError as error:
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
-        return _failed(command, ports, key, record, saved, str(error), now)
-    return decision.outcome
+        return _about(_failed(command, ports, key, record, saved, str(error), now), user, decision.lock)
+    return _about(decision.outcome, user, decision.lock)
+
+
+def _about(outcome: Outcome, user: User, lock: Claim | None) -> Outcome:
+    """Return the outcome with who and which lock it is about."""
+    return replace(outcome, user=user, lock=lock.id if lock else "", ticket=lock.reference if lock else "")
 
 
 def _with_lock(record: DeviceRecord, claim: Claim) -> DeviceRecord:

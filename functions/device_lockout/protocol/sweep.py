@@ -17,6 +17,7 @@ from device_lockout.protocol.listing import InventoryWindow, list_overrides
 from device_lockout.protocol.ports import Ports, QueuePort
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
+from device_lockout.values.advice import advise
 from device_lockout.values.command import LEDGER_ACCEPTED, Cause, Command, Expire, Reassert, Target
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import SOURCE
@@ -152,7 +153,8 @@ def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
         if not _was_announced(told, ports):
             fresh.append(told)
     for number, told in enumerate(fresh, 1):
-        told["detail"]["page"] = number <= MOST_WARNINGS
+        if number > MOST_WARNINGS:
+            told["detail"] |= {"page": False, **advise(told["detailType"], page=False)}
         if number == MOST_WARNINGS < len(fresh):
             told["detail"]["message"] += f" So it is with {len(fresh) - number} more, which page nobody."
         _announce_once(told, this, ports)
@@ -188,7 +190,7 @@ def _announce_once(told: dict[str, Any], this: Run, ports: Ports) -> None:
 
 
 def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Ports, mode: str) -> None:
-    """Announce the run. Of several incomplete runs only the first pages, until a run is complete again."""
+    """Announce the run and record it. Of several incomplete runs only the first pages, until one is complete again."""
     refused = result.refused
     page = refused is not None and (refused.guard != "first-run" or result.plan.seen["ours"] > 0)
     once = ""
@@ -198,5 +200,6 @@ def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Por
         page = ports.ledger.outcome(once, once) is None
     told = announcement.of_run(result, this, mode, page=page)
     ports.bus.announce(told["detailType"], told["detail"])
+    ports.ledger.record_outcome(this.id, told["detail"]["id"], told, this.now)
     if once and page and mode == "apply":
         ports.ledger.record_outcome(once, once, told, this.now)

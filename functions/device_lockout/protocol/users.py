@@ -4,14 +4,19 @@ from dataclasses import replace
 
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.values.command import Command, Lock, Target
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, User
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import DeviceRecord
 
 
 def user_id(command: Command, ports: Ports, rules: Rules) -> str:
-    """Return WorkMail's ID of the command's user.
+    """Return the ID of :func:`user_of`."""
+    return user_of(command, ports, rules).id
+
+
+def user_of(command: Command, ports: Ports, rules: Rules) -> User:
+    """Return the command's user: WorkMail's ID, and the names if they were looked up.
 
     The ledger keeps the names that locks use. A release then finds a user who was deleted since. A lock that was
     accepted is about the same user at each delivery, whoever has the name by then.
@@ -22,7 +27,7 @@ def user_id(command: Command, ports: Ports, rules: Rules) -> str:
     """
     target = command.target
     if not isinstance(command, Lock):
-        return target.user if target.resolved else _known_or_remembered(target, ports)
+        return User(target.user) if target.resolved else _known_or_remembered(target, ports)
     remembered = ports.ledger.user_named(target.organization, target.user)
     try:
         user = ports.workmail.user(target.organization, target.user)
@@ -30,13 +35,13 @@ def user_id(command: Command, ports: Ports, rules: Rules) -> str:
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     except RejectedError:
         if remembered is not None and _accepted(command, remembered, ports.ledger):
-            return remembered
+            return User(remembered)
         raise
     if remembered is not None and remembered != user.id and _accepted(command, remembered, ports.ledger):
-        return remembered
+        return User(remembered)
     if remembered != user.id:
         ports.ledger.remember_name(target.organization, target.user, user.id)
-    return user.id
+    return user
 
 
 def named_user_id(command: Command, ports: Ports, rules: Rules) -> str:
@@ -64,14 +69,14 @@ def _accepted(lock: Lock, user: str, ledger: LedgerPort) -> bool:
     return known
 
 
-def _known_or_remembered(target: Target, ports: Ports) -> str:
+def _known_or_remembered(target: Target, ports: Ports) -> User:
     try:
-        return ports.workmail.user(target.organization, target.user).id
+        return ports.workmail.user(target.organization, target.user)
     except UnknownUserError:
         known = _remembered(target, ports.ledger)
         if known is None:
             raise
-        return known
+        return User(known)
 
 
 def _remembered(target: Target, ledger: LedgerPort) -> str | None:

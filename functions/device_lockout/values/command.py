@@ -37,6 +37,7 @@ class Cause:
             than it says, or who changed an override. Empty for nothing.
         part: Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
         page: Whether people are told of the outcome, whatever it is.
+        reporter: The person who asked, as the report says; empty if it does not say.
     """
 
     event_id: str
@@ -49,6 +50,7 @@ class Cause:
     correction: str = ""
     part: int = 0
     page: bool = False
+    reporter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

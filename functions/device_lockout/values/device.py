@@ -61,7 +61,16 @@ class NamedDevice:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A WorkMail user: the ID and every known name. Names are case-folded."""
+    """A WorkMail user: the ID, and every known name.
+
+    Attributes:
+        id: WorkMail's user ID.
+        names: Every known name, case-folded.
+        name: The user name; empty if it was not looked up.
+        email: The e-mail address; empty if there is none, or it was not looked up.
+    """
 
     id: str
-    names: frozenset[str]
+    names: frozenset[str] = frozenset()
+    name: str = ""
+    email: str = ""

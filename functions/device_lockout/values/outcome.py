@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from device_lockout.values import tag
+from device_lockout.values.device import User
 from device_lockout.values.override import Override
 
 SOURCE = "device-lockout"
@@ -95,6 +96,9 @@ class Outcome:
         verified: Whether more than a report says that the device exists. A wrong ID locks nothing, and nobody notices.
             None if no device was looked at.
         devices: How many devices a user's command goes on to; None for a command about one device.
+        user: WorkMail's user, as far as the command looked it up; None if it did not come to that.
+        lock: The ID of the lock that it is about, as in the tag; empty for none.
+        ticket: That lock's own ticket number; empty for none. A sweep has no report, and so no other.
     """
 
     result: Result
@@ -107,6 +111,9 @@ class Outcome:
     page: bool = False
     verified: bool | None = None
     devices: int | None = None
+    user: User | None = None
+    lock: str = ""
+    ticket: str = ""
 
     @property
     def detail_type(self) -> str:
@@ -125,10 +132,12 @@ class Outcome:
             "" if self.until is None else f" until {tag.write_time(self.until)}".replace("until hold", "until released")
         )
         said = RESULTS[self.result].sentence.format(why=self.why, until=until)
+        if self.result == "expired" and self.before is not None and self.before.effect == "ALLOW":
+            said = "has lost its ALLOW: the time that a person wrote there is over"
         about = f"Device {device} of {user}" if device and user else f"User {user}" if user else "A device"
         notes = [self.because] if self.because else []
         if self.devices is not None:
-            notes.append(f"it goes on to {self.devices} known devices")
+            notes.append(f"it goes on to {self.devices} known device{'s' * (self.devices != 1)}")
         if self.verified is False and self.result in ("locked", "extended", "already-locked"):
             notes.append("the device ID is taken on trust, nothing else knows it")
         return f"{about} {said}{': ' if notes else ''}{'; '.join(notes)}."

@@ -16,6 +16,8 @@ WEBHOOK_PREFIX = "webhook."
 
 UNREADABLE = ".unreadable"
 """The end of the ``source`` of an event that tells of a webhook's body that could not be read."""
+SETTINGS_IN_TEMPLATE = "DeviceLockoutSettings"
+"""The key of the settings in the stack's metadata. They name secrets, and hold none."""
 
 MOST_ELEMENTS = 50
 """How many reports one event of a mapped source may make, unless its configuration says otherwise."""
@@ -29,6 +31,7 @@ FIELDS = {
     "time": "reportedAt",
     "expires_at": "expiresAt",
     "reference": "reference",
+    "reporter": "reporter",
     "note": "note",
 }
 """The name of each expression in the configuration, and the field of the contract that it fills."""

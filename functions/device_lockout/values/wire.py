@@ -65,6 +65,7 @@ def dump(command: Command) -> str:
             "correction": command.cause.correction,
             "part": command.cause.part,
             "page": command.cause.page,
+            "reporter": command.cause.reporter,
         },
         "target": {
             "organization": command.target.organization,
@@ -130,6 +131,7 @@ def _load(body: Any) -> Command:
         correction=body["cause"].get("correction", ""),
         part=body["cause"].get("part", 0),
         page=body["cause"].get("page", False),
+        reporter=body["cause"].get("reporter", ""),
     )
     target = Target(
         organization=body["target"]["organization"],

@@ -59,14 +59,21 @@ class FakeDynamoDB:
         self.items[key] = after
         return {"Attributes": after}
 
-    def query(
-        self, TableName, KeyConditionExpression, ExpressionAttributeValues, ConsistentRead, ExclusiveStartKey=None
-    ):
-        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
+    def query(self, TableName, KeyConditionExpression, ExpressionAttributeValues, ExclusiveStartKey=None, **more):
+        values = {name: value["S"] for name, value in ExpressionAttributeValues.items()}
+        if "IndexName" in more:
+            return self._timeline(values, forward=more["ScanIndexForward"], filtered="FilterExpression" in more)
+        pk, prefix = values[":pk"], values.get(":prefix", "")
         start = self._key(ExclusiveStartKey) if ExclusiveStartKey else ("", "")
         keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix) and key > start)
         last = {"LastEvaluatedKey": {"pk": {"S": keys[0][0]}, "sk": {"S": keys[0][1]}}} if keys else {}
         return {"Items": [self.items[key] for key in keys[:1]], **last}
+
+    def _timeline(self, values, *, forward, filtered):
+        indexed = [item for item in self.items.values() if item.get("month", {}).get("S") == values[":month"]]
+        between = [item for item in indexed if values[":since"] <= item["at"]["S"] <= values[":until"]]
+        found = [item for item in between if not filtered or {"S": values[":word"]} in item["words"]["L"]]
+        return {"Items": sorted(found, key=lambda item: item["at"]["S"], reverse=not forward)}
 
     def _key(self, item):
         return item["pk"]["S"], item["sk"]["S"]

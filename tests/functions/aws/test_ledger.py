@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import boto3
 import pytest
@@ -19,6 +19,7 @@ from device_lockout.protocol import inventory
 from device_lockout.values.command import Enroll, Retire, Target
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
 from device_lockout.values.errors import TransientError
+from device_lockout.values.instant import write
 from device_lockout.values.outcome import RESULTS, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, LastSweep, Released, UserRecord
@@ -185,7 +186,7 @@ def test_reads_are_consistent(ledger, stubber):
 
 def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubber):
     told = {"detailType": "Device Locked", "detail": {"result": "locked", "until": None}}
-    denied = {"detailType": "Already Denied", "detail": {"result": "already-denied"}}
+    denied = {"detailType": "Already Denied", "detail": {"result": "already-denied", "reference": "INC-1"}}
     stubber.add_client_error(
         "put_item",
         "ConditionalCheckFailedException",
@@ -199,7 +200,9 @@ def test_an_outcome_is_recorded_once_and_the_first_is_what_is_told(ledger, stubb
                 "told": serialize(denied),
                 "failed": {"BOOL": False},
                 "held": {"BOOL": False},
-                "at": {"S": "2026-11-22T07:30:00.000Z"},
+                "month": {"S": "2026-11"},
+                "at": {"S": "2026-11-22T07:30:00.000Z o1"},
+                "words": {"L": [{"S": "inc-1"}]},
                 "expires": {"N": str(int((START + timedelta(days=400)).timestamp()))},
             },
             "ConditionExpression": "attribute_not_exists(pk) OR held = :yes OR failed = :yes",
@@ -506,3 +509,30 @@ def test_an_enrolled_or_seen_device_is_known_and_keeps_what_is_wanted_of_it(eith
     assert either.open_device(KEY) == replace(FULL, version=1)
     either.saw(key("seen"))
     assert either.open_device(key("seen")).known
+
+
+def outcome_of(detail: dict[str, object], at: datetime) -> dict[str, object]:
+    return {"detailType": "Device Locked", "detail": {"result": "locked", "times": {"decided": write(at)}, **detail}}
+
+
+def test_the_timeline_has_what_was_recorded_in_a_time_and_has_a_word_in_order(either):
+    told = [
+        outcome_of({"userId": "bob", "user": {"id": BOB, "name": "bob", "email": "Bob@Example.com"}}, START),
+        outcome_of({"deviceId": "ABC", "lock": {"id": "0a1b2c3d", "reference": "INC-1"}}, START + timedelta(days=30)),
+        outcome_of({"userId": BOB, "deviceId": "abc", "reference": "INC-10"}, START + timedelta(days=90)),
+    ]
+    for number, each in enumerate(told):
+        either.record_outcome(f"e{number}", "o", each, START + timedelta(days=(0, 30, 90)[number]))
+    whole = (START, START + timedelta(days=91))
+    assert list(either.timeline(*whole)) == told
+    assert list(either.timeline(*whole, newest_first=True)) == told[::-1]
+    assert list(either.timeline(START, START + timedelta(days=90))) == told[:2]
+    assert [list(either.timeline(*whole, word)) for word in ("inc-1", "Abc", BOB, "bob@example.com", "E2", "b")] == [
+        [told[1]],
+        told[1:],
+        [told[0], told[2]],
+        [told[0]],
+        [],
+        [],
+    ]
+    assert either.outcomes_of("e1") == [told[1]]

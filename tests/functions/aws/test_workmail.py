@@ -56,7 +56,9 @@ def test_a_user_is_looked_up_by_any_name_and_comes_with_all(gateway, stubber):
         {"UserId": BOB, "Name": "Bob", "Email": "Bob@example.com"},
         {"OrganizationId": ORGANIZATION, "UserId": "BOB@Example.com"},
     )
-    assert gateway.user(ORGANIZATION, "BOB@Example.com") == User(BOB, frozenset({BOB, "bob", "bob@example.com"}))
+    assert gateway.user(ORGANIZATION, "BOB@Example.com") == User(
+        BOB, frozenset({BOB, "bob", "bob@example.com"}), "Bob", "Bob@example.com"
+    )
 
 
 def test_a_user_is_looked_up_by_the_id_that_identity_center_knows(gateway, stubber):
@@ -72,7 +74,7 @@ def test_a_user_is_looked_up_by_the_id_that_identity_center_knows(gateway, stubb
         },
         {"OrganizationId": ORGANIZATION, "Filters": {"IdentityProviderUserIdPrefix": identity}},
     )
-    assert gateway.user(ORGANIZATION, identity) == User(BOB, frozenset({BOB, "bob", identity}))
+    assert gateway.user(ORGANIZATION, identity) == User(BOB, frozenset({BOB, "bob", identity}), "bob")
 
 
 def test_what_stands_comes_with_the_services_own_time(gateway, stubber):

@@ -6,19 +6,20 @@ import os
 import re
 import subprocess
 import typing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from device_lockout.decisions import plan
 from local.deployment import Deployment
-from tests.local.end_to_end.watching import denied, new_device, new_users, seen
+from tests.local.end_to_end.watching import denied, new_device, new_users
 
 ROOT = Path(__file__).parents[3]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", RUNBOOK, re.DOTALL | re.MULTILINE)
 DEFINITION, *COMMANDS = (text for language, text in FENCES if language == "sh")
+ASKED = [line for text in COMMANDS for line in ([text] if text.startswith("aws ") else text.splitlines())]
+"""Each command of the page, in its order."""
 ONLY_ON_AWS = [text for language, text in FENCES if not language]
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in RUNBOOK.splitlines() if line[:2] == "| "]
 PAGING = ("Lockout Rejected", "Lockout Failed", "Tampering Detected", "Expiry Due Soon", "Sweep Refused")
@@ -27,47 +28,38 @@ PAGING = ("Lockout Rejected", "Lockout Failed", "Tampering Detected", "Expiry Du
 @pytest.fixture
 def run(state: Path, tmp_path: Path) -> typing.Callable[[str], str]:
     """Runs a command of the runbook in what looks like the root of the repository; returns what it prints."""
-    for name in ("config", "functions", "infra", "lockout", "samples", ".venv"):
+    for name in ("config", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
 
     def ran(command: str) -> str:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"set -a; . {state / 'env'}; set +a\n{DEFINITION}\n{command}"],
             cwd=tmp_path,
-            env={**os.environ, "LOCKOUT_CONFIG": "local", "PATH": f".venv/bin:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f".venv/bin:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, (command, done.stderr)
+        assert done.returncode == 0 or (done.returncode == 1 and "lockout: " not in done.stderr), (command, done.stderr)
         return done.stdout
 
     return ran
 
 
-SWEEP = '$LOCKOUT_ORGANIZATION_ID\\"}" |'
-"""What only the command that asks for a sweep has."""
-
-
-def chosen(word: str) -> str:
-    """The one command that has this word."""
-    (command,) = (command for command in COMMANDS if word in command)
-    return command
-
-
-def test_every_command_of_the_runbook_is_run_by_a_test_here() -> None:
-    words = (
-        "lockout export",
-        "dynamodb query",
-        "receive-message",
-        "put-events",
-        SWEEP,
-        "filter-log",
-        "get-item",
-        "lockout handover",
-        "acceptLedger",
+def test_every_command_of_the_runbook_does_what_it_says(run: typing.Callable[[str], str], tmp_path: Path) -> None:
+    """In the order of the page. The exit status 1 is an answer, too: no."""
+    said = {command: run(command) for command in ASKED}
+    assert {command.split()[1] for command in ASKED if command.startswith("lockout ")} == {
+        *("doctor", "status", "history", "show", "export", "dead", "lock", "release", "extend", "sweep", "handover")
+    }
+    assert (
+        "is locked (lost)" in said['lockout lock bob ABC123 --ref INC-1234 --note "left in a taxi" --yes --unverified']
     )
-    assert [chosen(word) for word in words] == COMMANDS
+    assert "is released" in said["lockout release bob ABC123 --ref INC-1234 --yes"]
+    assert "stays locked" in said["lockout extend bob ABC123 --until 60d --yes"]
+    assert "The sweep of" in said["lockout sweep now"]
+    assert "The sweep of" in said["lockout sweep now --accept-ledger"]
+    assert (tmp_path / "overrides.csv").read_text().startswith("organizationId,")
 
 
 def test_the_export_has_all_that_stands_and_not_the_first_hundred(
@@ -78,14 +70,15 @@ def test_the_export_has_all_that_stands_and_not_the_first_hundred(
     devices = [f"export{number:03}" for number in range(120)]
     words = {"OrganizationId": deployment.organization, "UserId": user, "Effect": "ALLOW", "Description": "by hand"}
     deployment.control("POST", "seed", {"overrides": [{**words, "DeviceId": device} for device in devices]})
-    run(chosen("lockout export"))
+    for command in ASKED:
+        if "export" in command:
+            run(command)
     rows = list(csv.DictReader((tmp_path / "overrides.csv").read_text().splitlines()))
     seeded = [row for row in rows if row["userId"] == user]
     assert [row["deviceId"] for row in seeded] == devices
     assert {(row["userName"], row["email"], row["kind"]) for row in seeded} == {
         (name, f"{name}@example.com", "foreign")
     }
-    assert "priorEffect" in rows[0], "the stack's outputs name the ledger"
     assert {row["deviceId"] for row in json.loads((tmp_path / "overrides.json").read_text())} >= {*devices}
 
 
@@ -95,7 +88,7 @@ def test_the_hand_over_finds_the_stacks_ledger_and_writes_all_files(
     device = new_device()
     deployment.publish("Device Lost", userId="bob", deviceId=device)
     denied(deployment, "bob", device)
-    run(chosen("lockout handover"))
+    run(next(command for command in ASKED if "handover" in command))
     (over,) = tmp_path.glob("handover-*")
     blocked = list(csv.DictReader((over / "exchange-blocked.csv").read_text().splitlines()))
     (row,) = (row for row in blocked if row["deviceId"] == device.lower())
@@ -103,43 +96,9 @@ def test_the_hand_over_finds_the_stacks_ledger_and_writes_all_files(
     deployment.publish("Device Recovered", userId="bob", deviceId=device)
 
 
-@pytest.mark.parametrize("word", ["dynamodb query", "receive-message"])
-def test_what_only_asks_is_answered(run: typing.Callable[[str], str], word: str) -> None:
-    run(chosen(word))
-
-
-def test_a_device_is_let_back_in(run: typing.Callable[[str], str]) -> None:
-    assert json.loads(run(chosen("put-events")))["FailedEntryCount"] == 0
-
-
-def test_a_sweep_is_asked_for_and_seen_to_complete(run: typing.Callable[[str], str], deployment: Deployment) -> None:
-    asked = datetime.now(UTC)
-    assert json.loads(run(chosen(SWEEP)))["StatusCode"] == 202
-
-    def completed() -> bool:
-        said = json.loads(run(chosen("get-item")))
-        return said is not None and datetime.fromisoformat(said) > asked
-
-    seen(deployment, "a sweep that began later is the newest completed", completed)
-    seen(deployment, "its end in the log", lambda: "swept" in run(chosen("filter-log")))
-
-
-def test_a_ledger_that_was_set_back_is_accepted(run: typing.Callable[[str], str], deployment: Deployment) -> None:
-    deployment.dynamodb.update_item(
-        TableName=deployment.outputs["LedgerTableName"],
-        Key={"pk": {"S": deployment.organization}, "sk": {"S": "sweep"}},
-        UpdateExpression="SET #table = :other",
-        ExpressionAttributeNames={"#table": "table"},
-        ExpressionAttributeValues={":other": {"S": "the table before"}},
-    )
-    assert deployment.sweep()["guard"] == "set-back"
-    assert json.loads(run(chosen("acceptLedger")))["StatusCode"] == 202
-    seen(deployment, "a sweep that needs no word", lambda: deployment.sweep()["guard"] != "set-back")
-
-
 def test_what_only_aws_can_do_is_what_the_command_line_takes(run: typing.Callable[[str], str]) -> None:
-    """Not carried out: the stack is everybody's, and MiniStack moves no dead letters."""
-    assert len(ONLY_ON_AWS) == 2
+    """Not carried out: the stack is everybody's."""
+    assert len(ONLY_ON_AWS) == 1
     for block in ONLY_ON_AWS:
         calls = [line for line in block.splitlines() if line.startswith("aws ")]
         helpers = [line for line in block.splitlines() if line not in calls]

@@ -1,0 +1,117 @@
+"""What people are told to do: one table, so that mail, chat, runbook and command line use the same words."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Severity = Literal["act now", "today", "for the record"]
+
+_SAFE = re.compile(r"[\w.%+@-]+", re.ASCII)
+"""What may stand in a command that a person pastes into a shell. Other people chose these words."""
+
+
+class Advice(NamedTuple):
+    """A row of :data:`ADVICE`.
+
+    Attributes:
+        severity: How soon a person should look.
+        title: What is the matter.
+        do: What to do about it.
+        command: The command to type. USER, DEVICE and TICKET stand for those of the event.
+    """
+
+    severity: Severity
+    title: str
+    do: str
+    command: str
+
+    def about(self, user: str, device: str, ticket: str) -> dict[str, str]:
+        """Return the fields of an event. A name that a shell could take for more stays a word to fill in."""
+        command = self.command
+        for word, value in (("USER", user), ("DEVICE", device), ("TICKET", ticket)):
+            if _SAFE.fullmatch(value):
+                command = command.replace(word, value)
+        return {"title": self.title, "do": self.do, "command": command}
+
+
+_DESCRIPTION_LOST = Advice(
+    "today",
+    "An ALLOW is back without its description",
+    "Write the description again in WorkMail's console.",
+    "lockout show USER DEVICE",
+)
+_READ_ON = Advice("today", "Somebody should read this", "Read the message.", "lockout show USER DEVICE")
+
+ADVICE: Mapping[str, Advice] = {
+    "Lockout Held": Advice(
+        "act now",
+        "A source asks for too many locks",
+        "Look at the held locks. If they are right, send them back. If not, stop the sender.",
+        "lockout dead show --queue commands",
+    ),
+    "Lockout Rejected": Advice(
+        "act now",
+        "A report was rejected",
+        "Correct the report and send it again: the device may be out there unlocked.",
+        "lockout lock USER DEVICE --ref TICKET",
+    ),
+    "Lockout Failed": Advice(
+        "act now",
+        "WorkMail refused to change a lock",
+        "Enable the user or the organization: the next sweep tries again.",
+        "lockout show USER DEVICE",
+    ),
+    "Tampering Detected": Advice(
+        "act now",
+        "Somebody undid a lock, and it is back",
+        "Ask CloudTrail who did it. If they meant it, release the device.",
+        "lockout release USER DEVICE --ref TICKET",
+    ),
+    "Lockout Adopted": Advice(
+        "act now",
+        "Somebody changed a lock by its tag",
+        "Ask CloudTrail who did it. If it was wrong, report the loss again.",
+        "lockout lock USER DEVICE --ref TICKET",
+    ),
+    "Device Locked": Advice(
+        "today",
+        "A lock may leave a device out",
+        "Read the message, and enrol or report the devices that it leaves out.",
+        "lockout show USER",
+    ),
+    "Override Left Alone": Advice(
+        "today",
+        "An override is not ours to change",
+        "Mend its tag in WorkMail's console, or delete it: a sweep puts back a lock that is still wanted.",
+        "lockout show USER DEVICE",
+    ),
+    "Expiry Due Soon": Advice(
+        "today",
+        "A lock ends soon, or has been held for long",
+        "If the device is still missing, extend the lock. If it is found, release it.",
+        "lockout extend USER DEVICE --until 30d",
+    ),
+    "Lockout Superseded": Advice(
+        "today",
+        "A late report changed nothing",
+        "If the device is still missing, report it again with the new time.",
+        "lockout lock USER DEVICE --ref TICKET",
+    ),
+    "Sweep Refused": Advice(
+        "today", "A sweep let nothing back in", "Read the plan, then what the guard means.", "lockout sweep plan"
+    ),
+    "Device Released": _DESCRIPTION_LOST,
+    "Lockout Expired": _DESCRIPTION_LOST,
+    "Already Denied": _DESCRIPTION_LOST,
+}
+"""What to do about an event that pages, by its detail-type."""
+
+
+def advise(
+    detail_type: str, *, page: bool, user: str = "", device: str = "", ticket: str = ""
+) -> dict[str, Severity | dict[str, str] | None]:
+    """Return the fields ``severity`` and ``advice`` of an event. Nothing is to be done about one that does not page."""
+    if not page:
+        return {"severity": "for the record", "advice": None}
+    advice = ADVICE.get(detail_type, _READ_ON)
+    return {"severity": advice.severity, "advice": advice.about(user, device, ticket)}

@@ -1,0 +1,119 @@
+"""One deployment, as its stack publishes it: outputs, and the settings that the functions run with."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from configuration.loader import Configuration
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, Settings, load
+from lockout.errors import CommandError
+
+PREFIX = "device-lockout-"
+
+type Known = Deployment | Configuration
+"""What has settings: a deployment, or without AWS its configuration."""
+
+type Clients = Callable[[str], Any]
+"""Makes the client of a named AWS service."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployed stack. The gateways are the functions' own.
+
+    Attributes:
+        stack: The stack's name.
+        status: CloudFormation's word for its state.
+        outputs: The stack's outputs.
+        settings: The settings that its functions run with.
+        client: Makes the clients.
+    """
+
+    stack: str
+    status: str
+    outputs: Mapping[str, str]
+    settings: Settings
+    client: Clients = field(repr=False)
+
+    @property
+    def bus(self) -> str:
+        """The name of its bus."""
+        return self.outputs["EventBusName"]
+
+    @cached_property
+    def ledger(self) -> Any:
+        from device_lockout.aws.ledger import Ledger
+
+        return Ledger(self.client("dynamodb"), self.outputs["LedgerTableName"])
+
+    @cached_property
+    def workmail(self) -> Any:
+        from device_lockout.aws.workmail import WorkMail
+
+        return WorkMail(self.client("workmail"))
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever types."""
+        return str(self.client("sts").get_caller_identity()["Arn"])
+
+    def organization(self, named: str | None) -> Organization:
+        """Return the organization of an ID or alias, or the only one.
+
+        Raises:
+            CommandError: There is none, or there are several.
+        """
+        found = self.settings.organization(named)
+        if found is None:
+            known = ", ".join(each.alias for each in self.settings.organizations)
+            raise CommandError(f"organization {named or '?'}: expected one of {known}", "--organization NAME", status=2)
+        return found
+
+
+def clients() -> Clients:
+    """Return what makes boto3 clients. They repeat throttled calls for about a minute: a command line has time."""
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.Session()
+    config = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=20)
+    made: dict[str, Any] = {}
+
+    def client(service: str) -> Any:
+        if service not in made:
+            made[service] = session.client(service, config=config)  # type: ignore[call-overload]
+        return made[service]
+
+    return client
+
+
+def find(stack: str | None, client: Clients) -> Deployment:
+    """Return the deployment of a stack, named in full or by its owner; without a name, the only one.
+
+    Raises:
+        CommandError: There is no such stack, there are several, or another version of this code deployed it.
+    """
+    cloudformation = client("cloudformation")
+    if stack is not None and not stack.startswith(PREFIX):
+        stack = PREFIX + stack
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    there = {each["StackName"]: each for page in pages for each in page["Stacks"]}
+    ours = sorted(name for name in there if name.startswith(PREFIX))
+    if stack is None and len(ours) == 1:
+        stack = ours[0]
+    if stack is None or stack not in there:
+        known = ", ".join(ours) or "none in this account and region"
+        what = f"no stack {stack}" if stack else "which deployment?" if ours else "no deployment"
+        raise CommandError(f"{what}: there are: {known}", "lockout --stack NAME …, or AWS_PROFILE and AWS_REGION", 2)
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in there[stack].get("Outputs", [])}
+    template = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    body: Any = json.loads(template) if isinstance(template, str) else template
+    try:
+        settings = load(body["Metadata"][SETTINGS_IN_TEMPLATE])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CommandError(
+            f"{stack} was deployed by another version of this code: it does not publish {error}", "deploy it again"
+        ) from error
+    return Deployment(stack, there[stack]["StackStatus"], outputs, settings, client)

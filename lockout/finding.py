@@ -1,0 +1,89 @@
+"""What people name, found: users, devices, and what the timeline has of them."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from device_lockout.aws.ledger import OUTCOMES_KEPT
+from device_lockout.values import instant
+from device_lockout.values.device import DeviceKey, DeviceName, User
+from device_lockout.values.errors import RejectedError
+from lockout.deployment import Deployment
+
+type Told = dict[str, Any]
+"""An announcement: detail-type and detail."""
+
+
+def user(deployment: Deployment, organization: str, name: str) -> User | None:
+    """Return WorkMail's user of a name, an address or an ID; None if there is none."""
+    try:
+        found: User = deployment.workmail.user(organization, name)
+    except RejectedError:
+        return None
+    return found
+
+
+def names_of_users(deployment: Deployment, organization: str) -> Callable[[str], str]:
+    """Return what gives a user's name for people. WorkMail is asked once for each of the last thousand users."""
+
+    @lru_cache(maxsize=1000)
+    def name(user_id: str) -> str:
+        found = user(deployment, organization, user_id)
+        return (found.name or found.email) if found and (found.name or found.email) else user_id
+
+    return name
+
+
+def devices(deployment: Deployment, organization: str, what: str, device: str | None) -> list[DeviceKey]:
+    """Return the devices that are meant by a user and a device, a user, ``serial:…``, ``asset:…`` or any other word."""
+    kind, _, value = what.partition(":")
+    if kind in ("serial", "asset") and value:
+        rows = deployment.ledger.devices_named(organization, DeviceName(kind, value))  # type: ignore[arg-type]
+        return sorted({row.key for row in rows})
+    known = user(deployment, organization, what)
+    if known is not None:
+        if device is not None:
+            return [DeviceKey(organization, known.id, device)]
+        return sorted(deployment.ledger.devices_of(organization, known.id))
+    meant = {
+        DeviceKey(organization, told["detail"]["user"]["id"], told["detail"]["device"])
+        for told in history(deployment, what, datetime.now(UTC) - OUTCOMES_KEPT)
+        if told["detail"].get("user") and told["detail"].get("device")
+    }
+    return sorted(key for key in meant if device is None or key.device == device.casefold())
+
+
+def history(deployment: Deployment, what: str, since: datetime, until: datetime | None = None) -> list[Told]:
+    """Return what was announced of a ticket, user, device, lock or event, each once, oldest first."""
+    until = until or datetime.now(UTC) + timedelta(days=1)
+    words = {what.casefold()}
+    for organization in deployment.settings.organizations:
+        known = user(deployment, organization.id, what)
+        words |= {known.id.casefold()} if known else set()
+    found = [*deployment.ledger.outcomes_of(what)]
+    for word in words:
+        found += deployment.ledger.timeline(since, until, word)
+    return sorted({told["detail"]["id"]: told for told in found}.values(), key=time_of)
+
+
+def time_of(told: Told) -> datetime:
+    """Return when it was decided; of a run of the sweep, when it was done."""
+    times = told["detail"]["times"]
+    return instant.read(times.get("decided") or times["done"])
+
+
+def needing_somebody(deployment: Deployment, now: datetime, most: int = 10) -> Iterator[Told]:
+    """Yield the newest of a week's outcomes that ask for action now, unless something else became of the device."""
+    seen: set[str] = set()
+    for told in deployment.ledger.timeline(now - timedelta(days=7), now, "act now", newest_first=True):
+        detail = told["detail"]
+        about = f"{detail['organizationId']} {detail.get('userId')} {detail.get('device')}"
+        if about in seen:
+            continue
+        seen.add(about)
+        later = deployment.ledger.timeline(time_of(told), now, detail.get("device") or detail["eventId"])
+        if detail["severity"] == "act now" and all(each["detail"]["severity"] == "act now" for each in later):
+            yield told
+        if len(seen) == most:
+            return

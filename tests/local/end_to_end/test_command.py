@@ -1,0 +1,168 @@
+"""A night on call: what happens, and each question about it answered by one command, from another directory."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from local.deployment import Deployment, Report, rfc3339
+from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
+from tests.measured import MEASURED
+
+type Lockout = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lockout(state: Path, tmp_path: Path) -> Lockout:
+    """Runs the command where nothing of the repository is; returns its status, and what it printed and said."""
+
+    def ran(*words: str) -> tuple[int, str, str]:
+        began = perf_counter()
+        done = subprocess.run(
+            [Path(sys.executable).with_name("lockout"), *words],
+            cwd=tmp_path,
+            env=environment(state),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        shown = " ".join(word for word in words[:2] if word.islower())
+        MEASURED.append(f"lockout {shown}: {perf_counter() - began:.1f} s")
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return ran
+
+
+@pytest.fixture
+def night(deployment: Deployment) -> dict[str, Any]:
+    """Ten reports, a malformed one, one of an unknown user, one recovered, and a lock that an administrator deletes."""
+    (user,) = new_users(deployment, 1)
+    devices = [new_device() for _ in range(10)]
+    ticket = f"INC-{devices[0][3:9]}"
+    lost = [deployment.publish("Device Lost", userId=user, deviceId=each, reference=ticket) for each in devices]
+    malformed = deployment.publish("Device Lost", userId=user, deviceId="A-B-C", reference=ticket)
+    unknown = deployment.publish("Device Lost", userId=f"nobody-{user}", deviceId="ABC1", reference=ticket)
+    recorded(deployment, [*lost, malformed, unknown])
+    assert {result(deployment, each) for each in lost} == {"locked"}
+    recovered = deployment.publish("Device Recovered", userId=user, deviceId=devices[0], reference=ticket)
+    assert result(deployment, recovered) == "released"
+    where = {"OrganizationId": deployment.organization, "UserId": user, "DeviceId": devices[1]}
+    deployment.workmail.delete_mobile_device_access_override(**where)
+    deployment.sweep()
+    denied(deployment, user, devices[1])
+    return {
+        "user": user,
+        "devices": [each.lower() for each in devices],
+        "ticket": ticket,
+        "rejected": [malformed, unknown],
+    }
+
+
+def test_each_question_of_a_night_is_answered_by_one_command(
+    night: dict[str, Any], lockout: Lockout, deployment: Deployment
+) -> None:
+    user, devices, ticket = night["user"], night["devices"], night["ticket"]
+
+    status, out, _ = lockout("status", "--user", user, "--csv")
+    assert status == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert sorted(row["device"] for row in rows) == sorted(devices[1:])
+    assert {(row["user"], row["why"], row["ticket and note"]) for row in rows} == {(user, "lost", ticket)}
+
+    def whole() -> list[dict[str, Any]] | None:
+        told = json.loads(lockout("history", ticket, "--json")[1])
+        return told if len(told) == 14 else None
+
+    told = seen(deployment, "the ticket's history", whole)
+    ends = [each["result"] for each in told]
+    assert [ends.count(end) for end in ("locked", "rejected", "released", "reasserted")] == [10, 2, 1, 1]
+    urgent = [each for each in told if each["severity"] == "act now"]
+    assert sorted(each["result"] for each in urgent) == ["reasserted", "rejected", "rejected"]
+    assert {each["eventId"] for each in urgent} >= {report.event_id for report in night["rejected"]}
+    assert all(each["advice"]["command"].startswith("lockout ") and each["page"] for each in urgent)
+
+    status, out, _ = lockout("show", user, devices[1])
+    assert status == 0
+    assert f"{user} <{user}@example.com>, device {devices[1]}: DENIED" in out
+    assert "it is locked again (lost)" in out
+    assert lockout("show", devices[0])[1].startswith(f"{user} <{user}@example.com>, device {devices[0]}: NOT DENIED")
+
+    status, out, _ = lockout("sweep", "last", "--json")
+    assert (status, json.loads(out)[0]["completed"]) == (0, True)
+    status, out, err = lockout("sweep", "plan", "--json")
+    assert not [row for row in json.loads(out) if row["deviceId"] in devices]
+    assert "left alone, of" in err
+    assert lockout("sweep", "now")[0] == 0
+
+    status, _, err = lockout("release", user, devices[2], "--ref", ticket, "--yes")
+    assert status == 0, err
+    assert "s after the report" in err
+    assert lockout("lock", user, devices[2], "--ref", ticket, "--dry-run")[1].startswith("would be locked: ")
+    assert lockout("lock", user, devices[2], "--ref", ticket, "--yes", "--unverified")[0] == 0
+    assert lockout("extend", user, devices[2], "--until", "90d", "--yes")[0] == 0
+    assert denied(deployment, user, devices[2]).until.month in range(1, 13)
+    status, _, err = lockout("lock", f"nobody-{user}", "ABC1", "--yes")
+    assert (status, "nothing was sent" in err) == (1, True)
+
+
+def test_dead_letters_are_shown_and_sent_back(lockout: Lockout, deployment: Deployment) -> None:
+    (user,) = new_users(deployment, 1)
+    device = new_device()
+    event = Report(
+        "dead-" + device, "helpdesk", "Device Lost", {"userId": user, "deviceId": device, "reportedAt": rfc3339()}
+    )
+    deployment.sqs.send_message(QueueUrl=deployment.outputs["DeadReportsQueueUrl"], MessageBody=event.body)
+    status, out, _ = lockout("dead", "show", "--queue", "reports", "--json")
+    assert status == 1
+    (letter,) = json.loads(out)
+    assert letter["message"].startswith("Device Lost of helpdesk: ")
+
+    def gone() -> bool:
+        return "sent back: 1" in lockout("dead", "send-back", "--queue", "reports", "--yes")[2]
+
+    seen(deployment, "the letter is visible again, and goes back", gone)
+    denied(deployment, user, device)
+    assert lockout("dead", "show", "--queue", "reports")[0] == 0
+
+
+def test_the_doctor_finds_what_the_local_aws_lacks_and_no_more(lockout: Lockout) -> None:
+    status, out, _ = lockout("doctor", "--config", "local", "--json")
+    wrong = [row["found"] for row in json.loads(out) if row["state"] == "wrong"]
+    unavoidable = (
+        "the bus does not refuse",
+        "nobody is told",
+        "alarm is on",
+        "alarms that are on",
+        "config/local.toml",
+    )
+    assert status == 1, "MiniStack does not enforce the policy of the bus"
+    assert [found for found in wrong if not found.startswith(unavoidable)] == []
+
+
+def test_a_drill_goes_through_the_whole_chain(lockout: Lockout, deployment: Deployment) -> None:
+    (user,) = new_users(deployment, 1)
+    status, out, _ = lockout("drill", user, new_device())
+    assert status == 0
+    assert [line.partition(" is ")[2].split()[0].strip(".") for line in out.splitlines()] == ["locked", "released"]
+
+
+def test_who_may_not_is_told_so_in_two_lines(state: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lockout"), "status"],
+        cwd=tmp_path,
+        env=environment(state) | {"AWS_ACCESS_KEY_ID": "AKIANOBODY0000000000"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert len(done.stderr.splitlines()) == 2

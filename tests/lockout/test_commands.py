@@ -1,0 +1,471 @@
+"""Each command over ports in memory: what it answers, what it sends, and its exit status."""
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from click.testing import CliRunner
+
+from device_lockout.protocol import ports
+from device_lockout.values.override import ListedOverride, Override
+from device_lockout.values.settings import Organization, Source
+from local.in_memory import BOB, ORGANIZATION, World, key
+from lockout import __main__ as cli
+from lockout import act, rehearsal
+from lockout.deployment import Deployment, find
+from lockout.errors import CommandError
+from tests.lockout.conftest import Clients, Run
+
+ROOT = Path(__file__).parents[2]
+LOCK = ("lock", "bob", "ABC123", "--ref", "INC-1", "--note", "left in a taxi", "--yes", "--unverified")
+
+
+# Act
+
+
+def test_a_lock_goes_by_the_bus_and_waits_for_its_outcome(run: Run, world: World, clients: Clients) -> None:
+    status, out, err = run(*LOCK)
+    assert status == 0
+    assert out.startswith("Device ABC123 of bob is locked (lost) until ")
+    assert "s after the report" in err
+    (entry,) = clients.sent
+    assert (entry["EventBusName"], entry["Source"], entry["DetailType"]) == (
+        "device-security",
+        "helpdesk",
+        "Device Lost",
+    )
+    detail = json.loads(entry["Detail"])
+    assert detail["reporter"] == "arn:aws:iam::000000000000:user/ops"
+    assert (detail["reference"], detail["note"], detail["organizationId"]) == ("INC-1", "left in a taxi", ORGANIZATION)
+    override = world.workmail.overrides[key("ABC123")]
+    assert override.effect == "DENY"
+    assert str(override.description).endswith("] INC-1 left in a taxi")
+
+
+def test_a_rehearsal_says_what_would_be_and_changes_nothing(run: Run, world: World, clients: Clients) -> None:
+    before = repr((world.ledger, world.workmail))
+    status, out, _ = run(*LOCK, "--dry-run")
+    assert (status, clients.sent) == (0, [])
+    assert out.startswith("would be locked: Device ABC123 of bob is locked (lost)")
+    world.wire.calls.clear()
+    assert before.replace("calls", "") != ""
+    assert not world.ledger.devices
+    assert not world.ledger.names
+    assert not world.workmail.overrides
+    assert not world.ledger.outcomes
+
+
+def test_a_rehearsal_of_a_users_lock_goes_on_to_the_devices(run: Run, world: World) -> None:
+    for device in ("phone", "tablet"):
+        world.ledger.open_device(key(device))
+    status, out, _ = run("lock", "bob", "--all-devices", "--why", "compromised", "--dry-run")
+    assert status == 0
+    assert [line.partition(": ")[0] for line in out.splitlines()] == ["would be locked"] * 3
+    assert not world.ledger.user_items
+    assert run("lock", "bob", "--all-devices", "--why", "compromised", "--yes", "--unverified")[0] == 0
+    assert {override.effect for override in world.workmail.overrides.values()} == {"DENY"}
+
+
+def test_a_device_that_nothing_knows_is_asked_about_first(run: Run, clients: Clients, world: World) -> None:
+    world.ledger.saw(key("tablet1"))
+    status, _, err = run("lock", "bob", "ABC124", "--yes")
+    assert status == 2
+    assert "Nothing knows a device ABC124 of this user (known are: tablet1)." in err
+    assert "try: the option --unverified" in err
+    assert clients.sent == []
+    assert run("lock", "bob", "TABLET1", "--yes")[0] == 0
+    assert run("lock", "serial:S1", "--yes")[0] == 2, "no device has had this number"
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_sent(run: Run, clients: Clients) -> None:
+    assert run("lock", "bob", "ABC123", "--unverified")[0] == 2
+    assert clients.sent == []
+
+
+@pytest.mark.usefixtures("answers_yes")
+def test_at_a_terminal_a_change_is_asked_about(run: Run, clients: Clients) -> None:
+    assert run("lock", "bob", "ABC123")[0] == 0
+    assert len(clients.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("lock", "nobody", "ABC", "--yes"), "knows no nobody"),
+        (("lock", "bob", "a-b", "--yes"), 'detail.deviceId is "a-b"'),
+        (("lock", "bob", "ABC", "--until", "2030-01-01", "--yes"), "expected at the latest"),
+        (("lock", "asset:S1", "--yes"), "no device with asset S1 is in the inventory"),
+    ],
+)
+def test_what_would_be_rejected_is_not_sent(run: Run, clients: Clients, words: tuple[str, ...], said: str) -> None:
+    status, out, err = run(*words)
+    assert (status, out, clients.sent) == (1, "", [])
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("lock", "bob"),
+        ("lock", "bob", "ABC", "--all-devices"),
+        ("lock", "bob", "ABC", "--why", "bored", "--yes"),
+        ("lock", "bob", "ABC", "--until", "someday"),
+        ("lock", "bob", "ABC", "--source", "siemens", "--yes"),
+        ("lock", "bob", "ABC", "--organization", "other", "--yes"),
+        ("release", "bob", "ABC", "--source", "siem", "--yes"),
+        ("unlock", "bob"),
+        ("status", "--colour"),
+    ],
+)
+def test_a_wrong_call_is_told_in_two_lines(run: Run, words: tuple[str, ...]) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) <= 2
+    assert err.startswith("lockout: ")
+
+
+def test_a_release_lets_in_and_says_what_still_denies(run: Run, world: World) -> None:
+    run(*LOCK)
+    status, out, _ = run("release", "bob", "ABC123", "--yes")
+    assert (status, world.workmail.overrides) == (0, {})
+    assert "is released" in out
+    world.workmail.overrides[key("ABC123")] = Override("DENY", "legal hold")
+    assert run("release", "bob", "ABC123", "--yes")[0] == 1
+    run("lock", "bob", "--all-devices", "--why", "offboarded", "--yes", "--unverified")
+    assert run("release", "bob", "ABC123", "--yes")[0] == 1
+    assert run("release", "bob", "--user-locks", "--yes")[0] in (0, 1)
+
+
+def test_a_later_end_keeps_reason_ticket_and_note(run: Run, world: World) -> None:
+    run(*LOCK)
+    status, _, _ = run("extend", "bob", "ABC123", "--until", "60d", "--yes")
+    assert status == 0
+    override = world.workmail.overrides[key("ABC123")]
+    assert str(override.description).endswith("] INC-1 left in a taxi")
+    wanted = world.ledger.device(key("ABC123")).wanted(datetime.now(UTC))
+    assert wanted is not None
+    assert timedelta(days=59) < wanted.until - datetime.now(UTC) < timedelta(days=61)
+    status, _, err = run("extend", "bob", "ABC123", "--until", "1d", "--yes")
+    assert (status, "can't shorten it" in err) == (1, True)
+    assert run("extend", "bob", "OTHER", "--until", "1d", "--yes")[0] == 1
+
+
+def test_an_outcome_that_does_not_come_is_not_known_yet(run: Run, clients: Clients) -> None:
+    clients.delivers = False
+    status, out, err = run(*LOCK, "--timeout", "0.1")
+    assert (status, out) == (3, "")
+    assert "the report waits.  lockout history " in err
+    assert run(*LOCK, "--no-wait")[0] == 3
+
+
+def test_who_reports_is_the_operator_or_the_first_that_may_without_limits(world: World) -> None:
+    limited = Source("mdm", frozenset({"release"}), releases_own_only=True)
+    settings = replace(world.settings, sources=(limited, Source("desk", frozenset({"lock", "release"}))))
+    assert act.source_for(settings, "release", None).name == "desk"
+    assert act.source_for(settings, "release", "mdm").name == "mdm"
+    operator = Source("operator", frozenset({"lock", "release"}))
+    assert act.source_for(replace(settings, sources=(*settings.sources, operator)), "lock", None).name == "operator"
+    with pytest.raises(CommandError, match="those that may lock are: desk"):
+        act.source_for(settings, "lock", "mdm")
+
+
+# Ask
+
+
+def test_the_status_lists_locks_and_what_needs_somebody(run: Run, world: World, clients: Clients) -> None:
+    run(*LOCK)
+    world.workmail.overrides[key("OTHER")] = Override("DENY", "by hand")
+    status, out, _ = run("status")
+    heading, row, *rest = out.splitlines()
+    assert status == 0
+    assert heading.split()[:3] == ["USER", "DEVICE", "WHY"]
+    assert row.split()[:3] == [BOB, "abc123", "lost"]
+    assert row.endswith("INC-1 left in a taxi")
+    assert rest[0] == "1 device is locked."
+    clients.dead = 2
+    world.workmail.disabled.add(BOB)
+    run("lock", "bob", "PHONE9", "--yes", "--unverified")
+    out = run("status")[1]
+    assert "! Device PHONE9 of bob could not be changed in WorkMail" in out
+    assert "lockout show bob PHONE9" in out
+    assert "! Dead letters: 8.  lockout dead show" in out
+    world.workmail.disabled.clear()
+    run("lock", "bob", "PHONE9", "--yes", "--unverified")
+    assert "! Device PHONE9" not in run("status")[1], "it was locked since"
+
+
+def test_the_status_can_be_narrowed_and_taken_as_data(run: Run) -> None:
+    run(*LOCK)
+    run("lock", "bob", "PHONE2", "--why", "stolen", "--yes", "--unverified")
+    rows = json.loads(run("status", "--json")[1])
+    assert [(row["device"], row["until"] == "hold") for row in rows] == [("abc123", False), ("phone2", True)]
+    assert [row["device"] for row in csv.DictReader(io.StringIO(run("status", "--csv", "--why", "lost")[1]))] == [
+        "abc123"
+    ]
+    assert len(json.loads(run("status", "--json", "--ending", "60d")[1])) == 1
+    assert json.loads(run("status", "--json", "--user", "nobody")[1]) == []
+    assert len(json.loads(run("status", "--json", "--user", "Bob@example.com")[1])) == 2
+
+
+def test_what_stands_is_shown_with_what_is_wanted_and_what_happened(run: Run, world: World) -> None:
+    world.workmail.overrides[key("ABC123")] = Override("ALLOW", "travel phone")
+    run(*LOCK)
+    for words in (("bob", "ABC123"), ("bob",), ("INC-1",), ("abc123",)):
+        status, out, _ = run("show", *words)
+        assert status == 0, words
+        assert "device abc123: DENIED" in out
+        assert "INC-1, helpdesk, left in a taxi" in out
+        assert "underneath    ALLOW, travel phone" in out
+        assert "is locked (lost)" in out
+        assert "!" not in out
+    del world.workmail.overrides[key("ABC123")]
+    out = run("show", "bob", "ABC123")[1]
+    assert "NOT DENIED" in out
+    assert "! WorkMail does not show what is wanted" in out
+    (shown,) = json.loads(run("show", "bob", "ABC123", "--json")[1])
+    assert (shown["agrees"], shown["wanted"]["why"], shown["override"]) == (False, "lost", None)
+    assert run("show", "serial:S1")[0] == 1
+    assert run("show", "nothing")[0] == 1
+
+
+def test_what_happened_is_found_by_ticket_user_device_and_event(run: Run, world: World) -> None:
+    run(*LOCK)
+    del world.workmail.overrides[key("ABC123")]
+    world.sweep(datetime.now(UTC))
+    for minutes in (5, 10):  # the first one after the gap only reports
+        world.sweep(datetime.now(UTC) + timedelta(days=30, minutes=minutes))
+    (locked,) = (told["detail"] for told in world.ledger.outcomes.values() if told["detail"].get("result") == "locked")
+    for what in ("INC-1", "inc-1", BOB, "bob", "Abc123", locked["lock"]["id"]):
+        rows = json.loads(run("history", what, "--until", "2099-01-01", "--json")[1])
+        assert [row["result"] for row in rows if "result" in row] == ["locked", "reasserted", "expired"], what
+    assert [row["id"] for row in json.loads(run("history", locked["eventId"], "--json")[1])] == [locked["id"]]
+    status, out, _ = run("history")
+    assert status == 0
+    assert "Sweep Refused" in out
+    assert run("history", "INC-2")[0] == 1
+    (row,) = csv.DictReader(io.StringIO(run("history", locked["eventId"], "--csv")[1]))
+    assert (row["ticket"], row["reporter"]) == ("INC-1", "arn:aws:iam::000000000000:user/ops")
+
+
+def test_outcomes_are_watched_until_somebody_has_seen_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([lambda: run(*LOCK), lambda: None])
+
+    def sleep(_: float) -> None:
+        look = next(looks, None)
+        if look is None:
+            raise KeyboardInterrupt
+        look()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    status, out, _ = run("watch")
+    assert status == 130
+    assert out.count("is locked (lost)") == 1
+
+
+class Many:
+    """A hundred thousand overrides, one in a hundred ours, listed a hundred a page."""
+
+    def __init__(self) -> None:
+        self.pages_read = 0
+
+    def pages(self, _: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
+        times = "until=2099-12-22T07:30:00Z at=2026-11-22T07:30:00Z"
+        tag = f"[lockout/1 by=local why=lost {times} id=9f3c2a1b was=none] INC-1"
+        for page in range(1000):
+            self.pages_read += 1
+            devices = [key(f"d{page}x{number}", f"user-{page}-{number}") for number in range(100)]
+            rows = [ListedOverride(each, Override("ALLOW", "by hand")) for each in devices[1:]]
+            yield [ListedOverride(devices[0], Override("DENY", tag)), *rows], datetime.now(UTC)
+
+    def user(self, organization: str, _: str) -> Any:
+        return World().workmail.user(organization, "bob")
+
+
+def test_a_hundred_thousand_overrides_are_listed_as_they_come_in_constant_memory(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = Many()
+    vars(there)["workmail"] = many
+    began, first, most = time.perf_counter(), 0.0, 0
+
+    class Out(io.StringIO):
+        def write(self, text: str) -> int:
+            nonlocal first, most
+            if "abc" not in text and "d0x0" in text:
+                first = time.perf_counter() - began
+                assert many.pages_read == 1, "the first row waits for one page only"
+            most = max(most, tracemalloc.get_traced_memory()[0])
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Out())
+    tracemalloc.start()
+    assert cli.main(["status"], there) == 0
+    tracemalloc.stop()
+    assert many.pages_read == 1000
+    assert 0 < first < 2
+    assert most < 8_000_000
+
+
+# Every command
+
+
+def test_the_help_comes_at_once_and_needs_no_aws(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def took() -> float:
+        """Processor time, which a busy machine does not change."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        words = [sys.executable, "-m", "lockout", "--help"]
+        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(took() for _ in range(6)) < 0.25
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lockout", "--help"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert b"botocore" not in imported.stderr
+
+
+@pytest.mark.parametrize("name", [name for section in cli.COMMANDS.values() for name in section])
+def test_each_command_has_help_with_examples_that_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    if "Commands:" not in out:
+        assert f"  lockout {name}" in out
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (NoCredentialsError(), 4, "there are no AWS credentials here"),
+        (EndpointConnectionError(endpoint_url="https://events"), 1, "no answer from https://events"),
+        (
+            ClientError({"Error": {"Code": "AccessDeniedException", "Message": "User: x is not"}}, "Query"),
+            4,
+            "AWS does not allow Query: User: x is not",
+        ),
+        (ClientError({"Error": {"Code": "ExpiredToken"}}, "Query"), 4, "AWS does not take these credentials"),
+        (ClientError({"Error": {"Code": "Strange", "Message": "a\nb"}}, "Query"), 1, "AWS refused Query: Strange: a"),
+        (RuntimeError("an unforeseen one"), 1, "an unforeseen one"),
+        (FileNotFoundError(2, "No such file", "x.csv"), 1, "x.csv: No such file"),
+    ],
+)
+def test_an_error_is_told_in_words_and_never_as_a_traceback(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(world.workmail, "pages", fail)
+    got, out, err = run("status")
+    assert (got, out) == (status, "")
+    assert err.startswith(f"lockout: {said}")
+    assert "An error occurred" not in err
+
+
+EVIL = "\x1b[2J\x1b]0;title\x07=HYPERLINK(1)\u202e<b>\r\n"
+
+
+def test_nothing_that_a_stranger_wrote_steers_the_terminal_or_computes(run: Run, world: World) -> None:
+    run(*LOCK[:-3], EVIL, "--yes", "--unverified")
+    world.workmail.overrides[key("HAND")] = Override("ALLOW", EVIL)
+    tag = str(world.workmail.overrides[key("ABC123")].description).partition("]")[0]
+    world.workmail.overrides[key("ABC123")] = Override("DENY", f"{tag}] {EVIL}")
+    for words in (("status",), ("show", "bob"), ("history",), ("show", EVIL), ("history", EVIL)):
+        for form in ((), ("--json",), ("--csv",)):
+            if words[0] == "show" and form == ("--csv",):
+                continue
+            _, out, err = run(*words, *form)
+            for text in (out, err):
+                assert not any(evil in text for evil in "\x1b\x07\u202e\r"), words
+    cells = [cell for row in csv.reader(io.StringIO(run("status", "--csv")[1])) for cell in row]
+    assert not any(cell.startswith(("=", "+", "@")) for cell in cells)
+
+
+def test_no_colour_is_printed_where_none_is_wanted(there: Deployment, run: Run) -> None:
+    run(*LOCK)
+
+    def coloured(**environment: str) -> bool:
+        return "\x1b" in CliRunner(env=environment).invoke(cli.lockout, ["history"], obj=there, color=True).stdout
+
+    assert coloured()
+    assert not coloured(NO_COLOR="1")
+
+
+# The deployment
+
+
+class CloudFormation:
+    def __init__(self, *stacks: str, metadata: Any = None) -> None:
+        self.stacks = stacks
+        self.metadata = metadata
+
+    def get_paginator(self, _: str) -> Any:
+        return self
+
+    def paginate(self) -> Any:
+        return [{"Stacks": [{"StackName": name, "StackStatus": "CREATE_COMPLETE"} for name in self.stacks]}]
+
+    def get_template(self, **_: Any) -> Any:
+        return {"TemplateBody": {"Metadata": self.metadata} if self.metadata else {}}
+
+
+def test_the_only_deployment_is_found_and_of_several_the_named_one(world: World) -> None:
+    from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, dump
+
+    metadata = {SETTINGS_IN_TEMPLATE: dump(world.settings)}
+    several = CloudFormation("device-lockout-a", "device-lockout-b", "other", metadata=metadata)
+    assert find(None, lambda _: CloudFormation("device-lockout-a", "x", metadata=metadata)).settings == world.settings
+    assert find("b", lambda _: several).stack == find("device-lockout-b", lambda _: several).stack == "device-lockout-b"
+    with pytest.raises(CommandError, match=r"which deployment.*: there are: device-lockout-a, device-lockout-b"):
+        find(None, lambda _: several)
+    with pytest.raises(CommandError, match="no stack device-lockout-c"):
+        find("c", lambda _: several)
+    with pytest.raises(CommandError, match=r"no deployment.*none in this account and region"):
+        find(None, lambda _: CloudFormation())
+    with pytest.raises(CommandError, match="another version of this code"):
+        find("a", lambda _: CloudFormation("device-lockout-a"))
+
+
+def test_an_organization_is_named_where_there_are_several(there: Deployment) -> None:
+    second = Organization("m-" + "0" * 32, "second")
+    both = replace(there, settings=replace(there.settings, organizations=(*there.settings.organizations, second)))
+    assert both.organization("second") == second
+    with pytest.raises(CommandError, match="expected one of main, second"):
+        both.organization(None)
+
+
+def test_a_rehearsal_passes_on_the_reads_of_the_ports_and_no_write() -> None:
+    writes = {
+        *("put", "delete", "open_device", "save_device", "save_user", "remember_name", "list_device", "save_names"),
+        *("save_named", "save_locks_of", "saw", "record_outcome", "save_inventoried", "save_sweep", "count_lock"),
+    }
+    calls = {name for port in (ports.WorkMailPort, ports.LedgerPort) for name in vars(port) if name[0] != "_"}
+    assert calls | {"device"} == writes | rehearsal._READS
+    assert not writes & rehearsal._READS
+
+
+def test_nothing_is_sent_to_a_bus_that_is_not_there(
+    run: Run, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(**_: str) -> None:
+        raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no bus"}}, "DescribeEventBus")
+
+    monkeypatch.setattr(clients, "describe_event_bus", missing)
+    status, _, err = run(*LOCK)
+    assert (status, clients.sent) == (1, [])
+    assert "AWS refused DescribeEventBus: ResourceNotFoundException: no bus" in err

@@ -1,0 +1,297 @@
+"""The sweep, dead letters and the doctor over ports and clients in memory."""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from configuration import loader
+from device_lockout.values import wire
+from device_lockout.values.command import Cause, Expire, Reassert, Target
+from device_lockout.values.override import Override
+from device_lockout.values.settings import Webhook
+from local.in_memory import KEY, ORGANIZATION, World, key
+from lockout import dead, doctor
+from lockout.__main__ import main
+from lockout.deployment import Deployment
+from tests.lockout.conftest import OUTPUTS, Clients, Run
+
+LOCK = ("lock", "bob", "ABC123", "--ref", "INC-1", "--yes", "--unverified")
+
+
+# The sweep
+
+
+def test_the_plan_is_the_sweeps_own_and_changes_nothing(run: Run, world: World) -> None:
+    world.ledger.swept = datetime.now(UTC)
+    run(*LOCK)
+    run("lock", "bob", "PHONE2", "--yes", "--unverified")
+    del world.workmail.overrides[key("phone2")]
+    before = dict(world.workmail.overrides), dict(world.ledger.devices), len(world.ledger.outcomes)
+    status, out, err = run("sweep", "plan")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["ACTION", "reassert"]
+    assert "0 to let in, 1 to put back, 0 left alone, of 1 overrides" in err
+    status, out, err = run("sweep", "plan", "--at", "40d", "--json")
+    assert [(row["action"], row["deviceId"]) for row in json.loads(out)] == [("expire", "abc123")]
+    assert (status, "guard gap would let nothing in" in err) == (1, True)
+    assert (world.workmail.overrides, world.ledger.devices, len(world.ledger.outcomes)) == before
+    assert world.queue.sent == []
+    assert not world.bus.announced[2:]
+
+
+def test_the_last_sweeps_are_told_newest_first(run: Run, world: World) -> None:
+    assert run("sweep", "last") == (1, "", "")
+    world.sweep(datetime.now(UTC) - timedelta(minutes=9))
+    world.sweep(datetime.now(UTC) - timedelta(minutes=5))
+    status, out, _ = run("sweep", "last")
+    assert status == 0
+    assert [row.split()[6] for row in out.splitlines()[1:]] == ["-", "gap"]
+
+
+def test_a_sweep_is_asked_for_and_waited_for(
+    run: Run, world: World, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def invoke(**request: Any) -> None:
+        asked.append(request)
+        if len(asked) < 3:
+            world.ledger.swept = datetime.now(UTC) if len(asked) == 1 else None
+            world.sweep(datetime.now(UTC))
+
+    monkeypatch.setattr(clients, "invoke", invoke, raising=False)
+    assert run("sweep", "now")[0] == 0
+    time.sleep(0.01)
+    run(*LOCK)
+    time.sleep(0.01)
+    assert run("sweep", "now")[0] == 1, "a guard refuses the first run"
+    time.sleep(0.01)
+    assert run("sweep", "now", "--timeout", "0.1")[0] == 3
+    assert json.loads(asked[0]["Payload"]) == {"organizationId": ORGANIZATION}
+    assert asked[0]["InvocationType"] == "Event"
+
+
+# Dead letters
+
+CAUSE = Cause("run 1", "device-lockout", "Sweep", datetime.now(UTC), datetime.now(UTC))
+EVENT = {"id": "e1", "source": "aws.ds-data", "detail-type": "AWS API Call", "detail": {"x": "\x1b[2J"}}
+
+
+class Sqs:
+    """Queues by the last part of their URLs."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, list[dict[str, Any]]] = {name: [] for name in dead.QUEUES.values()}
+        self.sent: list[dict[str, Any]] = []
+
+    def add(self, output: str, body: str, **attributes: str) -> None:
+        number = sum(map(len, self.queues.values()))
+        texts = {name: {"StringValue": value} for name, value in attributes.items()}
+        letter = {"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": body, "MessageAttributes": texts}
+        self.queues[output].append({**letter, "Attributes": {"SentTimestamp": "1764230400000", "MessageGroupId": "g"}})
+
+    def receive_message(self, QueueUrl: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        return {"Messages": list(self.queues[QueueUrl.rpartition("/")[2]])}
+
+    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        queue = self.queues[QueueUrl.rpartition("/")[2]]
+        queue[:] = [letter for letter in queue if letter["ReceiptHandle"] != ReceiptHandle]
+
+    def send_message(self, **request: Any) -> None:
+        self.sent.append(request)
+
+    def publish(self, **request: Any) -> None:
+        self.sent.append(request)
+
+    def invoke(self, **request: Any) -> None:
+        self.sent.append(request)
+
+    def list_targets_by_rule(self, Rule: str, EventBusName: str = "default") -> dict[str, Any]:  # noqa: N803
+        assert (Rule, EventBusName) == ("device-lockout-local-dir-0a1b", "default")
+        template = '{"mappedSource":"directory-user-disabled","event":<aws.events.event.json>}'
+        return {"Targets": [{"Arn": "q", "InputTransformer": {"InputTemplate": template}}]}
+
+
+@pytest.fixture
+def sqs(there: Deployment) -> Sqs:
+    made = Sqs()
+    more = {name: f"https://sqs/{name}" for name in ("ReportsQueueUrl", "CommandsQueueUrl", "NoticesTopicArn")}
+    outputs = OUTPUTS | more | {"SweepOverridesFunctionName": "sweep"}
+    vars(there).update(outputs=outputs, client=lambda _: made)
+    rule = "arn:aws:events:eu-west-1:1:rule/device-lockout-local-dir-0a1b"
+    made.add("DeadReportsQueueUrl", "no JSON \x1b[2J")
+    made.add("DeadCommandsQueueUrl", wire.dump(Expire(CAUSE, Target.of(KEY), Override("DENY", "x"))))
+    made.add("DeadCommandsQueueUrl", wire.dump(Reassert(CAUSE, Target.of(KEY))))
+    made.add("UndeliveredEventsQueueUrl", json.dumps(EVENT), RULE_ARN=rule, TARGET_ARN="q", ERROR_MESSAGE="no")
+    notice = json.dumps({"detail": {"message": 'it says "no"'}})
+    made.add("UndeliveredEventsQueueUrl", notice, RULE_ARN="x", TARGET_ARN="arn:aws:sns:eu-west-1:1:notices")
+    made.add("MissedSweepsQueueUrl", json.dumps({"requestPayload": {"organizationId": ORGANIZATION}}))
+    return made
+
+
+@pytest.mark.usefixtures("sqs")
+def test_dead_letters_are_told_in_words(run: Run) -> None:
+    status, out, _ = run("dead", "show")
+    assert status == 1
+    words = [line.split(maxsplit=7)[-1] for line in out.splitlines()[1:]]
+    assert words[0] == "no JSON: no JSON \\u001b[2J"
+    assert words[1].startswith("ends the override of device androidc0ffee of ")
+    assert words[2].startswith("puts back what is wanted of device androidc0ffee of ")
+    assert words[3].startswith("AWS API Call of aws.ds-data: ")
+    rows = json.loads(run("dead", "show", "--queue", "undelivered", "--json")[1])
+    assert rows[0]["why"] == "no"
+
+
+def test_dead_letters_go_back_where_they_were_going(run: Run, sqs: Sqs) -> None:
+    assert run("dead", "send-back")[0] == 2, "there is no terminal to ask at"
+    assert sqs.sent == []
+    status, _, err = run("dead", "send-back", "--yes")
+    assert (status, "sent back: 6" in err) == (0, True)
+    report, expire, reassert, mapped, notice, sweep = sqs.sent
+    assert report == {"QueueUrl": "https://sqs/ReportsQueueUrl", "MessageBody": "no JSON \x1b[2J"}
+    assert (expire["QueueUrl"], expire["MessageGroupId"]) == ("https://sqs/CommandsQueueUrl", "g")
+    assert expire["MessageDeduplicationId"] != reassert["MessageDeduplicationId"]
+    assert json.loads(mapped["MessageBody"]) == {"mappedSource": "directory-user-disabled", "event": EVENT}
+    assert notice == {"TopicArn": "https://sqs/NoticesTopicArn", "Message": '"it says \\"no\\""'}
+    assert json.loads(sweep["Payload"]) == {"organizationId": ORGANIZATION}
+    assert not any(sqs.queues.values())
+    assert run("dead", "show")[:2] == (0, "")
+
+
+# The doctor
+
+
+class Account:
+    """Every client that the doctor uses, over an account where all is well."""
+
+    def __init__(self) -> None:
+        self.events: Any = ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutEvents")
+        self.mappings = [{"State": "Enabled", "UUID": "u"}]
+        self.schedules = [{"Name": "main", "State": "ENABLED", "Target": {"Arn": "arn:aws:lambda:::function:sweep"}}]
+        self.subscriptions = [{"Endpoint": "a@b.example", "SubscriptionArn": "arn:aws:sns:x"}]
+        self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
+        self.secret: dict[str, Any] = {}
+        self.messages = "0"
+
+    def __call__(self, _: str) -> "Account":
+        return self
+
+    def get_paginator(self, operation: str) -> Any:
+        pages: dict[str, Any] = {
+            "list_schedules": {"Schedules": self.schedules},
+            "list_subscriptions_by_topic": {"Subscriptions": self.subscriptions},
+            "describe_alarms": {"MetricAlarms": self.alarms},
+        }
+
+        class Pages:
+            def paginate(self, **_: Any) -> list[Any]:
+                return [pages[operation]]
+
+        return Pages()
+
+    def list_event_source_mappings(self, **_: Any) -> Any:
+        return {"EventSourceMappings": self.mappings}
+
+    def put_events(self, **_: Any) -> Any:
+        if self.events is None:
+            return {"Entries": [{"EventId": "e"}]}
+        raise self.events
+
+    def get_queue_attributes(self, **_: Any) -> Any:
+        return {"Attributes": {"ApproximateNumberOfMessages": self.messages}}
+
+    def describe_secret(self, **_: Any) -> Any:
+        return self.secret
+
+
+@pytest.fixture
+def account(there: Deployment, world: World) -> Account:
+    made = Account()
+    names = ("RouteEventsFunctionName", "ApplyCommandsFunctionName", "NoticesTopicArn")
+    outputs = OUTPUTS | dict.fromkeys(names, "x") | {"SweepOverridesFunctionName": "sweep"}
+    webhooks = (Webhook("jamf", "basic", "lockout-jamf"),)
+    vars(there).update(outputs=outputs, client=made, settings=replace(there.settings, webhooks=webhooks))
+    world.ledger.swept = datetime.now(UTC)
+    return made
+
+
+def states(run: Run, *words: str) -> tuple[int, dict[str, str]]:
+    status, out, _ = run("doctor", "--json", *words)
+    return status, {row["found"]: row["mend"] for row in json.loads(out) if row["state"] == "wrong"}
+
+
+@pytest.mark.usefixtures("account")
+def test_a_whole_deployment_is_called_whole(run: Run) -> None:
+    assert states(run) == (0, {})
+    assert "AWS ends WorkMail on 31 March 2027" in run("doctor")[1]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "found", "mend"),
+    [
+        ({"events": None}, "the bus does not refuse an event of source device-lockout", "describe-event-bus"),
+        ({"mappings": [{"State": "Disabled", "UUID": "u"}]}, "RouteEvents takes its queue: Disabled", "--uuid u"),
+        ({"mappings": []}, "ApplyCommands takes its queue: Missing", "update-event-source-mapping"),
+        ({"schedules": []}, "0 schedules of 1", "deploy"),
+        ({"subscriptions": []}, "nobody is told of anything", "aws sns subscribe"),
+        (
+            {"subscriptions": [{"Endpoint": "a@b.example", "SubscriptionArn": "PendingConfirmation"}]},
+            "a@b.example has not confirmed its subscription",
+            "confirm",
+        ),
+        ({"alarms": [{"StateValue": "ALARM", "AlarmDescription": "Reports"}]}, "alarm is on: Reports", "runbook"),
+        ({"alarms": []}, "alarms that are on: 0 of 0", ""),
+        ({"secret": {"DeletedDate": 1}}, "secret lockout-jamf of webhook jamf is to be deleted", "restore-secret"),
+        ({"messages": "1"}, "dead letters: 4", "lockout dead show"),
+    ],
+)
+def test_what_is_not_whole_comes_with_the_command_that_mends_it(
+    run: Run, account: Account, breaks: dict[str, Any], found: str, mend: str
+) -> None:
+    vars(account).update(breaks)
+    status, wrong = states(run)
+    assert status == 1
+    assert any(said.startswith(found) and mend in command for said, command in wrong.items()), wrong
+
+
+@pytest.mark.usefixtures("account")
+def test_sweeps_clocks_stack_and_configuration_are_looked_at(run: Run, world: World, there: Deployment) -> None:
+    world.ledger.swept = None
+    world.workmail.now = datetime.now(UTC) - timedelta(hours=1)
+    vars(there)["status"] = "UPDATE_ROLLBACK_COMPLETE"
+    status, wrong = states(run, "--config", "local")
+    assert status == 1
+    assert [*wrong] == [
+        "stack device-lockout-local: UPDATE_ROLLBACK_COMPLETE",
+        "last sweep of main: never",
+        "WorkMail's clock and this one in main: 3600 s apart",
+        "config/local.toml is not what is deployed",
+    ]
+    vars(there)["settings"] = loader.load("local").settings
+    assert "config/local.toml is not what is deployed" not in states(run, "--config", "local")[1]
+
+
+def test_what_can_not_be_asked_is_wrong(run: Run, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListEventSourceMappings")
+
+    monkeypatch.setattr(account, "list_event_source_mappings", refuse)
+    assert "queue consumers: AWS does not allow ListEventSourceMappings: no" in states(run)[1]
+
+
+def test_every_check_of_the_doctor_is_made() -> None:
+    made = {name for name, each in vars(doctor).items() if name.startswith("_") and callable(each)}
+    assert made - {"_answered", "_settings"} - {each.__name__ for each in doctor.CHECKS} == set()
+
+
+def test_a_drill_locks_and_lets_in(run: Run, world: World) -> None:
+    status, out, _ = run("drill", "bob", "DRILL1")
+    assert status == 0
+    assert [line.split(" is ")[1].split()[0].strip(".") for line in out.splitlines()] == ["locked", "released"]
+    assert not world.workmail.overrides
+    assert main(["drill", "nobody", "DRILL1"], None) != 0
