@@ -19,7 +19,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants faults picture recording
+.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants faults picture recording
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +47,16 @@ coverage: install ## run the same tests and report the branches of functions/ th
 bench: install ## measure cold starts, bursts and sweeps, in about twenty minutes; writes .local/bench.json
 	@$(RUN) -m bench
 
-check: .venv/dev ## check style, imports and types; changes nothing
+check: .venv/dev ## check style, imports, types and the templates of config/; changes nothing
+	@$(MAKE) -j2 checked-code .local/templates-checked
+
+# cfn-lint and cdk-nag take longer than all else, so they run beside it, and only if what they look at has changed.
+.local/templates-checked: $(wildcard app.py requirements/dev.txt tests/infra/test_rules.py tests/infra/limits.py \
+	infra/*.py configuration/*.py config/*.toml functions/device_lockout/values/*.py)
+	@$(PYTEST) --numprocesses 0 -m "not slow" tests/infra/test_rules.py
+	@touch $@
+
+checked-code:
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
 	@.venv/bin/lint-imports --no-logo --cache-dir .local/imports

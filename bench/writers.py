@@ -188,12 +188,12 @@ def _work(
 ) -> None:
     """Run one environment after the other, each until it is killed."""
     while not stop.is_set():
-        client, pace = emulator.client(), Pace()
+        client, pace, recent = emulator.client(), Pace(), workmail.RecentUsers()
         client.meta.events.register("after-call.workmail", calls.count)
         lives = True
         while lives and not stop.is_set():
             if messages := queue.receive():
-                lives = _invoke(messages, client, pace, queue, ledger, bus)
+                lives = _invoke(messages, client, pace, recent, queue, ledger, bus)
                 calls.killed += not lives
 
 
@@ -201,6 +201,7 @@ def _invoke(
     messages: list[sqs_batch.Message],
     client: Any,
     pace: Pace,
+    recent: workmail.RecentUsers,
     queue: Queue,
     ledger: FakeLedger,
     bus: FakeBus,
@@ -208,7 +209,7 @@ def _invoke(
     """Carry out one batch. Return False if it overran the function's time."""
     invocation = _Invocation()
     client.meta.events.register("before-call.workmail", invocation.go_on, unique_id="time")
-    gateway = workmail.WorkMail(client, pace, partial(invocation.enough_time, 1))
+    gateway = workmail.WorkMail(client, pace, partial(invocation.enough_time, 1), recent)
     ours, told = replace(ledger, wire=invocation), replace(bus, wire=invocation)
     ports = Ports(gateway, ours, queue, told)
     answers: list[dict[str, timedelta]] = []

@@ -176,6 +176,13 @@ class CheckedTable:
         """Return the reader's value of each table in this one. The reader gets the table's name, too."""
         return tuple(self.table(name, functools.partial(reader, name)) for name in self._values)
 
+    def named_texts(self, names: str, expected_name: str, values: str, expected: str) -> dict[str, str]:
+        """Return each text in this table under its name. Both must match."""
+        for name in self._values:
+            if not re.fullmatch(names, name):
+                self.wrong(name, f"expected a name of {expected_name}")
+        return {name: self.text(name, values, expected) for name in self._values}
+
     def _duration(self, key: str, expected: str, shortest: timedelta, longest: timedelta) -> timedelta:
         def good(value: object) -> bool:
             found = _time(value)

@@ -6,12 +6,12 @@ Every mistake is one line: ``file: key: value: what is expected``. All are repor
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from configuration import sources
+from configuration import bus_limits, sources
 from configuration.catalogue import read_included
 from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
 from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
@@ -36,6 +36,8 @@ LOG_RETENTION_DAYS = (
 """The days that CloudWatch Logs offers:
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
+_KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+
 TIME_TO_BEGIN = 2
 """Seconds that a run of the writer may take before its first command."""
 
@@ -58,7 +60,7 @@ class Configuration:
         region: The AWS region of the deployment and its organizations.
         bus: The name of the event bus to create.
         retain_data: Whether the ledger and the logs stay when the stack is deleted.
-        emails: The addresses that get notices.
+        notices: Who gets notices.
         writer_concurrency: The most writers that run at a time.
         memory: The memory of each function, in MB.
         log_retention_days: The days that CloudWatch Logs keeps the logs.
@@ -68,6 +70,11 @@ class Configuration:
         account: The deployment's account number; None for that of the credentials.
         forwarders: Where else events arise.
         ledger_table: The name of the existing table to use as the ledger; empty if the stack makes one.
+        router_concurrency: The most routers that run at a time; None for as many as Lambda starts.
+        reserve_concurrency: Whether these executions are taken out of the account's and kept for the functions.
+        permissions_boundary: The ARN of a policy that bounds every role, or "".
+        encryption_key: The ARN of a KMS key for the topic, the logs, the table and the queues; "" for AWS's own.
+        tags: Tags of every resource, beside the deployment's own.
     """
 
     settings: Settings
@@ -75,7 +82,7 @@ class Configuration:
     region: str
     bus: str
     retain_data: bool
-    emails: tuple[str, ...]
+    notices: "Notify"
     writer_concurrency: int
     memory: int
     log_retention_days: int
@@ -85,6 +92,11 @@ class Configuration:
     account: str | None = None
     forwarders: tuple[Forwarder, ...] = ()
     ledger_table: str = ""
+    router_concurrency: int | None = None
+    reserve_concurrency: bool = False
+    permissions_boundary: str = ""
+    encryption_key: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metrics_namespace(self) -> str:
@@ -104,6 +116,21 @@ class Configuration:
         raise ConfigurationError(
             [f"there is no forwarder {name!r}{meant(name, names)}; there are: {', '.join(names) or 'none'}"]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Who gets notices.
+
+    Attributes:
+        emails: Addresses.
+        urls: HTTPS endpoints. Each must answer SNS's request to confirm.
+        topic: The ARN of a topic that exists and has its own subscribers. Then the stack creates none.
+    """
+
+    emails: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    topic: str = ""
 
 
 def load(name: str, directory: Path = DIRECTORY) -> Configuration:
@@ -135,6 +162,7 @@ def read(text: str, file: str) -> Configuration:
     problems: list[str] = []
     table = CheckedTable(values, "", lambda key, said: problems.append(f"{file}: {key}: {said}"))
     configuration = table.whole(_configuration)
+    problems = problems or [f"{file}: {problem}" for problem in bus_limits.problems(configuration)]
     if problems:
         raise ConfigurationError(problems)
     return configuration
@@ -157,8 +185,8 @@ def _configuration(table: CheckedTable) -> Configuration:
     routed = [*placed.values()]
     reasons = table.table("reasons", _reasons)
     sweep = table.table("sweep", _sweep)
-    limits, writer_concurrency, memory, log_retention_days = table.table("limits", _limits)
-    emails = table.table("notify", _emails)
+    limits, running = table.table("limits", _limits)
+    notices = table.table("notify", _notify)
     exempt = _texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID")
     honoured: tuple[HonouredEdits, ...] = get_args(HonouredEdits)
     honour_edits = table.choice("honour_edits", honoured) if "honour_edits" in table else "all"
@@ -169,6 +197,19 @@ def _configuration(table: CheckedTable) -> Configuration:
     ledger_table = ""
     if "ledger_table" in table:
         ledger_table = table.text("ledger_table", r"[\w.-]{3,255}", "the name of a DynamoDB table in this account")
+    sources.check_names(table, "partner_buses", partner_buses)
+    boundary, key = (
+        table.text(name, rf"arn:aws[a-z-]*:{pattern}", expected) if name in table else ""
+        for name, pattern, expected in (
+            ("permissions_boundary", r"iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy"),
+            (
+                "encryption_key",
+                rf"kms:{region}:\d{{12}}:key/{_KEY_ID}",
+                f"the ARN of a KMS key in {region}, not of an alias",
+            ),
+        )
+    )
+    tags = table.table("tags", _tags) if "tags" in table else {}
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
     forwarders = _forwarders(table, owner)
     account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account") if "account" in table else None
@@ -199,16 +240,17 @@ def _configuration(table: CheckedTable) -> Configuration:
         region=region,
         bus=bus,
         retain_data=retain_data,
-        emails=emails,
-        writer_concurrency=writer_concurrency,
-        memory=memory,
-        log_retention_days=log_retention_days,
+        notices=notices,
         partner_buses=partner_buses,
         operators=operators,
         tamper_watch="tamper_watch" not in table or table.boolean("tamper_watch"),
         account=account,
         forwarders=forwarders,
         ledger_table=ledger_table,
+        permissions_boundary=boundary,
+        encryption_key=key,
+        tags=tags,
+        **running,
     )
 
 
@@ -270,8 +312,8 @@ def _sweep(table: CheckedTable) -> Sweep:
     )
 
 
-def _limits(table: CheckedTable) -> tuple[Limits, int, int, int]:
-    """Return the time limits, ``writer_concurrency``, ``memory`` and ``log_retention_days``."""
+def _limits(table: CheckedTable) -> tuple[Limits, dict[str, Any]]:
+    """Return the time limits, and how functions run: the other keys of a :class:`Configuration`."""
     writer_timeout = table.seconds("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60)
     settle = table.seconds("settle_seconds", 1, 900)
     writer_concurrency = table.number("writer_concurrency", 2, 1000)
@@ -280,6 +322,8 @@ def _limits(table: CheckedTable) -> tuple[Limits, int, int, int]:
     max_event_age = table.duration("max_event_age", shortest=DAY, longest=365 * DAY)
     memory = table.number("memory_mb", 128, 10240)
     log_retention_days = table.choice("log_retention_days", LOG_RETENTION_DAYS)
+    router_concurrency = table.number("router_concurrency", 2, 1000) if "router_concurrency" in table else None
+    reserve_concurrency = "reserve_concurrency" in table and table.boolean("reserve_concurrency")
     most = (writer_timeout // SECOND - TIME_TO_BEGIN) // CALLS_OF_A_COMMAND
     if table.sound and workmail_timeout > most * SECOND:
         table.refuse(
@@ -289,13 +333,32 @@ def _limits(table: CheckedTable) -> tuple[Limits, int, int, int]:
             f" {TIME_TO_BEGIN} seconds for what comes first",
         )
     limits = Limits(writer_timeout, settle, workmail_timeout, clock_skew, max_event_age)
-    return limits, writer_concurrency, memory, log_retention_days
+    return limits, {
+        "writer_concurrency": writer_concurrency,
+        "router_concurrency": router_concurrency,
+        "reserve_concurrency": reserve_concurrency,
+        "memory": memory,
+        "log_retention_days": log_retention_days,
+    }
 
 
-def _emails(table: CheckedTable) -> tuple[str, ...]:
+def _notify(table: CheckedTable) -> Notify:
     emails = table.texts("emails", r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")
     table.unique("", "emails", emails)
-    return emails
+    urls = _texts_if_any(table, "urls", r"https://[^\s/]+\S*", "a URL that begins with https://")
+    topic = ""
+    if "topic" in table:
+        topic = table.text("topic", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+", "the ARN of an SNS topic, not FIFO")
+        if emails or urls:
+            table.refuse("topic", "no emails and no urls beside it: the topic has its own subscribers")
+    return Notify(emails, urls, topic)
+
+
+def _tags(table: CheckedTable) -> dict[str, str]:
+    # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+    name, value = r"(?!aws:)[\w .:/=+@-]{1,128}", r"[\w .:/=+@-]{0,256}"
+    letters = "letters, digits, spaces and . : / = + @ _ -"
+    return table.named_texts(name, f"1 to 128 {letters}, not beginning with aws:", value, f"up to 256 {letters}")
 
 
 def _longer(one: timedelta | None, other: timedelta | None) -> bool:

@@ -57,14 +57,17 @@ class Route:
     Attributes:
         pattern: The EventBridge pattern that selects them.
         bus: Their bus: "default", or a partner's bus. None is the deployment's own bus.
-        publishers: ARNs of IAM principals of any account. Nobody else may put these events on the deployment's own
-            bus. If it is empty, the callers' own IAM policies decide.
+        publishers: ARNs of IAM principals of any account, which may have wildcards. Nobody else may put these events on
+            the deployment's own bus.
+        organization: The ID of an organization whose principals may, too. Without either, the callers' own IAM policies
+            decide.
         forwarders: Names of forwarders. They put the events on the deployment's own bus.
     """
 
     pattern: Mapping[str, Any]
     bus: str | None = None
     publishers: tuple[str, ...] = ()
+    organization: str = ""
     forwarders: tuple[str, ...] = ()
 
     @property
@@ -90,7 +93,7 @@ def read_source(table: CheckedTable) -> Routed:
     may: tuple[Permission, ...] = get_args(Permission)
     source = Source(name, table.choices("may", may))
     source = replace(source, locks_per_hour=_locks_per_hour(table, source.may))
-    return _with_releases(source, table), Route({"source": [name]}, publishers=_publishers(table, source.may))
+    return _with_releases(source, table), Route({"source": [name]}, None, *_publishers(table, source.may))
 
 
 def _with_releases(source: Source, table: CheckedTable) -> Source:
@@ -116,23 +119,31 @@ def _locks_per_hour(table: CheckedTable, may: frozenset[Permission]) -> int:
     return table.number("locks_per_hour", 1, 10_000)
 
 
-def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[str, ...]:
-    """Return who may publish a source's events, empty for anyone. What can let a device in must say so in words."""
+def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[tuple[str, ...], str]:
+    """Return who may publish a source's events: principals and an organization. Empty ones mean anyone.
+
+    What can let a device in must say so in words.
+    """
+    organization = ""
+    if "publishers_organization" in table:
+        organization = table.text("publishers_organization", r"o-[a-z0-9]{10,32}", "an AWS organization's ID, o-…")
+        if "publishers" not in table:
+            return (), organization
     if "publishers" not in table:
         powers = " and ".join(sorted(may - {"lock"}))
         if powers:
             table.wrong(
                 "publishers",
                 f'missing: expected ARNs of IAM roles or users, or "{ANYONE}": whoever may put events on the bus may'
-                f" then {powers}",
+                f" then {powers}; or publishers_organization",
             )
-        return ()
-    if table.says("publishers", ANYONE):
-        return ()
+        return (), ""
+    if not organization and table.says("publishers", ANYONE):
+        return (), ""
     publishers = table.texts("publishers", r"arn:aws[a-z-]*:iam::\d{12}:\S+", "the ARN of an IAM role or user")
     if not publishers:
         table.refuse("publishers", 'one ARN of an IAM role or user or more, or the word "anyone"')
-    return publishers
+    return publishers, organization
 
 
 def _read_mapped(name: str, table: CheckedTable) -> Routed:
@@ -164,14 +175,14 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
             table.refuse("forwarders", "one name or more, and no bus: forwarders put events on our own bus")
     route = Route(pattern, bus, forwarders=forwarders)
     reserved = bus is not None or bool(forwarders) or all(name.startswith(WEBHOOK_PREFIX) for name in route.on_own_bus)
-    publishers = _publishers(table, frozenset() if reserved else may)
-    if publishers and bus is not None:
+    publishers, organization = _publishers(table, frozenset() if reserved else may)
+    if (publishers or organization) and bus is not None:
         table.wrong("publishers", "expected none with a bus: only our own bus has a policy of ours")
-    if publishers and forwarders:
+    if (publishers or organization) and forwarders:
         table.wrong("publishers", "expected none with forwarders: their roles are the publishers")
     source = Source(name, may, EventMapping(action, reason, expressions, when, each, at_most))
     source = replace(_with_releases(source, table), locks_per_hour=_locks_per_hour(table, may))
-    return source, replace(route, publishers=publishers)
+    return source, replace(route, publishers=publishers, organization=organization)
 
 
 def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: bool) -> None:
@@ -264,7 +275,7 @@ def check_together(
     _check_publishers(table, routed)
     _check_forwarders(table, routed, forwarders)
     _check_webhooks(table, routed, [each.name for each in webhooks], complete=complete)
-    _check_names(table, "sources[].name", [source.name for source, _ in routed.values()])
+    check_names(table, "sources[].name", [source.name for source, _ in routed.values()])
 
 
 def _check_patterns(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
@@ -307,7 +318,7 @@ def _check_publishers(table: CheckedTable, routed: Mapping[str, Routed]) -> None
 
 
 def _senders(route: Route) -> set[str]:
-    return {*route.publishers, *route.forwarders}
+    return {*route.publishers, *route.forwarders, route.organization} - {""}
 
 
 def _check_forwarders(table: CheckedTable, routed: Mapping[str, Routed], forwarders: Sequence[str]) -> None:
@@ -353,7 +364,7 @@ def _check_webhooks(
             )
 
 
-def _check_names(table: CheckedTable, where: str, names: Sequence[str]) -> None:
+def check_names(table: CheckedTable, where: str, names: Sequence[str]) -> None:
     """Report names that differ only in '/' and '--'. CDK makes one construct ID of both."""
     known: dict[str, str] = {}
     for name in names:

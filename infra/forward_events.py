@@ -1,5 +1,7 @@
 """The stack for an account or a region where events arise: it forwards them to the deployment's bus."""
 
+from dataclasses import replace
+
 from aws_cdk import App, Aws, CfnOutput, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -29,7 +31,7 @@ class ForwardEvents(Stack):
             f" ({configuration.settings.owner})",
         )
         bus = f"arn:{Aws.PARTITION}:events:{configuration.region}:{configuration.account}:event-bus/{configuration.bus}"
-        notices = Notices(self, "Notices", emails=configuration.emails)
+        notices = Notices(self, "Notices", notify=replace(configuration.notices, topic=""))
         unforwarded = DeadLetters(
             self, "Unforwarded", notices=notices, contents="Events that could not be forwarded for a day"
         )

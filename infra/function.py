@@ -11,7 +11,17 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from configuration.loader import Configuration
+from infra.notices import Notices
 from infra.queues import WorkQueue
+
+CANNOT_RUN = {
+    "Errors": "A function failed as a whole. It raised, ran out of time or memory, or could not start",
+    "Throttles": "A function was refused an execution. The account or its reservation has none left",
+}
+"""Metrics of Lambda's own, with the meaning of their alarms. A function that can't run writes no metric and no line.
+
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+"""
 
 
 class Grant(NamedTuple):
@@ -24,6 +34,9 @@ class Grant(NamedTuple):
 
 class Function(Construct):
     """The function `functions/NAME.py` with its entry `handler`. `timeout` is in seconds.
+
+    One that calls itself through a queue says so with `recursive`. Else Lambda silently drops its 17th call in a chain.
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 
     The role has no managed policy. CDK's `grant_…` methods would grant more than we call.
     """
@@ -39,6 +52,8 @@ class Function(Construct):
         configuration: Configuration,
         environment: Mapping[str, str],
         grants: Sequence[Grant],
+        recursive: bool = False,
+        reserved: int | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._name = name
@@ -72,6 +87,8 @@ class Function(Construct):
             memory_size=configuration.memory,
             role=self.role,
             log_group=self.log_group,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if recursive else None,
+            reserved_concurrent_executions=reserved,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": self._namespace,
@@ -88,7 +105,7 @@ class Function(Construct):
             )
         )
 
-    def consume(self, work: WorkQueue, *, concurrency: int | None = None) -> None:
+    def consume(self, work: WorkQueue, *, concurrency: int | None = None) -> lambda_.EventSourceMapping:
         """Call the function with batches of up to ten messages. Its answer names those that failed."""
         self.allow(
             Grant(
@@ -96,12 +113,11 @@ class Function(Construct):
                     "sqs:ReceiveMessage",
                     "sqs:DeleteMessage",
                     "sqs:GetQueueAttributes",
-                    "sqs:ChangeMessageVisibility",
                 ],
                 [work.queue.queue_arn],
             )
         )
-        lambda_.EventSourceMapping(
+        return lambda_.EventSourceMapping(
             self,
             "Work",
             target=self.function,
@@ -111,11 +127,33 @@ class Function(Construct):
             report_batch_item_failures=True,
         )
 
+    def watch(self, notices: Notices, *metrics: str) -> None:
+        """Notify people within ten minutes when the function can't run, by these metrics of `CANNOT_RUN`."""
+        for metric in metrics:
+            meaning = CANNOT_RUN[metric]
+            alarm = self.alarm(
+                metric,
+                of_lambda=True,
+                statistic=cloudwatch.Stats.SUM,
+                period=Duration.minutes(5),
+                threshold=1,
+                description=f"{meaning}: {self._name}. What it was to do waits.",
+            )
+            notices.notify_on(alarm)
+
     def alarm(
-        self, metric: str, *, statistic: str, period: Duration, threshold: float, description: str
+        self,
+        metric: str,
+        *,
+        statistic: str,
+        period: Duration,
+        threshold: float,
+        description: str,
+        of_lambda: bool = False,
     ) -> cloudwatch.Alarm:
         """Add an alarm on a metric of the function. It is on while the last period's value reaches the threshold.
 
+        The metric is the function's own, or Lambda's.
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
         """
         return cloudwatch.Alarm(
@@ -123,9 +161,9 @@ class Function(Construct):
             metric,
             alarm_description=description,
             metric=cloudwatch.Metric(
-                namespace=self._namespace,
+                namespace="AWS/Lambda" if of_lambda else self._namespace,
                 metric_name=metric,
-                dimensions_map={"service": self._name},
+                dimensions_map={"FunctionName": self.function.function_name} if of_lambda else {"service": self._name},
                 period=period,
                 statistic=statistic,
             ),

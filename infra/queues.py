@@ -19,16 +19,18 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-d
 """
 
 STUCK_AFTER = Duration.minutes(15)
-"""The age of the oldest message at which people are notified.
+"""The age of a FIFO queue's oldest message at which people are notified.
 
-SQS's figure leaves out messages of a standard queue that were received three times. The functions' metric `FailingFor`
-covers those.
+For a standard queue it is two visibility timeouts. SQS's figure leaves out messages that were received three times.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 """
 
 
 class DeadLetters(Construct):
     """A dead-letter queue, and an alarm that is on while it has messages.
+
+    SQS stops to measure a queue that nobody has used for six hours. The alarm then stays as it is.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/monitoring-using-cloudwatch.html
 
     The alarm's description begins with `contents`.
     """
@@ -47,7 +49,7 @@ class DeadLetters(Construct):
             threshold=1,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=cloudwatch.TreatMissingData.IGNORE,
         )
         notices.notify_on(alarm)
 
@@ -94,15 +96,16 @@ class WorkQueue(Construct):
             visibility=visibility,
             dead_letters=sqs.DeadLetterQueue(queue=self.dead_letters.queue, max_receive_count=receives),
         )
+        stuck_after = STUCK_AFTER if fifo else Duration.seconds(2 * visibility.to_seconds())
         alarm = cloudwatch.Alarm(
             self,
             "Stuck",
-            alarm_description=f"{contents} have been waiting for {STUCK_AFTER.to_human_string()}."
+            alarm_description=f"{contents} have been waiting for {stuck_after.to_human_string()}."
             " See the function's log.",
             metric=self.queue.metric_approximate_age_of_oldest_message(
                 period=Duration.minutes(1), statistic=cloudwatch.Stats.MAXIMUM
             ),
-            threshold=STUCK_AFTER.to_seconds(),
+            threshold=stuck_after.to_seconds(),
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

@@ -1,30 +1,22 @@
 """The event bus: who may use it, and where its events go."""
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from configuration import bus_limits
 from configuration.loader import Configuration
 from configuration.sources import DEFAULT_BUS, Route
 from device_lockout.values import outcome
 from device_lockout.values.settings import Source
 from infra.notices import Notices
 from infra.queues import DeadLetters, WorkQueue
-
-ROOM_FOR_RULES = 6_500
-"""Bytes. A queue's policy has 8,192 in all, enough for about fifty sources.
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html"""
-REST_OF_ARN = 60
-"""Bytes of a rule's ARN before its name, with quotes and a comma: partition, region and account."""
 
 DELIVERY_AGE = Duration.hours(24)
 DELIVERY_ATTEMPTS = 185
@@ -43,10 +35,9 @@ class SecurityBus(Construct):
     waits for the policy, since EventBridge does not retry without permission.
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 
-    No rule takes what an archive replays: its events happened long ago and were answered.
+    Notices go out under a role. A statement of the topic's for rules would be for the rules of any account.
 
-    Raises:
-        ValueError: There are more rules than a queue's policy has room for.
+    The loader has measured the policies and the patterns: see :mod:`configuration.bus_limits`.
     """
 
     def __init__(
@@ -68,30 +59,28 @@ class SecurityBus(Construct):
             for name in configuration.partner_buses
         }
         self._rules: dict[str, list[str]] = {}
-        names_of: dict[tuple[str, ...], list[str]] = {}
-        for source in configuration.settings.sources:
-            route = configuration.routes[source.name]
-            self._add_source_rule(source, route, reports.queue)
-            names = names_of.setdefault(route.publishers, [])
-            names += [name for name in route.on_own_bus if name not in names]
-        for publishers, names in names_of.items():
-            if publishers:
-                self.reserve(names, publishers)
-                self._allow(names, publishers)
-        known = dict.fromkeys(name for route in configuration.routes.values() for name in route.on_own_bus)
-        self._add_rule(
+        self._source_rules = [
+            self._add_source_rule(source, configuration.routes[source.name], reports.queue)
+            for source in configuration.settings.sources
+        ]
+        for who in bus_limits.published(configuration.routes):
+            self.reserve(*who)
+            for conditions in bus_limits.allowed(*who):
+                self._add_statement("Allow", conditions)
+        unknown = self._add_rule(
             "UnknownSources",
             "Events of unknown sources, which the router rejects",
             None,
-            {"source": [{"anything-but": [*known, outcome.SOURCE]}]},
+            bus_limits.unknown_sources(configuration.routes),
             reports.queue,
         )
+        unknown.node.add_dependency(*self._source_rules)  # it leaves a new source out once that has its rule
         self._add_rule(
             "Pages",
             "Messages of outcomes that need attention",
             None,
             {"source": [outcome.SOURCE], "detail": {"page": [True]}},
-            notices.topic,
+            notices,
         )
 
     def watch(self, writer_role: str, reports: sqs.Queue) -> None:
@@ -101,7 +90,7 @@ class SecurityBus(Construct):
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
         """
         issuer = ({"anything-but": [writer_role]}, {"exists": False})
-        self._add_rule(
+        watch = self._add_rule(
             "TamperWatch",
             "Overrides that somebody else changed",
             DEFAULT_BUS,
@@ -118,49 +107,25 @@ class SecurityBus(Construct):
             reports,
             outcome.SOURCE,
         )
+        self._source_rules.append(watch)
 
     def allow_rules(self, reports: sqs.Queue) -> None:
         """Allow the rules that there are by now to send to their queues, and no others."""
         let_rules_send(reports, self._rules["Reports"])
         let_rules_send(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
 
-    def reserve(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
-        """Deny events of these sources to everybody but these IAM principals, whatever their own policies say.
+    def reserve(self, sources: Sequence[str], publishers: Sequence[str], organization: str = "") -> None:
+        """Deny events of these sources to all but these principals, whatever their own policies say."""
+        self._add_statement("Deny", bus_limits.reserved(sources, publishers, organization))
 
-        Without publishers, deny them to everybody. A source may end in the wildcard `*`.
-        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html#eb-events-pattern-example
-        """
-        like = "StringLike" if any(source.endswith("*") for source in sources) else "StringEquals"
-        others = {"ArnNotEquals": {"aws:PrincipalArn": [*publishers]}} if publishers else {}
-        self._add_statement("Deny", {f"ForAnyValue:{like}": {"events:source": [*sources]}, **others})
-
-    def _allow(self, sources: Sequence[str], publishers: Sequence[str]) -> None:
-        """Allow these IAM principals of any account to put events of these sources, and no others, on the bus.
-
-        `ForAllValues` is also true for a call without a source, so `Null` excludes such calls.
-        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
-        """
-        self._add_statement(
-            "Allow",
-            {
-                "ForAllValues:StringEquals": {"events:source": [*sources]},
-                "Null": {"events:source": "false"},
-                "ArnEquals": {"aws:PrincipalArn": [*publishers]},
-            },
-        )
+    def wait_for(self, router: Construct) -> None:
+        """Create and change the rules after the router: its code knows whose events they send."""
+        for rule in self._source_rules:
+            rule.node.add_dependency(router)
 
     def _add_statement(self, effect: str, conditions: Mapping[str, Any]) -> None:
-        """Add a statement on `events:PutEvents` to the policy of the bus."""
-        self._statements.append(
-            {
-                "Sid": f"{effect}{len(self._statements)}",
-                "Effect": effect,
-                "Principal": "*",
-                "Action": "events:PutEvents",
-                "Resource": f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/{self._name}",
-                "Condition": conditions,
-            }
-        )
+        arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/{self._name}"
+        self._statements.append(bus_limits.statement(effect, len(self._statements), conditions, arn))
         bus = self.bus.node.default_child
         assert isinstance(bus, events.CfnEventBus)
         bus.policy = {"Version": "2012-10-17", "Statement": self._statements}
@@ -171,16 +136,19 @@ class SecurityBus(Construct):
         assert isinstance(bus, events.CfnEventBus)
         return bus.name
 
-    def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> None:
-        name = source.name
-        if source.mapping is None:
-            self._add_rule(f"Reports-{name}", f"Reports by {name}", route.bus, route.pattern, reports)
-            return
+    def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> events.CfnRule:
+        name, mapped = source.name, source.mapping is not None
         rule = self._add_rule(
-            f"Mapped-{name}", f"Events of the mapped source {name}", route.bus, route.pattern, reports, name
+            bus_limits.rule_id(name, mapped=mapped),
+            f"Events of the mapped source {name}" if mapped else f"Reports by {name}",
+            route.bus,
+            route.pattern,
+            reports,
+            name if mapped else None,
         )
         if route.bus in self._partners:
             rule.add_resource_dependency(self._partners[route.bus])
+        return rule
 
     def _add_rule(
         self,
@@ -188,7 +156,7 @@ class SecurityBus(Construct):
         description: str,
         bus: str | None,
         pattern: Mapping[str, Any],
-        target: sqs.Queue | sns.Topic,
+        target: sqs.Queue | Notices,
         mapped_source: str | None = None,
     ) -> events.CfnRule:
         """Add a rule to a bus (None: ours). It sends whole events to a queue, or an outcome's message to the topic.
@@ -201,32 +169,32 @@ class SecurityBus(Construct):
         CDK's own `Rule` supports only part of the pattern language. Its targets also add a statement per rule to the
         queue's policy, and SQS allows 20.
         """
-        to_people = isinstance(target, sns.Topic)
+        to_people = isinstance(target, Notices)
         transformed = events.CfnRule.InputTransformerProperty(
             input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
         name, kind = rule_name(self, id), "Notices" if to_people else "Reports"
-        prefix = f"{self._name}/" if bus is None else "" if bus == DEFAULT_BUS else f"{bus}/"
-        self._rules.setdefault(kind, []).append(rule_arn(prefix + name))
+        self._rules.setdefault(kind, []).append(rule_arn(name, bus or self._name))
         rule = events.CfnRule(
             self,
             id,
             name=name,
             description=description,
             event_bus_name=self.bus.event_bus_name if bus is None else None if bus == DEFAULT_BUS else bus,
-            event_pattern={"replay-name": [{"exists": False}], **pattern},
+            event_pattern=bus_limits.pattern_of(pattern),
             targets=[
                 events.CfnRule.TargetProperty(
                     id=kind,
-                    arn=target.topic_arn if isinstance(target, sns.Topic) else target.queue_arn,
+                    arn=target.topic.topic_arn if isinstance(target, Notices) else target.queue_arn,
+                    role_arn=target.publisher.role_arn if isinstance(target, Notices) else None,
                     input_path="$.detail.message" if to_people else None,
                     input_transformer=transformed if mapped_source is not None else None,
                     **delivery(self.undelivered.queue),
                 )
             ],
         )
-        for destination in (target, self.undelivered.queue):
-            rule.node.add_dependency(destination.node.find_child("Policy"))
+        rule.node.add_dependency(self.undelivered.queue.node.find_child("Policy"))
+        rule.node.add_dependency(target.publisher if isinstance(target, Notices) else target.node.find_child("Policy"))
         return rule
 
 
@@ -241,26 +209,15 @@ def delivery(undelivered: sqs.Queue) -> dict[str, Any]:
 
 
 def rule_name(scope: Construct, id: str) -> str:
-    """Return a valid name of at most 64 characters. No other stack's rule on the bus has it."""
-    stack = Stack.of(scope).stack_name
-    digest = hashlib.sha256(f"{stack}/{id}".encode()).hexdigest()[:8]
-    readable = re.sub(r"[^\w.-]", "-", id.partition("-")[2] or id, flags=re.ASCII)
-    return f"{stack}-{readable[: 64 - len(stack) - len(digest) - 2]}-{digest}"
+    return bus_limits.rule_name(Stack.of(scope).stack_name, id)
 
 
-def rule_arn(name: str) -> str:
-    """Return the ARN of a rule. On another bus than the default one, that bus and a slash precede its name."""
-    return f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{name}"
+def rule_arn(name: str, bus: str = DEFAULT_BUS) -> str:
+    return bus_limits.rule_arn(name, bus, partition=Aws.PARTITION, region=Aws.REGION, account=Aws.ACCOUNT_ID)
 
 
 def let_rules_send(queue: sqs.Queue, rules: Sequence[str]) -> None:
     """Allow these rules to send to the queue."""
-    taken = sum(len(rule.rpartition(":rule/")[2]) + REST_OF_ARN for rule in rules)
-    if taken > ROOM_FOR_RULES:
-        raise ValueError(
-            f"{queue.node.path}: the ARNs of {len(rules)} rules take {taken} bytes of the queue's policy: expected"
-            f" at most {ROOM_FOR_RULES}, so fewer sources or shorter names"
-        )
     queue.add_to_resource_policy(
         iam.PolicyStatement(
             principals=[iam.ServicePrincipal("events.amazonaws.com")],

@@ -3,16 +3,20 @@
 from datetime import timedelta
 from pathlib import Path
 
-from aws_cdk import App, CfnOutput, Duration, Environment, Stack
+from aws_cdk import App, CfnOutput, Duration, Environment, Stack, Tags
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
+from configuration.bus_limits import stack_name
 from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
-from infra.function import Function, Grant
+from infra import customer_key
+from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
+from infra.policies import add_policies
 from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
 from infra.sweep_schedule import SweepSchedule
@@ -47,7 +51,7 @@ class DeviceLockout(Stack):
         """Describe the deployment. `package` is the zip that all functions run from."""
         super().__init__(
             app,
-            f"device-lockout-{configuration.settings.owner}",
+            stack_name(configuration.settings.owner),
             env=Environment(account=configuration.account, region=configuration.region),
             description=f"WorkMail device lockout: security events become mobile device DENY overrides"
             f" ({configuration.settings.owner})",
@@ -57,7 +61,7 @@ class DeviceLockout(Stack):
         # The command line runs with what the functions run with. It is a text, since CDK drops each null of an object.
         self.template_options.metadata = {SETTINGS_IN_TEMPLATE: dump(settings)}
         writer_timeout = settings.limits.writer_timeout // SECOND
-        notices = Notices(self, "Notices", emails=configuration.emails)
+        notices = Notices(self, "Notices", notify=configuration.notices)
         reports = WorkQueue(
             self,
             "Reports",
@@ -102,8 +106,9 @@ class DeviceLockout(Stack):
             configuration=configuration,
             environment=queue_url,
             grants=[send_commands],
+            reserved=configuration.router_concurrency if configuration.reserve_concurrency else None,
         )
-        router.consume(reports)
+        router.consume(reports, concurrency=configuration.router_concurrency)
         writer = Function(
             self,
             "ApplyCommands",
@@ -115,6 +120,7 @@ class DeviceLockout(Stack):
             grants=[
                 send_commands,
                 Grant(["sqs:SendMessage"], [commands.dead_letters.queue.queue_arn]),
+                Grant(["sqs:ChangeMessageVisibility"], [commands.queue.queue_arn]),
                 keep_ledger,
                 announce,
                 Grant(
@@ -128,8 +134,10 @@ class DeviceLockout(Stack):
                     organizations,
                 ),
             ],
+            recursive=True,
+            reserved=configuration.writer_concurrency if configuration.reserve_concurrency else None,
         )
-        writer.consume(commands, concurrency=configuration.writer_concurrency)
+        work = writer.consume(commands, concurrency=configuration.writer_concurrency)
         sweep = Function(
             self,
             "SweepOverrides",
@@ -153,6 +161,7 @@ class DeviceLockout(Stack):
         if configuration.tamper_watch:
             bus.watch(writer.role.role_arn, reports.queue)
         bus.allow_rules(reports.queue)
+        bus.wait_for(router.function)
         bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(
@@ -172,6 +181,21 @@ class DeviceLockout(Stack):
                 " It is retried and not lost. See the function's log.",
             )
             notices.notify_on(failing)
+        functions = [router, writer, sweep, *([webhooks.receiver] if webhooks else [])]
+        for function in (router, writer, sweep):
+            function.watch(notices, *CANNOT_RUN)
+        if webhooks:
+            webhooks.receiver.watch(notices, "Errors")  # it has an alarm on throttles of its own
+        dropped = writer.alarm(
+            "RecursiveInvocationsDropped",
+            of_lambda=True,
+            statistic=cloudwatch.Stats.SUM,
+            period=Duration.minutes(5),
+            threshold=1,
+            description="Lambda cut a chain of commands off. Devices of a user may be left unlocked. Set the recursive"
+            " loop of ApplyCommands to Allow again.",
+        )
+        notices.notify_on(dropped)
         writer.alarm(
             "Paged",
             statistic=cloudwatch.Stats.SUM,
@@ -181,6 +205,19 @@ class DeviceLockout(Stack):
             " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",
         )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
+        policies = add_policies(
+            self,
+            bus=bus,
+            ledger=ledger,
+            queues=[reports.queue, commands.queue],
+            dead_letters=[
+                each.queue for each in (bus.undelivered, reports.dead_letters, commands.dead_letters, schedule.missed)
+            ],
+            functions=functions,
+            sweep=sweep,
+            writers_work=work.event_source_mapping_arn,
+            organizations=organizations,
+        )
 
         for name, value in {
             "EventBusName": bus.bus.event_bus_name,
@@ -197,5 +234,14 @@ class DeviceLockout(Stack):
             "SweepOverridesFunctionName": sweep.function.function_name,
             "NoticesTopicArn": notices.topic.topic_arn,
             **({"WebhooksUrl": webhooks.url} if webhooks else {}),
+            **policies,
         }.items():
             CfnOutput(self, name, value=value)
+        for name, value in {**configuration.tags, "device-lockout": configuration.settings.owner}.items():
+            Tags.of(self).add(name, value)
+        if configuration.permissions_boundary:
+            iam.PermissionsBoundary.of(self).apply(
+                iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", configuration.permissions_boundary)
+            )
+        if configuration.encryption_key:
+            customer_key.encrypt(self, configuration.encryption_key)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.core.arn import parse_arn
-from ministack.services import dynamodb, eventbridge, lambda_svc, sqs, sts
+from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 type Json = dict[str, Any]
@@ -38,10 +38,14 @@ def apply(lambda_python: Path) -> None:
     cloudformation_gives_a_bus_its_policy()
     rules_put_events_on_buses_of_other_regions()
     rules_need_permission_and_have_dead_letter_queues()
+    rules_on_partner_buses_have_tags()
     targets_invoke_functions_asynchronously()
     function_urls_of_type_none_need_no_signature()
     cloudformation_enables_time_to_live_and_recovery()
     fifo_groups_are_processed_in_parallel()
+    chains_through_queues_are_counted()
+    batches_of_a_queue_are_measured()
+    alarms_watch_what_lambda_measures()
     exceptions_leave_the_environment_running()
     functions_see_only_their_own_package(lambda_python)
     environments_share_one_unpacked_package()
@@ -259,6 +263,21 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
     eventbridge._invoke_target = invoke_target
 
 
+def rules_on_partner_buses_have_tags() -> None:
+    """A rule is found by its ARN although the name of its bus has slashes.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+    original = eventbridge._resolve_taggable_events_arn
+
+    @wraps(original)
+    def resolve(arn: str) -> Any:
+        found = any(rule.get("Arn") == arn for rule in eventbridge._rules.values())
+        return (arn, None) if found else original(arn)
+
+    eventbridge._resolve_taggable_events_arn = resolve
+
+
 def targets_invoke_functions_asynchronously() -> None:
     """Rules and schedules invoke a function asynchronously, with retries and then its failure destination.
 
@@ -346,15 +365,120 @@ def cloudformation_enables_time_to_live_and_recovery() -> None:
 def fifo_groups_are_processed_in_parallel() -> None:
     """A FIFO mapping runs as many batches at once as a standard one. A group has one batch in flight.
 
+    A mapping goes on trying a function that has no execution left.
+
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/fifo-queue-lambda-behavior.html
     """
     original = lambda_svc._sqs_esm_concurrency
 
     @wraps(original)
     def concurrency(mapping: Json, function: Json, config: Json, _queue: Mapping[str, Any] | None = None) -> int:
-        return int(original(mapping, function, config, None))
+        return max(1, int(original(mapping, function, config, None)))
 
     lambda_svc._sqs_esm_concurrency = concurrency
+
+
+def chains_through_queues_are_counted() -> None:
+    """A message knows how many calls its chain has made. Lambda stops after sixteen, unless the function allows more.
+
+    The longest chain in a batch counts. CloudFormation's `RecursiveLoop` takes effect.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    """
+    calls: ContextVar[int] = ContextVar("calls", default=0)
+    handle, of_message = ministack_app.SERVICE_HANDLERS["sqs"], sqs._build_send_sys_attrs
+    run_batch = lambda_svc._run_sqs_batch
+
+    async def handle_request(method: str, path: str, headers: Json, *rest: Any) -> Any:
+        token = calls.set(lambda_svc._inbound_invoke_depth(headers))
+        try:
+            return await handle(method, path, headers, *rest)
+        finally:
+            calls.reset(token)
+
+    @wraps(of_message)
+    def attributes(now: float, given: Json) -> Json:
+        return {**of_message(now, given), "calls": calls.get()}
+
+    @wraps(run_batch)
+    def run_sqs_batch(mapping: Json, function: Json, event: Json, batch: list[Json], *rest: Any) -> None:
+        depth = 1 + max(message["sys"].get("calls", 0) for message in batch)
+        if lambda_svc._recursive_loop_drop(mapping["FunctionName"], function, depth) is None:
+            token = lambda_svc._invoke_depth.set(depth)
+            try:
+                run_batch(mapping, function, event, batch, *rest)
+            finally:
+                lambda_svc._invoke_depth.reset(token)
+
+    def configured(original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        @wraps(original)
+        def provision(*arguments: Any) -> Any:
+            result = original(*arguments)
+            allowed = arguments[position].get("RecursiveLoop", "Terminate")
+            lambda_svc._put_function_recursion_config(result[0], {"RecursiveLoop": allowed})
+            return result
+
+        return provision
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+    handlers["create"] = configured(handlers["create"], 1)
+    handlers["update"] = configured(handlers["update"], 2)
+    ministack_app.SERVICE_HANDLERS["sqs"] = handle_request
+    sqs._build_send_sys_attrs = attributes
+    lambda_svc._run_sqs_batch = run_sqs_batch
+
+
+def batches_of_a_queue_are_measured() -> None:
+    """A function's `Errors` count the batches of its queue, too.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    """
+    run_batch, execute = lambda_svc._run_sqs_batch, lambda_svc._execute_function
+    in_batch: ContextVar[bool] = ContextVar("in_batch", default=False)
+
+    @wraps(run_batch)
+    def run_sqs_batch(*arguments: Any) -> None:
+        token = in_batch.set(True)
+        try:
+            run_batch(*arguments)
+        finally:
+            in_batch.reset(token)
+
+    @wraps(execute)
+    def execute_function(function: Json, event: Json) -> Json:
+        measured = in_batch.get()
+        in_batch.set(False)  # it calls itself under the function's own account and region
+        result: Json = execute(function, event)
+        if measured and not result.get("throttle"):
+            name = (function.get("config") or function)["FunctionName"]
+            lambda_svc._emit_lambda_metrics(name, 0.0, error=bool(result.get("error")), throttle=False)
+        return result
+
+    lambda_svc._run_sqs_batch, lambda_svc._execute_function = run_sqs_batch, execute_function
+
+
+def alarms_watch_what_lambda_measures() -> None:
+    """An alarm on a metric of Lambda's goes off. Only the metric with the alarm's own dimensions counts.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html
+    """
+    evaluate, record = cloudwatch._evaluate_alarm, cloudwatch.record_metric
+
+    @wraps(evaluate)
+    def evaluate_alarm(alarm: Json) -> None:
+        dimensions = cloudwatch._dims_from_list(alarm.get("Dimensions") or [])
+        key = (alarm.get("Namespace"), alarm.get("MetricName"), cloudwatch._dims_key(dimensions))
+        seen = {key: cloudwatch._metrics.get(key) or []}
+        FunctionType(evaluate.__code__, {**evaluate.__globals__, "_metrics": seen})(alarm)
+
+    @wraps(record)
+    def record_metric(namespace: str, metric: str, *rest: Any, **named: Any) -> None:
+        record(namespace, metric, *rest, **named)
+        for alarm in list(cloudwatch._alarms.values()):
+            if (alarm.get("Namespace"), alarm.get("MetricName")) == (namespace, metric):
+                evaluate_alarm(alarm)
+
+    cloudwatch._evaluate_alarm, cloudwatch.record_metric = evaluate_alarm, record_metric
 
 
 def exceptions_leave_the_environment_running() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from device_lockout.aws.bus import Bus
     from device_lockout.aws.command_queue import CommandQueue
     from device_lockout.aws.pace import EnoughTime, Pace
+    from device_lockout.aws.workmail import RecentUsers
     from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
 
@@ -81,7 +82,7 @@ def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":
     from device_lockout.aws.workmail import WorkMail
     from device_lockout.protocol.ports import Ports
 
-    workmail = WorkMail(_workmail_client(attempts), pace, enough_time)
+    workmail = WorkMail(_workmail_client(attempts), pace, enough_time, _recent_users())
     return Ports(workmail, Ledger(_ledger_client(), environment("LEDGER_TABLE")), command_queue(), bus())
 
 
@@ -101,6 +102,13 @@ def _ledger_client() -> "DynamoDBClient":
     from device_lockout.aws import ledger_table
 
     return ledger_table.client()
+
+
+@cache
+def _recent_users() -> "RecentUsers":
+    from device_lockout.aws.workmail import RecentUsers
+
+    return RecentUsers()
 
 
 @cache

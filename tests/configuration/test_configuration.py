@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 
 from configuration import loader
 from configuration.loader import DIRECTORY as CONFIG
-from configuration.loader import ConfigurationError
+from configuration.loader import ConfigurationError, Notify
 from device_lockout.values import settings
 
 EXAMPLE = (CONFIG / "example.toml").read_text(encoding="utf-8")
@@ -77,13 +78,69 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ('max_event_age = "30d"', 'max_event_age = "1h"', 'limits.max_event_age: "1h": expected a duration from "1d"'),
         ("security@example.com", "security", 'notify.emails[0]: "security": expected an e-mail address'),
         ("[notify]", "[notify]\nchannel = 1", "notify.channel: unknown key: expected one of emails"),
+        (
+            "[notify]",
+            '[notify]\nurls = ["http://x.example"]',
+            'notify.urls[0]: "http://x.example": expected a URL that begins with https://',
+        ),
+        (
+            "[notify]",
+            '[notify]\ntopic = "arn:aws:sns:eu-west-1:111122223333:t"',
+            'notify.topic: "arn:aws:sns:eu-west-1:111122223333:t": expected no emails and no urls beside it',
+        ),
+        (
+            'owner = "prod"',
+            'owner = "prod"\npermissions_boundary = "boundary"',
+            'permissions_boundary: "boundary": expected the ARN of an IAM policy',
+        ),
+        (
+            'owner = "prod"',
+            'owner = "prod"\nencryption_key = "arn:aws:kms:us-east-1:111122223333:key/x"',
+            'encryption_key: "arn:aws:kms:us-east-1:111122223333:key/x": expected the ARN of a KMS key in eu-west-1',
+        ),
+        ("[notify]", '[tags]\n"aws:x" = "y"\n[notify]', "tags.aws:x: expected a name of 1 to 128 letters"),
+        ("[notify]", "[tags]\nx = 1\n[notify]", "tags.x: 1: expected up to 256 letters, digits"),
+        (
+            "[limits]",
+            "[limits]\nrouter_concurrency = 1",
+            "limits.router_concurrency: 1: expected a whole number from 2 to 1000",
+        ),
+        (
+            "[[organizations]]",
+            'partner_buses = ["aws.partner/x/y", "aws.partner/x--y"]\n[[organizations]]',
+            'partner_buses: "aws.partner/x--y": expected to differ from "aws.partner/x/y" in more than \'/\' against',
+        ),
         ("[notify]", "[notify", "no valid TOML: Expected ']' at the end of a table declaration (at line "),
     ],
 )
 def test_a_mistake_names_file_key_value_and_what_is_expected(old: str, new: str, expected: str) -> None:
     said = mistakes((old, new))
     assert any(line.startswith(f"config/x.toml: {expected}") for line in said), said
-    assert len(said) == 1 or old in {'owner = "prod"', "[reasons.stolen]"}, said
+    assert len(said) == 1 or new in {"", 'ownr = "prod"'} or old == "[reasons.stolen]", said
+
+
+def test_what_aws_would_refuse_is_a_mistake_with_the_figure_and_the_limit() -> None:
+    """Each of the twenty sources is fine by itself."""
+    source = '[[sources]]\nname = "source-{0}"\nmay = ["lock"]\npublishers = ["arn:aws:iam::111122223333:role/r{0}"]\n'
+    many = EXAMPLE + "".join(source.format(number) for number in range(20))
+    (said,) = mistakes(text=many)
+    assert "sources[].publishers: the policy of the bus takes 14,611 characters: expected at most 10,240" in said
+    assert said.endswith("publishers_organization")
+    organization = 'publishers_organization = "o-a1b2c3d4e5"'
+    theirs = re.sub(r'publishers = \["arn:aws:iam::111122223333:role/r\d+"\]', organization, many)
+    assert len(loader.read(theirs, "config/x.toml").settings.sources) == 23
+
+
+def test_options_are_read() -> None:
+    text = EXAMPLE.replace(
+        'emails = ["security@example.com"]', 'emails = []\ntopic = "arn:aws:sns:eu-west-1:111122223333:on-call"'
+    )
+    text = text.replace(
+        "writer_concurrency = 5 ", "router_concurrency = 20\nreserve_concurrency = true\nwriter_concurrency = 5 "
+    )
+    known = loader.read(text + '[tags]\nCostCenter = "4711"\n', "config/x.toml")
+    assert known.notices == Notify(topic="arn:aws:sns:eu-west-1:111122223333:on-call")
+    assert (known.router_concurrency, known.reserve_concurrency, known.tags) == (20, True, {"CostCenter": "4711"})
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

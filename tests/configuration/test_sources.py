@@ -253,6 +253,14 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             HELPDESK.replace('publishers = "anyone"\n', ""),
             'sources[3].publishers: missing: expected ARNs of IAM roles or users, or "anyone": whoever may put events',
         ),
+        (
+            HELPDESK.replace('publishers = "anyone"', 'publishers_organization = "acme"'),
+            'sources[3].publishers_organization: "acme": expected an AWS organization\'s ID, o-…',
+        ),
+        (
+            HELPDESK + 'publishers_organization = "o-a1b2c3d4e5"\n',
+            'sources[3].publishers: "anyone": expected a list, each the ARN of an IAM role or user',
+        ),
         (HELPDESK.replace("anyone", "everyone"), 'sources[3].publishers: "everyone": expected a list, each the ARN of'),
         (
             OURS.replace('"lock-user"\nreason = "compromised"', '"release-user"'),

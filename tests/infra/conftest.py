@@ -96,6 +96,10 @@ def deployment() -> Configuration:
 
 @pytest.fixture(scope="session")
 def forwarded() -> Configuration:
+    return forwarded_from()
+
+
+def forwarded_from() -> Configuration:
     """The example, with a source whose events come from another account and region."""
     example = (loader.DIRECTORY / "example.toml").read_text(encoding="utf-8")
     more = """

@@ -1,14 +1,22 @@
-"""The AWS Solutions rules of cdk-nag, with a reason for each that is not kept."""
+"""What cfn-lint and the AWS Solutions rules of cdk-nag say, with a reason for each rule that is not kept.
+
+`make check` asks about the configurations in config/, `make test` about the largest ones that the loader lets through,
+too.
+"""
 
 import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import app
-from configuration.loader import Configuration
-
-pytestmark = pytest.mark.slow
+from configuration import loader
+from configuration.loader import Configuration, Notify
+from tests.infra.conftest import forwarded_from
+from tests.infra.limits import ORGANIZATION, many_sources, most
 
 NOT_KEPT = {
     "AwsSolutions-SQS3": (
@@ -18,25 +26,76 @@ NOT_KEPT = {
     "AwsSolutions-L1": "The project uses one Python, 3.13, which Lambda supports.",
 }
 
+NOT_KEPT_OF_CFN_LINT = {
+    "W3005": "CDK and we say what waits for a role, although a reference says so, too: its policy comes with it.",
+}
 
+CONFIGURATIONS = {path.stem: loader.load(path.stem) for path in sorted(loader.DIRECTORY.glob("*.toml"))}
+
+
+def generated() -> Iterator[tuple[str, Callable[[], Configuration]]]:
+    """Configurations at each limit, and one with every option."""
+    example = CONFIGURATIONS["example"]
+    yield "most-rules", lambda: most(lambda number: many_sources(example, number), "sources: the ARNs of")[0]
+    yield (
+        "most-publishers",
+        lambda: most(
+            lambda number: many_sources(example, number, publishers="arn:aws:iam::111122223333:role/{}"),
+            "sources[].publishers",
+        )[0],
+    )
+    yield "longest-names", lambda: most(lambda n: many_sources(example, n, "a/long_name." * 5), "sources[].name")[0]
+    yield (
+        "every-option",
+        lambda: replace(
+            many_sources(CONFIGURATIONS["local"], 3, organization=ORGANIZATION),
+            retain_data=True,
+            notices=Notify(("a@example.com",), ("https://pager.example.com/in",)),
+            router_concurrency=20,
+            reserve_concurrency=True,
+            permissions_boundary="arn:aws:iam::111122223333:policy/boundary",
+            encryption_key="arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-000000000000",
+            tags={"CostCenter": "4711"},
+        ),
+    )
+    yield "forwarded", forwarded_from
+    yield "theirs", lambda: replace(example, notices=Notify(topic="arn:aws:sns:eu-west-1:111122223333:on-call"))
+
+
+ALL = [
+    *(pytest.param(lambda known=known: known, id=f"config-{name}") for name, known in CONFIGURATIONS.items()),
+    *(pytest.param(make, id=name, marks=pytest.mark.slow) for name, make in generated()),
+]
+
+
+@pytest.mark.parametrize("make", ALL)
 def test_every_rule_is_kept_or_has_a_reason(
-    forwarded: Configuration, asset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], Configuration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    package = tmp_path / "package.zip"  # the rules are about the template, which has only its hash
+    package.write_bytes(b"PK\x05\x06" + bytes(18))
     app.prepare_jsii()
     from aws_cdk import Acknowledgment, App, Validations
     from cdk_nag import AwsSolutionsChecks
+    from cfnlint.api import lint_file
 
     from infra.forward_events import ForwardEvents
     from infra.stack import DeviceLockout
 
     monkeypatch.setenv("CDK_VALIDATION", "false")
-    cdk = App(outdir=str(tmp_path), analytics_reporting=False)
-    stacks = [DeviceLockout(cdk, forwarded, asset), ForwardEvents(cdk, forwarded, forwarded.forwarder("security"))]
+    cdk = App(outdir=os.fspath(tmp_path / "out"), analytics_reporting=False)
+    deployment = make()
+    stack = DeviceLockout(cdk, deployment, package)
     Validations.of(cdk).add_plugins(AwsSolutionsChecks(cdk))
+    stacks = [stack, *(ForwardEvents(cdk, deployment, each) for each in deployment.forwarders)]
     for stack in stacks:
         Validations.of(stack).acknowledge(
             *(Acknowledgment(id=f"AwsSolutions::{rule}", reason=reason) for rule, reason in NOT_KEPT.items())
         )
     cdk.synth()
-    (report,) = json.loads((tmp_path / "validation-report.json").read_text())["pluginReports"]
+    (report,) = json.loads((tmp_path / "out" / "validation-report.json").read_text())["pluginReports"]
     assert report["conclusion"] == "success"
+    templates = (tmp_path / "out").glob("*.template.json")
+    said = [match for template in templates for match in lint_file(template)]
+    found = [match for match in said if match.rule.id not in NOT_KEPT_OF_CFN_LINT]
+    assert [f"{match.rule.id} {match.message}" for match in found] == []

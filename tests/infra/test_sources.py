@@ -47,7 +47,7 @@ def test_events_that_a_mapped_source_reads_on_our_bus_are_not_unknown(local_temp
 HELPDESK, SIEM = (f"arn:aws:iam::111122223333:role/{name}" for name in ("helpdesk", "siem"))
 
 
-def may_put(template: Template, caller: str, *sources: str, own_policy: bool = False) -> bool:
+def may_put(template: Template, caller: str, *sources: str, own_policy: bool = False, organization: str = "") -> bool:
     """Whether the bus takes a call with events of these sources, as IAM decides with the bus's policy.
 
     `own_policy`: whether the caller's own policies allow it, which suffices within the account.
@@ -64,10 +64,14 @@ def may_put(template: Template, caller: str, *sources: str, own_policy: bool = F
                 return all(source in values for source in sources)
             case "Null":
                 return (not sources) is (values == "true")
-            case "ArnEquals":
-                return caller in values
-            case "ArnNotEquals":
-                return caller not in values
+            case "ArnLike":
+                return any(fnmatchcase(caller, value) for value in values)
+            case "ArnNotLike":
+                return not any(fnmatchcase(caller, value) for value in values)
+            case "StringEquals":
+                return organization == values
+            case "StringNotEquals":
+                return organization != values
         raise AssertionError(f"what is {operator} of {key}?")
 
     effects = set()
@@ -111,6 +115,25 @@ def test_only_publishers_may_use_a_sources_name_and_need_no_more_than_the_bus_po
     assert not may_put(bus, HELPDESK, "helpdesk", "siem"), "a publisher of one source may not use others"
     assert not may_put(bus, SIEM, "siem"), "it has no publishers: who may is up to IAM"
     assert may_put(bus, SIEM, "siem", own_policy=True)
+
+
+def test_publishers_may_be_an_organization_or_have_a_wildcard(synthesize: Any, deployment: Configuration) -> None:
+    routes = {
+        **deployment.routes,
+        "siem": Route({"source": ["siem"]}, organization="o-a1b2c3d4e5"),
+        "helpdesk": Route({"source": ["helpdesk"]}, publishers=("arn:aws:iam::111122223333:role/help*",)),
+        "inventory": Route({"source": ["inventory"]}, publishers=(SIEM,), organization="o-a1b2c3d4e5"),
+    }
+    bus = synthesize(replace(deployment, routes=routes))
+    stranger = "arn:aws:iam::999999999999:role/x"
+    assert may_put(bus, stranger, "siem", organization="o-a1b2c3d4e5")
+    assert not may_put(bus, stranger, "siem", organization="o-0000000000", own_policy=True)
+    assert not may_put(bus, stranger, "siem", own_policy=True), "an account of no organization"
+    assert may_put(bus, HELPDESK, "helpdesk")
+    assert not may_put(bus, SIEM, "helpdesk", own_policy=True)
+    assert may_put(bus, SIEM, "inventory")
+    assert may_put(bus, stranger, "inventory", organization="o-a1b2c3d4e5"), "either is enough"
+    assert not may_put(bus, stranger, "inventory", own_policy=True)
 
 
 def test_nobody_else_may_speak_as_the_system_or_as_a_webhook(with_publishers: Template, template: Template) -> None:

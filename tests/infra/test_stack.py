@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from configuration.loader import Configuration
+from configuration import bus_limits
+from configuration.loader import Configuration, Notify
 from configuration.sources import Route
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
-from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Source, load
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, load
 from infra import cost
 from infra.bundling import OPERATIONS
 from tests.infra.conftest import ROOT, Template, as_list, name_of
+from tests.infra.limits import ORGANIZATION, many_sources, most
 
 pytestmark = pytest.mark.slow
 
@@ -139,13 +141,24 @@ def test_a_rule_may_deliver_from_its_first_event_on(request: pytest.FixtureReque
     for name, rule in template.of_type("Events::Rule").items():
         (target,) = rule["Targets"]
         if target["Arn"] == "NoticesTopic":
-            assert "NoticesTopicPolicy" in depends_on(template, name)
+            assert target["RoleArn"] == "NoticesPublisher.Arn"
+            assert {"NoticesPublisher", "NoticesPublisherDefaultPolicy"} <= depends_on(template, name)
             queues = ["BusUndeliveredQueue"]
         else:
             queues = ["ReportsQueue", "BusUndeliveredQueue"]
         for queue in queues:
             assert f"{queue}Policy" in depends_on(template, name)
             assert rule_arn(rule) in senders(template, queue), rule["Name"]
+
+
+@pytest.mark.parametrize("which", ["template", "local_template"])
+def test_a_rule_waits_for_the_router_that_knows_its_source(request: pytest.FixtureRequest, which: str) -> None:
+    """Code that does not know the source could only send the event back."""
+    template: Template = request.getfixturevalue(which)
+    ours = [name for name in template.of_type("Events::Rule") if name.startswith(("BusReports", "BusMapped"))]
+    assert ours
+    assert all("RouteEventsFunction" in depends_on(template, name) for name in ours)
+    assert {*ours} <= depends_on(template, "BusUnknownSources"), "else a new source's events match no rule for a while"
 
 
 def test_only_the_stacks_own_rules_may_send_to_the_queues_of_events(
@@ -180,30 +193,70 @@ def test_no_rule_takes_what_an_archive_replays(local_template: Template) -> None
         assert rule["EventPattern"]["replay-name"] == [{"exists": False}]
 
 
-def many_sources(synthesize: Callable[[Configuration], Template], deployment: Configuration, number: int) -> Template:
-    sources = tuple(Source(f"{'a/long_name.' * 5}{each:04}", frozenset({"lock"})) for each in range(number))
-    settings = replace(deployment.settings, owner="o" * 20, sources=sources)
-    routes = {source.name: Route({"source": [source.name]}) for source in sources}
-    return synthesize(replace(deployment, settings=settings, routes=routes))
+ACCOUNT = "1" * 12
 
 
-def test_forty_sources_have_distinct_rules_and_fit_into_the_policies(
+def on_aws(template: Template, value: Any) -> str:
+    """A policy as AWS gets it, with names as long as CloudFormation's."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for role in template.of_type("IAM::Role"):
+        text = text.replace(f"{role}.Arn", f"arn:aws:iam::{ACCOUNT}:role/{'r' * 64}")
+    for queue in template.of_type("SQS::Queue"):
+        text = text.replace(f"{queue}.Arn", f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{'q' * 80}")
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": ACCOUNT}
+    return re.sub("|".join(pseudo), lambda name: pseudo[name.group()], text)
+
+
+def test_the_most_rules_that_the_loader_allows_fit_into_the_policies_of_queues(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
-    template = many_sources(synthesize, deployment, 40)
+    largest, said = most(lambda number: many_sources(deployment, number), "sources: the ARNs of")
+    template = synthesize(largest)
     names = [rule["Name"] for rule in template.of_type("Events::Rule").values()]
-    assert len(set(names)) == len(names) == 43
+    assert len(set(names)) == len(names) > 50
     assert all(re.fullmatch(r"[.\-_A-Za-z0-9]{1,64}", name) for name in names)
     assert all(name.startswith(f"device-lockout-{'o' * 20}-") for name in names)
-    for policy in template.of_type("SQS::QueuePolicy").values():
-        assert len(json.dumps(policy["PolicyDocument"])) < 8192
+    sizes = [len(on_aws(template, each["PolicyDocument"])) for each in template.of_type("SQS::QueuePolicy").values()]
+    assert 7_000 < max(sizes) <= 8_192
+    assert "characters of a queue's policy: expected at most 6,500" in said
 
 
-def test_more_sources_than_a_policy_has_room_for_are_refused(
+@pytest.mark.parametrize(
+    ("route", "least"),
+    [({"publishers": "arn:aws:iam::111122223333:role/{}"}, 10), ({"organization": ORGANIZATION}, 40)],
+)
+def test_the_most_publishers_that_the_loader_allows_fit_into_the_policy_of_the_bus(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration, route: dict[str, str], least: int
+) -> None:
+    kind = "sources[].publishers" if "publishers" in route else "sources: the ARNs of"
+    largest, said = most(lambda number: many_sources(deployment, number, **route), kind)
+    assert len(largest.settings.sources) >= least
+    template = synthesize(largest)
+    size = len(on_aws(template, template.one("Events::EventBus")["Policy"]))
+    assert (9_000 if "publishers" in route else 2_000) < size <= 10_240
+    assert bus_limits._policy(largest) == size, "the loader counts what AWS will"
+    assert re.search(r"takes? (1\d,\d{3}|[67],\d{3}) characters.*: expected at most (10,240|6,500)", said)
+
+
+def test_the_longest_names_that_the_loader_allows_fit_into_the_pattern_of_unknown_sources(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
-    with pytest.raises(ValueError, match="the ARNs of 202 rules take 28251 bytes of the queue's policy: expected at"):
-        many_sources(synthesize, deployment, 200)
+    """Forty long names are a pattern that EventBridge refuses."""
+    long = "a/long_name." * 5
+    largest, said = most(lambda number: many_sources(deployment, number, long), "sources[].name")
+    template = synthesize(largest)
+    sizes = [len(on_aws(template, rule["EventPattern"])) for rule in template.of_type("Events::Rule").values()]
+    assert 1_950 < max(sizes) <= 2_048
+    assert len(largest.settings.sources) < 40
+    assert "lists all names, takes 2,0" in said or "lists all names, takes 2,1" in said
+    assert "expected at most 2,048" in said
+
+
+def test_a_pattern_that_eventbridge_would_refuse_is_a_mistake(deployment: Configuration) -> None:
+    """The name of the source, the figure and the limit are in it."""
+    siem = {**deployment.routes, "siem": Route({"source": ["x"], "detail": {"user": ["u" * 2000]}})}
+    (said,) = bus_limits.problems(replace(deployment, routes=siem))
+    assert said.startswith("sources[].pattern of 'siem': it takes 2,072 characters: expected at most 2,048")
 
 
 # Queues
@@ -323,7 +376,7 @@ def workmail_arns(organizations: Iterable[str]) -> frozenset[str]:
 
 def test_each_role_may_do_exactly_this(template: Template, deployment: Configuration) -> None:
     organizations = workmail_arns(organization.id for organization in deployment.settings.organizations)
-    consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
+    consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
     log = {"logs:CreateLogStream", "logs:PutLogEvents"}
     ledger = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"}
     expected: dict[str, list[tuple[set[str], set[str] | frozenset[str]]]] = {
@@ -337,6 +390,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
             (consume, {"CommandsQueue.Arn"}),
             ({"sqs:SendMessage"}, {"CommandsQueue.Arn"}),
             ({"sqs:SendMessage"}, {"CommandsDeadLettersQueue.Arn"}),
+            ({"sqs:ChangeMessageVisibility"}, {"CommandsQueue.Arn"}),
             (ledger, {"LedgerTable.Arn"}),
             ({"events:PutEvents"}, {"Bus.Arn"}),
             (
@@ -364,6 +418,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
             ({"lambda:InvokeFunction"}, {"SweepOverridesFunction.Arn"}),
             ({"sqs:SendMessage"}, {"ScheduleMissedQueue.Arn"}),
         ],
+        "NoticesPublisher": [({"sns:Publish"}, {"NoticesTopic"})],
     }
     assert template.of_type("IAM::Role").keys() == expected.keys()
     for role, statements in expected.items():
@@ -373,8 +428,8 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
 
 def test_roles_have_no_other_policies_and_no_wildcards(template: Template) -> None:
     for role in template.of_type("IAM::Role").values():
-        assert role.keys() == {"AssumeRolePolicyDocument", "Description"}
-    for policy in template.of_type("IAM::Policy").values():
+        assert role.keys() == {"AssumeRolePolicyDocument", "Description", "Tags"}
+    for policy in [*template.of_type("IAM::Policy").values(), *template.of_type("IAM::ManagedPolicy").values()]:
         assert "*" not in json.dumps(policy["PolicyDocument"])
 
 
@@ -382,7 +437,8 @@ def test_each_role_is_for_one_service_and_the_schedules_only_for_this_account(te
     for name, role in template.of_type("IAM::Role").items():
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
         schedule = name == "ScheduleRole"
-        assert trust["Principal"] == {"Service": "scheduler.amazonaws.com" if schedule else "lambda.amazonaws.com"}
+        service = {"ScheduleRole": "scheduler", "NoticesPublisher": "events"}.get(name, "lambda")
+        assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
         if schedule:
             assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}}
 
@@ -477,12 +533,40 @@ def test_people_are_notified_of_dead_letters_and_of_messages_that_wait_too_long(
     watched = {(alarm["Dimensions"][0]["Value"], alarm["MetricName"], alarm["Threshold"]) for alarm in alarms}
     assert watched == {
         *((f"{queue}.QueueName", "ApproximateNumberOfMessagesVisible", 1) for queue in DEAD_LETTERS),
-        *((f"{queue}.QueueName", "ApproximateAgeOfOldestMessage", 900) for queue in WORK),
+        ("ReportsQueue.QueueName", "ApproximateAgeOfOldestMessage", 360),
+        ("CommandsQueue.QueueName", "ApproximateAgeOfOldestMessage", 900),
     }
+    reports = template.resources["ReportsQueue"]["Properties"]
+    assert 3 * reports["VisibilityTimeout"] > 360, "SQS leaves out what was received three times"
     for alarm in alarms:
         assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
         assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
-        assert alarm["TreatMissingData"] == "notBreaching"
+        dead = alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+        assert alarm["TreatMissingData"] == ("ignore" if dead else "notBreaching"), "a queue that sleeps is not empty"
+
+
+def test_people_are_told_within_ten_minutes_that_a_function_can_not_run(local_template: Template) -> None:
+    """Such a function writes no metric of ours and no line."""
+    alarms = alarms_on(local_template, "Namespace", "AWS/Lambda")
+    functions = {name.removesuffix("Function") for name in local_template.of_type("Lambda::Function")}
+    assert {(alarm["Dimensions"][0]["Value"], alarm["MetricName"]) for alarm in alarms} == {
+        *((f"{name}Function", metric) for name in functions for metric in ("Errors", "Throttles")),
+        ("ApplyCommandsFunction", "RecursiveInvocationsDropped"),
+    }
+    assert len(functions) == 4
+    for alarm in alarms:
+        assert (alarm["Statistic"], alarm["Threshold"], alarm["Dimensions"][0]["Name"]) == ("Sum", 1, "FunctionName")
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (300, 1)
+        assert alarm["AlarmActions"] == ["NoticesTopic"]
+
+
+def test_only_the_writer_may_call_itself_through_its_queue(local_template: Template) -> None:
+    """Lambda would drop the 17th call in a chain: a user with more than 16 portions of devices."""
+    functions = local_template.of_type("Lambda::Function")
+    assert {name: function.get("RecursiveLoop") for name, function in functions.items()} == {
+        **dict.fromkeys(functions),
+        "ApplyCommandsFunction": "Allow",
+    }
 
 
 @pytest.mark.parametrize(
@@ -593,7 +677,8 @@ def test_the_configured_address_is_subscribed_to_the_notices(template: Template)
     assert (subscription["Endpoint"], subscription["Protocol"]) == ("security@example.com", "email")
 
 
-def test_only_rules_and_this_accounts_alarms_may_publish_notices(template: Template) -> None:
+def test_only_this_accounts_alarms_and_the_stacks_own_rule_may_publish_notices(template: Template) -> None:
+    """A statement for EventBridge would be for the rules of every account."""
     statements = template.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"]
     (deny,) = (statement for statement in statements if statement["Effect"] == "Deny")
     assert (deny["Action"], deny["Principal"]) == ("sns:Publish", "*")
@@ -601,8 +686,6 @@ def test_only_rules_and_this_accounts_alarms_may_publish_notices(template: Templ
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
     assert {statement["Action"] for statement in allowed} == {"sns:Publish"}
     assert {statement["Principal"]["Service"]: statement.get("Condition") for statement in allowed} == {
-        # EventBridge supports no condition here.
-        "events.amazonaws.com": None,
         "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}},
     }
 
@@ -625,6 +708,9 @@ def test_the_outputs_have_what_operators_and_the_local_aws_need(template: Templa
         "ApplyCommandsFunctionName",
         "SweepOverridesFunctionName",
         "NoticesTopicArn",
+        "ReaderPolicyArn",
+        "OperatorPolicyArn",
+        "ProducerPolicyArn",
     }
     assert template.outputs["OrganizationIds"]["Value"] == ",".join(
         organization.id for organization in deployment.settings.organizations
@@ -644,11 +730,137 @@ def test_no_account_number_is_in_the_template_but_the_publishers(template: Templ
 
 def test_the_cost_counts_every_alarm(template: Template, deployment: Configuration) -> None:
     others = len(deployment.settings.organizations) - 1
-    webhooks = 3 * bool(deployment.settings.webhooks)
-    assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + webhooks
+    webhooks = bool(deployment.settings.webhooks)
+    assert len(template.of_type("CloudWatch::Alarm")) == cost.ALARMS + others + 4 * webhooks
 
 
 def test_the_template_publishes_the_settings_that_the_functions_have(
     template: Template, deployment: Configuration
 ) -> None:
     assert load(json.loads(template.text)["Metadata"][SETTINGS_IN_TEMPLATE]) == deployment.settings
+
+
+# Options
+
+
+@pytest.fixture(scope="module")
+def with_options(synthesize: Callable[[Configuration], Template], deployment: Configuration) -> Template:
+    return synthesize(
+        replace(
+            deployment,
+            notices=Notify(("a@example.com",), ("https://pager.example.com/in",)),
+            router_concurrency=20,
+            reserve_concurrency=True,
+            permissions_boundary="arn:aws:iam::111122223333:policy/boundary",
+            encryption_key=KEY,
+            tags={"CostCenter": "4711"},
+        )
+    )
+
+
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-000000000000"
+
+
+def test_every_resource_that_takes_tags_has_them(with_options: Template, template: Template) -> None:
+    own = {"device-lockout": "prod"}
+    for each, tags in ((template, own), (with_options, {**own, "CostCenter": "4711"})):
+        without = {
+            resource["Type"]
+            for resource in each.resources.values()
+            if tags.items() - {(tag["Key"], tag["Value"]) for tag in resource.get("Properties", {}).get("Tags", [])}
+        }
+        assert (
+            without
+            == {
+                "AWS::CDK::Metadata",
+                "AWS::IAM::ManagedPolicy",
+                "AWS::IAM::Policy",
+                "AWS::Lambda::EventInvokeConfig",
+                "AWS::SNS::Subscription",
+                "AWS::SNS::TopicPolicy",
+                "AWS::SQS::QueuePolicy",
+                "AWS::Scheduler::Schedule",
+            }
+            & without
+        ), "CloudFormation takes no tags of these"
+
+
+def test_a_boundary_bounds_every_role_and_a_key_encrypts_all_that_is_stored(with_options: Template) -> None:
+    for role in with_options.of_type("IAM::Role").values():
+        assert role["PermissionsBoundary"] == "arn:aws:iam::111122223333:policy/boundary"
+    keys = {"SQS::Queue": "KmsMasterKeyId", "SNS::Topic": "KmsMasterKeyId", "Logs::LogGroup": "KmsKeyId"}
+    for kind, key in keys.items():
+        assert {resource.get(key) for resource in with_options.of_type(kind).values()} == {KEY}
+    assert all("SqsManagedSseEnabled" not in queue for queue in with_options.of_type("SQS::Queue").values())
+    assert with_options.one("DynamoDB::Table")["SSESpecification"] == {
+        "KMSMasterKeyId": KEY,
+        "SSEEnabled": True,
+        "SSEType": "KMS",
+    }
+    for role in with_options.of_type("IAM::Role"):
+        (actions,) = (actions for actions, resources in with_options.statements(role) if resources == {KEY})
+        assert {"kms:Decrypt", "kms:GenerateDataKey"} <= actions
+
+
+def test_executions_are_reserved_and_capped_if_the_configuration_says_so(
+    with_options: Template, template: Template, deployment: Configuration
+) -> None:
+    def reserved(each: Template) -> dict[str, Any]:
+        functions = each.of_type("Lambda::Function").items()
+        return {name: function.get("ReservedConcurrentExecutions") for name, function in functions}
+
+    assert set(reserved(template).values()) == {None}
+    assert reserved(with_options) == {
+        "RouteEventsFunction": 20,
+        "ApplyCommandsFunction": deployment.writer_concurrency,
+        "SweepOverridesFunction": None,
+    }
+    mappings = with_options.of_type("Lambda::EventSourceMapping").values()
+    caps = {mapping["FunctionName"]: mapping["ScalingConfig"]["MaximumConcurrency"] for mapping in mappings}
+    assert caps == {"RouteEventsFunction": 20, "ApplyCommandsFunction": deployment.writer_concurrency}
+
+
+def test_notices_go_to_an_https_endpoint_too(with_options: Template) -> None:
+    subscriptions = with_options.of_type("SNS::Subscription").values()
+    assert {(each["Protocol"], each["Endpoint"]) for each in subscriptions} == {
+        ("email", "a@example.com"),
+        ("https", "https://pager.example.com/in"),
+    }
+
+
+def test_notices_go_to_a_topic_that_exists_in_place_of_one_of_ours(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration
+) -> None:
+    theirs = "arn:aws:sns:eu-west-1:111122223333:on-call"
+    template = synthesize(replace(deployment, notices=Notify(topic=theirs)))
+    assert not template.of_type("SNS::Topic")
+    assert not template.of_type("SNS::TopicPolicy")
+    alarms = template.of_type("CloudWatch::Alarm").values()
+    assert [alarm["MetricName"] for alarm in alarms if alarm.get("AlarmActions") != [theirs]] == ["Paged"]
+    assert list(template.statements("NoticesPublisher")) == [(frozenset({"sns:Publish"}), frozenset({theirs}))]
+    (pages,) = (rule for name, rule in template.of_type("Events::Rule").items() if name == "BusPages")
+    assert (pages["Targets"][0]["Arn"], pages["Targets"][0]["RoleArn"]) == (theirs, "NoticesPublisher.Arn")
+    assert template.outputs["NoticesTopicArn"]["Value"] == theirs
+
+
+# Policies for people
+
+
+def test_readers_change_nothing_producers_only_put_events_and_operators_are_readers_too(template: Template) -> None:
+    policies = {
+        name: {
+            (action, resource)
+            for statement in policy["PolicyDocument"]["Statement"]
+            for action in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        }
+        for name, policy in template.of_type("IAM::ManagedPolicy").items()
+    }
+    reader, operator, producer = (policies[f"{name}Policy"] for name in ("Reader", "Operator", "Producer"))
+    assert producer == {("events:PutEvents", "Bus.Arn")}
+    assert reader | producer <= operator
+    verbs = {action.split(":")[1] for action, _ in reader}
+    assert all(re.match("(Describe|Get|List|Query|Filter|ReceiveMessage)", verb) for verb in verbs)
+    assert not any(
+        re.match("workmail:(Put|Delete)|dynamodb:(Put|Update|Delete)|iam:", action) for action, _ in operator
+    )

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -229,6 +229,14 @@ def test_cloudformation_enables_time_to_live_and_recovery(aws: Connection, name:
     assert settings() == ("until", "DISABLED")
 
 
+def test_rules_on_partner_buses_have_tags(aws: Connection, name: str) -> None:
+    events, bus = aws.client("events"), f"aws.partner/okta.com/acme/{name}"
+    events.create_event_bus(Name=bus, EventSourceName=bus)
+    arn = events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": ["x"]}))["RuleArn"]
+    events.tag_resource(ResourceARN=arn, Tags=[{"Key": "a", "Value": "b"}])
+    assert events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "a", "Value": "b"}]
+
+
 def test_fifo_groups_are_processed_in_parallel(
     aws: Connection, name: str, function: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -268,6 +276,92 @@ def handler(event, context):
     starts, ends = sorted(float(run[2]) for run in runs), sorted(float(run[3]) for run in runs)
     at_once = max(sum(s <= t for s in starts) - sum(e <= t for e in ends) for t in starts)
     assert 2 <= at_once <= groups
+
+
+def test_chains_through_queues_are_counted(
+    aws: Connection, name: str, function: Callable[..., str], queue: Callable[..., Queue], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    target = queue(VisibilityTimeout="1")
+    arn = function(f"""
+def handler(event, context):
+    with open({str(log)!r}, "a") as log:
+        log.writelines(record["body"] + "\\n" for record in event["Records"])
+""")
+    aws.client("lambda").create_event_source_mapping(EventSourceArn=target.arn, FunctionName=arn)
+
+    def send_after(calls: int) -> None:
+        sender = aws.client("sqs")
+        sender.meta.events.register(
+            "before-call.sqs.SendMessage",
+            lambda params, **_: params["headers"].update({"X-Ministack-Invoke-Depth": str(calls)}),
+        )
+        sender.send_message(QueueUrl=target.url, MessageBody=f"call {calls + 1}")
+
+    send_after(15)
+    eventually(lambda: log.exists() and log.read_text() == "call 16\n")
+    send_after(16)
+    eventually(lambda: measured(aws, "RecursiveInvocationsDropped", name) >= 2)
+    assert log.read_text() == "call 16\n"
+    aws.client("lambda").put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
+    eventually(lambda: log.read_text() == "call 16\ncall 17\n")
+
+
+def measured(aws: Connection, metric: str, function: str) -> float:
+    """The sum of a metric of Lambda's."""
+    now = datetime.now(UTC)
+    points = aws.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=3600,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return sum(point["Sum"] for point in points)
+
+
+def test_batches_of_a_queue_are_measured_and_an_alarm_watches_its_own_function(
+    aws: Connection, name: str, function: Callable[..., str], queue: Callable[..., Queue]
+) -> None:
+    target = queue()
+    alarms = aws.client("cloudwatch")
+    for watched in (name, f"{name}-other"):
+        alarms.put_metric_alarm(
+            AlarmName=watched,
+            Namespace="AWS/Lambda",
+            MetricName="Errors",
+            Dimensions=[{"Name": "FunctionName", "Value": watched}],
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+        )
+    arn = function("def handler(event, context):\n    raise ValueError('asked to')")
+    aws.client("lambda").create_event_source_mapping(EventSourceArn=target.arn, FunctionName=arn)
+    target.client.send_message(QueueUrl=target.url, MessageBody="x")
+
+    def state(alarm: str) -> str:
+        return str(alarms.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"])
+
+    eventually(lambda: state(name) == "ALARM")
+    assert measured(aws, "Errors", name) == 1
+    assert state(f"{name}-other") != "ALARM"
+
+
+def test_a_function_without_executions_is_tried_and_throttled(
+    aws: Connection, name: str, function: Callable[..., str], queue: Callable[..., Queue]
+) -> None:
+    """It is the other half of `fifo_groups_are_processed_in_parallel`."""
+    target = queue()
+    arn = function("def handler(event, context):\n    pass")
+    aws.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    aws.client("lambda").create_event_source_mapping(EventSourceArn=target.arn, FunctionName=arn)
+    target.client.send_message(QueueUrl=target.url, MessageBody="x")
+    eventually(lambda: measured(aws, "Throttles", name) >= 1)
+    assert measured(aws, "Errors", name) == 0
 
 
 def test_exceptions_leave_the_environment_running(aws: Connection, name: str, function: Callable[..., str]) -> None:

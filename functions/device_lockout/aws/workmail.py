@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -42,6 +43,9 @@ OPERATIONS = (
 
 PAGE_SIZE = 100
 """The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
+
+RECENT = 5.0
+"""Seconds for which WorkMail's answer about a user counts."""
 
 _IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
@@ -84,6 +88,29 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
     return boto3.client("workmail", config=config)
 
 
+class RecentUsers:
+    """WorkMail's answers about users, for reports that come together. Environments of a function have their own.
+
+    A user who is renamed meanwhile is found as if the report had come up to five seconds earlier. A user who is gone is
+    still found, and then WorkMail refuses to read the override. Who is unknown is asked for again.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[float, User]] = {}
+
+    def user(self, organization: str, name: str, ask: Callable[[str, str], User]) -> User:
+        """Return the user, whom ``ask`` finds unless somebody asked just now."""
+        now = self._clock()
+        if (found := self._known.get((organization, name))) is not None and now - found[0] < RECENT:
+            return found[1]
+        user = ask(organization, name)
+        if len(self._known) >= 1000:
+            self._known.clear()
+        self._known[organization, name] = now, user
+        return user
+
+
 class WorkMail:
     """WorkMail as the protocol needs it.
 
@@ -97,14 +124,20 @@ class WorkMail:
         client: The client, which must not repeat writes.
         pace: The rate of calls. None calls without pause, and leaves throttling to the caller.
         enough_time: Whether there is enough time for a call that begins in that many seconds.
+        recent: Answers about users that count for a while. None asks each time.
     """
 
     def __init__(
-        self, client: WorkMailClient, pace: Pace | None = None, enough_time: EnoughTime = lambda _: True
+        self,
+        client: WorkMailClient,
+        pace: Pace | None = None,
+        enough_time: EnoughTime = lambda _: True,
+        recent: RecentUsers | None = None,
     ) -> None:
         self._client = client
         self._pace = pace
         self._enough_time = enough_time
+        self._recent = recent
 
     def user(self, organization: str, name: str) -> User:
         """Return the user of an e-mail address, a user name, a WorkMail ID or an ID of IAM Identity Center.
@@ -112,6 +145,11 @@ class WorkMail:
         Raises:
             UnknownUserError: WorkMail has no such user.
         """
+        if self._recent is not None:
+            return self._recent.user(organization, name, self._find)
+        return self._find(organization, name)
+
+    def _find(self, organization: str, name: str) -> User:
         action = f"look up user {name} in {organization}"
         try:
             answer = self._read(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), action)

@@ -15,6 +15,7 @@ from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
 from device_lockout.values.device import DeviceName
+from device_lockout.values.errors import TransientError
 from device_lockout.values.expression import read_json
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason
@@ -41,12 +42,21 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         message_id: SQS's ID of the message. It stands in for an event without an ID.
         received: When SQS received the message.
         settings: The deployment's settings.
+
+    Raises:
+        TransientError: The event is of a mapped source that the settings lack. During a deployment a rule and these
+            settings differ for a while.
     """
     event = _parse(body)
     if event.get("mappedSource") == SOURCE and isinstance(event.get("event"), dict):
         return tamper_watch.read(event["event"], message_id, received, settings)
-    mapped = settings.source(text(event.get("mappedSource")))
-    if mapped is not None and mapped.mapping is not None and isinstance(event.get("event"), dict):
+    named = text(event.get("mappedSource"))
+    if named and isinstance(event.get("event"), dict):
+        mapped = settings.source(named)
+        if mapped is None or mapped.mapping is None:
+            raise TransientError(
+                f"mappedSource is {display(named)}: expected a source with an action in the configuration"
+            )
         event, mapping = event["event"], mapped.mapping
         kind = DetailType(mapping.action, ACTIONS[mapping.action].schema, mapping.reason)
         parts, faults = event_mapping.elements(mapping, event)

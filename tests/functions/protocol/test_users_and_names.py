@@ -593,7 +593,8 @@ def test_one_event_that_two_sources_read_is_two_locks_whichever_comes_first(
 
 def test_only_the_router_s_own_envelope_names_a_mapped_source() -> None:
     body = json.dumps({"mappedSource": "helpdesk", "event": {"detail": {"userId": "bob"}}})
-    assert "source is missing" in getattr(report.read(body, "message", at(0), SETTINGS)[0], "because", "")
+    with pytest.raises(TransientError, match='mappedSource is "helpdesk"'):
+        report.read(body, "message", at(0), SETTINGS)
 
 
 def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:

@@ -1,0 +1,72 @@
+"""Managed policies for people and producers, to attach to their roles. The functions have roles of their own."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+
+from infra.function import Function, Grant
+from infra.ledger import Ledger
+from infra.security_bus import SecurityBus
+
+
+def add_policies(
+    stack: Stack,
+    *,
+    bus: SecurityBus,
+    ledger: Ledger,
+    queues: Sequence[sqs.Queue],
+    dead_letters: Sequence[sqs.Queue],
+    functions: Sequence[Function],
+    sweep: Function,
+    writers_work: str,
+    organizations: Sequence[str],
+) -> dict[str, str]:
+    """Add the policies and return their ARNs by the name of the output.
+
+    A reader answers what the runbook asks. An operator is a reader who does what it says, too. A producer puts events,
+    of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change.
+    """
+    dead = [queue.queue_arn for queue in dead_letters]
+    every = [*(queue.queue_arn for queue in queues), *dead]
+    put = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
+    read = [
+        Grant(["cloudformation:DescribeStacks"], [stack.stack_id]),
+        Grant(["dynamodb:GetItem", "dynamodb:Query"], [ledger.table.table_arn]),
+        Grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
+        Grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
+        Grant(["sqs:GetQueueAttributes"], every),
+        Grant(["sqs:ReceiveMessage"], dead),
+        Grant(
+            [
+                "workmail:DescribeUser",
+                "workmail:GetMobileDeviceAccessOverride",
+                "workmail:ListMobileDeviceAccessOverrides",
+                "workmail:ListUsers",
+            ],
+            organizations,
+        ),
+    ]
+    operate = [
+        put,
+        Grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
+        Grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
+        Grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
+        Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
+    ]
+    return {
+        f"{name}Arn": iam.ManagedPolicy(
+            stack,
+            name,
+            description=f"{description} {stack.stack_name}",
+            statements=[
+                iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]) for grant in grants
+            ],
+        ).managed_policy_arn
+        for name, description, grants in (
+            ("ReaderPolicy", "Read what became of reports in", read),
+            ("OperatorPolicy", "Do what the runbook says with", [*read, *operate]),
+            ("ProducerPolicy", "Report to", [put]),
+        )
+    }
