@@ -69,8 +69,8 @@ def test_the_deployments_bus_takes_these_events_from_the_forwarders_role_alone(d
         if "aws.securityhub" in str(statement["Condition"])
     ]
     deny, allow = sorted(about, key=lambda statement: statement["Effect"], reverse=True)
-    assert deny["Condition"]["ArnNotEquals"] == {"aws:PrincipalArn": [ROLE]}
-    assert allow["Condition"]["ArnEquals"] == {"aws:PrincipalArn": [ROLE]}
+    assert deny["Condition"]["ArnNotLike"] == {"aws:PrincipalArn": [ROLE]}
+    assert allow["Condition"]["ArnLike"] == {"aws:PrincipalArn": [ROLE]}
     assert allow["Condition"]["ForAllValues:StringEquals"] == {"events:source": ["aws.securityhub"]}
 
 
