@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
 from infra.function import Function, Grant
-from infra.ledger import Ledger
+from infra.ledger import TIMELINE, Ledger
 from infra.security_bus import SecurityBus
 
 
@@ -33,7 +33,8 @@ def add_policies(
     put = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
     read = [
         Grant(["cloudformation:DescribeStacks"], [stack.stack_id]),
-        Grant(["dynamodb:GetItem", "dynamodb:Query"], [ledger.table.table_arn]),
+        Grant(["dynamodb:GetItem"], [ledger.table.table_arn]),
+        Grant(["dynamodb:Query"], [ledger.table.table_arn, f"{ledger.table.table_arn}/index/{TIMELINE}"]),
         Grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
         Grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
         Grant(["sqs:GetQueueAttributes"], every),
