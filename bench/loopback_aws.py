@@ -59,12 +59,13 @@ def _services() -> Callable[[Scope, Receive, Send], Any]:
 
 def _item(asked: bytes) -> Any:
     """Return a completed sweep. The ledger knows of nothing else."""
-    completed = {"completed": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")}}
+    completed = {"completed": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")}, "table": {"S": "ledger"}}
     return {"Item": completed} if b'"sweep"' in asked else {}
 
 
 _STUBS: dict[str, Callable[[bytes], Any]] = {
     "GetItem": _item,
+    "DescribeTable": lambda _: {"Table": {"TableId": "ledger"}},
     "UpdateItem": lambda _: {"Attributes": {"version": {"N": "0"}}},
     "PutItem": lambda _: {},
     "Query": lambda _: {"Items": [], "Count": 0},
