@@ -19,7 +19,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants faults picture recording
+.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ mutants: .local/mutants/installed ## change the core in two thousand ways and li
 	@cp -r functions/device_lockout functions/schemas tests local docs config configuration samples $(MUTATED)
 	@cp tests/mutants.toml $(MUTATED)/pyproject.toml
 	@cd $(MUTATED) && ../bin/python -m mutmut run && ../bin/python -m mutmut results
+
+fuzz: .venv/dev ## try a million mutated inputs on whatever strangers can write; INPUTS=N tries N
+	@$(RUN) -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS))
 
 faults: install ## run the fault matrix on a local AWS of its own, in about five minutes; ROWS="NAME …" picks rows
 	@$(RUN) -m local.fault_matrix $(ROWS)

@@ -122,6 +122,7 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             'sources[3].action: "lock" needs to know of whom: expected expressions for ',
         ),
         (GOOD + "each = 'detail.target['\n", 'sources[3].each: "detail.target[": expected a JMESPath expression'),
+        (GOOD + f"when = '{'[' * 900}'\n", 'sources[3].when: "[[[['),
         (GOOD + "when = 'no(detail)'\n", 'sources[3].when: "no(detail)": expected a JMESPath expression, such as'),
         (
             GOOD + "each = 'detail.target'\nat_most = 0\n",

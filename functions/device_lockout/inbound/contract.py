@@ -99,7 +99,7 @@ def text(value: object, limit: int = 256) -> str:
 
 def display(value: object) -> str:
     """Return ``value`` as JSON for people, cut to 100 characters. None is "missing"."""
-    written = json.dumps(value, ensure_ascii=False)
+    written = json.dumps(value, ensure_ascii=False, default=str)  # a mapping's `&name` finds what is no JSON
     return "missing" if value is None else written if len(written) <= 100 else f"{written[:99]}…"
 
 

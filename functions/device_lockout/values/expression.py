@@ -87,7 +87,7 @@ def faults(expression: str) -> Iterator[str]:
     """Yield what is wrong in an expression, wrong calls among them. jmespath itself finds these only with a value."""
     try:
         yield from _wrong_calls(jmespath.compile(expression).parsed)
-    except JMESPathError as error:
+    except (JMESPathError, RecursionError, ValueError) as error:
         yield " ".join(str(error).split())
 
 

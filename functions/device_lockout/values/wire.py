@@ -5,8 +5,10 @@ the default for a field that it misses and ignores one that it does not know. Wh
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
+from types import UnionType
 from typing import Any
 
 from device_lockout.values import instant
@@ -101,9 +103,29 @@ def load(text: str) -> Command:
     try:
         body = json.loads(text)
         check_format(body, "the message")
-        return _load(body)
+        command = _load(body)
+        wrong = ", ".join(_unfit(command))
+        if wrong or _load(json.loads(dump(command))) != command:
+            raise ValueError(f"{wrong or 'a time'} is not as it was written")
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise UnreadableError(f"the message is no command: {error!r}"[:MAX_ERROR_LENGTH]) from error
+    return command
+
+
+def _unfit(part: Any) -> Iterator[str]:
+    """Yield the name of each field with a value of another type, or with half of a surrogate pair.
+
+    No store takes such a half. A field whose type is neither a class nor a union of classes holds texts or parts.
+    """
+    for field in fields_of(part):
+        value, kind = getattr(part, field.name), field.type
+        for each in value if isinstance(value, tuple | frozenset) else [value]:
+            if is_dataclass(each):
+                yield from _unfit(each)
+            elif not isinstance(each, kind if isinstance(kind, type | UnionType) else str) or (
+                isinstance(each, str) and not each.isascii() and each != each.encode(errors="replace").decode()
+            ):
+                yield field.name
 
 
 def check_format(fields: Mapping[str, Any], what: str) -> None:

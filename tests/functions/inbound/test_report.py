@@ -591,6 +591,21 @@ def test_an_expression_that_fails_on_what_it_finds_is_a_rejection_that_does_not_
     assert "can't be evaluated on this event: 'in <string>' requires string" in command.because
 
 
+def test_an_event_on_another_bus_in_our_own_name_is_rejected():
+    """The writer would take its lock for one of the sweep's. Anybody may put such an event on the default bus."""
+    event = theirs()
+    event["event"]["source"] = "device-lockout"
+    command = read(event, MAPPED)
+    assert isinstance(command, Reject)
+    assert command.because == 'source is "device-lockout": expected another, since only the sweep asks in this name'
+
+
+def test_an_expression_that_finds_an_expression_is_a_rejection():
+    command = read(theirs(), mapped_as(replace(OKTA, expressions={"user": "&detail.uuid"})))
+    assert isinstance(command, Reject)
+    assert "user = '&detail.uuid' found" in command.because
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

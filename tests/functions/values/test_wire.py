@@ -110,3 +110,30 @@ def test_all_commands_of_a_device_share_its_group_whatever_its_case_and_whoever_
 def test_rejected_reports_of_nobody_do_not_wait_for_each_other():
     nobody = Target("", "", "")
     assert group_id(Reject(cause("e1", at(0)), nobody, "x")) != group_id(Reject(cause("e2", at(0)), nobody, "x"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('"eventId": "run-1"', '"eventId": null', "event_id"),
+        ('"eventId": "run-1"', '"eventId": {"a": 1}', "event_id"),
+        ('"eventId": "run-1"', '"eventId": "\\ud800"', "event_id"),
+        ('"part": 0', '"part": "0"', "part"),
+        ('"resolved": false', '"resolved": "no"', "resolved"),
+        ('"names": {}', '"names": {"serial": 5}', "value"),
+        ('"happened": "2026-11-22T07:30:00.000Z"', '"happened": "2026-11-22T07:30:00.000+00:00x"', "RFC 3339"),
+    ],
+)
+def test_a_message_with_a_value_of_another_kind_is_no_command(old, new, field):
+    """Further on it would fail as nobody foresaw, and its group would wait for it two hundred times."""
+    text = dump(Reassert(cause("run-1", at(0)), TARGET))
+    assert old in text
+    with pytest.raises(UnreadableError, match=field):
+        load(text.replace(old, new))
+
+
+def test_a_lock_whose_end_nothing_writes_so_is_no_command():
+    text = dump(Lock(cause("e", at(0)), TARGET, Claim("aaaaaaaa", "device", "lost", at(0), at(60))))
+    for written in ("2026-11-22", "2026-11-22T07:31:00", "2026-11-22T07:31:00.125Z"):
+        with pytest.raises(UnreadableError, match="a time is not as it was written"):
+            load(text.replace("2026-11-22T07:31:00Z", written))
