@@ -9,9 +9,11 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
 from lockout import answers, plain
-from lockout.deployment import Known
+from lockout.deployment import Deployment, Known
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -34,10 +36,30 @@ if TYPE_CHECKING:
 KIND = "Device Enrolled"
 REQUIRED = ("userId", "deviceId")
 COLUMNS = (*REQUIRED, "serialNumber", "assetTag", "organizationId", "reference", "note")
+PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "exchange": {"userId": ("PrimarySmtpAddress", "UserPrincipalName"), "deviceId": ("DeviceId",)},
+    "intune": {
+        "userId": ("Primary user email address", "Primary user UPN"),
+        "deviceId": ("EAS activation ID",),
+        "serialNumber": ("Serial number",),
+    },
+    "jamf": {
+        "userId": ("Email Address", "Username"),
+        "deviceId": ("Exchange Device ID",),
+        "serialNumber": ("Serial Number",),
+        "assetTag": ("Asset Tag",),
+    },
+    "workspace-one": {"userId": ("Email Address",), "deviceId": ("Identifier",)},
+}
+"""For each product the columns of its export that fill a field, the best one first; see ``docs/sources.md``."""
 WORDS = ("reference", "note")
 """The columns of words for people."""
 _SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
 """What spreadsheets make of IDs: a leading apostrophe, or a number that lost its digits."""
+QUEUES = ("ReportsQueueUrl", "CommandsQueueUrl")
+"""The stack's outputs with the queues that an enrolment goes through."""
+SETTLING = 1.0
+"""Seconds until the queues count what was sent. EventBridge takes about half a second."""
 BATCH = 10
 """The most events of one call (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html)."""
 
@@ -75,6 +97,7 @@ def _column(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) 
     metavar="FIELD=NAME",
     help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
 )
+@click.option("--preset", type=click.Choice([*PRESETS]), help="whose export it is, for its columns")
 @click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")
 @click.option("--valid-lines", is_flag=True, help="send the good lines, even if others are wrong")
 @click.option("--source", default="inventory", show_default=True, help="report as this source")
@@ -83,6 +106,7 @@ def import_(
     deployment: Known,
     file: Path,
     columns: dict[str, str],
+    preset: str | None,
     source: str,
     *,
     check: bool,
@@ -101,8 +125,9 @@ def import_(
         deployment = loader.load(config)
     client = None if check or isinstance(deployment, Configuration) else deployment.client("events")
     now = datetime.now(UTC)
+    count = (lambda: 0) if isinstance(deployment, Configuration) else partial(waiting, deployment)
     others = {"ignore_others": ignore_other_columns, "valid_lines": valid_lines}
-    return import_file(file, source, deployment, client, now, columns, **others)
+    return import_file(file, source, deployment, client, now, columns, preset=preset or "", waiting=count, **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +136,7 @@ class Line:
 
     Attributes:
         number: The number of its last line in the file.
-        detail: The event's detail.
+        detail: The event's detail. It is empty if the line has no device ID and a preset leaves it out.
         faults: What is wrong with it, or nothing.
     """
 
@@ -128,12 +153,16 @@ def import_file(
     now: datetime,
     columns: Mapping[str, str] | None = None,
     *,
+    preset: str = "",
     ignore_others: bool = False,
     valid_lines: bool = False,
+    waiting: Callable[[], int] = lambda: 0,
+    pause: Callable[[float], None] = time.sleep,
 ) -> int:
     """Check every line, and send all of them as events.
 
-    If a call fails, stop and print what was sent.
+    They go in portions as a sweep's removals do: at most ``portion`` of the configuration's ``[sweep]`` are under way,
+    so that no fresh lock waits long. If a call fails, stop and print what was sent.
 
     Args:
         file: The CSV file.
@@ -142,13 +171,20 @@ def import_file(
         client: The client, or None to check the lines only.
         now: When the devices count as reported.
         columns: As for :func:`read`.
+        preset: As for :func:`read`.
         ignore_others: As for :func:`read`.
         valid_lines: Send the good lines even if others are wrong.
+        waiting: Returns how many messages are in the deployment's queues.
+        pause: Waits for some seconds.
 
     Returns:
         0 if all lines are good, and were sent unless ``client`` is None. Otherwise 1.
     """
-    lines = read(file, source, deployment, now, columns, ignore_others=ignore_others)
+    lines = read(file, source, deployment, now, columns, preset=preset, ignore_others=ignore_others)
+    without = len([line for line in lines if not line.detail and not line.faults])
+    if without:
+        lines = [line for line in lines if line.detail or line.faults]
+        print(f"{file}: {without} lines were left out, since they have no device ID", file=sys.stderr)
     wrong = [line for line in lines if line.faults]
     good = [line for line in lines if not line.faults]
     for line in wrong:
@@ -158,19 +194,25 @@ def import_file(
     elif wrong and not valid_lines:
         print(f"nothing was sent: {len(wrong)} of {len(lines)} lines are wrong")
     else:
-        sent = 0
-        for batch in batched(good, BATCH, strict=False):
+        sent, room = 0, deployment.settings.sweep.portion
+        for batch in batched(good, min(BATCH, room), strict=False):
             try:
+                while room < len(batch):
+                    pause(SETTLING)
+                    ahead = waiting()
+                    room = deployment.settings.sweep.portion - ahead
+                    print(f"{sent} of {len(good)} lines were sent, {ahead} messages are under way", file=sys.stderr)
                 refused = _send(batch, source, deployment.bus, client)
             except (BotoCoreError, ClientError) as error:
                 print(f"{file}: {_interruption(good, batch, error)}", file=sys.stderr)
                 break
             for number, because in refused.items():
                 print(plain.line(f"{file}:{number}: the bus did not take it: {because}"), file=sys.stderr)
+            room -= len(batch)
             sent += len(batch) - len(refused)
         print(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
-        return 0 if sent == len(lines) else 1
-    return 1 if wrong else 0
+        return 0 if sent == len(lines) and (lines or not without) else 1
+    return 1 if wrong or (without and not good) else 0
 
 
 def read(
@@ -180,9 +222,10 @@ def read(
     now: datetime,
     columns: Mapping[str, str] | None = None,
     *,
+    preset: str = "",
     ignore_others: bool = False,
 ) -> list[Line]:
-    """Return the checked lines of the file. Empty ones are left out.
+    """Return the checked lines of the file. Empty ones are left out, and with a preset those without a device ID.
 
     It is UTF-8, or UTF-16 with a byte order mark, separated by commas, semicolons or tabs. The case of its column names
     and blanks around them don't matter.
@@ -193,6 +236,7 @@ def read(
         deployment: The deployment.
         now: When the devices count as reported.
         columns: Other names of columns, by the field of the contract that they fill.
+        preset: One of :data:`PRESETS`. Its product's other columns are left out.
         ignore_others: Leave columns out that fill no field. Otherwise they are a fault, unless they are empty.
 
     Raises:
@@ -208,16 +252,41 @@ def read(
         text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: expected text in UTF-8, or in UTF-16 with a byte order mark: {error}") from error
-    first = text.partition("\n")[0]
+    if text.startswith("#TYPE "):  # the first line of PowerShell's Export-Csv
+        text = "\n" + text.partition("\n")[2]
+    first = text.lstrip("\n").partition("\n")[0]
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=first.count))
     try:
-        fields = _fields(file, next(rows, []), columns or {}, ignore_others=ignore_others)
+        header = next(filter(None, rows), [])
+        columns = _preset(file, header, preset, columns or {})
+        fields = _fields(file, header, columns, ignore_others=ignore_others or bool(preset))
+        device = fields.index("deviceId") if preset else 0
         checked = [
-            _check(rows.line_num, fields, row, source, deployment, now) for row in rows if any(map(str.strip, row))
+            _check(rows.line_num, fields, row, source, deployment, now)
+            if not preset or "".join(row[device : device + 1]).strip()
+            else Line(rows.line_num, {}, ())
+            for row in rows
+            if any(map(str.strip, row))
         ]
     except csv.Error as error:
         raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
     return list(_without_repetitions(checked, deployment))
+
+
+def _preset(file: Path, header: Sequence[str], preset: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return ``columns``, and the first column of the file for each other field of a preset."""
+    there = {name.strip().casefold() for name in header}
+    found = dict(columns)
+    for field, names in PRESETS.get(preset, {}).items():
+        column = next((name for name in names if name.casefold() in there), None)
+        if column is not None:
+            found.setdefault(field, column)
+        elif field in REQUIRED and field not in found:
+            raise ValueError(
+                f"{file}:1: no column {' or '.join(names)}: --preset {preset} takes {field} from it;"
+                f" see docs/sources.md, or name another with --column {field}=NAME"
+            )
+    return found
 
 
 def _fields(file: Path, header: Sequence[str], columns: Mapping[str, str], *, ignore_others: bool) -> list[str]:
@@ -271,7 +340,7 @@ def _without_repetitions(lines: Sequence[Line], deployment: Known) -> Iterator[L
     seen: dict[tuple[str, ...], Line] = {}
     for line in lines:
         detail, faults = line.detail, list(line.faults)
-        if not faults:
+        if detail and not faults:
             organization = deployment.settings.organization(detail.get("organizationId"))
             device = detail["deviceId"].casefold()
             row = (organization.id if organization else "", detail["userId"].casefold(), device)
@@ -279,6 +348,14 @@ def _without_repetitions(lines: Sequence[Line], deployment: Known) -> Iterator[L
                 faults.append(f"device {device} of {detail['userId']} is in line {seen[row].number} already")
             seen.setdefault(row, line)
         yield Line(line.number, detail, tuple(faults))
+
+
+def waiting(deployment: Deployment) -> int:
+    """Return how many messages an enrolment's queues hold, received ones too."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    ask = deployment.client("sqs").get_queue_attributes
+    answers = [ask(QueueUrl=deployment.outputs[queue], AttributeNames=names) for queue in QUEUES]
+    return sum(int(answer["Attributes"][name]) for answer in answers for name in names)
 
 
 def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClient") -> dict[int, str]:

@@ -261,3 +261,113 @@ def test_lines_are_sent_to_the_deployments_bus(
     assert main(["inventory", "import", str(file), "--source", "mdm"], there) == 0
     assert [entry["DetailType"] for entry in clients.sent] == ["Device Enrolled"]
     assert "1 of 1 lines were sent" in capsys.readouterr().out
+
+
+EXPORTS = Path(__file__).parent / "exports"
+ANAS_IPHONE = {"userId": "ana@example.com", "deviceId": "TUCLLFJHPL779ACL9DCJQFN39F"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "first", "left_out"),
+    [
+        ("exchange", {}, 0),
+        ("intune", {"serialNumber": "F2LXK0AAAA01"}, 1),
+        ("jamf", {"serialNumber": "F2LXK0AAAA01", "assetTag": "PHONE-0007"}, 1),
+        ("workspace-one", {}, 1),
+    ],
+)
+def test_a_preset_reads_a_products_export_as_it_is(
+    preset: str, first: dict[str, str], left_out: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = EXPORTS / f"{preset}.csv"
+    lines = inventory.read(file, "inventory", loader.load("local"), at(0), preset=preset)
+    assert {name: value for name, value in lines[0].detail.items() if name != "reportedAt"} == ANAS_IPHONE | first
+    assert main(["inventory", "import", str(file), "--config", "local", "--check", "--preset", preset]) == 0
+    said = capsys.readouterr()
+    assert f"{2 - left_out} lines are good, 0 are not" in said.out
+    assert said.err == left_out * f"{file}: 1 lines were left out, since they have no device ID\n"
+
+
+def test_every_preset_has_an_export_and_the_columns_that_an_enrolment_needs() -> None:
+    assert {file.stem for file in EXPORTS.iterdir()} == inventory.PRESETS.keys()
+    for columns in inventory.PRESETS.values():
+        assert {*inventory.REQUIRED} <= columns.keys() <= {*inventory.COLUMNS}
+
+
+def test_an_export_without_a_needed_column_is_refused(deployment: Configuration, tmp_path: Path) -> None:
+    """What `Get-MobileDevice` exports by itself has the user's directory path, and no address."""
+    plain = b'"FriendlyName","DeviceId","UserDisplayName"\n"","A1","example.onmicrosoft.com/ana"\n'
+    expected = "no column PrimarySmtpAddress or UserPrincipalName: --preset exchange takes userId from it"
+    with pytest.raises(ValueError, match=expected):
+        lines_of(plain, deployment, tmp_path, preset="exchange")
+    with pytest.raises(ValueError, match="no column Exchange Device ID: --preset jamf takes deviceId from it"):
+        lines_of(b"Email Address,Serial Number\na@example.com,S1\n", deployment, tmp_path, preset="jamf")
+    named = lines_of(
+        b"Mail,Exchange Device ID\na@example.com,A1\n", deployment, tmp_path, preset="jamf", columns={"userId": "Mail"}
+    )
+    assert named == [{"userId": "a@example.com", "deviceId": "A1"}]
+
+
+def test_an_export_in_which_no_line_has_a_device_id_is_an_error(
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Email Address,Exchange Device ID\na@example.com,\n"
+    assert run(text, None, deployment, tmp_path, preset="jamf") == 1
+    assert "1 lines were left out" in capsys.readouterr().err
+    bus = Bus()
+    assert run(text, bus, deployment, tmp_path, preset="jamf") == 1
+    assert bus.calls == []
+
+
+def numbered(count: int) -> str:
+    return HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(count))
+
+
+def test_no_more_than_a_portion_waits_at_a_time(
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The queues count a message a moment after it was sent, so the import waits before it asks."""
+    bus, portion, most, done = Bus(), deployment.settings.sweep.portion, [0], [0]
+
+    def pause(_: float) -> None:
+        most[0] = max(most[0], len(bus.details) - done[0])
+        done[0] = min(len(bus.details), done[0] + 35)  # what the writers carry out meanwhile
+
+    text = numbered(4 * portion + 3)
+    assert run(text, bus, deployment, tmp_path, waiting=lambda: len(bus.details) - done[0], pause=pause) == 0
+    assert len(bus.details) == 4 * portion + 3
+    assert portion - 9 <= most[0] <= portion
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"{portion} of {4 * portion + 3} lines were sent, {portion - 35} messages are under way"
+
+
+def test_a_small_import_asks_no_queue(deployment: Configuration, tmp_path: Path) -> None:
+    def never(*_: float) -> int:
+        raise AssertionError
+
+    assert (
+        run(numbered(deployment.settings.sweep.portion), Bus(), deployment, tmp_path, waiting=never, pause=never) == 0
+    )
+
+
+def test_a_count_that_fails_stops_the_import_and_says_which_lines_were_sent(
+    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied() -> int:
+        raise ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "Count")  # type: ignore[typeddict-item]
+
+    bus, portion = Bus(), deployment.settings.sweep.portion
+    assert run(numbered(portion + 5), bus, deployment, tmp_path, waiting=denied, pause=lambda _: None) == 1
+    assert len(bus.details) == portion
+    assert f"lines {portion + 2} to {portion + 6} were not sent" in capsys.readouterr().err
+
+
+def test_both_queues_of_the_stack_are_counted() -> None:
+    class Sqs:
+        def get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:  # noqa: N803
+            visible, received = {"reports": ("3", "0"), "commands": ("40", "9")}[QueueUrl]
+            return {"Attributes": dict(zip(AttributeNames, (visible, received), strict=True))}
+
+    outputs = {"ReportsQueueUrl": "reports", "CommandsQueueUrl": "commands", "DeadReportsQueueUrl": "dead"}
+    there = Deployment("s", "CREATE_COMPLETE", outputs, loader.load("local").settings, lambda _: Sqs())
+    assert inventory.waiting(there) == 52
