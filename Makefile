@@ -19,7 +19,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording
+.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,14 @@ recording: install .local/pictures/installed down ## record the demo in docs/pic
 CONFIG ?= local
 synth: for-demo ## write the CloudFormation template and the package to cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
+
+sbom: .venv/dev ## write cdk.out/sbom.json, the CycloneDX list of what is in the package
+	@mkdir -p cdk.out
+	@$(RUN) -W ignore::UserWarning -m cyclonedx_py requirements functions/requirements.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --of JSON -o cdk.out/sbom.json
+
+audit: .venv/dev ## look for known vulnerabilities in everything that is installed, in the advisories of PyPI
+	@$(RUN) requirements/audit.py functions/requirements.txt $(LISTS) requirements/local.txt
 
 clean: down ## remove everything that git ignores
 	@rm -rf .venv .local cdk.out .hypothesis

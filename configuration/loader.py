@@ -75,6 +75,7 @@ class Configuration:
         permissions_boundary: The ARN of a policy that bounds every role, or "".
         encryption_key: The ARN of a KMS key for the topic, the logs, the table and the queues; "" for AWS's own.
         tags: Tags of every resource, beside the deployment's own.
+        log_names: Whether the functions' logs show users and devices. Otherwise they have hashes.
     """
 
     settings: Settings
@@ -97,6 +98,7 @@ class Configuration:
     permissions_boundary: str = ""
     encryption_key: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    log_names: bool = False
 
     @property
     def metrics_namespace(self) -> str:
@@ -250,6 +252,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         permissions_boundary=boundary,
         encryption_key=key,
         tags=tags,
+        log_names="log_names" in table and table.boolean("log_names"),
         **running,
     )
 

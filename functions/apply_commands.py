@@ -20,7 +20,7 @@ from device_lockout.values import command, wire
 from device_lockout.values.errors import LockoutError, UnreadableError
 from device_lockout.values.outcome import Outcome
 
-logger = Logger()
+logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
 pace = Pace()
 """The rate of calls. Each invocation of this environment begins with what the last one learned."""
@@ -47,6 +47,7 @@ def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> 
         command=type(asked).__name__,
         result=outcome.result,
         organization=asked.target.organization,
+        about=asked.target.identities,
     )
     return asked.cause, outcome
 
@@ -97,8 +98,16 @@ def _postpone(failures: Iterable[sqs_batch.Failure], settle: timedelta) -> None:
             receives=message.receives,
             again_in=str(delay),
             exc_info=unforeseen,
+            about=_identities(message),
         )
         try:
             wiring.command_queue().postpone(message.receipt, delay)
         except LockoutError as error:
             logger.warning(str(error), message_id=message.id)
+
+
+def _identities(message: sqs_batch.Message) -> tuple[str, ...]:
+    try:
+        return wire.load(message.body).target.identities
+    except UnreadableError:
+        return ()

@@ -13,7 +13,7 @@ from device_lockout.inbound import webhook
 from device_lockout.inbound.webhook import RefusedRequestError
 from device_lockout.values.errors import TransientError
 
-logger = Logger()
+logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
 
 

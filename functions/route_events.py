@@ -11,7 +11,7 @@ from device_lockout.inbound import report
 from device_lockout.values.command import Command, Reject, command_id
 from device_lockout.values.errors import LockoutError
 
-logger = Logger()
+logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
 
 
@@ -26,6 +26,7 @@ def route(message: sqs_batch.Message) -> tuple[Command, ...]:
             command=type(command).__name__,
             command_id=command_id(command),
             because=command.because if isinstance(command, Reject) else None,
+            about=command.target.identities,
         )
     return commands
 

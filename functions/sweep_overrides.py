@@ -17,7 +17,7 @@ LIST_ATTEMPTS = 5
 TIME_TO_FINISH = timedelta(seconds=120)
 """Time that must be left when a page is read: a minute for its tries, and a minute to plan and enqueue."""
 
-logger = Logger()
+logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
 
 
@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     )
     result = sweep.run(this, wiring.ports(LIST_ATTEMPTS, Pace(), enough_time), wiring.settings())
     for item in (*result.plan.removals, *result.plan.reasserts, *result.plan.left):
-        logger.info("planned", run=this.id, item=announcement.row(item))
+        logger.info("planned", run=this.id, item=announcement.row(item), about=item.key[1:])
     guard = result.refused.guard if result.refused else None
     logger.info(
         result.refused.because if result.refused else "swept",

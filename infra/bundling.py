@@ -1,7 +1,7 @@
 """The zip that every function runs from: our sources, the pinned dependencies and the settings.
 
-Plain pip builds it, without Docker. The same inputs and the same interpreter give the same bytes. So an unchanged
-package is not deployed again, and the cache can serve it.
+Plain pip builds it, without Docker. The same inputs give the same :func:`fingerprint` on every machine, so an unchanged
+package is not deployed again. With the same interpreter and zlib the bytes are the same, too.
 
 A function's first start counts, so the package has only what a start reads:
 
@@ -68,7 +68,7 @@ _EXCLUDED = re.compile(
     | (^|/)tests?/ | (^|/)examples?/                      # never imported
     | \.pyi$ | (^|/)py\.typed$
     | ^bin/                                               # command lines
-    | \.dist-info/(?!METADATA$)                           # importlib.metadata and vulnerability scanners read METADATA
+    | \.dist-info/(?!METADATA$|(.*/)?(LICEN[CS]E|NOTICE|COPYING|THIRD)[^/]*$)   # what scanners and lawyers read
     | ^botocore/data/(?!(endpoints|partitions|_retry|sdk-default-configuration)\.json$|(SERVICES)/)
     | ^aws_lambda_powertools/event_handler/               # the Logger needs it for pydantic models only
     | ^dateutil/zoneinfo/.*\.gz$                          # named time zones, which we don't use
@@ -90,7 +90,7 @@ def package(settings: Settings) -> Path:
     """
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         raise BundlingError(f"this is Python {sys.version.split()[0]}: expected {PYTHON}, as in Lambda")
-    own = {**sources(), "settings.json": dump(settings).encode()}
+    own = {**sources(), "settings.json": dump(settings).encode(), "LICENSE": (ROOT / "LICENSE").read_bytes()}
     requirements = (FUNCTIONS / REQUIREMENTS).read_bytes()
     recipe = Path(__file__).read_bytes() + sys.version.encode()
     archive = CACHE / f"{_digest(recipe, requirements, *_flat(own))}.zip"
@@ -99,6 +99,13 @@ def package(settings: Settings) -> Path:
         used = {name: others[name] for name in _reachable(own, others)}
         _write(archive, {**used, **_cached_bytecode(used), **own, **bytecode(own)})
     return archive
+
+
+def fingerprint(archive: Path) -> str:
+    """Return the digest of what a package holds. Its bytes depend on the machine's zlib, and bytecode on its Python."""
+    with zipfile.ZipFile(archive) as zipped:
+        names = [name for name in zipped.namelist() if not name.endswith(".pyc")]
+        return _digest(Path(__file__).read_bytes(), *_flat({name: zipped.read(name) for name in names}))
 
 
 def sources() -> Entries:

@@ -93,6 +93,7 @@ class Function(Construct):
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": self._namespace,
                 "LOCKOUT_EVENT_BUS": configuration.bus,
+                **({} if configuration.log_names else {"LOCKOUT_LOG_KEY": Stack.of(self).stack_id}),
                 **environment,
             },
         )

@@ -12,7 +12,7 @@ from configuration.bus_limits import stack_name
 from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
-from infra import customer_key
+from infra import bundling, customer_key
 from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -95,7 +95,7 @@ class DeviceLockout(Stack):
         )
         queue_url = {"COMMANDS_QUEUE_URL": commands.queue.queue_url}
         table_name = {"LEDGER_TABLE": ledger.table.table_name}
-        code = lambda_.Code.from_asset(str(package))
+        code = lambda_.Code.from_asset(str(package), asset_hash=bundling.fingerprint(package))
 
         router = Function(
             self,

@@ -126,8 +126,18 @@ def import_(
     client = None if check or isinstance(deployment, Configuration) else deployment.client("events")
     now = datetime.now(UTC)
     count = (lambda: 0) if isinstance(deployment, Configuration) else partial(waiting, deployment)
-    others = {"ignore_others": ignore_other_columns, "valid_lines": valid_lines}
-    return import_file(file, source, deployment, client, now, columns, preset=preset or "", waiting=count, **others)
+    return import_file(
+        file,
+        source,
+        deployment,
+        client,
+        now,
+        columns,
+        preset=preset or "",
+        ignore_others=ignore_other_columns,
+        valid_lines=valid_lines,
+        waiting=count,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ def installed(planned: str) -> list[str]:
             ["install", "test", "unit", "coverage", "bench", "faults"],
             ["--project", "client.txt", "dev.txt", "local.txt", "run.txt"],
         ),
-        (["check", "fix", "verify", "histories", "fuzz"], ["--project", "client.txt", "dev.txt", "run.txt"]),
+        (
+            ["check", "fix", "verify", "histories", "fuzz", "sbom", "audit"],
+            ["--project", "client.txt", "dev.txt", "run.txt"],
+        ),
         (["picture"], ["pictures.txt"]),
         (["down", "clean"], []),
     ],

@@ -4,10 +4,13 @@ Each function imports only the gateways that it uses. Imports inside functions k
 short. Clients live as long as the Lambda environment.
 """
 
+import hmac
+import json
 import os
+import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device_lockout.values.errors import SettingsError
 from device_lockout.values.settings import Settings, load
@@ -24,6 +27,35 @@ if TYPE_CHECKING:
     from device_lockout.protocol.ports import Ports
 
 PACKAGE = Path(__file__).parent.parent
+
+ADDRESS = r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+"
+"""An e-mail address."""
+
+
+def log_line(fields: dict[str, Any]) -> str:
+    """Return a line of the log as JSON. Each e-mail address and each name in the field ``about`` becomes a short hash.
+
+    The same name in any case has the same hash, so lines about a device or a user can be joined. The key is the
+    stack's: nobody can try names without it. Without a key names are shown.
+    """
+    about = [name for name in fields.pop("about", ()) if name]
+    key = os.environ.get("LOCKOUT_LOG_KEY", "").encode()
+    if key:
+        names = "|".join([*map(re.escape, sorted(about, key=len, reverse=True)), ADDRESS])
+        personal = re.compile(rf"(?<!\w)(?:{names})(?!\w)", re.IGNORECASE)
+        own = {"level", "location", "timestamp", "service"}
+        fields = {name: value if name in own else _hashed(value, personal, key) for name, value in fields.items()}
+    return json.dumps(fields, default=str, separators=(",", ":"), ensure_ascii=False)
+
+
+def _hashed(value: Any, personal: re.Pattern[str], key: bytes) -> Any:
+    if isinstance(value, dict):
+        return {name: _hashed(each, personal, key) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hashed(each, personal, key) for each in value]
+    if not isinstance(value, str):
+        return value
+    return personal.sub(lambda name: f"#{hmac.digest(key, name[0].casefold().encode(), 'sha256').hex()[:10]}", value)
 
 
 @cache

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -39,3 +40,12 @@ def test_the_cdk_command_line_gets_a_template_that_passes_cdks_own_check(tmp_pat
     done = run(CDK_CONTEXT_JSON='{"config": "example"}', CDK_OUTDIR=str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert read_template(tmp_path).one("Events::EventBus")["Name"] == "device-security"
+
+
+def test_the_cdk_command_line_is_pinned_by_its_hash_and_names_no_place_to_fetch_it_from() -> None:
+    pinned = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    text = (ROOT / "package-lock.json").read_text()
+    locked = json.loads(text)["packages"]
+    assert {name.removeprefix("node_modules/"): each["version"] for name, each in locked.items() if name} == pinned
+    assert all(each["integrity"].startswith("sha512-") for name, each in locked.items() if name)
+    assert "://" not in text

@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 from botocore.model import ServiceModel
 
+import app
 from bench import cold_start
 from configuration import loader
 from device_lockout.values.settings import load
 from infra import bundling
 from infra.bundling import BundlingError
-from tests.infra.conftest import ROOT
+from tests.infra.conftest import ROOT, read_template
 
 pytestmark = pytest.mark.slow
 
@@ -175,6 +176,51 @@ def test_the_same_inputs_in_another_place_with_other_dates_and_modes_give_the_sa
     assert there != here
     assert there.name == here.name
     assert there.read_bytes() == here.read_bytes()
+
+
+def test_the_fingerprint_is_of_the_contents_and_not_of_the_zip(package: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Another machine's zlib gives other bytes, and another Python 3.13 other bytecode."""
+    here, there, other = Path(str(package.filename)), tmp_path / "there.zip", tmp_path / "other.zip"
+    for archive, change in ((there, b""), (other, b"# changed\n")):
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
+            for name in reversed(package.namelist()):
+                content = package.read(name) + (b"bytecode" if name.endswith(".pyc") else b"")
+                zipped.writestr(name, content + change if name == "route_events.py" else content)
+    assert there.read_bytes() != here.read_bytes()
+    assert bundling.fingerprint(there) == bundling.fingerprint(here) != bundling.fingerprint(other)
+
+
+def test_the_assembly_has_the_fingerprint_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDK_VALIDATION", "false")
+    keys = []
+    for number in (1, 9):
+        archive = tmp_path / f"{number}.zip"
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr("route_events.py", "pass\n" * 999, zipfile.ZIP_DEFLATED, compresslevel=number)
+        app.synthesize(loader.load("example"), archive, tmp_path / f"out{number}")
+        keys.append(re.findall(r'"S3Key": "([0-9a-f]+)', read_template(tmp_path / f"out{number}").text))
+    assert (tmp_path / "1.zip").read_bytes() != (tmp_path / "9.zip").read_bytes()
+    assert keys[0] == keys[1] != []
+
+
+def test_the_package_has_the_licence_of_everything_in_it(package: zipfile.ZipFile) -> None:
+    names = package.namelist()
+    distributions = {name.split("/")[0] for name in names if ".dist-info/" in name}
+    assert len(distributions) == len(re.findall(r"(?m)^\S+==", (ROOT / "functions" / "requirements.txt").read_text()))
+    licence = re.compile(r"LICEN[CS]E|COPYING")
+    without = [each for each in distributions if not any(n.startswith(each) and licence.search(n) for n in names)]
+    assert without == []
+    assert package.read("LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_bill_of_materials_lists_what_is_in_the_package(package: zipfile.ZipFile) -> None:
+    subprocess.run(["make", "-s", "sbom"], cwd=ROOT, check=True)
+    bill = json.loads((ROOT / "cdk.out" / "sbom.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    listed = {f"{each['name'].replace('-', '_')}-{each['version']}".lower() for each in bill["components"]}
+    inside = {name.partition(".dist-info/")[0].lower() for name in package.namelist() if ".dist-info/" in name}
+    assert listed == {name.replace("-", "_", name.count("-") - 1) for name in inside}
+    assert all(each["externalReferences"][0]["hashes"] for each in bill["components"])
 
 
 def test_another_setting_or_source_gives_another_package(elsewhere: Path, package: zipfile.ZipFile) -> None:

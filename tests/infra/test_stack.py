@@ -345,6 +345,7 @@ def test_functions_have_their_environment_and_limits_and_share_one_package(
             "POWERTOOLS_METRICS_NAMESPACE": "DeviceLockout/prod",
             "LOCKOUT_EVENT_BUS": "device-security",
             "COMMANDS_QUEUE_URL": "CommandsQueue",
+            "LOCKOUT_LOG_KEY": "AWS::StackId",
         }
         ledger = {"LEDGER_TABLE": "LedgerTable"} if file != "route_events" else {}
         dead = {"DEAD_COMMANDS_QUEUE_URL": "CommandsDeadLettersQueue"} if file == "apply_commands" else {}
@@ -356,6 +357,13 @@ def test_functions_have_their_environment_and_limits_and_share_one_package(
         "SweepOverridesFunction": 900,
     }
     assert {function["MemorySize"] for function in functions.values()} == {deployment.memory}
+
+
+def test_logs_show_names_only_if_the_configuration_says_so(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration
+) -> None:
+    functions = synthesize(replace(deployment, log_names=True)).of_type("Lambda::Function").values()
+    assert not any("LOCKOUT_LOG_KEY" in function["Environment"]["Variables"] for function in functions)
 
 
 def test_logs_are_kept_as_long_as_configured(template: Template, deployment: Configuration) -> None:

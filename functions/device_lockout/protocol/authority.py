@@ -28,7 +28,10 @@ def checked(command: Command, settings: Settings) -> Command:
 
     The rejection has no text of the sender's: it pages people. The event's ID becomes its SHA-256.
     """
-    doubt = "" if isinstance(command, Reject) else _doubt(command, settings)
+    try:
+        doubt = "" if isinstance(command, Reject) else _doubt(command, settings)
+    except OverflowError:  # a time at the end of Python's calendar
+        doubt = "its times are not those of an event"
     if not doubt:
         return command
     unknown = hashlib.sha256(command.cause.event_id.encode()).hexdigest()

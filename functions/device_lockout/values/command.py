@@ -86,6 +86,11 @@ class Target:
         return not (self.user or self.device) and [name.kind for name in self.names] == ["serial"]
 
     @property
+    def identities(self) -> tuple[str, ...]:
+        """Every name of a person or a device in it. The log has hashes for them."""
+        return (self.user, self.device, *(name.value for name in self.names))
+
+    @property
     def found(self) -> bool:
         """Whether the device is known, so that nothing has to be looked up."""
         return bool(self.device) and bool(self.user or not self.names)
