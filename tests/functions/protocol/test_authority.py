@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -99,3 +99,13 @@ def test_what_the_router_can_not_make_is_a_rejection_without_its_words(command):
     assert rejection.because.startswith("the command queue held a command that neither router nor sweep makes: ")
     assert command.cause.event_id not in str(rejection)
     assert rejection.target == Target(command.target.organization, "")
+
+
+def test_a_time_at_the_end_of_the_calendar_is_no_error_of_ours():
+    """The group would wait for it two hundred times."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    lock = next(each for each in MADE if isinstance(each, Lock) and SETTINGS.reasons[each.claim.why].at_most)
+    for forged in (bent(lock, received=first), replace(lock, claim=replace(lock.claim, at=last))):
+        answer = checked(forged, SETTINGS)
+        assert isinstance(answer, Reject)
+        assert answer.because.endswith("its times are not those of an event")
