@@ -20,15 +20,17 @@ from configuration import event_pattern, loader, sources
 from configuration.checked_toml import CheckedTable
 from configuration.loader import ConfigurationError
 from device_lockout.inbound import report, webhook
-from device_lockout.inbound.webhook import Receiver, RefusedRequestError, sign
+from device_lockout.inbound.webhook import Receiver, RefusedRequestError
 from device_lockout.protocol import authority
 from device_lockout.values import settings as packaged
 from device_lockout.values import tag, wire
 from device_lockout.values.command import Command, Expire, Lock, Reassert, Reject, command_id, group_id
 from device_lockout.values.command import Target as CommandTarget
 from device_lockout.values.errors import LockoutError, TransientError, UnreadableError
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
-from device_lockout.values.settings import EventMapping, Source
+from device_lockout.values.schemes import SCHEMES
+from device_lockout.values.settings import EventMapping, Source, Webhook
 from device_lockout.values.tag import Broken, Foreign, HandWritten, Tag
 from local.in_memory import KEY, World, at, cause
 from lockout import inventory
@@ -94,13 +96,29 @@ def _body(sample: Path) -> dict[str, Any]:
     return {"mappedSource": sample.stem, "event": event} if source is not None and source.mapping else event
 
 
-BODIES = [_body(sample) for sample in sorted((ROOT / "samples").glob("*.json"))]
+WATCHED = {
+    "mappedSource": SOURCE,
+    "event": {
+        "source": "aws.workmail",
+        "detail-type": "AWS API Call via CloudTrail",
+        "detail": {
+            "eventID": "0c5a5f4e-0000-4000-8000-000000000000",
+            "userIdentity": {"arn": "arn:aws:sts::111122223333:assumed-role/admin/eve"},
+            "sourceIPAddress": "203.0.113.9",
+            "requestParameters": {"organizationId": KEY.organization, "userId": "bob", "deviceId": "ABC123"},
+        },
+    },
+}
+BODIES = [WATCHED, *map(_body, sorted((ROOT / "samples").glob("*.json")))]
 
 
 def check_event(body: str) -> None:
     commands = within(ROUTER, lambda: report.read(body, "message", NOW, SETTINGS))
     if not commands:
-        source = SETTINGS.source(str(json.loads(body)["mappedSource"]))
+        named = json.loads(body)["mappedSource"]
+        if named == SOURCE:
+            return  # the tamper watch: a change of no override that we know
+        source = SETTINGS.source(str(named))
         assert source is not None, "dropped"
         assert source.mapping is not None, "dropped"
         assert source.mapping.when, "dropped"
@@ -227,48 +245,37 @@ def check_tag(description: str) -> None:
 
 # Webhook requests: what anybody on the internet sends to the URL.
 
-KEY_TEXT, USER, PASSWORD = "the local signing key", "jamf", "p:w\u00f6rd p:w\u00f6rd p:w\u00f6rd"
-SIGNED_BODY = '{"EventType": "Compromised Status Changed", "SerialNumber": "S1"}'
-SECRETS = {"hmac": KEY_TEXT, "basic": json.dumps({"username": USER, "password": PASSWORD})}
+LOGIN = {"username": "jamf", "password": "p:w\u00f6rd p:w\u00f6rd p:w\u00f6rd"}
+SECRETS = {name: json.dumps(LOGIN) if name == "basic" else f"the signing key of {name}" for name in SCHEMES}
+SENDERS = {name: Webhook(name, name, name, header="" if SCHEMES[name].header else "X-Api-Key") for name in SCHEMES}
+REQUEST_BODIES = (
+    *(
+        '{"EventType": "Compromised Status Changed", "SerialNumber": "S1"}',
+        '[{"a": 1}, {"b": 2}]',
+        '{"a": 1}\n{"b": 2}',
+    ),
+    *("[]", "{}", '{"a": NaN}', '{"\\ud800": 1e999}', '{"\\ud800": 1}', '{"a": "\\u0000"}', "[" * 400, "", "\x00"),
+)
 
 
-def _request(sender: str, headers: dict[str, str], body: str = SIGNED_BODY, *, encoded: bool = False) -> dict[str, Any]:
+def _request(name: str, body: str, *, encoded: bool) -> dict[str, Any]:
+    """Return an authentic request, as Lambda hands it over."""
+    scheme, time = SCHEMES[name], str(int(NOW.timestamp()))
+    signed = scheme.signed % {b"time": time.encode(), b"body": body.encode()}
+    headers = {scheme.header or "x-api-key": webhook.proof(scheme, SECRETS[name], signed)}
     return {
-        "rawPath": f"/{sender}",
-        "headers": headers,
+        "rawPath": f"/{name}",
+        "headers": headers | ({scheme.timestamp: time} if scheme.timestamp else {}),
         "requestContext": {"http": {"method": "POST", "sourceIp": "203.0.113.7"}},
         "body": base64.b64encode(body.encode()).decode() if encoded else body,
         "isBase64Encoded": encoded,
     }
 
 
-def _signed(body: str) -> dict[str, str]:
-    seconds = int(NOW.timestamp())
-    return {
-        "x-lockout-timestamp": str(seconds),
-        "x-lockout-signature": sign(KEY_TEXT, seconds, body.encode()),
-    }
-
-
-BASIC = {"authorization": f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"}
-REQUEST_BODIES = (
-    SIGNED_BODY,
-    "[]",
-    "{}",
-    '{"a": NaN}',
-    '{"\\ud800": 1e999}',
-    "[" * 400,
-    "",
-    "\x00",
-    '{"a": "\\u0000"}',
-)
-SENDERS = {each.authenticate: each.name for each in SETTINGS.webhooks}
 REQUESTS = [
-    _request(SENDERS[way], _signed(body) if way == "hmac" else BASIC, body, encoded=encoded)
-    for way in SENDERS
-    for body in REQUEST_BODIES
-    for encoded in (True, False)
+    _request(name, body, encoded=encoded) for name in SCHEMES for body in REQUEST_BODIES for encoded in (True, False)
 ]
+REQUESTS += [{**each, "headers": {**each["headers"], "content-encoding": "gzip"}} for each in REQUESTS[::20]]
 
 
 def request(chance: Random) -> str:
@@ -287,7 +294,7 @@ class _Parties:
         self.put_on_the_bus: list[dict[str, Any]] = []
 
     def values(self, secret: str, *_: Any, **__: Any) -> tuple[str, ...]:
-        return tuple(SECRETS[each.authenticate] for each in SETTINGS.webhooks if each.secret == secret)
+        return (SECRETS[secret],)
 
     def begin(self, *_: Any) -> bool:
         return True
@@ -304,19 +311,20 @@ def check_request(written: str) -> None:
     if not _is_of_lambda(event):
         return
     parties = _Parties()
-    receiver = Receiver({each.name: each for each in SETTINGS.webhooks}, parties, parties, parties)
     webhook.log_fields(event)
     try:
-        request = webhook.read(event)
-        within(ANY, lambda: receiver.accept(request, NOW))
+        asked = webhook.read(event)
+        answer = within(ANY, lambda: Receiver(SENDERS, parties, parties, parties).accept(asked, NOW))
     except (RefusedRequestError, TransientError):
         return
-    way = next(each.authenticate for each in SETTINGS.webhooks if each.name == request.sender)
-    if way == "hmac":
-        assert request.body.decode(errors="replace") in REQUEST_BODIES, "nobody signed this"
+    scheme = SCHEMES[asked.sender]
+    if scheme.signed:
+        assert asked.body.decode(errors="replace") in REQUEST_BODIES, "nobody signed this"
     else:
-        encoded = request.headers["authorization"].split(" ", 1)[1]
-        assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}", "anybody may come in"
+        proof = asked.headers[scheme.header or "x-api-key"].strip()
+        good = webhook.proof(scheme, SECRETS[asked.sender], b"")[len(scheme.prefix) :]
+        assert proof.endswith(good), "anybody may come in"
+    assert answer.status == 200 or answer.event_ids, "dropped"
     for detail in parties.put_on_the_bus:
         assert isinstance(detail, dict)
         wire.compact(detail).encode()
