@@ -1,6 +1,7 @@
 """One search of a target: an input for each number, and a broken input made smaller."""
 
 import time
+import warnings
 from collections.abc import Iterable
 from random import Random
 
@@ -17,6 +18,7 @@ def tried(name: str, numbers: Iterable[int]) -> tuple[str, int, float, dict[str,
         The target, how many inputs, the most seconds of processor time that one took, and for each way to break the
         smallest input that was found.
     """
+    warnings.simplefilter("ignore")  # Python's and JMESPath's of an operator's odd expressions
     target, longest, count = TARGETS[name], 0.0, 0
     broken: dict[str, str] = {}
     for number in numbers:
