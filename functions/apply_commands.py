@@ -17,7 +17,7 @@ from device_lockout.protocol import authority, steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
 from device_lockout.values import command, wire
-from device_lockout.values.errors import LockoutError, UnreadableError
+from device_lockout.values.errors import LockoutError, TransientError, UnreadableError
 from device_lockout.values.outcome import Outcome
 
 logger = Logger(json_serializer=wiring.log_line)
@@ -109,5 +109,5 @@ def _postpone(failures: Iterable[sqs_batch.Failure], settle: timedelta) -> None:
 def _identities(message: sqs_batch.Message) -> tuple[str, ...]:
     try:
         return wire.load(message.body).target.identities
-    except UnreadableError:
+    except (UnreadableError, TransientError):
         return ()

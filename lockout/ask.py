@@ -99,7 +99,8 @@ def _lock(listed: ListedOverride, tag: Tag, user: str, now: datetime) -> dict[st
 def _needs(deployment: Deployment, now: datetime) -> None:
     for organization in deployment.settings.organizations:
         last = deployment.ledger.last_sweep(organization.id)
-        answers.line(f"Last sweep of {organization.alias}: {f'{answers.apart(last, now)} ago' if last else 'never'}.")
+        ago = f"{answers.apart(last.began, now)} ago" if last else "never"
+        answers.line(f"Last sweep of {organization.alias}: {ago}.")
     for told in finding.needing_somebody(deployment, now):
         detail = told["detail"]
         answers.line(f"! {detail['message']}")

@@ -88,8 +88,8 @@ def _last_sweeps(there: Deployment) -> Iterator[Finding]:
     now = datetime.now(UTC)
     for each in there.settings.organizations:
         last = there.ledger.last_sweep(each.id)
-        late = last is None or now - last > 2 * there.settings.sweep.every + timedelta(minutes=15)
-        said = f"last sweep of {each.alias}: {f'{answers.apart(last, now)} ago' if last else 'never'}"
+        late = last is None or now - last.began > 2 * there.settings.sweep.every + timedelta(minutes=15)
+        said = f"last sweep of {each.alias}: {f'{answers.apart(last.began, now)} ago' if last else 'never'}"
         yield "wrong" if late else "ok", said, "lockout sweep now" if late else ""
 
 
