@@ -135,6 +135,8 @@ def check_format(fields: Mapping[str, Any], what: str) -> None:
         TransientError: It has a newer format. It waits for a release that reads it, and people are told.
     """
     written = fields.get("format", 1)
+    if type(written) is not int:
+        raise TypeError(f"format is {written!r}: expected a whole number")
     if written > FORMAT:
         raise TransientError(
             f"{what} has format {written}: expected at most {FORMAT}. Deploy the release that wrote it, or a later one"

@@ -119,6 +119,7 @@ def test_rejected_reports_of_nobody_do_not_wait_for_each_other():
         ('"eventId": "run-1"', '"eventId": {"a": 1}', "event_id"),
         ('"eventId": "run-1"', '"eventId": "\\ud800"', "event_id"),
         ('"part": 0', '"part": "0"', "part"),
+        ('"cause":', '"format": Infinity, "cause":', "format is inf: expected a whole number"),
         ('"resolved": false', '"resolved": "no"', "resolved"),
         ('"names": {}', '"names": {"serial": 5}', "value"),
         ('"happened": "2026-11-22T07:30:00.000Z"', '"happened": "2026-11-22T07:30:00.000+00:00x"', "RFC 3339"),
