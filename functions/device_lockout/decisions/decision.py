@@ -199,10 +199,10 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
         return True
     if replace(decision.record, last=before.last) != before:
         return True
-    observed = decision.outcome.after
-    if before.last is None:
-        return command.cause.source == SOURCE and decision.outcome.result == "already-denied"
-    return before.last.outcome.after != observed and not before.undone(observed, owner)
+    observed, last = decision.outcome.after, before.last
+    if command.cause.source == SOURCE and decision.outcome.result == "already-denied":
+        return last is None or (last.outcome.result, last.outcome.after) != ("already-denied", observed)
+    return last is not None and last.outcome.after != observed and not before.undone(observed, owner)
 
 
 def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: Rules) -> DeviceRecord:

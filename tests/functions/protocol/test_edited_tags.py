@@ -8,7 +8,7 @@ from device_lockout.values import instant
 from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending
-from local.in_memory import BOB, DAY, DEVICE, ORGANIZATION, SETTINGS, World, at, cause, key
+from local.in_memory import BOB, DAY, DEVICE, KEY, ORGANIZATION, SETTINGS, World, at, cause, key
 
 TARGET = Target(ORGANIZATION, "bob", DEVICE)
 VIP = Override("ALLOW", "vip, agreed with security")
@@ -205,3 +205,12 @@ def test_a_forged_lock_of_an_exempt_user_is_told_once_and_never_put_back():
     for hour in range(2):  # after so long a gap the first one only reports
         world.sweep(at(33 * DAY + 3600 * hour))
     assert world.workmail.overrides.get(key("other")) is None, "its own end is kept"
+
+
+def test_a_lock_of_an_exempt_user_that_the_ledger_forgot_is_told_once():
+    world = locked()
+    world.settings = knowing(exempt_users=frozenset({BOB}))
+    world.ledger.devices[KEY] = replace(world.record, claims=())
+    for minute in range(3):
+        world.sweep(at(3600 + 60 * minute))
+    assert len([kind for kind, _ in world.bus.announced if kind == "Already Denied"]) == 1
