@@ -49,13 +49,14 @@ def put(there: Deployment, name: str) -> None:
 
 @contextmanager
 def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
-    """An enrolled device; afterwards the user is restored, for the tests that come."""
+    """An enrolled device of a user whom no test before left locked: some samples name several users."""
+    restored = there.publish("User Restored", userId=user)
+    seen(there, f"{user} is restored", lambda: there.outcomes(restored.event_id))
     device = new_device()
     enrolment = there.publish("Device Enrolled", "mdm", userId=user, deviceId=device, **names)
     assert result(there, enrolment) == "enrolled", there.outcomes(enrolment.event_id)
     yield device
-    restored = there.publish("User Restored", userId=user)
-    seen(there, f"{user} is restored, for the next test", lambda: there.outcomes(restored.event_id))
+    there.publish("User Restored", userId=user)
     retired = there.publish("Device Retired", "mdm", userId=user, deviceId=device)
     seen(there, "its retirement", lambda: there.outcomes(retired.event_id))
 
