@@ -20,7 +20,7 @@ from device_lockout.values.command import Command, group_id
 from local.deployment import Deployment, rfc3339
 from tests.local.end_to_end.test_a_thousand_devices import remember
 from tests.local.end_to_end.test_permissions import listed
-from tests.local.end_to_end.watching import denied, new_device, new_users, result, seen
+from tests.local.end_to_end.watching import new_device, new_users, result, seen
 from tests.measured import MEASURED
 
 OF_AWS = {
@@ -93,19 +93,20 @@ def to_apply(there: Deployment, _action: str) -> dict[str, Any]:
 
 
 def to_sweep(there: Deployment, action: str) -> dict[str, Any]:
-    """There is a lock to put back, and a new device. Only more than a portion makes it look at the queue."""
+    """There is an override whose end is past, and a new device. Only more than a portion makes it look at the queue."""
     user, other = new_users(there, 2)
     if action == "sqs:GetQueueAttributes":
         result(there, there.publish("User Compromised", "siem", userId=other))
         user_id = there.workmail.describe_user(OrganizationId=there.organization, UserId=other)["UserId"]
         remember(there, user_id, [f"{new_device()}{number:03}" for number in range(SETTINGS.sweep.portion + 1)])
-    device = new_device()
-    there.publish("Device Lost", userId=user, deviceId=device)
-    denied(there, user, device)
-    there.workmail.delete_mobile_device_access_override(OrganizationId=there.organization, UserId=user, DeviceId=device)
-    there.workmail.put_mobile_device_access_override(
-        OrganizationId=there.organization, UserId=user, DeviceId=new_device(), Effect="ALLOW"
-    )
+    for description in ("[until=2026-01-01] travel", "a new device"):
+        there.workmail.put_mobile_device_access_override(
+            OrganizationId=there.organization,
+            UserId=user,
+            DeviceId=new_device(),
+            Effect="ALLOW",
+            Description=description,
+        )
     return {"organizationId": there.organization}
 
 
