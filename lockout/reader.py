@@ -119,7 +119,7 @@ class Everything:
     def user_locks(self, now: datetime) -> Iterator[tuple[str, Claim]]:
         """Yield the live locks of all devices of a user, with the user's ID."""
         for user_id, locks in self.locks.items():
-            for claim in DeviceRecord(user=locks).live(now):
+            for claim in locks.live(now):
                 yield user_id, claim
 
 

@@ -13,12 +13,11 @@ from itertools import islice
 from device_lockout.decisions.decision import decide_for_user
 from device_lockout.decisions.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
-from device_lockout.protocol.users import named_user_id, user_id
+from device_lockout.protocol.users import named_user_id, user_of
 from device_lockout.values.command import Lock, Reassert, Release, Retire, Target
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import DeviceRecord
 
 PORTION = 200
 """How many of a user's devices one delivery sends a command to. The next delivery goes on with the rest.
@@ -30,7 +29,7 @@ Sending to a thousand devices could outlast the function, and a delivery that is
 def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Write a lock or release to the user's item, then send it on to each known device."""
     organization = command.target.organization
-    user = user_id(command, ports, rules)
+    user = user_of(command, ports, rules).id
     outcome = Outcome("skipped", because=f"the devices after {command.target.after}")
     if not command.target.after:
         record = ports.ledger.user(organization, user)
@@ -123,4 +122,4 @@ def _by_number(command: Lock | Release, ports: Ports, rules: Rules, now: datetim
     changed, outcome = decide_for_user(command, kept, now, rules)
     if changed != kept:
         ports.ledger.save_locks_of(target.organization, target.names[0], changed)
-    return outcome if isinstance(command, Lock) or DeviceRecord(user=kept).live(now) else None
+    return outcome if isinstance(command, Lock) or kept.live(now) else None

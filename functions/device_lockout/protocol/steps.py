@@ -17,7 +17,7 @@ from functools import reduce
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
 from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
-from device_lockout.protocol.users import user_id, user_of
+from device_lockout.protocol.users import is_exempt, user_of
 from device_lockout.values.command import (
     LEDGER_ACCEPTED,
     Command,
@@ -36,7 +36,7 @@ from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
+from device_lockout.values.record import Claim, DeviceRecord, Last
 from device_lockout.values.tag import Tag, write_time
 
 
@@ -88,13 +88,14 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
             return _on_device(command, ports, rules, now)
 
 
-def _key(command: Command, ports: Ports, rules: Rules) -> DeviceKey:
-    return DeviceKey(command.target.organization, user_id(command, ports, rules), command.target.device)
+def _who_and_where(command: Command, ports: Ports, rules: Rules) -> tuple[User, DeviceKey]:
+    user = user_of(command, ports, rules)
+    return user, DeviceKey(command.target.organization, user.id, command.target.device)
 
 
 def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Write the device's items, then read the user's and the serial number's: a lock of either misses no device."""
-    key = _key(command, ports, rules)
+    _, key = _who_and_where(command, ports, rules)
     if not inventory.enroll(command, key, ports.ledger):
         return _inventory_has_later_news(command)
     claims = _locks_by_number(command, key, ports, rules, now)
@@ -108,19 +109,13 @@ def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outco
 def _locks_by_number(command: Enroll, key: DeviceKey, ports: Ports, rules: Rules, now: datetime) -> tuple[Claim, ...]:
     """Return the live locks by the device's serial number. There are none for an exempt user."""
     numbers = [name for name in command.target.names if name.kind == "serial"]
-    claims = [claim for name in numbers for claim in _live(ports.ledger.locks_of(key.organization, name), now)]
-    exempt = claims and rules.exempt and ports.workmail.user(key.organization, key.user_id).names & rules.exempt
-    return () if exempt else tuple(claims)
-
-
-def _live(record: UserRecord, now: datetime) -> tuple[Claim, ...]:
-    return DeviceRecord(user=record).live(now)
+    claims = tuple(claim for name in numbers for claim in ports.ledger.locks_of(key.organization, name).live(now))
+    return () if claims and is_exempt(key, ports, rules) else claims
 
 
 def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
     """Change the inventory only: locks of the device or of its user go on."""
-    user = user_of(command, ports, rules)
-    key = DeviceKey(command.target.organization, user.id, command.target.device)
+    user, key = _who_and_where(command, ports, rules)
     if not inventory.retire(command, key, ports.ledger):
         return _inventory_has_later_news(command)
     return Outcome("retired", reference=command.cause.reference, user=user)
@@ -134,8 +129,7 @@ def _on_device(
     command: DeviceCommand, ports: Ports, rules: Rules, now: datetime, also: tuple[Claim, ...] = ()
 ) -> Outcome:
     """Take the six steps. The device gets the locks in ``also``, unless they were released."""
-    user = user_of(command, ports, rules)
-    key = DeviceKey(command.target.organization, user.id, command.target.device)
+    user, key = _who_and_where(command, ports, rules)
     record = ports.ledger.open_device(key)
     gone = ""
     try:
@@ -151,15 +145,14 @@ def _on_device(
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
     decision = bounded(command, record, decision, now)
+    decision = replace(decision, outcome=_about(decision.outcome, user, decision.lock))
     if gone:
         decision = replace(decision, record=replace(decision.record, prior=record.prior))
     unsure = gone
     if not gone and decision.write is not None and abs(seen.date - now) > rules.clock_skew:
         unsure = f"our clock says {write_time(now)}, WorkMail's {write_time(seen.date)}"
     if isinstance(command, Expire) and unsure:
-        return _about(
-            _failed(command, ports, key, record, replace(decision, record=record), unsure, now), user, decision.lock
-        )
+        return _failed(command, ports, key, record, replace(decision, record=record), unsure, now)
     if must_be_recorded(command, read, decision, rules.owner):
         ports.ledger.save_device(key, decision.record)
     try:
@@ -172,8 +165,8 @@ def _on_device(
                 ports.workmail.delete(key)
     except RejectedError as error:
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
-        return _about(_failed(command, ports, key, record, saved, str(error), now), user, decision.lock)
-    return _about(decision.outcome, user, decision.lock)
+        return _failed(command, ports, key, record, saved, str(error), now)
+    return decision.outcome
 
 
 def _about(outcome: Outcome, user: User, lock: Claim | None) -> Outcome:
@@ -187,11 +180,11 @@ def _with_lock(record: DeviceRecord, claim: Claim) -> DeviceRecord:
 
 def _for_user(rules: Rules, key: DeviceKey, observed: Override | None, record: DeviceRecord, ports: Ports) -> Rules:
     """Return the rules for this user: no lock of an exempt one is taken over from its tag, which may be forged."""
-    shown = observed.read(rules.owner) if observed is not None and rules.exempt else None
-    if not isinstance(shown, Tag) or record.shown_by(shown):
+    if observed is None or not rules.exempt:
         return rules
-    names = ports.workmail.user(key.organization, key.user_id).names
-    return replace(rules, adopts_unknown=rules.exempt.isdisjoint(names))
+    shown = observed.read(rules.owner)
+    unknown = isinstance(shown, Tag) and not record.shown_by(shown)
+    return replace(rules, adopts_unknown=False) if unknown and is_exempt(key, ports, rules) else rules
 
 
 def _decision_time(command: DeviceCommand, now: datetime, date: datetime, rules: Rules) -> datetime:

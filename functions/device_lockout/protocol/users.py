@@ -10,11 +10,6 @@ from device_lockout.values.policy import Rules
 from device_lockout.values.record import DeviceRecord
 
 
-def user_id(command: Command, ports: Ports, rules: Rules) -> str:
-    """Return the ID of :func:`user_of`."""
-    return user_of(command, ports, rules).id
-
-
 def user_of(command: Command, ports: Ports, rules: Rules) -> User:
     """Return the command's user: WorkMail's ID, and the names if they were looked up.
 
@@ -31,7 +26,7 @@ def user_of(command: Command, ports: Ports, rules: Rules) -> User:
     remembered = ports.ledger.user_named(target.organization, target.user)
     try:
         user = ports.workmail.user(target.organization, target.user)
-        if not command.force and not rules.exempt.isdisjoint(user.names):
+        if not command.force and _is_named_exempt(user, rules):
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     except RejectedError:
         if remembered is not None and _accepted(command, remembered, ports.ledger):
@@ -44,9 +39,22 @@ def user_of(command: Command, ports: Ports, rules: Rules) -> User:
     return user
 
 
+def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
+    """Return whether only ``force`` locks the device's user. WorkMail is asked only if there are exempt users.
+
+    Raises:
+        UnknownUserError: WorkMail has no such user.
+    """
+    return bool(rules.exempt) and _is_named_exempt(ports.workmail.user(key.organization, key.user_id), rules)
+
+
+def _is_named_exempt(user: User, rules: Rules) -> bool:
+    return not rules.exempt.isdisjoint(user.names)
+
+
 def named_user_id(command: Command, ports: Ports, rules: Rules) -> str:
-    """Return :func:`user_id`, looked up even where the target says that it is resolved."""
-    return user_id(replace(command, target=replace(command.target, resolved=False)), ports, rules)
+    """Return the ID of :func:`user_of`, looked up even where the target says that it is resolved."""
+    return user_of(replace(command, target=replace(command.target, resolved=False)), ports, rules).id
 
 
 def _accepted(lock: Lock, user: str, ledger: LedgerPort) -> bool:

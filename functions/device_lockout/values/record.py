@@ -172,6 +172,10 @@ class UserRecord:
     released: Released = Released()
     version: int = 0
 
+    def live(self, now: datetime) -> tuple[Claim, ...]:
+        """Return the unreleased claims that end after ``now``."""
+        return DeviceRecord(user=self).live(now)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecord:
