@@ -106,26 +106,26 @@ class Plan:
         if self.repeated is not None:
             because = f"WorkMail listed device {self.repeated.key.device} of {self.repeated.key.user_id} twice"
             return Refusal("list", because)
-        ours = self.seen["ours"]
-        refused: list[Refusal] = []
-        for source in sorted({item.source for item in self.removals}):
-            removals = [item for item in self.removals if item.source == source and not item.failed]
-            ended = sum(item.ours for item in removals)
-            of = f" of {source}" if source else ""
-            if len(removals) > max_removals:
-                because = f"{len(removals)} overrides{of} would be let go: expected at most {max_removals} in one plan"
-                refused.append(Refusal("max-removals", because))
-            elif ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
-                because = f"{ended} overrides{of} would be let go, of {ours} that are ours"
-                because = f"{because}: expected at most {max_removals_percent} percent"
-                refused.append(Refusal("max-removals-percent", because))
-            else:
-                continue
-            refused[-1] = replace(refused[-1], sources=frozenset({source}))
+        sources = sorted({item.source for item in self.removals})
+        by_source = (self._refusal_of(source, max_removals, max_removals_percent) for source in sources)
+        refused = [each for each in by_source if each is not None]
         if not refused:
             return None
-        sources = frozenset().union(*(each.sources for each in refused))
-        return replace(refused[0], because="; ".join(each.because for each in refused), sources=sources)
+        because = "; ".join(each.because for each in refused)
+        return replace(refused[0], because=because, sources=frozenset().union(*(each.sources for each in refused)))
+
+    def _refusal_of(self, source: str, max_removals: int, max_removals_percent: int) -> Refusal | None:
+        removals = [item for item in self.removals if item.source == source and not item.failed]
+        ended, ours = sum(item.ours for item in removals), self.seen["ours"]
+        of = f" of {source}" if source else ""
+        if len(removals) > max_removals:
+            because = f"{len(removals)} overrides{of} would be let go: expected at most {max_removals} in one plan"
+            return Refusal("max-removals", because, sources=frozenset({source}))
+        if ended >= PERCENT_COUNTS_FROM and ended * 100 > max_removals_percent * ours:
+            because = f"{ended} overrides{of} would be let go, of {ours} that are ours"
+            because = f"{because}: expected at most {max_removals_percent} percent"
+            return Refusal("max-removals-percent", because, sources=frozenset({source}))
+        return None
 
     def removals_of_one_run(self, max_removals: int, refused: Refusal | None = None) -> tuple[Item, ...]:
         """Return the removals for one run. Those that WorkMail refused fill only the room that the cap leaves."""
