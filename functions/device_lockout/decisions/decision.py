@@ -110,7 +110,7 @@ def bounded(command: DeviceCommand, before: DeviceRecord, decision: Decision, no
     told = len(recent) > MOST_PUT_BACK
     outcome = replace(decision.outcome, result="skipped" if told else "contested", after=decision.outcome.before)
     record = before if told else replace(before, put_back=(*recent, now))
-    return Decision(record, outcome, None)
+    return replace(decision, record=record, outcome=outcome, write=None)
 
 
 @dataclass(frozen=True, slots=True)

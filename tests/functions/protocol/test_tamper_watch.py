@@ -59,6 +59,7 @@ def test_after_five_in_ten_minutes_a_device_is_left_to_the_sweep_and_that_pages_
     assert results == ["reasserted"] * 5 + ["contested", "skipped", "skipped"]
     assert [told["page"] for told in tampering(world)] == [True] * 6
     assert "the next sweep puts it back" in tampering(world)[-1]["message"]
+    assert {told["lock"]["id"] for told in tampering(world)} == {claim_id("lost")}
     assert world.override is None
     world.sweep(at(120))
     assert world.override == locked
