@@ -100,15 +100,14 @@ def allowed(sources: Sequence[str], publishers: Sequence[str], organization: str
     `ForAllValues` is also true for a call without a source, so `Null` excludes such calls.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
     """
-    those = {"ForAllValues:StringEquals": {"events:source": [*sources]}, "Null": {"events:source": "false"}}
+    those: dict[str, Any] = {
+        "ForAllValues:StringEquals": {"events:source": [*sources]},
+        "Null": {"events:source": "false"},
+    }
     if publishers:
         yield {**those, "ArnLike": {"aws:PrincipalArn": [*publishers]}}
     if organization:
-        yield {
-            "ForAllValues:StringEquals": those["ForAllValues:StringEquals"],
-            "Null": those["Null"],
-            "StringEquals": {"aws:PrincipalOrgID": organization},
-        }
+        yield {**those, "StringEquals": {"aws:PrincipalOrgID": organization}}
 
 
 def statement(effect: str, number: int, conditions: Mapping[str, Any], bus_arn: str) -> dict[str, Any]:
@@ -139,22 +138,16 @@ def problems(configuration: "Configuration") -> Iterator[str]:
             what = "the pattern of unknown sources, which lists all names," if key == "sources[].name" else "it"
             shorter = "fewer or shorter names" if key == "sources[].name" else "a shorter pattern or two sources"
             yield f"{key}: {what} takes {taken:,} characters: expected at most {PATTERN:,}, so {shorter}"
-    arns = [
-        rule_arn(
-            rule_name(stack, rule_id(source.name, mapped=source.mapping is not None)),
-            routes[source.name].bus or configuration.bus,
-            partition="aws",
-            region=configuration.region,
-            account=_ACCOUNT,
-        )
+    rules = {
+        rule_id(source.name, mapped=source.mapping is not None): routes[source.name].bus or configuration.bus
         for source in configuration.settings.sources
-    ]
-    own = {"UnknownSources": configuration.bus, "Pages": configuration.bus}
+    }
+    rules |= {"UnknownSources": configuration.bus, "Pages": configuration.bus}
     if configuration.tamper_watch:
-        own["TamperWatch"] = DEFAULT_BUS
-    arns += [
+        rules["TamperWatch"] = DEFAULT_BUS
+    arns = [
         rule_arn(rule_name(stack, rule), bus, partition="aws", region=configuration.region, account=_ACCOUNT)
-        for rule, bus in own.items()
+        for rule, bus in rules.items()
     ]
     taken = sum(len(arn) + len('"",') for arn in [*arns, *configuration.operators])
     if taken > ARNS_OF_A_QUEUE:

@@ -261,7 +261,7 @@ def _forwarders(table: CheckedTable, owner: str) -> tuple[Forwarder, ...]:
     """Return the forwarders, each with the name of its stack."""
     found = table.tables("forwarders", sources.read_forwarder) if "forwarders" in table else ()
     table.unique("forwarders", "name", [each.name for each in found])
-    return tuple(replace(each, stack=f"device-lockout-{owner}-{each.name}") for each in found)
+    return tuple(replace(each, stack=f"{bus_limits.stack_name(owner)}-{each.name}") for each in found)
 
 
 def _with_roles(route: Route, forwarders: Sequence[Forwarder]) -> Route:

@@ -6,6 +6,7 @@ from aws_cdk import App, Aws, CfnOutput, Environment, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 
+from configuration import bus_limits
 from configuration.loader import Configuration
 from configuration.sources import Forwarder
 from infra.notices import Notices
@@ -55,7 +56,7 @@ class ForwardEvents(Stack):
                 f"Forward-{name}",
                 name=rule_name(self, f"Forward-{name}"),
                 description=f"Events of {name}, to the deployment",
-                event_pattern={"replay-name": [{"exists": False}], **route.pattern},
+                event_pattern=bus_limits.pattern_of(route.pattern),
                 targets=[
                     events.CfnRule.TargetProperty(
                         id="Bus", arn=bus, role_arn=role.role_arn, **delivery(unforwarded.queue)

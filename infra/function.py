@@ -131,16 +131,21 @@ class Function(Construct):
     def watch(self, notices: Notices, *metrics: str) -> None:
         """Notify people within ten minutes when the function can't run, by these metrics of `CANNOT_RUN`."""
         for metric in metrics:
-            meaning = CANNOT_RUN[metric]
-            alarm = self.alarm(
+            said = f"{CANNOT_RUN[metric]}: {self._name}. What it was to do waits."
+            self.notify_of(notices, metric, said, of_lambda=True)
+
+    def notify_of(self, notices: Notices, metric: str, description: str, *, of_lambda: bool = False) -> None:
+        """Notify people of whatever a metric counts, within five minutes."""
+        notices.notify_on(
+            self.alarm(
                 metric,
-                of_lambda=True,
                 statistic=cloudwatch.Stats.SUM,
                 period=Duration.minutes(5),
                 threshold=1,
-                description=f"{meaning}: {self._name}. What it was to do waits.",
+                description=description,
+                of_lambda=of_lambda,
             )
-            notices.notify_on(alarm)
+        )
 
     def alarm(
         self,

@@ -186,16 +186,13 @@ class DeviceLockout(Stack):
             function.watch(notices, *CANNOT_RUN)
         if webhooks:
             webhooks.receiver.watch(notices, "Errors")  # it has an alarm on throttles of its own
-        dropped = writer.alarm(
+        writer.notify_of(
+            notices,
             "RecursiveInvocationsDropped",
+            "Lambda cut a chain of commands off. Devices of a user may be left unlocked. Set the recursive loop of"
+            " ApplyCommands to Allow again.",
             of_lambda=True,
-            statistic=cloudwatch.Stats.SUM,
-            period=Duration.minutes(5),
-            threshold=1,
-            description="Lambda cut a chain of commands off. Devices of a user may be left unlocked. Set the recursive"
-            " loop of ApplyCommands to Allow again.",
         )
-        notices.notify_on(dropped)
         writer.alarm(
             "Paged",
             statistic=cloudwatch.Stats.SUM,

@@ -1,7 +1,6 @@
 """The URL for senders that can't put events on a bus."""
 
-from aws_cdk import ArnFormat, Duration, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -85,36 +84,24 @@ class Webhooks(Construct):
         function = self.receiver.function.node.default_child
         assert isinstance(function, lambda_.CfnFunction)
         function.reserved_concurrent_executions = CONCURRENCY
-        notices.notify_on(
-            self.receiver.alarm(
-                "WebhookFailed",
-                statistic=cloudwatch.Stats.SUM,
-                period=Duration.minutes(5),
-                threshold=1,
-                description="Webhooks could not be passed on. The senders got a 503, and some will not try again."
-                " The log of receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
-            )
+        self.receiver.notify_of(
+            notices,
+            "WebhookFailed",
+            "Webhooks could not be passed on. The senders got a 503, and some will not try again. The log of"
+            " receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
         )
-        notices.notify_on(
-            self.receiver.alarm(
-                "SenderRefused",
-                statistic=cloudwatch.Stats.SUM,
-                period=Duration.minutes(5),
-                threshold=1,
-                description="Webhooks of a known sender were refused. Its secret or its clock may be wrong, and what it"
-                " reports is lost. Or a stranger uses its name. The log of receive_webhooks has the reason.",
-            )
+        self.receiver.notify_of(
+            notices,
+            "SenderRefused",
+            "Webhooks of a known sender were refused. Its secret or its clock may be wrong, and what it reports is"
+            " lost. Or a stranger uses its name. The log of receive_webhooks has the reason.",
         )
-        notices.notify_on(
-            self.receiver.function.metric_throttles(period=Duration.minutes(5)).create_alarm(
-                self,
-                "Throttled",
-                threshold=1,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-                alarm_description=f"Webhooks were throttled. More than {CONCURRENCY} came at a time, or"
-                f" {10 * CONCURRENCY} in a second. The senders got a 429, and some will not try again.",
-            )
+        self.receiver.notify_of(
+            notices,
+            "Throttles",
+            f"Webhooks were throttled. More than {CONCURRENCY} came at a time, or {10 * CONCURRENCY} in a second. The"
+            " senders got a 429, and some will not try again.",
+            of_lambda=True,
         )
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
 
