@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from device_lockout.values import instant
 from device_lockout.values.tag import HOLD
 from lockout import plain
 
@@ -75,9 +76,9 @@ def line(text: str = "", *, bold: bool = False) -> None:
     click.secho(plain.text(text), bold=bold)
 
 
-def local(instant: datetime) -> str:
+def local(time: datetime) -> str:
     """Return an instant in this machine's time with its offset, such as ``Fri 27 Nov 2026 18:00 +0100``."""
-    return "until released" if instant == HOLD else f"{instant.astimezone():%a %d %b %Y %H:%M %z}"
+    return "until released" if time == HOLD else f"{time.astimezone():%a %d %b %Y %H:%M %z}"
 
 
 def apart(one: datetime, other: datetime) -> str:
@@ -105,7 +106,7 @@ def _for_people(value: Any) -> str:
 
 def in_data(value: datetime) -> str:
     """Return an instant in UTC, as events have it; ``hold`` for a lock that only a release ends."""
-    return "hold" if value == HOLD else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return "hold" if value == HOLD else instant.write(value)
 
 
 def _flat(value: Any) -> Any:

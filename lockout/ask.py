@@ -14,13 +14,10 @@ from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import Tag
 from lockout import answers, finding
-from lockout.deployment import Deployment
+from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DONE, NO
 from lockout.finding import Told
 from lockout.when import When
-
-QUEUES = ("DeadReportsQueueUrl", "DeadCommandsQueueUrl", "UndeliveredEventsQueueUrl", "MissedSweepsQueueUrl")
-"""The outputs that name the dead-letter queues."""
 
 LOOKED_UP_AT_ONCE = 10
 WATCH_EVERY = 2
@@ -105,15 +102,8 @@ def _needs(deployment: Deployment, now: datetime) -> None:
         detail = told["detail"]
         answers.line(f"! {detail['message']}")
         answers.line(f"  {detail['advice']['do']}  {detail['advice']['command']}")
-    if dead := sum(waiting(deployment, output) for output in QUEUES):
+    if dead := deployment.waiting(*DEAD_LETTERS.values()):
         answers.line(f"! Dead letters: {dead}.  lockout dead show")
-
-
-def waiting(deployment: Deployment, output: str) -> int:
-    """Return how many messages the queue of an output has, about."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    answer = deployment.client("sqs").get_queue_attributes(QueueUrl=deployment.outputs[output], AttributeNames=names)
-    return sum(int(count) for count in answer["Attributes"].values())
 
 
 @click.command(

@@ -15,19 +15,13 @@ from device_lockout.values import instant, wire
 from device_lockout.values.errors import UnreadableError
 from lockout import answers, mappings, sweeping
 from lockout.act import confirm
-from lockout.deployment import Deployment
+from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DONE, NO
 
-QUEUES = {
-    "reports": "DeadReportsQueueUrl",
-    "commands": "DeadCommandsQueueUrl",
-    "undelivered": "UndeliveredEventsQueueUrl",
-    "sweeps": "MissedSweepsQueueUrl",
-}
 _COLUMNS = {"queue": 12, "since": 27, "message": 0}
 _BATCH = 10
 
-queue_option = click.option("--queue", type=click.Choice([*QUEUES]), help="only this queue")
+queue_option = click.option("--queue", type=click.Choice([*DEAD_LETTERS]), help="only this queue")
 
 
 @click.group()
@@ -44,7 +38,9 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
 
     It is hidden from others for ten seconds meanwhile.
     """
-    letters = ((name, letter) for name in ([queue] if queue else QUEUES) for letter in _letters(deployment, name, 10))
+    letters = (
+        (name, letter) for name in ([queue] if queue else DEAD_LETTERS) for letter in _letters(deployment, name, 10)
+    )
     count = answers.rows((_row(*each) for each in letters), _COLUMNS, form)
     if not count:
         answers.say("there are no dead letters")
@@ -63,10 +59,10 @@ def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     if not yes:
         confirm("Is the cause mended, and shall they go back?", "--yes")
     count = 0
-    for name in [queue] if queue else QUEUES:
+    for name in [queue] if queue else DEAD_LETTERS:
         for letter in _letters(deployment, name, 60):
             _send(deployment, name, letter)
-            url = deployment.outputs[QUEUES[name]]
+            url = deployment.outputs[DEAD_LETTERS[name]]
             deployment.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
             count += 1
             answers.line(f"{name}: {_words(letter)}")
@@ -79,7 +75,7 @@ def _letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[st
     seen: set[str] = set()
     while True:
         answer = deployment.client("sqs").receive_message(
-            QueueUrl=deployment.outputs[QUEUES[name]],
+            QueueUrl=deployment.outputs[DEAD_LETTERS[name]],
             MaxNumberOfMessages=_BATCH,
             VisibilityTimeout=hidden,
             MessageSystemAttributeNames=["All"],

@@ -12,6 +12,14 @@ from lockout.errors import CommandError
 
 PREFIX = "device-lockout-"
 
+DEAD_LETTERS = {
+    "reports": "DeadReportsQueueUrl",
+    "commands": "DeadCommandsQueueUrl",
+    "undelivered": "UndeliveredEventsQueueUrl",
+    "sweeps": "MissedSweepsQueueUrl",
+}
+"""The dead-letter queues, and the stack's outputs that name them."""
+
 type Known = Deployment | Configuration
 """What has settings: a deployment, or without AWS its configuration."""
 
@@ -53,6 +61,13 @@ class Deployment:
         from device_lockout.aws.workmail import WorkMail
 
         return WorkMail(self.client("workmail"))
+
+    def waiting(self, *outputs: str) -> int:
+        """Return how many messages the queues of these outputs hold, about: those that were received, too."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        ask = self.client("sqs").get_queue_attributes
+        answers = [ask(QueueUrl=self.outputs[output], AttributeNames=names) for output in outputs]
+        return sum(int(count) for answer in answers for count in answer["Attributes"].values())
 
     @cached_property
     def caller(self) -> str:

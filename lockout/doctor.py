@@ -11,12 +11,13 @@ from configuration import loader
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import SOURCE
 from lockout import answers
-from lockout.ask import QUEUES, waiting
-from lockout.deployment import Deployment
+from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
 
 END_OF_WORKMAIL = datetime(2027, 3, 31, tzinfo=UTC)
 """https://aws.amazon.com/workmail/faqs/"""
+
+DEPLOY = "npx cdk deploy"
 
 type Finding = tuple[str, str, str]
 """``ok``, ``wrong`` or ``note``; what was found; and the command that mends it."""
@@ -51,14 +52,14 @@ def _answered(check: Callable[[Deployment], Iterator[Finding]], deployment: Depl
 
 def _stack(there: Deployment) -> Iterator[Finding]:
     whole = there.status.endswith("_COMPLETE") and "ROLLBACK" not in there.status
-    yield "ok" if whole else "wrong", f"stack {there.stack}: {there.status}", "" if whole else "npx aws-cdk deploy"
+    yield "ok" if whole else "wrong", f"stack {there.stack}: {there.status}", "" if whole else DEPLOY
 
 
 def _settings(name: str) -> Callable[[Deployment], Iterator[Finding]]:
     def settings(there: Deployment) -> Iterator[Finding]:
         same = loader.load(name).settings == there.settings
         said = f"config/{name}.toml {'is what is deployed' if same else 'is not what is deployed'}"
-        yield "ok" if same else "wrong", said, "" if same else f"npx aws-cdk deploy -c config={name}"
+        yield "ok" if same else "wrong", said, "" if same else f"{DEPLOY} -c config={name}"
 
     return settings
 
@@ -79,9 +80,9 @@ def _schedules(there: Deployment) -> Iterator[Finding]:
     found = [each for page in pages for each in page["Schedules"] if each["Target"]["Arn"].endswith(f":{ours}")]
     for each in found:
         on = each["State"] == "ENABLED"
-        yield "ok" if on else "wrong", f"schedule {each['Name']}: {each['State']}", "" if on else "npx aws-cdk deploy"
+        yield "ok" if on else "wrong", f"schedule {each['Name']}: {each['State']}", "" if on else DEPLOY
     if len(found) != len(there.settings.organizations):
-        yield "wrong", f"{len(found)} schedules of {len(there.settings.organizations)}", "npx aws-cdk deploy"
+        yield "wrong", f"{len(found)} schedules of {len(there.settings.organizations)}", DEPLOY
 
 
 def _last_sweeps(there: Deployment) -> Iterator[Finding]:
@@ -120,7 +121,7 @@ def _bus_policy(there: Deployment) -> Iterator[Finding]:
 
 
 def _dead_letters(there: Deployment) -> Iterator[Finding]:
-    count = sum(waiting(there, output) for output in QUEUES)
+    count = there.waiting(*DEAD_LETTERS.values())
     yield "wrong" if count else "ok", f"dead letters: {count}", "lockout dead show" if count else ""
 
 

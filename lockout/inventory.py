@@ -27,7 +27,7 @@ from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
 from lockout import answers, plain
-from lockout.deployment import Deployment, Known
+from lockout.deployment import Known
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -125,7 +125,7 @@ def import_(
         deployment = loader.load(config)
     client = None if check or isinstance(deployment, Configuration) else deployment.client("events")
     now = datetime.now(UTC)
-    count = (lambda: 0) if isinstance(deployment, Configuration) else partial(waiting, deployment)
+    count = (lambda: 0) if isinstance(deployment, Configuration) else partial(deployment.waiting, *QUEUES)
     return import_file(
         file,
         source,
@@ -358,14 +358,6 @@ def _without_repetitions(lines: Sequence[Line], deployment: Known) -> Iterator[L
                 faults.append(f"device {device} of {detail['userId']} is in line {seen[row].number} already")
             seen.setdefault(row, line)
         yield Line(line.number, detail, tuple(faults))
-
-
-def waiting(deployment: Deployment) -> int:
-    """Return how many messages an enrolment's queues hold, received ones too."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    ask = deployment.client("sqs").get_queue_attributes
-    answers = [ask(QueueUrl=deployment.outputs[queue], AttributeNames=names) for queue in QUEUES]
-    return sum(int(answer["Attributes"][name]) for answer in answers for name in names)
 
 
 def _send(lines: Sequence[Line], source: str, bus: str, client: "EventBridgeClient") -> dict[int, str]:

@@ -370,4 +370,4 @@ def test_both_queues_of_the_stack_are_counted() -> None:
 
     outputs = {"ReportsQueueUrl": "reports", "CommandsQueueUrl": "commands", "DeadReportsQueueUrl": "dead"}
     there = Deployment("s", "CREATE_COMPLETE", outputs, loader.load("local").settings, lambda _: Sqs())
-    assert inventory.waiting(there) == 52
+    assert there.waiting(*inventory.QUEUES) == 52

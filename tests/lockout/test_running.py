@@ -15,9 +15,9 @@ from device_lockout.values.command import Cause, Expire, Reassert, Target
 from device_lockout.values.override import Override
 from device_lockout.values.settings import Webhook
 from local.in_memory import KEY, ORGANIZATION, World, key
-from lockout import dead, doctor
+from lockout import doctor
 from lockout.__main__ import main
-from lockout.deployment import Deployment
+from lockout.deployment import DEAD_LETTERS, Deployment
 from tests.lockout.conftest import OUTPUTS, Clients, Run
 
 LOCK = ("lock", "bob", "ABC123", "--ref", "INC-1", "--yes", "--unverified")
@@ -86,7 +86,7 @@ class Sqs:
     """Queues by the last part of their URLs."""
 
     def __init__(self) -> None:
-        self.queues: dict[str, list[dict[str, Any]]] = {name: [] for name in dead.QUEUES.values()}
+        self.queues: dict[str, list[dict[str, Any]]] = {name: [] for name in DEAD_LETTERS.values()}
         self.sent: list[dict[str, Any]] = []
 
     def add(self, output: str, body: str, **attributes: str) -> None:

@@ -42,7 +42,7 @@ def test_a_lock_in_the_middle_of_a_bulk_import_waits_for_a_portion_at_most(
             loader.load("local"),
             there.events,
             datetime.now(UTC),
-            waiting=partial(inventory.waiting, deployed),
+            waiting=partial(deployed.waiting, *inventory.QUEUES),
         )
         seen(there, "half are enrolled", lambda: known(there, user_id) >= LINES // 2, LONG_DEADLINE)
         before = known(there, user_id)
