@@ -11,16 +11,15 @@ import click
 
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
 from lockout import answers, plain, reader
-from lockout.deployment import Deployment, Known
-from lockout.reader import Clients, Everything
+from lockout.deployment import Clients, Deployment, Known
+from lockout.reader import Everything
 
 COLUMNS = (
     *("organizationId", "userId", "userName", "email", "deviceId", "effect"),
     *("kind", "why", "until", "was", "remark", "description"),
+    *("reference", "note", "priorEffect", "priorDescription"),
 )
-LEDGER_COLUMNS = ("reference", "note", "priorEffect", "priorDescription")
-"""The report's ticket and words, and the ALLOW that a lock covers. Without the ledger these columns are left out, so
-that empty always means none."""
+"""The last four are from the ledger: the report's ticket and words, and the ALLOW that a lock covers."""
 
 type Row = dict[str, str | None]
 
@@ -33,34 +32,21 @@ def command(deployment: Deployment, form: Literal["csv", "json"]) -> int:
     return export(deployment, deployment.client, deployment.outputs["LedgerTableName"], form, datetime.now(UTC))
 
 
-def export(
-    deployment: Known,
-    clients: Clients,
-    ledger_table: str | None,
-    form: Literal["csv", "json"],
-    now: datetime,
-) -> int:
+def export(deployment: Known, clients: Clients, table: str, form: Literal["csv", "json"], now: datetime) -> int:
     """Print every override of the deployment's organizations, or none. Return 0.
 
-    The ledger's table is found by the deployment's stack, unless ``ledger_table`` names it. Raises as
-    :func:`reader.read`.
+    ``table`` is the ledger's. Raises as :func:`reader.read`.
     """
     rules = deployment.settings.rules
-    try:
-        table = ledger_table or reader.ledger_table(rules.owner, clients)
-    except ValueError as error:
-        table = None
-        print(f"without {', '.join(LEDGER_COLUMNS)}, since {error}", file=sys.stderr)
-    columns = (*COLUMNS, *LEDGER_COLUMNS) if table else COLUMNS
     rows = [
-        {name: row[name] for name in columns}
+        {name: row[name] for name in COLUMNS}
         for organization in deployment.settings.organizations
         for row in _rows(organization.id, reader.read(organization.id, table, rules, clients, now))
     ]
     if form == "json":
         print(plain.text(json.dumps(rows, indent=2, ensure_ascii=False)))
     else:
-        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: plain.cell(value) for name, value in row.items()} for row in rows)
     print(f"{len(rows)} overrides: the list is complete", file=sys.stderr)

@@ -19,8 +19,8 @@ from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
 from device_lockout.values.wire import dump_claim
 from lockout import answers, plain, reader
-from lockout.deployment import Deployment, Known
-from lockout.reader import Clients, Device, Everything
+from lockout.deployment import Clients, Deployment, Known
+from lockout.reader import Device, Everything
 
 VERSION = "1"
 """The version of ``handover.json``. Its schema is ``docs/schemas/handover.json``."""
@@ -52,15 +52,14 @@ def command(deployment: Deployment, directory: Path) -> int:
     return handover(deployment, deployment.client, table, directory, datetime.now(UTC))
 
 
-def handover(deployment: Known, clients: Clients, ledger_table: str | None, to: Path, now: datetime) -> int:
+def handover(deployment: Known, clients: Clients, table: str, to: Path, now: datetime) -> int:
     """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return 0.
 
-    Raises FileExistsError if there is one, and as :func:`reader.ledger_table` and :func:`reader.read`.
+    ``table`` is the ledger's. Raises FileExistsError if there is such a directory, and as :func:`reader.read`.
     """
     rules = deployment.settings.rules
     if to.exists():
         raise FileExistsError(f"{to}: expected the name of a new directory")
-    table = ledger_table or reader.ledger_table(rules.owner, clients)
     rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     described = []
     for organization in deployment.settings.organizations:

@@ -1,16 +1,13 @@
 """The reader of the export and the hand-over: all that WorkMail and the ledger know of an organization, or an error.
 
 The list is read before the ledger, so a lock that is set meanwhile is there as wanted. The operator needs the
-permissions `workmail:ListMobileDeviceAccessOverrides` and `workmail:ListUsers`. The ledger takes `dynamodb:Query`, and
-`cloudformation:DescribeStacks` to find its table.
+permissions `workmail:ListMobileDeviceAccessOverrides`, `workmail:ListUsers` and, on the ledger, `dynamodb:Query`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from device_lockout.aws.ledger_items import device_key, load_device, load_user
 from device_lockout.aws.ledger_table import LedgerTable
@@ -21,12 +18,10 @@ from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
+from lockout.deployment import Clients
 
 PAGE_SIZE = 100
 """The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListUsers.html)."""
-
-type Clients = Callable[[str], Any]
-"""Makes the client of a named AWS service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +118,8 @@ class Everything:
                 yield user_id, claim
 
 
-def ledger_table(owner: str, clients: Clients) -> str:
-    """Return the ledger's table from the stack's outputs. Raise ValueError if the stack does not say."""
-    stack = f"device-lockout-{owner}"
-    try:
-        outputs = clients("cloudformation").describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
-        return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == "LedgerTableName")
-    except (ClientError, StopIteration) as error:
-        because = str(error) or "it has no output LedgerTableName"
-        where = f"stack {stack} does not say where the ledger is: {because}"
-        raise ValueError(f"{where}; name its table with --ledger-table") from error
-
-
-def read(organization: str, table: str | None, rules: Rules, clients: Clients, now: datetime) -> Everything:
-    """Return everything about an organization. Without a table, the ledger's part is empty.
+def read(organization: str, table: str, rules: Rules, clients: Clients, now: datetime) -> Everything:
+    """Return everything about an organization. ``table`` is the ledger's.
 
     Raises:
         LockoutError: WorkMail's overrides or the ledger can't be read.
@@ -154,10 +137,10 @@ def read(organization: str, table: str | None, rules: Rules, clients: Clients, n
         OrganizationId=organization, PaginationConfig={"PageSize": PAGE_SIZE}
     )
     users = {user["Id"]: user for page in pages for user in page["Users"]}
-    ledger = LedgerTable(clients("dynamodb"), table) if table else None
+    ledger = LedgerTable(clients("dynamodb"), table)
 
     def items(prefix: str) -> dict[str, Any]:
-        return {item["sk"]: item for item in ledger.query(organization, prefix)} if ledger else {}
+        return {item["sk"]: item for item in ledger.query(organization, prefix)}
 
     locks = {sk.removeprefix("user#"): load_user(item) for sk, item in items("user#").items()}
     known = {device_key(organization, sk): item for sk, item in items("device#").items()}

@@ -41,7 +41,7 @@ LAST_PAGE: list[Any] = [
     {"UserId": CARLA, "DeviceId": "BROKEN", "Effect": "DENY", "Description": "[lockout/1 by=local why=? id=9f3c2a1b]"},
     {"UserId": CARLA, "DeviceId": "BARE", "Effect": "ALLOW"},
 ]
-NOTHING = dict.fromkeys(("why", "until", "was", "remark", *export.LEDGER_COLUMNS))
+NOTHING = dict.fromkeys(("why", "until", "was", "remark", *("reference", "note", "priorEffect", "priorDescription")))
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -51,7 +51,7 @@ class Aws:
     def __init__(self) -> None:
         keys = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
         make = partial(boto3.client, region_name="eu-west-1", **keys)
-        self.clients: dict[str, Any] = {name: make(name) for name in ("workmail", "dynamodb", "cloudformation")}
+        self.clients: dict[str, Any] = {name: make(name) for name in ("workmail", "dynamodb")}
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
@@ -77,12 +77,6 @@ class Aws:
         users.add_response("list_users", {"Users": [{"Id": CARLA.replace("c", "d")}], "NextToken": "u1"}, asked)
         bob = {"Id": BOB, "Name": "bob", "Email": "bob@example.com"}
         users.add_response("list_users", {"Users": [bob]}, asked | {"NextToken": "u1"})
-
-    def finds_the_stack(self, *outputs: dict[str, str]) -> None:
-        stack = {"StackName": "s", "CreationTime": 0, "StackStatus": "CREATE_COMPLETE", "Outputs": list(outputs)}
-        self.stubs["cloudformation"].add_response(
-            "describe_stacks", {"Stacks": [stack]}, {"StackName": "device-lockout-local"}
-        )
 
     def has_a_ledger(self, table: str) -> None:
         prior = {"M": {"effect": {"S": "ALLOW"}, "description": {"S": "travel"}}}
@@ -120,11 +114,10 @@ def deployment() -> Configuration:
 def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
     aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    aws.finds_the_stack({"OutputKey": "LedgerTableName", "OutputValue": "ledger-1"})
     aws.lists_all()
     aws.lists_users()
     aws.has_a_ledger("ledger-1")
-    assert export.export(deployment, aws.client, None, "json", NOW) == 0
+    assert export.export(deployment, aws.client, "ledger-1", "json", NOW) == 0
     said = capsys.readouterr()
     rows = json.loads(said.out)
     assert [row["deviceId"].upper() for row in rows] == [row["DeviceId"] for row in FIRST_PAGES + LAST_PAGE]
@@ -166,27 +159,9 @@ def test_the_csv_says_the_same_as_the_json(
         aws.has_a_ledger("named")
     assert export.export(deployment, aws.client, "named", "csv", NOW) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert tuple(rows[0]) == (*export.COLUMNS, *export.LEDGER_COLUMNS)
+    assert tuple(rows[0]) == export.COLUMNS
     assert export.export(deployment, aws.client, "named", "json", NOW) == 0
     assert rows == [{name: value or "" for name, value in row.items()} for row in json.loads(capsys.readouterr().out)]
-
-
-@pytest.mark.parametrize("found", ["no stack", "no output"])
-def test_without_the_ledger_there_is_no_column_that_could_be_taken_for_its_word(
-    aws: Aws, deployment: Configuration, capsys: pytest.CaptureFixture[str], found: str
-) -> None:
-    if found == "no stack":
-        aws.stubs["cloudformation"].add_client_error("describe_stacks", "ValidationError", "does not exist")
-    else:
-        aws.finds_the_stack({"OutputKey": "EventBusName", "OutputValue": "b"})
-    aws.lists_all()
-    aws.lists_users()
-    assert export.export(deployment, aws.client, None, "csv", NOW) == 0
-    said = capsys.readouterr()
-    assert said.out.splitlines()[0] == ",".join(export.COLUMNS)
-    assert len(list(csv.reader(io.StringIO(said.out)))) == 206
-    assert "without reference, note, priorEffect, priorDescription, since stack device-lockout-local" in said.err
-    assert "--ledger-table" in said.err
 
 
 @pytest.mark.parametrize("fails", ["a page of overrides", "a repeated page", "a page of users", "the ledger"])

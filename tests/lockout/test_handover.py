@@ -357,4 +357,4 @@ def test_a_device_that_is_listed_twice_makes_the_list_unsure(aws: Aws, monkeypat
     pages = reader.WorkMail.pages
     monkeypatch.setattr(reader.WorkMail, "pages", lambda *of: [*pages(*of)] * 2)
     with pytest.raises(ValueError, match="listed device twice of"):
-        reader.read(ORGANIZATION, None, DEPLOYMENT.settings.rules, aws.client, NOW)
+        reader.read(ORGANIZATION, "ledger", DEPLOYMENT.settings.rules, aws.client, NOW)
