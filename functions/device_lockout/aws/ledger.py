@@ -241,10 +241,10 @@ class Ledger:
     def last_sweep(self, organization: str) -> LastSweep | None:
         """Return the organization's last complete sweep, or None if there was none."""
         item = self._table.get(organization, "sweep")
-        return LastSweep(instant.read(item["completed"]), item["table"] == self._table.id()) if item else None
+        return LastSweep(instant.read(item["completed"]), item["table"] == self._table.id) if item else None
 
     def save_sweep(self, organization: str, completed: datetime) -> None:
-        self._table.set(organization, "sweep", {"completed": instant.write(completed), "table": self._table.id()})
+        self._table.set(organization, "sweep", {"completed": instant.write(completed), "table": self._table.id})
 
     def inventoried_up_to(self, organization: str) -> DeviceKey:
         """Return the last device that a sweep added to the inventory. User ID and device are empty before the first."""

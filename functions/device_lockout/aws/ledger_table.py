@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -60,8 +61,9 @@ class LedgerTable:
         self._client = client
         self.name = name
 
+    @cached_property
     def id(self) -> str:
-        """Return the table's ID. A restored table has another, even under the same name.
+        """The table's ID, asked for once. A restored table has another, even under the same name.
 
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
         """
