@@ -234,22 +234,29 @@ class Turns(Wire):
         return failed
 
 
+def raced(world: World, seed: int, asked: list[Any], killed_within: int) -> Turns:
+    """Carry commands out at the same time, those that died again, and then what they sent on.
+
+    One process dies at one of the first `killed_within` calls, if that is not 0.
+    """
+    dice = random.Random(seed)
+    turns = world.wire = world.workmail.wire = world.ledger.wire = world.queue.wire = world.bus.wire = Turns(dice)
+    if killed_within:
+        turns.faults[dice.randrange(killed_within)] = dice.choice([killed_before, killed_after])
+    for runner in turns.race(*(partial(world.carry_out, command, at(11)) for command in asked)):
+        runner()
+    while world.queue.sent:
+        world.deliver(world.queue.sent.pop(0), at(12))
+    return turns
+
+
 @pytest.mark.parametrize("crashes", [False, True], ids=["undisturbed", "killed"])
 def test_a_device_enrolled_while_its_user_is_locked_is_never_left_open(crashes: bool) -> None:
     both_orders = set()
     for seed in range(100):
-        dice = random.Random(seed)
         world = World()
-        turns = world.wire = world.workmail.wire = world.ledger.wire = world.queue.wire = world.bus.wire = Turns(dice)
-        if crashes:
-            turns.faults[dice.randrange(12)] = dice.choice([killed_before, killed_after])
-        asked = [lock("compromised", at(10)), enrolled(1, at(10))]
-        again = turns.race(*(partial(world.carry_out, command, at(11)) for command in asked))
-        for runner in again:
-            runner()
+        turns = raced(world, seed, [lock("compromised", at(10)), enrolled(1, at(10))], 12 if crashes else 0)
         both_orders.add(turns.calls.index("ledger.save_user") < turns.calls.index("ledger.list_device"))
-        while world.queue.sent:
-            world.deliver(world.queue.sent.pop(0), at(12))
         assert denied(world) == {device(1)}, seed
     assert both_orders == {True, False}
 
@@ -264,19 +271,11 @@ BY_NUMBER = Target(ORGANIZATION, "", "", (SERIAL,))
 def test_a_lock_by_serial_number_misses_no_device_that_is_enrolled_or_retired_at_the_same_time(crashes: bool) -> None:
     both_orders = set()
     for seed in range(100):
-        dice = random.Random(seed)
         world = World()
         world.deliver(enrolled(2, at(0), SERIAL), at(0))
-        turns = world.wire = world.workmail.wire = world.ledger.wire = world.queue.wire = world.bus.wire = Turns(dice)
-        if crashes:
-            turns.faults[dice.randrange(18)] = dice.choice([killed_before, killed_after])
         asked = [lock("stolen", at(10), BY_NUMBER, "stolen"), enrolled(1, at(10), SERIAL), retired(2, at(10))]
-        again = turns.race(*(partial(world.carry_out, command, at(11)) for command in asked))
-        for runner in again:
-            runner()
+        turns = raced(world, seed, asked, 18 if crashes else 0)
         both_orders.add(turns.calls.index("ledger.save_locks_of") < turns.calls.index("ledger.list_device"))
-        while world.queue.sent:
-            world.deliver(world.queue.sent.pop(0), at(12))
         assert denied(world) == {device(1), device(2)}, seed
     assert both_orders == {True, False}
 
