@@ -61,6 +61,11 @@ def a_device_of(there: Deployment, user: str, **names: str) -> Iterator[str]:
     seen(there, "its retirement", lambda: there.outcomes(retired.event_id))
 
 
+def recovered(there: Deployment, **names: str) -> None:
+    """The device is back: no later test finds a lock under its number."""
+    assert result(there, there.publish("Device Recovered", **names)) == "released"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def drill(deployment: Deployment) -> Tag:
     """A lock for seconds, which go by while the other tests run."""
@@ -108,7 +113,7 @@ def test_an_event_that_names_a_serial_number_locks_the_device_that_the_inventory
     with a_device_of(deployment, user, **names) as device:
         put(deployment, name)
         assert denied(deployment, user, device).why == why
-        deployment.publish("Device Recovered", userId=user, deviceId=device)
+        recovered(deployment, **names)
 
 
 def test_the_button_in_security_hub_locks_the_device_that_the_finding_names(deployment: Deployment) -> None:
@@ -192,10 +197,10 @@ def test_a_list_with_githubs_signature_locks_two_devices_and_once(deployment: De
 def test_workspace_one_tests_its_credentials_and_locks_by_serial_number_at_the_events_time(
     deployment: Deployment,
 ) -> None:
-    body = json.dumps(sample("workspace-one-compromised")["detail"]).encode()
-    happened = datetime.fromisoformat(json.loads(body)["EventTime"])
-    good = login("lockout-workspace-one")
-    with a_device_of(deployment, "ana", serialNumber="DNQXK3P9N737") as device:
+    good, serial = login("lockout-workspace-one"), new_device()
+    with a_device_of(deployment, "ana", serialNumber=serial) as device:
+        detail = sample("workspace-one-compromised")["detail"] | {"SerialNumber": serial}
+        body, happened = json.dumps(detail).encode(), datetime.fromisoformat(detail["EventTime"])
         for method in ("GET", "HEAD"):
             assert ask(deployment, method, "workspace-one", b"", **good) == 200
             assert ask(deployment, method, "workspace-one", b"", **login("lockout-workspace-one", "wrong")) == 401
@@ -205,7 +210,7 @@ def test_workspace_one_tests_its_credentials_and_locks_by_serial_number_at_the_e
         assert post(deployment, "workspace-one", body, **good) == 202
         tag = denied(deployment, "ana", device)
         assert (tag.why, tag.at) == ("compromised", happened.replace(microsecond=0))
-        deployment.publish("Device Recovered", userId="ana", deviceId=device)
+        recovered(deployment, serialNumber=serial)
 
 
 def test_a_body_that_can_t_be_read_pages_once_and_names_its_sender(deployment: Deployment) -> None:
@@ -226,8 +231,8 @@ def test_a_body_that_can_t_be_read_pages_once_and_names_its_sender(deployment: D
 
 
 def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
-    body = json.dumps(sample("jamf-lost-mode-on")["detail"]).encode()
     with a_device_of(deployment, "ana", assetTag="jamf-456") as device:
+        body = json.dumps(sample("jamf-lost-mode-on")["detail"]).encode()
         assert post(deployment, "jamf", body) == 401
         assert post(deployment, "jamf", body, **login("lockout-jamf", "wrong")) == 401
         assert deployment.override("ana", device) is None
@@ -237,10 +242,10 @@ def test_a_webhook_with_credentials_goes_through_the_deployed_functions_url_and_
 
 
 def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(deployment: Deployment) -> None:
-    first = sample("security-hub-own-finding") | {"bus": "default"}
     serial = new_device()
-    first["detail"]["findings"][0]["Resources"][0]["Details"]["Other"]["serialNumber"] = serial
     with a_device_of(deployment, "bob", serialNumber=serial) as device:
+        first = sample("security-hub-own-finding") | {"bus": "default"}
+        first["detail"]["findings"][0]["Resources"][0]["Details"]["Other"]["serialNumber"] = serial
         deployment.control("POST", "events", first)
         denied(deployment, "bob", device)
         recovery = deployment.publish("Device Recovered", userId="bob", deviceId=device)
@@ -274,10 +279,10 @@ def test_the_end_of_a_suspension_does_not_end_what_another_source_locked(deploym
 
 
 def test_two_users_in_one_okta_event_are_both_locked(deployment: Deployment) -> None:
-    event = sample("okta-user-deactivated") | {"id": str(uuid4())}
-    (target,) = event["detail"]["target"]
-    event["detail"]["target"] = [target | {"alternateId": f"{user}@example.com"} for user in ("carla", "dave")]
     with a_device_of(deployment, "carla") as one, a_device_of(deployment, "dave") as other:
+        event = sample("okta-user-deactivated") | {"id": str(uuid4())}
+        (target,) = event["detail"]["target"]
+        event["detail"]["target"] = [target | {"alternateId": f"{user}@example.com"} for user in ("carla", "dave")]
         deployment.control("POST", "events", event | {"bus": ROUTES["okta-user-deactivated"].bus})
         assert denied(deployment, "carla", one).why == denied(deployment, "dave", other).why == "offboarded"
 
