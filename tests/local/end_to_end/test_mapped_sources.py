@@ -199,8 +199,9 @@ def test_workspace_one_tests_its_credentials_and_locks_by_serial_number_at_the_e
 ) -> None:
     good, serial = login("lockout-workspace-one"), new_device()
     with a_device_of(deployment, "ana", serialNumber=serial) as device:
-        detail = sample("workspace-one-compromised")["detail"] | {"SerialNumber": serial}
-        body, happened = json.dumps(detail).encode(), datetime.fromisoformat(detail["EventTime"])
+        happened = datetime.now(UTC)
+        changed = {"SerialNumber": serial, "EventTime": rfc3339(happened)}
+        body = json.dumps(sample("workspace-one-compromised")["detail"] | changed).encode()
         for method in ("GET", "HEAD"):
             assert ask(deployment, method, "workspace-one", b"", **good) == 200
             assert ask(deployment, method, "workspace-one", b"", **login("lockout-workspace-one", "wrong")) == 401
