@@ -194,14 +194,16 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
 
     It does too if somebody replaced the override that the last command left. Otherwise the sweep would report the end
     of the replacement as tampering. But an undone lock is not recorded: the sweep must still detect and report it.
+    A lock that is not taken over from its tag is recorded once: the sweep then asks no more.
     """
     if isinstance(command, Lock | Release) or decision.write is not None:
         return True
     if replace(decision.record, last=before.last) != before:
         return True
     observed, last = decision.outcome.after, before.last
-    if command.cause.source == SOURCE and decision.outcome.result == "already-denied":
-        return last is None or (last.outcome.result, last.outcome.after) != ("already-denied", observed)
+    reading = observed.read(owner) if observed else None
+    if isinstance(command, Reassert) and isinstance(reading, Tag) and not decision.record.shown_by(reading):
+        return last is None or not last.refused(observed)
     return last is not None and last.outcome.after != observed and not before.undone(observed, owner)
 
 

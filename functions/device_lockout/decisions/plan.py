@@ -209,8 +209,9 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     if wanted is not None:
         write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)
         unknown = isinstance(reading, Tag) and not record.shown_by(reading)
-        if unknown and _was_refused(record, observed):
-            return None
+        if unknown and record.last is not None and record.last.refused(observed):
+            because = "it has our tag, the ledger does not know its lock, and its user is exempt"
+            return None if observed.effect == "DENY" else item("leave", now, because, untold=True)
         because = _why_reassert(record, adopted, reading, wanted, differs=write is not None)
         if because:
             tampered = write is not None and not unknown and record.undone(observed, owner)
@@ -250,12 +251,6 @@ def _why_reassert(
         return f"it does not show the lock ({wanted.why}) that is wanted"
     news = adoption(record, adopted, reading)
     return news.because if news else ""
-
-
-def _was_refused(record: DeviceRecord, observed: Override) -> bool:
-    """Return whether the writer would not take over the lock that the ledger does not know."""
-    last = record.last
-    return last is not None and last.outcome.result == "already-denied" and last.outcome.after == observed
 
 
 def _was_told(record: DeviceRecord, observed: Override) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.tag import Broken, Tag, Was
+from device_lockout.values.tag import TAG, Broken, Tag, Was
 
 Scope = Literal["device", "user"]
 
@@ -143,6 +143,10 @@ class Last:
     outcome: Outcome
     decided_at: datetime
 
+    def refused(self, observed: Override | None) -> bool:
+        """Return whether it left this override as it is: the lock of an unknown tag was not taken over."""
+        return self.outcome.result in ("already-denied", "skipped") and self.outcome.after == observed
+
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
@@ -236,11 +240,12 @@ class DeviceRecord:
     def is_for_the_sweep(self) -> bool:
         """Whether a sweep may have to do with the device: it has a claim, or the last command failed or left a DENY.
 
-        Somebody may have put another DENY in the place of one whose claim is forgotten.
+        Somebody may have put another DENY in the place of one whose claim is forgotten. An ``ALLOW`` with a tag was
+        left because its lock was not taken over.
         """
         left = self.last.outcome.after if self.last else None
-        denied = left is not None and left.effect == "DENY"
-        return bool(self.claims or self.user.claims or self.failed or denied)
+        noted = left is not None and (left.effect == "DENY" or (left.description or "").startswith(TAG))
+        return bool(self.claims or self.user.claims or self.failed or noted)
 
     def all_claims(self) -> tuple[Claim, ...]:
         """Return the device's claims and its user's. The device's own copy of a user's claim wins."""

@@ -89,6 +89,8 @@ Reading = Tag | HandWritten | Foreign | Broken
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+TAG = "[lockout/"
+"""How the description begins of an override that any deployment tagged."""
 _OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
 _OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
 _TAG = re.compile(
@@ -124,7 +126,7 @@ def read(description: str | None, owner: str) -> Reading:
 def _read(text: str, owner: str) -> Reading:
     if _MEANT_AS_HAND_WRITTEN.match(text):
         return _read_hand_written(text)
-    if not text.startswith("[lockout/"):
+    if not text.startswith(TAG):
         if f"[lockout/1 by={owner} " in text:
             return Broken("text stands before [lockout/")
         return Foreign()

@@ -214,3 +214,15 @@ def test_a_lock_of_an_exempt_user_that_the_ledger_forgot_is_told_once():
     for minute in range(3):
         world.sweep(at(3600 + 60 * minute))
     assert len([kind for kind, _ in world.bus.announced if kind == "Already Denied"]) == 1
+
+
+def test_a_forged_allow_of_an_exempt_user_is_told_once_and_asked_about_once():
+    """Nobody is locked by it, so it stays. A sweep that went on asking would never come to rest."""
+    world = locked(known=knowing(exempt_users=frozenset({BOB})))
+    world.workmail.overrides[key("other")] = forged = replace(FORGED, effect="ALLOW")
+    asked = [world.sweep(at(3600 + 60 * minute)).enqueued for minute in range(4)]
+    (told,) = (detail for kind, detail in world.bus.announced if kind == "Override Left Alone")
+    assert told["page"]
+    assert "its user is exempt" in told["message"]
+    assert asked[2:] == [0, 0]
+    assert world.workmail.overrides[key("other")] == forged
