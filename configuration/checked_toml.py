@@ -15,7 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -143,6 +143,12 @@ class CheckedTable:
             return None
         expected = f'"hold" (until released), or a duration from "1s" to "{_short(_LONGEST)}", in s, m, h or d'
         return self._duration(key, expected, SECOND, _LONGEST)
+
+    def instant(self, key: str) -> datetime:
+        """Return a date and time with an offset."""
+        expected = "a date and time with an offset, such as 2027-04-01T00:00:00Z"
+        harmless = datetime.max.replace(tzinfo=UTC)
+        return self._read(key, expected, harmless, lambda value: isinstance(value, datetime) and value.tzinfo)
 
     def period(self, key: str, *, longest: timedelta) -> timedelta:
         """Return a period such as "1 hour" or "15 minutes"."""

@@ -17,8 +17,9 @@ from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
 from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import CALLS_OF_A_COMMAND
+from device_lockout.values.moved import EXCHANGE
 from device_lockout.values.policy import HonouredEdits, Reason
-from device_lockout.values.settings import Limits, Organization, Settings, Sweep
+from device_lockout.values.settings import END_OF_WORKMAIL, Limits, Organization, Settings, Sweep
 from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
 
 _CHECKOUT = Path(__file__).parent.parent / "config"
@@ -274,7 +275,14 @@ def _organization(table: CheckedTable) -> Organization:
     return Organization(
         id=table.text("id", r"m-[0-9a-f]{32}", "'m-' and 32 hexadecimal digits in lower case"),
         alias=table.text("alias", r"[a-z][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and '-', beginning with a letter"),
+        ends_at=table.instant("ends_at") if "ends_at" in table else END_OF_WORKMAIL,
+        moved_at=table.instant("moved_at") if "moved_at" in table or "moved_to" in table else None,
+        moved_to=_moved_to(table) if "moved_at" in table or "moved_to" in table else "",
     )
+
+
+def _moved_to(table: CheckedTable) -> str:
+    return table.text("moved_to", r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}", f'"{EXCHANGE}", or another product in words')
 
 
 def _texts_if_any(table: CheckedTable, key: str, pattern: str, expected: str) -> tuple[str, ...]:

@@ -156,7 +156,8 @@ class FakeWorkMail:
             user_id = self.names.get(name.casefold())
             if user_id is None or user_id in self.deleted:
                 raise UnknownUserError(f"WorkMail knows no {name}")
-            return User(user_id, frozenset(known for known, whose in self.names.items() if whose == user_id))
+            names = frozenset(known for known, whose in self.names.items() if whose == user_id)
+            return User(user_id, names, email=next((name for name in sorted(names) if "@" in name), ""))
 
         return self.wire.pass_on("workmail.user", call)
 

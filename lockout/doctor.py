@@ -14,9 +14,6 @@ from lockout import answers
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
 
-END_OF_WORKMAIL = datetime(2027, 3, 31, tzinfo=UTC)
-"""https://aws.amazon.com/workmail/faqs/"""
-
 DEPLOY = "npx cdk deploy"
 
 type Finding = tuple[str, str, str]
@@ -151,8 +148,8 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
         apart = abs(date - datetime.now(UTC))
         off = apart > there.settings.limits.clock_skew
         yield "wrong" if off else "ok", f"WorkMail's clock and this one in {each.alias}: {apart.seconds} s apart", ""
-    left = (END_OF_WORKMAIL - now).days
-    yield "note", f"AWS ends WorkMail on 31 March 2027, in {left} days", "lockout export > overrides.csv"
+        left = f"{each.ends_at:%d %b %Y}, in {(each.ends_at - now).days} days"
+        yield "note", f"WorkMail of {each.alias} ends on {left}", "lockout handover after-workmail"
 
 
 CHECKS = (

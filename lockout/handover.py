@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from device_lockout.values.moved import exchange
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
 from device_lockout.values.wire import dump_claim
@@ -25,10 +26,6 @@ from lockout.reader import Device, Everything
 VERSION = "1"
 """The version of ``handover.json``. Its schema is ``docs/schemas/handover.json``."""
 
-ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
-DEVICE = re.compile(r"[A-Za-z0-9]{1,32}")
-"""WorkMail's addresses and device IDs. A command has nothing else between its quotes.
-https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html"""
 PERHAPS_OUTLOOK = re.compile(r"[0-9a-f]{32}")
 """Device IDs of Outlook for iOS and Android look so, and those of others."""
 
@@ -126,15 +123,14 @@ def _blocked(device: Device, row: Row, now: datetime) -> Iterator[tuple[str, Row
         yield "by-hand.csv", row | {"because": "If it is Outlook, its ID is another one there: look after it connects."}
 
 
-def _commands(kind: str, row: Row) -> Iterator[tuple[str, Row]]:
+def _commands(kind: Literal["Allowed", "Blocked"], row: Row) -> Iterator[tuple[str, Row]]:
     """Yield a row with its commands. If none can be written, it is for people."""
     mailbox, device = row["mailbox"], row["deviceId"]
-    if ADDRESS.fullmatch(mailbox) and DEVICE.fullmatch(device):
-        change = f"Set-CASMailbox -Identity '{mailbox}' -ActiveSync{kind}DeviceIDs"
+    if apply := exchange(mailbox, device, kind, "Add"):
         row = row | {
-            "apply": f"{change} @{{Add='{device}'}}",
+            "apply": apply,
             "check": f"(Get-CASMailbox -Identity '{mailbox}').ActiveSync{kind}DeviceIDs -contains '{device}'",
-            "end": f"{change} @{{Remove='{device}'}}",
+            "end": exchange(mailbox, device, kind, "Remove"),
         }
         yield f"exchange-{kind.lower()}.csv", row
     else:

@@ -42,6 +42,26 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ("retain_data = true", 'retain_data = "yes"', 'retain_data: "yes": expected true or false'),
         ('id = "m-0123', 'id = "m-X123', "organizations[0].id: \"m-X123456789abcdef0123456789abcdef\": expected 'm-'"),
         ('alias = "main"', 'alias = "Main"', 'organizations[0].alias: "Main": expected 1 to 32 of a-z'),
+        (
+            'alias = "main"',
+            'alias = "main"\nends_at = "soon"',
+            'organizations[0].ends_at: "soon": expected a date and ti',
+        ),
+        (
+            'alias = "main"',
+            'alias = "main"\nends_at = 2027-03-31',
+            'organizations[0].ends_at: "2027-03-31": expected a da',
+        ),
+        (
+            'alias = "main"',
+            'alias = "main"\nmoved_to = "zoho"',
+            "organizations[0].moved_at: missing: expected a date and",
+        ),
+        (
+            'alias = "main"',
+            'alias = "main"\nmoved_at = 2027-01-01T00:00:00Z\nmoved_to = "a\'b"',
+            'organizations[0].moved_to: "a\'b": expected "exchange-online", or another product in words',
+        ),
         ('name = "siem"', 'name = "aws.guardduty"', 'sources[1].name: "aws.guardduty": expected a name of your own'),
         ('name = "siem"', 'name = "device-lockout"', 'sources[1].name: "device-lockout": expected a name of your own'),
         ('name = "siem"', 'name = "a b"', 'sources[1].name: "a b": expected 1 to 64 letters, digits'),
@@ -243,7 +263,15 @@ ALL = {"locks_per_hour": 100, "releases": [], "releases_own_only": False}
 def test_settings_for_the_functions_are_json_with_durations_in_seconds_and_null_for_a_hold() -> None:
     assert json.loads(settings.dump(loader.load("example").settings)) == {
         "owner": "prod",
-        "organizations": [{"id": "m-0123456789abcdef0123456789abcdef", "alias": "main"}],
+        "organizations": [
+            {
+                "id": "m-0123456789abcdef0123456789abcdef",
+                "alias": "main",
+                "ends_at": "2027-04-01T00:00:00.000Z",
+                "moved_at": None,
+                "moved_to": "",
+            }
+        ],
         "sources": [
             {"name": "helpdesk", "may": ["lock", "release"], "mapping": None, **ALL},
             {"name": "siem", "may": ["lock"], "mapping": None, **ALL},

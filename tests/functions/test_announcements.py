@@ -46,6 +46,7 @@ DETAIL_TYPES = {kind.detail_type for kind in RESULTS.values() if kind.detail_typ
     "Sweep Completed",
     "Sweep Refused",
     "Expiry Due Soon",
+    "Lock Outlasts WorkMail",
     "Override Left Alone",
 }
 
@@ -187,6 +188,14 @@ def swept(seconds: float, **policy: Any) -> World:
     return world
 
 
+def outlasting() -> World:
+    world = locked(organization(report_only_after_missed=1000))
+    (main,) = world.settings.organizations
+    world.settings = replace(world.settings, organizations=(replace(main, ends_at=at(10 * DAY)),))
+    world.plan(at(3600))
+    return world
+
+
 EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     # file                          what happened, and the detail-type
     "device-locked": (locked, "Device Locked"),
@@ -205,6 +214,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "lockout-failed": (refused_by_workmail, "Lockout Failed"),
     "sweep-completed": (lambda: swept(30 * DAY, report_only_after_missed=1000), "Sweep Completed"),
     "sweep-refused": (lambda: swept(30 * DAY), "Sweep Refused"),
+    "lock-outlasts-workmail": (outlasting, "Lock Outlasts WorkMail"),
     "expiry-due-soon": (lambda: swept(27 * DAY, report_only_after_missed=1000), "Expiry Due Soon"),
 }
 

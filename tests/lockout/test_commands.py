@@ -192,7 +192,7 @@ def test_the_status_lists_locks_and_what_needs_somebody(run: Run, world: World, 
     heading, row, *rest = out.splitlines()
     assert status == 0
     assert heading.split()[:3] == ["USER", "DEVICE", "WHY"]
-    assert row.split()[:3] == [BOB, "abc123", "lost"]
+    assert row.split()[:3] == ["bob@example.com", "abc123", "lost"]
     assert row.endswith("INC-1 left in a taxi")
     assert rest[0] == "1 device is locked."
     clients.dead = 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
@@ -10,10 +10,13 @@ from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, DeviceRecord
 from device_lockout.values.tag import HOLD, write_time
 
+BEFORE_THE_END = timedelta(days=90)
+"""So long before WorkMail's end people are warned of each lock that outlasts it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A warning about a lock that ends soon, or that has been held for long.
+    """A warning about a lock that ends soon, that has been held for long, or that outlasts WorkMail.
 
     Attributes:
         id: The same in every run for one lock and warning period.
@@ -21,6 +24,7 @@ class Due:
         claim: The lock.
         observed: What the last command left in WorkMail.
         because: What people are told, in words.
+        detail_type: The event's detail-type.
     """
 
     id: str
@@ -28,16 +32,28 @@ class Due:
     claim: Claim
     observed: Override | None
     because: str
+    detail_type: str = "Expiry Due Soon"
 
 
-def warnings(records: Mapping[DeviceKey, DeviceRecord], reasons: Mapping[str, Reason], now: datetime) -> Iterator[Due]:
-    """Yield the warnings that are due: once ahead of an end, and for a held lock every ``warn_before``."""
+def warnings(
+    records: Mapping[DeviceKey, DeviceRecord], reasons: Mapping[str, Reason], now: datetime, ends_at: datetime
+) -> Iterator[Due]:
+    """Yield the warnings that are due: once ahead of an end, and for a held lock every ``warn_before``.
+
+    A lock that outlasts WorkMail's end at ``ends_at`` has one warning more.
+    """
     for key, record in sorted(records.items()):
         claim = record.wanted(now)
-        reason = reasons.get(claim.why) if claim else None
-        if claim is None or reason is None or reason.warn_before is None:
+        if claim is None:
             continue
         observed = record.last.outcome.after if record.last else None
+        if ends_at - now <= BEFORE_THE_END and claim.until > ends_at:
+            until = f" until {write_time(claim.until)}".replace("until hold", "until released")
+            because = f"is locked ({claim.why}){until}, but its WorkMail ends at {write_time(ends_at)}"
+            yield Due(f"{claim.id} {write_time(ends_at)}", key, claim, observed, because, "Lock Outlasts WorkMail")
+        reason = reasons.get(claim.why)
+        if reason is None or reason.warn_before is None:
+            continue
         if claim.until == HOLD:
             periods = (now - claim.at) // reason.warn_before
             if periods:

@@ -131,7 +131,7 @@ class _Report:
         cause = self._cause(
             when.happened, text(fields.get("reference"), 64), "; ".join(notes), text(fields.get("reporter"))
         )
-        organization = _organization(fields.get("organizationId"), settings, faults)
+        organization = _organization(fields.get("organizationId"), received, settings, faults)
         faults += _time_faults(when, kind, received, settings)
         target = _target(fields, organization, kind)
         reason = settings.reasons.get(kind.reason) if kind is not None else None
@@ -222,10 +222,13 @@ def _end(fields: dict[str, Any], reason: Reason, began: datetime) -> datetime:
     return reason.until(began) if expires is None else instant.whole_seconds_up(instant.read(expires))
 
 
-def _organization(named: object, settings: Settings, faults: list[str]) -> str:
+def _organization(named: object, received: datetime, settings: Settings, faults: list[str]) -> str:
     """Return the ID of the organization in a report. If it is unknown, add a fault and return an empty text."""
     organization = settings.organization(named if isinstance(named, str) else None)
     if organization is not None:
+        if received >= organization.ends_at:
+            there = f": lock it in {organization.moved_to}" if organization.moved_to else ""
+            faults.append(f"WorkMail of {organization.alias} ended at {instant.write(organization.ends_at)}{there}")
         return organization.id
     known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
     faults.append(f"detail.organizationId is {display(named)}: expected one of {known}")

@@ -12,7 +12,7 @@ from device_lockout.decisions.plan import Item
 from device_lockout.decisions.warnings import Due
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
-from device_lockout.values.advice import advise
+from device_lockout.values.advice import advise, elsewhere
 from device_lockout.values.command import Cause, Command, Lock, command_id
 from device_lockout.values.device import DeviceKey, User
 from device_lockout.values.outcome import SOURCE, Outcome
@@ -61,6 +61,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
             device=target.device,
             ticket=outcome.reference or ticket,
         ),
+        **({"advice": elsewhere(outcome.elsewhere), "severity": "act now"} if outcome.elsewhere else {}),
         "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
-from device_lockout.protocol import announcement, fan_out, flood, inventory
+from device_lockout.protocol import announcement, fan_out, flood, inventory, moved
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import is_exempt, user_of
 from device_lockout.values.command import (
@@ -65,6 +65,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     except RejectedError as error:
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
+        outcome = moved.with_move(outcome, command, ports, rules, now)
         told = ports.ledger.record_outcome(
             command.cause.event_id, command_id(command), announcement.of_outcome(command, outcome, now), now
         )

@@ -66,7 +66,7 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
             ports.ledger.save_sweep(this.organization, this.now)
         open_now = {item.key for item in planned.reasserts}
         _tell_left_alone([*planned.left, *planned.reasserts], records, users, this, ports)
-        _warn((due for due in warnings(records, settings.reasons, now) if due.key not in open_now), this, ports)
+        _warn((due for due in _due(records, settings, this, now) if due.key not in open_now), this, ports)
         window.save(this, ports.ledger)
     return result
 
@@ -140,6 +140,12 @@ def _command(item: Item, this: Run, *, page: bool) -> Command:
     return Reassert(cause, target)
 
 
+def _due(records: Mapping[DeviceKey, DeviceRecord], settings: Settings, this: Run, now: datetime) -> Iterator[Due]:
+    organization = settings.organization(this.organization)
+    assert organization is not None, "the sweep is of a configured organization"
+    return warnings(records, settings.reasons, now, organization.ends_at)
+
+
 def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
     """Announce locks that end soon or have been held for long. Each warning period has one announcement.
 
@@ -149,7 +155,7 @@ def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
     for warning in due:
         if not this.enough_time():
             break
-        told = announcement.of_lock(warning.id, "Expiry Due Soon", announcement.due_lock(warning), this)
+        told = announcement.of_lock(warning.id, warning.detail_type, announcement.due_lock(warning), this)
         if not _was_announced(told, ports):
             fresh.append(told)
     for number, told in enumerate(fresh, 1):

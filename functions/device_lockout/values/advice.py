@@ -91,6 +91,12 @@ ADVICE: Mapping[str, Advice] = {
         "If the device is still missing, extend the lock. If it is found, release it.",
         "lockout extend USER DEVICE --until 30d",
     ),
+    "Lock Outlasts WorkMail": Advice(
+        "today",
+        "A lock outlasts WorkMail",
+        "Hand it over before the end: afterwards nothing here keeps the device out.",
+        "lockout handover after-workmail",
+    ),
     "Lockout Superseded": Advice(
         "today",
         "A late report changed nothing",
@@ -105,6 +111,11 @@ ADVICE: Mapping[str, Advice] = {
     "Already Denied": _DESCRIPTION_LOST,
 }
 """What to do about an event that pages, by its detail-type."""
+
+
+def elsewhere(command: str) -> dict[str, str]:
+    """Return the advice of an outcome whose organization moved. ``command`` is what to do there."""
+    return {"title": "The new system must hear of it, too", "do": "Do this there by hand.", "command": command}
 
 
 def advise(

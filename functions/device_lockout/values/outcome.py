@@ -99,6 +99,7 @@ class Outcome:
         user: WorkMail's user, as far as the command looked it up; None if it did not come to that.
         lock: The ID of the lock that it is about, as in the tag; empty for none.
         ticket: That lock's own ticket number; empty for none. A sweep has no report, and so no other.
+        elsewhere: What a person must do where the mailboxes moved to; empty for nothing.
     """
 
     result: Result
@@ -114,6 +115,7 @@ class Outcome:
     user: User | None = None
     lock: str = ""
     ticket: str = ""
+    elsewhere: str = ""
 
     @property
     def detail_type(self) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.moved import Moved
 from device_lockout.values.tag import HOLD, write_time
 
 MOST_CLAIMS = 100
@@ -70,6 +71,7 @@ class Rules:
         honoured_edits: Which ends count that people write into our tags.
         adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
         locks_per_hour: How many locks each source may ask for in an hour.
+        moved: The moves of organizations, by ID.
         most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
         no_more_claims: A lock of an item with so many is rejected.
     """
@@ -81,6 +83,7 @@ class Rules:
     honoured_edits: HonouredEdits = "all"
     adopts_unknown: bool = True
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
+    moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])
     most_claims: int = MOST_CLAIMS
     no_more_claims: int = NO_MORE_CLAIMS
 

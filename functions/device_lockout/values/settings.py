@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
+from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
+from device_lockout.values.moved import Moved
 from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 
 WEBHOOK_PREFIX = "webhook."
@@ -18,6 +20,12 @@ UNREADABLE = ".unreadable"
 """The end of the ``source`` of an event that tells of a webhook's body that could not be read."""
 SETTINGS_IN_TEMPLATE = "DeviceLockoutSettings"
 """The key of the settings in the stack's metadata. They name secrets, and hold none."""
+
+END_OF_WORKMAIL = datetime(2027, 4, 1, tzinfo=UTC)
+"""AWS ends WorkMail on 31 March 2027. The day ends later elsewhere, and a try in vain costs little.
+
+https://aws.amazon.com/workmail/faqs/
+"""
 
 MOST_ELEMENTS = 50
 """How many reports one event of a mapped source may make, unless its configuration says otherwise."""
@@ -44,10 +52,16 @@ class Organization:
     Attributes:
         id: WorkMail's organization ID.
         alias: A short name for it, which events may use.
+        ends_at: When its WorkMail ends. From then on reports are rejected, and before that people are warned.
+        moved_at: When its mailboxes moved elsewhere; None for not yet.
+        moved_to: Where they moved to.
     """
 
     id: str
     alias: str
+    ends_at: datetime = END_OF_WORKMAIL
+    moved_at: datetime | None = None
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +210,7 @@ class Settings:
             exempt,
             honoured_edits=self.honour_edits,
             locks_per_hour=caps,
+            moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
         )
 
     def organization(self, id_or_alias: str | None) -> Organization | None:
@@ -223,8 +238,10 @@ def load(text: str) -> Settings:
     return settings
 
 
-def _plain(value: timedelta | frozenset[str]) -> float | list[str]:
+def _plain(value: datetime | timedelta | frozenset[str]) -> str | float | list[str]:
     """Return what JSON has for a value that it does not know."""
+    if isinstance(value, datetime):
+        return instant.write(value)
     return value.total_seconds() if isinstance(value, timedelta) else sorted(value)
 
 
@@ -237,6 +254,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return lambda plain: kind(**{name: read(plain[name]) for name, read in readers.items() if name in plain})
     if kind is timedelta:
         return lambda plain: timedelta(seconds=plain)
+    if kind is datetime:
+        return instant.read
     if isinstance(kind, UnionType):  # X | None
         of = _reader(get_args(kind)[0])
         return lambda plain: None if plain is None else of(plain)

@@ -1,7 +1,7 @@
 """The sweep's plan: what happens to each override and each wanted lock, and why."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -312,9 +312,12 @@ def test_only_what_is_over_or_released_or_asked_for_is_ever_removed(organization
 
 # Warnings.
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""An end of WorkMail that is far away."""
+
 
 def due(*claims, **fields):
-    return list(warnings({KEY: wanting(*claims, **fields)}, SETTINGS.reasons, NOW))
+    return list(warnings({KEY: wanting(*claims, **fields)}, SETTINGS.reasons, NOW, NEVER))
 
 
 def test_people_are_warned_ahead_of_an_end():
@@ -327,7 +330,7 @@ def test_people_are_warned_ahead_of_an_end():
 def test_a_warning_has_one_id_through_its_period_and_another_for_another_end():
     def warning(until, now):
         record = {KEY: wanting(claim(until))}
-        return next(warnings(record, SETTINGS.reasons, now)).id
+        return next(warnings(record, SETTINGS.reasons, now, NEVER)).id
 
     assert warning(DAY, NOW) == warning(DAY, NOW + timedelta(hours=1))
     assert warning(DAY, NOW) != warning(DAY + 1, NOW)
@@ -344,7 +347,17 @@ def test_a_released_lock_needs_no_warning():
 def test_a_lock_on_hold_is_brought_to_mind_once_in_every_period():
     reasons = {"stolen": replace(SETTINGS.reasons["stolen"], warn_before=timedelta(days=30))}
     record = {KEY: wanting(claim(None, why="stolen"))}
-    ids = [[w.id for w in warnings(record, reasons, at(day * DAY))] for day in range(95)]
+    ids = [[w.id for w in warnings(record, reasons, at(day * DAY), NEVER)] for day in range(95)]
     assert ids[:30] == [[]] * 30
     assert len({one for day in ids for one in day}) == 3
-    assert list(warnings(record, SETTINGS.reasons, at(95 * DAY))) == [], "no period, no warning"
+    assert list(warnings(record, SETTINGS.reasons, at(95 * DAY), NEVER)) == [], "no period, no warning"
+
+
+@pytest.mark.parametrize(("until", "days", "warned"), [(101, 90, 1), (101, 91, 0), (100, 90, 0), (None, 90, 1)])
+def test_people_are_warned_once_ninety_days_ahead_of_a_lock_that_outlasts_workmail(until, days, warned):
+    ends_at = NOW + timedelta(days=days)
+    outlasting = claim(None if until is None else 1000 + (days - 100 + until) * DAY, why="stolen")
+    found = list(warnings({KEY: wanting(outlasting)}, SETTINGS.reasons, NOW, ends_at))
+    assert [each.detail_type for each in found] == ["Lock Outlasts WorkMail"] * warned
+    later = list(warnings({KEY: wanting(outlasting)}, SETTINGS.reasons, NOW + timedelta(days=1), ends_at))
+    assert {each.id for each in found} <= {each.id for each in later}, "one occasion has one ID"
