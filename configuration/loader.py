@@ -272,12 +272,13 @@ def _with_roles(route: Route, forwarders: Sequence[Forwarder]) -> Route:
 
 
 def _organization(table: CheckedTable) -> Organization:
+    moved = "moved_at" in table or "moved_to" in table
     return Organization(
         id=table.text("id", r"m-[0-9a-f]{32}", "'m-' and 32 hexadecimal digits in lower case"),
         alias=table.text("alias", r"[a-z][a-z0-9-]{0,31}", "1 to 32 of a-z, 0-9 and '-', beginning with a letter"),
         ends_at=table.instant("ends_at") if "ends_at" in table else END_OF_WORKMAIL,
-        moved_at=table.instant("moved_at") if "moved_at" in table or "moved_to" in table else None,
-        moved_to=_moved_to(table) if "moved_at" in table or "moved_to" in table else "",
+        moved_at=table.instant("moved_at") if moved else None,
+        moved_to=_moved_to(table) if moved else "",
     )
 
 

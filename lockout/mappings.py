@@ -13,7 +13,7 @@ from configuration.loader import Configuration
 from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
 from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
-from device_lockout.values.tag import write_time
+from device_lockout.values.tag import until
 from lockout import answers, plain
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
@@ -159,8 +159,7 @@ def describe(command: Command) -> str:
     rest += f" ({cause.correction})" if cause.correction else ""
     match command:
         case Lock(claim=claim, force=force):
-            until = "until released" if write_time(claim.until) == "hold" else f"until {write_time(claim.until)}"
-            return f"locks {whom} ({claim.why}) {until}{', even if exempt' if force else ''}, {rest}"
+            return f"locks {whom} ({claim.why}) {until(claim.until)}{', even if exempt' if force else ''}, {rest}"
         case Release(ending=ending):
             limits = f", {ending}" if str(ending) else ""
             return f"ends the {ending.scope}'s locks of {whom}{limits}, {rest}"

@@ -46,7 +46,8 @@ class Organization:
         self.aws = aws
         self.id = f"m-{uuid.uuid4().hex}"
         self.user = str(uuid.uuid4())
-        self.settings = known
+        configured = Configured(self.id, "one", ends_at=datetime(2100, 1, 1, tzinfo=UTC))
+        self.settings = replace(known, organizations=(configured,))
         self.ahead = timedelta(0)
         self.client = aws.client("workmail")
         self.ledger = Ledger(aws.client("dynamodb"), table)
@@ -179,8 +180,7 @@ def test_two_hundred_that_are_over_stay_while_the_cap_is_fifty(organization, mon
 
     monkeypatch.setenv("LEDGER_TABLE", one.ledger._table.name)
     monkeypatch.setattr(wiring, "ports", lambda *_: one.ports)
-    known = replace(one.settings, organizations=(Configured(one.id, "one"),))
-    monkeypatch.setattr(wiring, "settings", lambda: known)
+    monkeypatch.setattr(wiring, "settings", lambda: one.settings)
     monkeypatch.setattr(sweep_overrides.metrics.provider, "namespace", "DeviceLockout")
     context = SimpleNamespace(
         aws_request_id="run",

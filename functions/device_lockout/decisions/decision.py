@@ -201,9 +201,10 @@ def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Dec
     if replace(decision.record, last=before.last) != before:
         return True
     observed, last = decision.outcome.after, before.last
-    reading = observed.read(owner) if observed else None
-    if isinstance(command, Reassert) and isinstance(reading, Tag) and not decision.record.shown_by(reading):
-        return last is None or not last.refused(observed)
+    if isinstance(command, Reassert) and observed is not None:
+        reading = observed.read(owner)
+        if isinstance(reading, Tag) and not decision.record.shown_by(reading):
+            return last is None or not last.refused(observed)
     return last is not None and last.outcome.after != observed and not before.undone(observed, owner)
 
 

@@ -8,7 +8,7 @@ from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, DeviceRecord
-from device_lockout.values.tag import HOLD, write_time
+from device_lockout.values.tag import HOLD, until, write_time
 
 BEFORE_THE_END = timedelta(days=90)
 """So long before WorkMail's end people are warned of each lock that outlasts it."""
@@ -48,8 +48,7 @@ def warnings(
             continue
         observed = record.last.outcome.after if record.last else None
         if ends_at - now <= BEFORE_THE_END and claim.until > ends_at:
-            until = f" until {write_time(claim.until)}".replace("until hold", "until released")
-            because = f"is locked ({claim.why}){until}, but its WorkMail ends at {write_time(ends_at)}"
+            because = f"is locked ({claim.why}) {until(claim.until)}, but its WorkMail ends at {write_time(ends_at)}"
             yield Due(f"{claim.id} {write_time(ends_at)}", key, claim, observed, because, "Lock Outlasts WorkMail")
         reason = reasons.get(claim.why)
         if reason is None or reason.warn_before is None:

@@ -23,7 +23,7 @@ from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import UNREADABLE_DATE
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
-from device_lockout.values.settings import END_OF_WORKMAIL, Settings
+from device_lockout.values.settings import Settings
 
 MOST_WARNINGS = 10
 """Warnings that page in one run. More would hide each other."""
@@ -142,8 +142,8 @@ def _command(item: Item, this: Run, *, page: bool) -> Command:
 
 def _due(records: Mapping[DeviceKey, DeviceRecord], settings: Settings, this: Run, now: datetime) -> Iterator[Due]:
     organization = settings.organization(this.organization)
-    ends_at = organization.ends_at if organization else END_OF_WORKMAIL
-    return warnings(records, settings.reasons, now, ends_at)
+    assert organization is not None, "the sweep is of a configured organization"
+    return warnings(records, settings.reasons, now, organization.ends_at)
 
 
 def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:

@@ -130,9 +130,7 @@ class Outcome:
 
     def message(self, device: str, user: str) -> str:
         """Return one sentence for people: what happened to the device, until when, and why."""
-        until = (
-            "" if self.until is None else f" until {tag.write_time(self.until)}".replace("until hold", "until released")
-        )
+        until = f" {tag.until(self.until)}" if self.until else ""
         said = RESULTS[self.result].sentence.format(why=self.why, until=until)
         if self.result == "expired" and self.before is not None and self.before.effect == "ALLOW":
             said = "has lost its ALLOW: the time that a person wrote there is over"

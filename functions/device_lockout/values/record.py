@@ -7,7 +7,7 @@ from typing import Literal, Self
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.tag import TAG, Broken, Tag, Was
+from device_lockout.values.tag import PREFIX, Broken, Tag, Was
 
 Scope = Literal["device", "user"]
 
@@ -244,7 +244,7 @@ class DeviceRecord:
         left because its lock was not taken over.
         """
         left = self.last.outcome.after if self.last else None
-        noted = left is not None and (left.effect == "DENY" or (left.description or "").startswith(TAG))
+        noted = left is not None and (left.effect == "DENY" or (left.description or "").startswith(PREFIX))
         return bool(self.claims or self.user.claims or self.failed or noted)
 
     def all_claims(self) -> tuple[Claim, ...]:

@@ -89,7 +89,7 @@ Reading = Tag | HandWritten | Foreign | Broken
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-TAG = "[lockout/"
+PREFIX = "[lockout/"
 """How the description begins of an override that any deployment tagged."""
 _OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
 _OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
@@ -126,7 +126,7 @@ def read(description: str | None, owner: str) -> Reading:
 def _read(text: str, owner: str) -> Reading:
     if _MEANT_AS_HAND_WRITTEN.match(text):
         return _read_hand_written(text)
-    if not text.startswith(TAG):
+    if not text.startswith(PREFIX):
         if f"[lockout/1 by={owner} " in text:
             return Broken("text stands before [lockout/")
         return Foreign()
@@ -159,6 +159,11 @@ def _read(text: str, owner: str) -> Reading:
 def write_time(time: datetime) -> str:
     """Return ``time`` in whole seconds as the tag has it; ``hold`` for :data:`HOLD`."""
     return "hold" if time == HOLD else time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def until(time: datetime) -> str:
+    """Return an end as people read it: ``until`` and the time, or ``until released`` for :data:`HOLD`."""
+    return "until released" if time == HOLD else f"until {write_time(time)}"
 
 
 def read_time(text: str) -> datetime:
