@@ -92,11 +92,12 @@ def commands_wait(there: Deployment, aws: Connection) -> Iterator[None]:
 
 def item(there: Deployment, device: str) -> dict[str, Any]:
     """The device's item in the ledger."""
-    (found,) = there.dynamodb.scan(
+    pages = there.dynamodb.get_paginator("scan").paginate(
         TableName=there.outputs["LedgerTableName"],
         FilterExpression="contains(sk, :device) AND begins_with(sk, :kind)",
         ExpressionAttributeValues={":device": {"S": device.casefold()}, ":kind": {"S": "device#"}},
-    )["Items"]
+    )
+    (found,) = (each for page in pages for each in page["Items"])
     return dict(found)
 
 
