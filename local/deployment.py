@@ -204,7 +204,10 @@ class Deployment:
         return {name: count for name in names if (count := self.queued(name))}
 
     def log(self, function: str, since: datetime) -> Iterator[str]:
-        """Yield the lines of a function's log since an instant."""
+        """Yield the lines of a function's log since an instant.
+
+        MiniStack answers with 10,000 lines at most and no next page, so ask from as late an instant as will do.
+        """
         pages = self.logs.get_paginator("filter_log_events").paginate(
             logGroupName=self.log_groups[function], startTime=int(since.timestamp() * 1000)
         )

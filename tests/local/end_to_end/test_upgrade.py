@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from infra import bundling
 from local.connection import Connection
 from local.deploy import deploy, read
 from local.deployment import Deployment, Report
-from tests.local.end_to_end.watching import STARTED, denied, new_device, new_users, recorded, result, seen
+from tests.local.end_to_end.watching import denied, new_device, new_users, recorded, result, seen
 
 NEXT_RELEASE = """
 
@@ -109,7 +110,7 @@ def tickets(there: Deployment, device: str) -> list[bool]:
 def test_a_release_and_its_rollback_lose_nothing(
     deployment: Deployment, state: Path, release: Callable[[str], None]
 ) -> None:
-    there, aws = deployment, Connection.read(state / "env")
+    there, aws, began = deployment, Connection.read(state / "env"), datetime.now(UTC)
     (user,) = new_users(there, 1)
     old, waiting, newer, retired = (new_device() for _ in range(4))
 
@@ -138,7 +139,7 @@ def test_a_release_and_its_rollback_lose_nothing(
     assert result(there, released) == "released"
     assert tickets(there, old) == [True, True], "a write by this release drops nothing either"
     waits = "the message has format 2: expected at most 1"
-    seen(there, waits, lambda: any(waits in line for line in there.log("apply_commands", STARTED)))
+    seen(there, waits, lambda: any(waits in line for line in there.log("apply_commands", began)))
     assert there.queued("CommandsQueueUrl") == 1
     assert there.outcomes(retirement.event_id) == []
     assert there.dead_letters() == {}
