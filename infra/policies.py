@@ -10,6 +10,15 @@ from infra.function import Function, Grant
 from infra.ledger import TIMELINE, Ledger
 from infra.security_bus import SecurityBus
 
+LISTS = (
+    "cloudformation:DescribeStacks",
+    "cloudtrail:LookupEvents",
+    "cloudwatch:DescribeAlarms",
+    "lambda:ListEventSourceMappings",
+    "scheduler:ListSchedules",
+)
+"""What IAM can't allow for one resource only."""
+
 
 def add_policies(
     stack: Stack,
@@ -22,21 +31,27 @@ def add_policies(
     sweep: Function,
     writers_work: str,
     organizations: Sequence[str],
+    topic: str,
+    secrets: Sequence[str],
 ) -> dict[str, str]:
     """Add the policies and return their ARNs by the name of the output.
 
     A reader answers what the runbook asks. An operator is a reader who does what it says, too. A producer puts events,
-    of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change.
+    of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change, `topic`
+    that of the notices, and `secrets` those of the webhooks.
     """
     dead = [queue.queue_arn for queue in dead_letters]
     every = [*(queue.queue_arn for queue in queues), *dead]
     put = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
     read = [
-        Grant(["cloudformation:DescribeStacks"], [stack.stack_id]),
-        Grant(["dynamodb:GetItem"], [ledger.table.table_arn]),
+        Grant(LISTS, ["*"]),
+        Grant(["cloudformation:GetTemplate"], [stack.stack_id]),
+        Grant(["dynamodb:DescribeTable", "dynamodb:GetItem"], [ledger.table.table_arn]),
         Grant(["dynamodb:Query"], [ledger.table.table_arn, f"{ledger.table.table_arn}/index/{TIMELINE}"]),
         Grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
         Grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
+        *([Grant(["secretsmanager:DescribeSecret"], secrets)] if secrets else []),
+        Grant(["sns:ListSubscriptionsByTopic"], [topic]),
         Grant(["sqs:GetQueueAttributes"], every),
         Grant(["sqs:ReceiveMessage"], dead),
         Grant(

@@ -214,6 +214,8 @@ class DeviceLockout(Stack):
             sweep=sweep,
             writers_work=work.event_source_mapping_arn,
             organizations=organizations,
+            topic=notices.topic.topic_arn,
+            secrets=webhooks.secrets if webhooks else [],
         )
 
         for name, value in {

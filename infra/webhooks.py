@@ -47,6 +47,9 @@ class Webhooks(Construct):
         notices: Notices,
     ) -> None:
         super().__init__(scope, id)
+        self.secrets = [
+            self._secret_arn(name) for name in sorted({webhook.secret for webhook in configuration.settings.webhooks})
+        ]
         self.receiver = Function(
             self,
             "Receive",
@@ -74,10 +77,7 @@ class Webhooks(Construct):
                 ),
                 Grant(
                     ["secretsmanager:GetSecretValue"],
-                    [
-                        self._secret_arn(name)
-                        for name in sorted({webhook.secret for webhook in configuration.settings.webhooks})
-                    ],
+                    self.secrets,
                 ),
             ],
         )

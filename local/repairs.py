@@ -22,7 +22,7 @@ from typing import Any
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.core.arn import parse_arn
-from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, sts
+from ministack.services import cloudformation, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 type Json = dict[str, Any]
@@ -35,6 +35,7 @@ def apply(lambda_python: Path) -> None:
     put_events_keeps_the_time_it_is_given()
     conditions_know_the_sources_and_the_items_of_a_request()
     conditions_know_the_caller()
+    the_resource_of_a_stack_has_its_id()
     cloudformation_gives_a_bus_its_policy()
     rules_put_events_on_buses_of_other_regions()
     rules_need_permission_and_have_dead_letter_queues()
@@ -117,6 +118,22 @@ def conditions_know_the_caller() -> None:
         return value
 
     iam_evaluator._resolve_condition_key = resolve
+
+
+def the_resource_of_a_stack_has_its_id() -> None:
+    """IAM compares a policy with the ARN of the stack that a request names, which ends with the stack's ID.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
+    """
+    original = iam_actions.extract_resource_arn
+
+    @wraps(original)
+    def resource_arn(service: str, *rest: Any) -> str:
+        arn = str(original(service, *rest))
+        stack = cloudformation._stacks.get(arn.split("/")[1]) if service == "cloudformation" and "/" in arn else None
+        return str(stack["StackId"]) if stack else arn
+
+    iam_actions.extract_resource_arn = resource_arn
 
 
 def put_events_keeps_the_time_it_is_given() -> None:

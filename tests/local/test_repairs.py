@@ -37,6 +37,18 @@ def test_sqs_batch_calls_need_the_single_call_permission(
         sender.delete_message_batch(QueueUrl=target.url, Entries=[{"Id": "0", "ReceiptHandle": "x"}])
 
 
+def test_the_resource_of_a_stack_has_its_id(aws: Connection, name: str, user: Callable[..., Connection]) -> None:
+    template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    mine = aws.client("cloudformation").create_stack(StackName=name, TemplateBody=template)["StackId"]
+    reader = user({"Effect": "Allow", "Action": "cloudformation:GetTemplate", "Resource": mine}).client(
+        "cloudformation"
+    )
+    assert "Queue" in str(reader.get_template(StackName=name)["TemplateBody"])
+    aws.client("cloudformation").create_stack(StackName=f"{name}-other", TemplateBody=template)
+    with pytest.raises(ClientError, match="cloudformation:GetTemplate"):
+        reader.get_template(StackName=f"{name}-other")
+
+
 def test_conditions_know_the_sources_and_the_items_of_a_request(
     aws: Connection, name: str, user: Callable[..., Connection]
 ) -> None:
