@@ -28,6 +28,9 @@ COMMANDS = {
         "doctor": ("doctor:doctor", "is this deployment whole? with the command that mends it"),
         "drill": ("act:drill", "lock a device that nobody uses, let it in, and say how long it took"),
     },
+    "Tell": {
+        "report": ("report:command", "what happened and what stands, as one page, JSON or CSV"),
+    },
     "Set up": {
         "inventory": ("inventory:inventory", "enrol the devices of a CSV file"),
         "mapping": ("mappings:mapping", "say what each source would make of an event"),

@@ -46,7 +46,7 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
     found = (
         row
         for organization in deployment.settings.organizations
-        for row in _locks(deployment, organization, user, now)
+        for row in locks(deployment, organization, user, now)
         if (why is None or row["why"] == why) and (ending is None or row["until"] <= ending)
     )
     count = answers.rows(found, _STATUS, form)
@@ -56,7 +56,7 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
     return DONE
 
 
-def _locks(
+def locks(
     deployment: Deployment, organization: Organization, user: str | None, now: datetime
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each lock of ours, page by page. WorkMail is asked for the names of one page's users at once."""
@@ -210,13 +210,13 @@ def history(
         told: Any = finding.history(deployment, what, since or now - OUTCOMES_KEPT, until)
     else:
         told = deployment.ledger.timeline(since or now - timedelta(days=1), until or now + timedelta(minutes=1))
-    count = answers.rows((_happened(each, form) for each in told), _HISTORY, form)
+    count = answers.rows((happened(each, form) for each in told), _HISTORY, form)
     if not count:
         answers.say(f"nothing is recorded{f' of {what}' if what else ''} in this time")
     return DONE if count else NO
 
 
-def _happened(told: Told, form: str | None) -> dict[str, Any]:
+def happened(told: Told, form: str | None) -> dict[str, Any]:
     detail = told["detail"]
     if form == "json":
         return {"detailType": told["detailType"], **detail}
@@ -247,5 +247,5 @@ def watch(deployment: Deployment, form: str | None) -> int:
         for told in deployment.ledger.timeline(max(began, now - timedelta(minutes=2)), now + timedelta(minutes=1)):
             if told["detail"]["id"] not in seen:
                 seen.add(told["detail"]["id"])
-                answers.one(_happened(told, form), _HISTORY, form)
+                answers.one(happened(told, form), _HISTORY, form)
         time.sleep(WATCH_EVERY)

@@ -31,7 +31,7 @@ def doctor(deployment: Deployment, config: str | None, form: str | None) -> int:
     def rows() -> Iterator[dict[str, str]]:
         nonlocal wrong
         for check in (*CHECKS, *([_settings(config)] if config else [])):
-            for state, said, mend in _answered(check, deployment):
+            for state, said, mend in answered(check, deployment):
                 wrong += state == "wrong"
                 yield {"state": state, "found": said if form or not mend else f"{said}  {mend}", "mend": mend}
 
@@ -39,7 +39,7 @@ def doctor(deployment: Deployment, config: str | None, form: str | None) -> int:
     return NO if wrong else DONE
 
 
-def _answered(check: Callable[[Deployment], Iterator[Finding]], deployment: Deployment) -> Iterator[Finding]:
+def answered(check: Callable[[Deployment], Iterator[Finding]], deployment: Deployment) -> Iterator[Finding]:
     """Yield what a check finds. What can't be asked is no reason to trust."""
     try:
         yield from check(deployment)
@@ -152,7 +152,9 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
         yield "note", f"WorkMail of {each.alias} ends on {left}", "lockout handover after-workmail"
 
 
-CHECKS = (
+READING = (
     *(_stack, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
-    *(_bus_policy, _dead_letters, _alarms, _secrets, _workmail),
+    *(_dead_letters, _alarms, _secrets, _workmail),
 )
+"""The checks that only read."""
+CHECKS = (*READING, _bus_policy)

@@ -22,13 +22,28 @@ type Lockout = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def lockout(state: Path, tmp_path: Path) -> Lockout:
     """Runs the command where nothing of the repository is; returns its status, and what it printed and said."""
+    return running(tmp_path, environment(state))
 
+
+@pytest.fixture
+def reader(state: Path, tmp_path: Path, deployment: Deployment) -> Lockout:
+    """Runs the command as somebody who has the stack's policy for readers, and no other."""
+    iam = deployment.aws.client("iam")
+    name = f"reader-{new_device()}"
+    iam.create_user(UserName=name)
+    iam.attach_user_policy(UserName=name, PolicyArn=deployment.outputs["ReaderPolicyArn"])
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    may = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return running(tmp_path, environment(state) | may)
+
+
+def running(directory: Path, known: dict[str, str]) -> Lockout:
     def ran(*words: str) -> tuple[int, str, str]:
         began = perf_counter()
         done = subprocess.run(
             [Path(sys.executable).with_name("lockout"), *words],
-            cwd=tmp_path,
-            env=environment(state),
+            cwd=directory,
+            env=known,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -112,6 +127,30 @@ def test_each_question_of_a_night_is_answered_by_one_command(
     assert denied(deployment, user, devices[2]).until.month in range(1, 13)
     status, _, err = lockout("lock", f"nobody-{user}", "ABC1", "--yes")
     assert (status, "nothing was sent" in err) == (1, True)
+
+
+def test_a_reader_tells_what_happened(
+    night: dict[str, Any], reader: Lockout, tmp_path: Path, deployment: Deployment
+) -> None:
+    devices, ticket = night["devices"], night["ticket"]
+
+    def whole() -> dict[str, Any] | None:
+        status, out, err = reader("report", "--since", "10m", "--json")
+        assert status == 0, err
+        data: dict[str, Any] = json.loads(out)
+        told = [row for name in ("letIn", "undone", "rejected") for row in data[name] if row["ticket"] == ticket]
+        return data if len(told) == 4 else None
+
+    data = seen(deployment, "the report has the night", whole)
+    assert {row["device"] for row in data["locked"]} >= {*devices[1:]}
+    assert [row["device"] for row in data["letIn"] if row["ticket"] == ticket] == devices[:1]
+    assert [row["device"] for row in data["undone"] if row["ticket"] == ticket] == devices[1:2]
+    assert not [row for row in data["machine"] if "AWS does not allow" in row["found"]]
+    status, out, err = reader("report", "-o", "night.html")
+    assert (status, out, err) == (0, "", "")
+    page = (tmp_path / "night.html").read_text(encoding="utf-8")
+    assert all(device in page for device in devices)
+    assert devices[1] not in reader("report", "--redact")[1]
 
 
 def test_dead_letters_are_shown_and_sent_back(lockout: Lockout, deployment: Deployment) -> None:

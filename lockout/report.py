@@ -1,0 +1,286 @@
+"""The report: what happened in a time and what stands now, as one HTML page without a network, as JSON or as CSV."""
+
+import hashlib
+import json
+import math
+import re
+import sys
+from base64 import b64encode
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device_lockout.values import instant
+from device_lockout.values.advice import Advice
+from device_lockout.values.tag import HOLD, read_time
+from lockout import answers, ask, doctor, finding, plain
+from lockout.deployment import Deployment
+from lockout.errors import DONE, USAGE, CommandError
+from lockout.finding import Told
+from lockout.when import When
+
+SOON = timedelta(days=3)
+LONG = timedelta(days=30)
+"""A lock that ends so soon, or that only a release ends and is so old, needs a decision."""
+
+_ENDS = Advice(
+    "today", "A lock ends soon", "If the device is still missing, extend it.", "lockout extend USER DEVICE --until 30d"
+)
+_HELD = Advice("today", "A lock is old", "If the device is found, release it.", "lockout release USER DEVICE")
+_TRUSTED = Advice(
+    "today",
+    "A device ID is taken on trust",
+    "Compare it with WorkMail's list of mobile devices: a wrong one locks nothing.",
+    "lockout show USER DEVICE",
+)
+
+MOST_ROWS = 1000
+"""Rows of one table on the page. JSON and CSV have all."""
+
+SECTIONS = {
+    "decisions": "What needs a decision",
+    "locked": "What is locked",
+    "letIn": "What was let back in",
+    "undone": "What somebody undid",
+    "rejected": "What was rejected",
+}
+COLUMNS = (
+    *("time", "result", "severity", "user", "device", "why", "until", "ticket"),
+    *("source", "reporter", "event", "message", "do", "command"),
+)
+"""The fields of a row of each section."""
+
+UNKNOWN = (
+    "Overrides act on ActiveSync only. IMAP, EWS, webmail and Outlook on the desktop go on.",
+    "An override can take five minutes to reach a device. Mail that is on the device stays there.",
+    "“Locked” means that WorkMail holds a DENY. A wrong device ID locks nothing, without an error.",
+    "Who undid a lock is named only if the tamper watch saw it. CloudTrail knows: lockout evidence TICKET.",
+    "Report→DENY is counted from when SQS received the report to the decision. The DENY is put at once after it.",
+    "Outcomes come from an index that lags by a second, and are kept for 400 days.",
+)
+"""What the page can't know."""
+
+ADDRESS = re.compile(r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+")
+
+type Row = dict[str, Any]
+
+
+@click.command(
+    epilog=answers.examples(
+        "lockout report > today.html", "lockout report --since monday -o week.html", "lockout report --since 7d --csv"
+    )
+)
+@click.option("--since", type=When(past=True), default="today", metavar="WHEN", help="from when on (today)")
+@click.option("--until", type=When(past=True), metavar="WHEN", help="until when (now)")
+@click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
+@click.option("--redact", is_flag=True, help="initials for names, ends for device IDs, and no free text")
+@answers.forms
+@click.pass_obj
+def command(
+    deployment: Deployment,
+    since: datetime,
+    until: datetime | None,
+    file: Path | None,
+    form: str | None,
+    *,
+    redact: bool,
+) -> int:
+    """Write what happened and what stands as one HTML page, which opens without a network.
+
+    What needs a decision, what is locked, what was let back in, what somebody undid, and whether the machine is well.
+    Nothing is changed. `--json` and `--csv` have the same data.
+    """
+    now = datetime.now(UTC)
+    until = min(until or now, now)
+    if since >= until:
+        raise CommandError("the report's time ends before it begins", "--since must be before --until", USAGE)
+    where = deployment.settings.organizations
+    data = of(
+        [lock for organization in where for lock in ask.locks(deployment, organization, None, now)],
+        deployment.ledger.timeline(since, until),
+        {
+            "urgent": [*finding.needing_somebody(deployment, now, most=100)],
+            "findings": [each for check in doctor.READING for each in doctor.answered(check, deployment)],
+        },
+        (since, until, now),
+    ) | {"deployment": deployment.stack, "by": deployment.caller}
+    with file.open("w", encoding="utf-8") if file else nullcontext(sys.stdout) as out, redirect_stdout(out):
+        write(redacted(data) if redact else data, form)
+    return DONE
+
+
+def of(
+    locks: Sequence[Row], outcomes: Iterable[Told], health: dict[str, Any], times: tuple[datetime, datetime, datetime]
+) -> Row:
+    """Return the report's data.
+
+    Args:
+        locks: The locks that stand, as ``lockout status`` has them.
+        outcomes: What was announced in the time, oldest first.
+        health: ``urgent``, the outcomes that ask for action now, and the doctor's ``findings``.
+        times: The beginning and the end of the time, and now.
+    """
+    since, until, now = times
+    told = [*{each["detail"]["id"]: each for each in outcomes}.values()]
+    found: dict[str, list[Told]] = {
+        "new": [each for each in told if each["detail"].get("result") in ("locked", "took-over")],
+        "letIn": [each for each in told if _let_in(each)],
+        "undone": [each for each in told if each["detail"].get("result") in ("reasserted", "contested", "adopted")],
+        "rejected": [each for each in told if each["detail"].get("result") == "rejected"],
+    }
+    took = sorted(_seconds(each) for each in found["new"] if each["detail"]["result"] == "locked")
+    runs = [each["detail"]["guard"] for each in told if each["detailType"].startswith("Sweep ")]
+    return {
+        "since": since,
+        "until": until,
+        "madeAt": now,
+        "figures": {
+            "locked now": len(locks),
+            "new": len(found["new"]),
+            "let back in": len(found["letIn"]),
+            "rejected": len(found["rejected"]),
+            "undone by somebody": len(found["undone"]),
+            "report→DENY p50": _share(took, 0.5),
+            "report→DENY p95": _share(took, 0.95),
+        },
+        "decisions": [*_decisions(health["urgent"], found["new"], locks, now)],
+        "locked": [_standing(lock) for lock in sorted(locks, key=lambda lock: lock["since"], reverse=True)],
+        **{name: [*map(_row, found[name])] for name in ("letIn", "undone", "rejected")},
+        "bars": _bars({name: [*map(finding.time_of, each)] for name, each in found.items()}, since, until),
+        "sweeps": {"completed": runs.count(None), "refused": len(runs) - runs.count(None)},
+        "machine": [dict(zip(("state", "found", "mend"), each, strict=True)) for each in health["findings"]],
+        "unknown": [*UNKNOWN],
+    }
+
+
+def _let_in(told: Told) -> bool:
+    """Whether a device that was denied is denied no more. An ALLOW that expires lets nobody in."""
+    before, after = told["detail"].get("before"), told["detail"].get("after")
+    denied = before is not None and before["effect"] == "DENY"
+    return "result" in told["detail"] and denied and (after is None or after["effect"] == "ALLOW")
+
+
+def _row(told: Told) -> Row:
+    detail, said = told["detail"], ask.happened(told, None)
+    until = read_time(detail["until"]) if detail.get("until") else None
+    known = said | {"why": detail.get("reason"), "until": until, "source": detail["source"]}
+    return {name: known.get(name) or "" for name in COLUMNS}
+
+
+def _standing(lock: Row) -> Row:
+    known = lock | {"time": lock["since"], "result": "locked", "message": lock["ticket and note"]}
+    return {name: known.get(name, "") for name in COLUMNS}
+
+
+def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row], now: datetime) -> Iterator[Row]:
+    """Yield what a person should look at: what is urgent, then locks that end soon, are old, or are taken on trust."""
+    for told in urgent:
+        advice = told["detail"]["advice"]
+        yield _row(told) | {"result": advice["title"], "do": advice["do"], "command": advice["command"]}
+    for lock in locks:
+        held = lock["until"] == HOLD
+        if (now - lock["since"] > LONG) if held else (lock["until"] - now < SOON):
+            yield _standing(lock) | _advised(_HELD if held else _ENDS, lock)
+    trusted = {(told["detail"].get("lock") or {}).get("id") for told in new if told["detail"].get("verified") is False}
+    yield from (_standing(lock) | _advised(_TRUSTED, lock) for lock in locks if lock["lock"] in trusted)
+
+
+def _advised(advice: Advice, lock: Row) -> Row:
+    words = advice.about(lock["userId"], lock["device"], "")
+    return {"severity": advice.severity, "result": words["title"], "do": words["do"], "command": words["command"]}
+
+
+def _seconds(told: Told) -> float:
+    times = told["detail"]["times"]
+    return (instant.read(times["decided"]) - instant.read(times["received"])).total_seconds()
+
+
+def _share(ordered: Sequence[float], share: float) -> str:
+    """Return the value that this share of the values is not above, such as ``1.5 s``; ``-`` for no value."""
+    return f"{ordered[math.ceil(share * len(ordered)) - 1]:.1f} s" if ordered else "-"
+
+
+def _bars(times: dict[str, list[datetime]], since: datetime, until: datetime) -> Row:
+    """Return how many there were of each kind in each hour, or in each day if the time is longer than two days."""
+    by, form = ("hour", "%a %H:%M") if until - since <= timedelta(days=2) else ("day", "%a %d %b")
+    step = timedelta(hours=1) if by == "hour" else timedelta(days=1)
+    begins = [since.astimezone().replace(minute=0, second=0, microsecond=0)]
+    if by == "day":
+        begins = [begins[0].replace(hour=0)]
+    while (following := (begins[-1].replace(tzinfo=None) + step).astimezone()) < until:
+        begins.append(following)
+    counts = {name: [0] * len(begins) for name in times}
+    for name, each in times.items():
+        for time in each:
+            counts[name][max(bisect(begins, time) - 1, 0)] += 1
+    return {"by": by, "from": [f"{each:{form}}" for each in begins], "counts": counts}
+
+
+def redacted(data: Row) -> Row:
+    """Return the data without names, addresses and whole device IDs. Free text may have any of them and goes, too."""
+    rows = {
+        section: [
+            row
+            | {"user": _initials(row["user"]), "reporter": _initials(row["reporter"]), "device": _end(row["device"])}
+            | dict.fromkeys(("message", "command"), "")
+            for row in data[section]
+        ]
+        for section in SECTIONS
+    }
+    machine = [{k: ADDRESS.sub(lambda who: _initials(who[0]), v) for k, v in row.items()} for row in data["machine"]]
+    return {**data, **rows, "machine": machine, "by": _initials(data["by"])}
+
+
+def _initials(name: str) -> str:
+    """Return ``B. E.`` for ``Bob Example``, for ``bob.example@example.com``, and for an ARN that ends in either."""
+    words = re.split(r"[\W_]+", name.rpartition("/")[2].partition("@")[0])
+    return " ".join(f"{word[0].upper()}." for word in words if word)
+
+
+def _end(device: str) -> str:
+    """Return a device ID without its beginning. At most four characters stay, and at most half."""
+    return f"…{device[len(device) - min(4, len(device) // 2) :]}" if device else ""
+
+
+def write(data: Row, form: str | None) -> None:
+    """Print the report as JSON, as CSV or, without a form, as the page."""
+    if form == "json":
+        print(plain.text(json.dumps(data, default=answers.in_data, ensure_ascii=False, indent=1)))
+    elif form == "csv":
+        answers.rows(_rows(data), {}, form)
+    else:
+        print(_page(data))
+
+
+def _rows(data: Row) -> Iterator[Row]:
+    """Yield all of the data but the bars as rows of one table."""
+    figures = [*data["figures"].items(), *((f"sweeps {name}", count) for name, count in data["sweeps"].items())]
+    for section, rows in {
+        "figures": [{"result": name, "message": value} for name, value in figures],
+        **{section: data[section] for section in SECTIONS},
+        "machine": [
+            {"result": row["state"], "message": row["found"], "command": row["mend"]} for row in data["machine"]
+        ],
+    }.items():
+        yield from ({"section": section, **{name: row.get(name, "") for name in COLUMNS}} for row in rows)
+
+
+def _page(data: Row) -> str:
+    """Return the page. Every value is made plain and is escaped; its own style is all that a browser may use."""
+    import jinja2
+    from markupsafe import Markup
+
+    def shown(value: object) -> object:
+        if isinstance(value, datetime):
+            return answers.local(value)
+        return value if isinstance(value, Markup) else plain.line(str(value))
+
+    where = jinja2.PackageLoader("lockout", "")
+    pages = jinja2.Environment(loader=where, autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)
+    pages.filters["digest"] = lambda text: b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return pages.get_template("report.html").render(data, sections=SECTIONS, most=MOST_ROWS)
