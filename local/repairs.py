@@ -35,7 +35,7 @@ def apply(lambda_python: Path) -> None:
     put_events_keeps_the_time_it_is_given()
     conditions_know_the_sources_and_the_items_of_a_request()
     conditions_know_the_caller()
-    the_resource_of_a_stack_has_its_id()
+    resources_of_requests_end_as_in_policies()
     cloudformation_gives_a_bus_its_policy()
     rules_put_events_on_buses_of_other_regions()
     rules_need_permission_and_have_dead_letter_queues()
@@ -120,16 +120,19 @@ def conditions_know_the_caller() -> None:
     iam_evaluator._resolve_condition_key = resolve
 
 
-def the_resource_of_a_stack_has_its_id() -> None:
-    """IAM compares a policy with the ARN of the stack that a request names, which ends with the stack's ID.
+def resources_of_requests_end_as_in_policies() -> None:
+    """IAM compares a policy with the ARN of a request's resource: a stack's ends with its ID, a log group's with `:*`.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
     """
     original = iam_actions.extract_resource_arn
 
     @wraps(original)
     def resource_arn(service: str, *rest: Any) -> str:
         arn = str(original(service, *rest))
+        if service == "logs" and ":log-group:" in arn:
+            return f"{arn.removesuffix(':*')}:*"
         stack = cloudformation._stacks.get(arn.split("/")[1]) if service == "cloudformation" and "/" in arn else None
         return str(stack["StackId"]) if stack else arn
 

@@ -37,7 +37,7 @@ def test_sqs_batch_calls_need_the_single_call_permission(
         sender.delete_message_batch(QueueUrl=target.url, Entries=[{"Id": "0", "ReceiptHandle": "x"}])
 
 
-def test_the_resource_of_a_stack_has_its_id(aws: Connection, name: str, user: Callable[..., Connection]) -> None:
+def test_resources_of_requests_end_as_in_policies(aws: Connection, name: str, user: Callable[..., Connection]) -> None:
     template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
     mine = aws.client("cloudformation").create_stack(StackName=name, TemplateBody=template)["StackId"]
     reader = user({"Effect": "Allow", "Action": "cloudformation:GetTemplate", "Resource": mine}).client(
