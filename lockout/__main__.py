@@ -30,6 +30,7 @@ COMMANDS = {
     },
     "Tell": {
         "report": ("report:command", "what happened and what stands, as one page, JSON or CSV"),
+        "evidence": ("evidence:command", "everything about one incident in one archive, and the check of one"),
     },
     "Set up": {
         "inventory": ("inventory:inventory", "enrol the devices of a CSV file"),
@@ -39,9 +40,6 @@ COMMANDS = {
     },
 }
 """Each command, where it is, and its line in the help."""
-
-ALONE = ("mapping",)
-"""The commands that ask no deployment."""
 
 EPILOG = """\b
 Examples:

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -151,6 +152,21 @@ def test_a_reader_tells_what_happened(
     page = (tmp_path / "night.html").read_text(encoding="utf-8")
     assert all(device in page for device in devices)
     assert devices[1] not in reader("report", "--redact")[1]
+
+    status, out, err = reader("evidence", ticket, "-o", "night.zip")
+    assert status == 0, err
+    with zipfile.ZipFile(tmp_path / "night.zip") as packed:
+        found = {name: json.loads(packed.read(name)) for name in packed.namelist() if name.endswith(".json")}
+        assert "nothing: all of it was read" in packed.read("README.txt").decode()
+    assert len(found["timeline.json"]) == 14
+    assert {item["sk"].rpartition("#")[2] for item in found["ledger.json"]} >= {*devices}
+    assert [row["deviceId"] for row in found["workmail.json"] if row["override"] is None] == devices[:1]
+    ends = {json.loads(line["message"]).get("result") for line in found["logs/ApplyCommands.json"]}
+    assert ends >= {"locked", "released", "reasserted", "rejected"}
+    assert found["deployment.json"]["settings"]["owner"] == "local"
+    assert reader("evidence", "verify", "night.zip")[0] == 0
+    (tmp_path / "night.zip").write_bytes((tmp_path / "night.zip").read_bytes().replace(b"reasserted", b"reaszerted", 1))
+    assert reader("evidence", "verify", "night.zip")[:2] == (1, "timeline.json: it is not what was written\n")
 
 
 def test_dead_letters_are_shown_and_sent_back(lockout: Lockout, deployment: Deployment) -> None:

@@ -1,0 +1,258 @@
+"""Evidence: one archive of everything about one incident, and the check that nothing in it changed."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from device_lockout.aws.ledger import OUTCOMES_KEPT
+from device_lockout.aws.ledger_items import device_place
+from device_lockout.aws.ledger_table import LedgerTable
+from device_lockout.values import settings
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import LockoutError
+from lockout import answers, finding
+from lockout.deployment import Deployment
+from lockout.errors import DONE, NO, CommandError, explain
+
+MANIFEST, SIGNATURE, PUBLIC_KEY = "SHA256SUMS", "SHA256SUMS.sig", "public.pem"
+FUNCTIONS = ("RouteEvents", "ApplyCommands", "SweepOverrides")
+CHANGES = ("PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride")
+OF_CLOUDTRAIL = timedelta(days=90)
+"""https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html"""
+AROUND = timedelta(hours=1)
+"""Log lines and calls are read from so long before the first outcome. Lines are read until so long after the last."""
+
+README = """\
+Everything that was known about {what} in {stack} when this was made,
+{now}, by {by}.
+
+timeline.json    every outcome, oldest first: what was reported, what became of it, the override before and after
+ledger.json      the ledger's items of the devices and users in it, as they were then
+workmail.json    the overrides of these devices that stood then
+cloudtrail.json  CloudTrail's events of {changes}
+                 of these devices: who changed an override. It keeps 90 days and can be 15 minutes late.
+logs/            the functions' log lines that name the IDs of the events. Names in them are hashes, as a rule.
+deployment.json  the stack, its outputs and its settings
+SHA256SUMS       the digests of all of these. `lockout evidence verify FILE.zip` and `sha256sum -c` compare them.
+
+With a signature, SHA256SUMS.sig is KMS's over SHA256SUMS, and public.pem is the public key, which proves nothing
+unless you have it from elsewhere, too. `lockout evidence verify FILE.zip --key public.pem` checks it, or:
+  openssl dgst -sha256 -sigopt rsa_padding_mode:pss -verify public.pem -signature SHA256SUMS.sig SHA256SUMS
+
+Not read:
+{unread}
+"""
+
+type Files = dict[str, bytes]
+
+
+@click.command(
+    epilog=answers.examples(
+        "lockout evidence INC-1234",
+        "lockout evidence bob -o bob.zip --sign alias/evidence",
+        "lockout evidence verify INC-1234.zip --key public.pem",
+    )
+)
+@click.argument("what")
+@click.argument("archive", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there (WHAT.zip)")
+@click.option("--sign", metavar="KEY", help="sign the digests with this RSA key of KMS: an ID, ARN or alias")
+@click.option("--key", type=click.Path(path_type=Path, exists=True), metavar="PEM", help="check the signature by it")
+@click.pass_obj
+def command(
+    deployment: Deployment, what: str, archive: Path | None, file: Path | None, sign: str | None, key: Path | None
+) -> int:
+    """Collect everything about WHAT in one archive: a ticket, an event ID, a user or a device.
+
+    `verify ARCHIVE` says whether every byte is as it was written; the exit status is 1 if not. AWS is not called.
+    Of a collection it is 1 if something could not be read, which the archive and standard error list.
+    """
+    if what == "verify" and archive is not None:
+        found = faults(archive.read_bytes(), key.read_bytes() if key else None)
+        for fault in found:
+            answers.line(fault)
+        if not found:
+            answers.line(f"{archive}: every byte is as it was written{', and the signature is right' if key else ''}")
+        return NO if found else DONE
+    file = file or Path(f"{re.sub(r'[^\w-]+', '-', what).strip('-')}.zip")
+    files, unread = collect(deployment, what, datetime.now(UTC))
+    if sign:
+        files |= _signed(deployment, sign, files[MANIFEST])
+    with file.open("xb") as out:
+        out.write(pack(files))
+    answers.line(f"{file}: {len(files)} files; SHA256SUMS is {hashlib.sha256(files[MANIFEST]).hexdigest()}")
+    for name, why in unread.items():
+        answers.say(f"not read: {name}: {why}")
+    return NO if unread else DONE
+
+
+def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, dict[str, str]]:
+    """Return the files with their manifest, and what could not be read, with the reason.
+
+    Raises:
+        CommandError: Nothing is known of it.
+    """
+    since = now - OUTCOMES_KEPT
+    told = finding.history(deployment, what, since)
+    keys = {
+        DeviceKey(it["organizationId"], it["user"]["id"], it["device"])
+        for it in (each["detail"] for each in told)
+        if it.get("user") and it.get("device")
+    } or {key for each in deployment.settings.organizations for key in finding.devices(deployment, each.id, what, None)}
+    told = told or [each for key in sorted(keys) for each in finding.history(deployment, key.device, since)]
+    if not told and not keys:
+        raise CommandError(f"nothing is known of {what}", "lockout history --since 7d")
+    times = [finding.time_of(each) for each in told] or [now - OF_CLOUDTRAIL]
+    events = sorted({each["detail"]["eventId"] for each in told})
+    files, unread = {}, {}
+    reads: dict[str, Callable[[], Any]] = {
+        "timeline.json": lambda: told,
+        "ledger.json": lambda: _items(deployment, keys),
+        "workmail.json": lambda: [_override(deployment, key) for key in sorted(keys)],
+        "cloudtrail.json": lambda: _calls(deployment, keys, max(min(times) - AROUND, now - OF_CLOUDTRAIL), now),
+        **{
+            f"logs/{each}.json": partial(_lines, deployment, each, events, min(times), max(times)) for each in FUNCTIONS
+        },
+        "deployment.json": lambda: {
+            "stack": deployment.stack,
+            "status": deployment.status,
+            "outputs": {**deployment.outputs},
+            "settings": json.loads(settings.dump(deployment.settings)),
+        },
+    }
+    for name, read in reads.items():
+        answers.say(f"reading {name}")
+        try:
+            files[name] = json.dumps(read(), indent=1).encode()
+        except (BotoCoreError, ClientError, LockoutError) as error:
+            unread[name] = str(explain(error))
+    listed = "\n".join(f"{name}: {why}" for name, why in unread.items()) or "nothing: all of it was read"
+    said = {"what": what, "stack": deployment.stack, "now": f"{now:%F %T} UTC", "by": deployment.caller}
+    files["README.txt"] = README.format(**said, changes=" and ".join(CHANGES), unread=listed).encode()
+    return files | {MANIFEST: _manifest(files)}, unread
+
+
+def _items(deployment: Deployment, keys: Iterable[DeviceKey]) -> list[dict[str, Any]]:
+    table = LedgerTable(deployment.client("dynamodb"), deployment.outputs["LedgerTableName"])
+    places = {place for key in keys for place in (device_place(key), (key.organization, f"user#{key.user_id}"))}
+    return [item for place in sorted(places) if (item := table.get(*place))]
+
+
+def _override(deployment: Deployment, key: DeviceKey) -> dict[str, Any]:
+    stands = deployment.workmail.get(key).override
+    where = {"organizationId": key.organization, "userId": key.user_id, "deviceId": key.device}
+    return where | {"override": stands.fields() if stands else None}
+
+
+def _calls(deployment: Deployment, keys: Iterable[DeviceKey], since: datetime, now: datetime) -> list[dict[str, Any]]:
+    """Return CloudTrail's events of changes of these devices' overrides, oldest first."""
+    devices, found = {key.device for key in keys}, []
+    pages = deployment.client("cloudtrail").get_paginator("lookup_events")
+    for name in CHANGES:
+        asked = [{"AttributeKey": "EventName", "AttributeValue": name}]
+        for page in pages.paginate(LookupAttributes=asked, StartTime=since, EndTime=now):
+            found += [json.loads(event["CloudTrailEvent"]) for event in page["Events"]]
+    about = [each for each in found if str((each["requestParameters"] or {}).get("deviceId")).casefold() in devices]
+    return sorted(about, key=lambda each: str(each["eventTime"]))
+
+
+def _lines(deployment: Deployment, name: str, events: list[str], first: datetime, last: datetime) -> list[Any]:
+    """Return a function's log lines that name an event."""
+    function = deployment.outputs[f"{name}FunctionName"]
+    known = deployment.client("lambda").get_function_configuration(FunctionName=function)
+    pages, found = deployment.client("logs").get_paginator("filter_log_events"), []
+    for event in events:
+        for page in pages.paginate(
+            logGroupName=known["LoggingConfig"]["LogGroup"],
+            filterPattern=json.dumps(event),
+            startTime=int((first - AROUND).timestamp() * 1000),
+            endTime=int((last + AROUND).timestamp() * 1000),
+        ):
+            found += page["events"]
+    return [line for _, line in sorted({(each["timestamp"], each["message"]): each for each in found}.items())]
+
+
+def _manifest(files: Mapping[str, bytes]) -> bytes:
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+
+
+def _signed(deployment: Deployment, key: str, manifest: bytes) -> Files:
+    kms, digest = deployment.client("kms"), hashlib.sha256(manifest).digest()
+    asked = {"KeyId": key, "Message": digest, "MessageType": "DIGEST", "SigningAlgorithm": "RSASSA_PSS_SHA_256"}
+    lines = textwrap.fill(base64.b64encode(kms.get_public_key(KeyId=key)["PublicKey"]).decode(), 64)
+    pem = f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
+    return {SIGNATURE: kms.sign(**asked)["Signature"], PUBLIC_KEY: pem.encode()}
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Return the archive of files. The same files make the same bytes, on any machine and at any time."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            packed.writestr(entry, content)
+    return out.getvalue()
+
+
+def faults(archive: bytes, key: bytes | None = None) -> list[str]:
+    """Return what of an archive is not as it was written, by name; with a public key in PEM, the signature, too."""
+    files: dict[str, bytes | None] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            for entry in packed.infolist():
+                files[entry.filename] = _content(packed, entry)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return [f"the archive can't be read: {error}"]
+    manifest = files.get(MANIFEST) or b""
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in manifest.decode().splitlines())}
+    found = [f"{name}: it is missing" for name in sorted({MANIFEST, *listed} - files.keys())]
+    found += [f"{name}: it is one too many" for name in files.keys() - listed - {MANIFEST, SIGNATURE, PUBLIC_KEY}]
+    for name, content in files.items():
+        if content is None or (name in listed and hashlib.sha256(content).hexdigest() != listed[name]):
+            found.append(f"{name}: it is not what was written")
+    if not found and pack({name: content or b"" for name, content in files.items()}) != archive:
+        found = ["the archive: a byte between its files is not what was written"]
+    if key and not _is_signed(manifest, files.get(SIGNATURE) or b"", key):
+        found.append(f"{SIGNATURE}: it is not this key's signature of {MANIFEST}")
+    return found
+
+
+def _content(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    try:
+        return packed.read(entry) if entry.compress_type == zipfile.ZIP_STORED else None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+        return None
+
+
+def _is_signed(manifest: bytes, signature: bytes, key: bytes) -> bool:
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError:
+        raise CommandError(
+            "a signature is checked by the package cryptography, which is not here",
+            "pipx inject workmail-device-lockout cryptography, or openssl as README.txt says",
+        ) from None
+    public = load_pem_public_key(key)
+    if not isinstance(public, rsa.RSAPublicKey):
+        raise CommandError("the key is no RSA key")
+    try:
+        public.verify(signature, manifest, padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH), SHA256())
+    except InvalidSignature:
+        return False
+    return True
