@@ -65,6 +65,12 @@ def matching(patterns: Sequence[Pattern], event: Mapping[str, Any]) -> list[bool
     return [bool(answer.get("Result")) for answer in _ask((pattern, whole) for pattern in patterns)]
 
 
+def ask_ahead(patterns: Sequence[Pattern], events: Iterable[Mapping[str, Any]]) -> None:
+    """Have one process answer for :func:`matching` about each event and pattern, since each process takes a moment."""
+    if (MINISTACK / "installed").exists():
+        _ask((pattern, {**_ENVELOPE, **event}) for event in events for pattern in patterns)
+
+
 def unknown_keys(pattern: Pattern) -> list[str]:
     """Return the top-level keys that no event has. EventBridge accepts such a pattern, but it matches nothing."""
     alternatives = pattern.get("$or")

@@ -15,6 +15,7 @@ from device_lockout.values import instant
 from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
 from device_lockout.values.tag import until
 from lockout import answers, plain
+from lockout.errors import DONE, NO
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
 
@@ -38,6 +39,58 @@ def try_(events: tuple[Path, ...], config: str) -> int:
     EVENT.json is an event as EventBridge delivers it, a .jsonl file of them, or a directory.
     """
     return try_events(events, loader.load(config), datetime.now(UTC))
+
+
+@mapping.command(
+    epilog=answers.examples(
+        "lockout mapping replay events.jsonl --config prod",
+        "lockout mapping replay findings.json --config prod --against new.toml",
+    )
+)
+@click.argument("events", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENTS…")
+@click.option("--config", required=True, metavar="NAME", help="the configuration config/NAME.toml, or a .toml file")
+@click.option("--against", metavar="NAME", help="print only what another configuration would do differently")
+@answers.forms
+def replay(events: tuple[Path, ...], config: str, against: str | None, form: str | None) -> int:
+    """Print what past events would do, by the router's own code. AWS is not called.
+
+    EVENTS are files and directories as `mapping try` takes them: events, CloudTrail's log files, and what
+    `aws cloudtrail lookup-events` and `aws securityhub get-findings` print.
+    The exit status is 1 if something would be rejected.
+    """
+    found = [each for path in events for each in _events(path)]
+    names = {"would": config} | ({"other": against} if against else {})
+    wholes = {column: _configuration(name) for column, name in names.items()}
+    for whole in wholes.values():
+        routes = (whole.routes[each.name].pattern for each in whole.settings.sources if each.mapping is not None)
+        event_pattern.ask_ahead([*routes], [event for _, event in found])
+    rejected = 0
+
+    def rows() -> Iterator[dict[str, str]]:
+        nonlocal rejected
+        for name, event in found:
+            all_of = {column: [*_would(event, whole)] for column, whole in wholes.items()}
+            rejected += sum(isinstance(command, Reject) for command, _ in all_of["would"])
+            did = {column: [said for _, said in each] for column, each in all_of.items()}
+            known = {"when": str(event.get("time", "")), "event": str(event.get("id") or name)}
+            if against is None:
+                yield from ({**known, "would": each} for each in did["would"])
+            elif did["would"] != did["other"]:
+                yield known | {column: "; ".join(each) or "-" for column, each in did.items()}
+
+    count = answers.rows(rows(), {"when": 24, "event": 36, **dict.fromkeys(names, 0)}, form)
+    answers.say(f"{len(found)} events, {count} rows, {rejected} would be rejected")
+    return NO if rejected else DONE
+
+
+def _configuration(name: str) -> Configuration:
+    return loader.read(Path(name).read_text(encoding="utf-8"), name) if name.endswith(".toml") else loader.load(name)
+
+
+def _would(event: dict[str, Any], whole: Configuration) -> Iterator[tuple[Command, str]]:
+    for source, said, command in read(event, whole, datetime.now(UTC)):
+        if command is not None:
+            yield command, f"{source}: {said}"
 
 
 def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) -> int:
@@ -85,8 +138,9 @@ def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         read = [json.loads(each) for each in texts]
     except (RecursionError, ValueError) as error:
         raise ValueError(f"{path}: {EXPECTED}: {error}") from error
-    for number, event in enumerate(read, 1):
-        name = f"{path}:{number}" if len(read) > 1 else str(path)
+    unwrapped = [event for each in read for event in _unwrapped(each)]
+    for number, event in enumerate(unwrapped, 1):
+        name = f"{path}:{number}" if len(unwrapped) > 1 else str(path)
         if not isinstance(event, dict):
             raise ValueError(f"{name}: {EXPECTED}, and found {type(event).__name__}")  # noqa: TRY004 (a file's fault)
         wrap = _how_to_wrap(event)
@@ -95,15 +149,39 @@ def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, event
 
 
+def _unwrapped(found: Any) -> Iterator[Any]:
+    """Yield the events that CloudTrail's and Security Hub's own files stand for. Anything else is yielded as it is."""
+    match found:
+        case {"Records": [*records]}:
+            yield from map(_of_cloudtrail, records)
+        case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
+            yield from (_of_cloudtrail(json.loads(each["CloudTrailEvent"])) for each in looked_up)
+        case {"Findings": [*findings]}:
+            for each in findings:
+                known = {"source": "aws.securityhub", "detail-type": "Security Hub Findings - Imported"}
+                yield known | {"id": each["Id"], "time": each["UpdatedAt"], "detail": {"findings": [each]}}
+        case _:
+            yield found
+
+
+def _of_cloudtrail(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the event that EventBridge makes of a record of CloudTrail."""
+    kinds = {"AwsServiceEvent": "AWS Service Event", "AwsConsoleSignIn": "AWS Console Sign In"}
+    return {
+        "id": record.get("eventID"),
+        "source": f"aws.{str(record.get('eventSource')).removesuffix('.amazonaws.com')}",
+        "detail-type": f"{kinds.get(str(record.get('eventType')), 'AWS API Call')} via CloudTrail",
+        "account": record.get("recipientAccountId"),
+        "region": record.get("awsRegion"),
+        "time": record.get("eventTime"),
+        "detail": record,
+    }
+
+
 def _how_to_wrap(event: dict[str, Any]) -> str:
     """Say how to make an event of something else that products write; empty if it is an event."""
     if "source" in event or "detail-type" in event or "detail" in event:
         return ""
-    if isinstance(event.get("Records"), list):
-        return (
-            "CloudTrail's log file. One record makes an event:"
-            ' {"source": "aws.SERVICE", "detail-type": "AWS API Call via CloudTrail", "detail": RECORD}'
-        )
     if event.get("Type") == "Notification" and "Message" in event:
         return "SNS's envelope. The event is the text in Message"
     return (

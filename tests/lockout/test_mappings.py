@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from configuration import loader
+from configuration import event_pattern, loader
 from configuration.catalogue import read_catalogue
 from configuration.loader import CATALOGUE, Configuration
 from device_lockout.inbound import report
 from device_lockout.values.command import Command, Lock, Reject
 from device_lockout.values.settings import EventMapping, Source
 from local.in_memory import ORGANIZATION, at
+from lockout import mappings
 from lockout.__main__ import main
 from lockout.mappings import describe, read
 
@@ -282,7 +283,6 @@ def test_several_events_end_in_a_table(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ('{"Records": [{"eventName": "DeleteUser"}]}', "CloudTrail's log file"),
         ('{"Type": "Notification", "Message": "{}"}', "SNS's envelope. The event is the text in Message"),
         (
             '{"webhook": {}, "event": {}}',
@@ -330,3 +330,116 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_bytes(b"\xef\xbb\xbf" + (SAMPLES / "jamf-lost-mode-on.json").read_bytes())
     assert main(["mapping", "try", str(file)]) == 0
+
+
+# Replay
+
+
+CALL = {
+    "eventID": "c2f4a1de",
+    "eventTime": "2026-11-22T09:00:00Z",
+    "eventSource": "sso-directory.amazonaws.com",
+    "eventName": "DeleteUser",
+    "eventType": "AwsApiCall",
+    "requestParameters": {"identityStoreId": "d-9067", "userId": "906767c2a1-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0"},
+}
+
+
+def replayed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, str]], str]:
+    status = main(["mapping", "replay", *words, "--json"])
+    said = capsys.readouterr()
+    return status, json.loads(said.out), said.err
+
+
+def the_identity_centers() -> dict[str, Any]:
+    record: dict[str, Any] = sample("identity-center-user-deleted")["detail"]
+    return record
+
+
+@pytest.mark.parametrize("form", ["log file", "look-up"])
+def test_cloudtrails_records_are_replayed_as_events(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = the_identity_centers()
+    other = {**record, "eventName": "ListUsers", "eventID": "other"}
+    wrapped = {
+        "log file": {"Records": [record, other]},
+        "look-up": {"Events": [{"CloudTrailEvent": json.dumps(each)} for each in (record, other)]},
+    }[form]
+    (tmp_path / "calls.json").write_text(json.dumps(wrapped))
+    status, rows, err = replayed(capsys, str(tmp_path / "calls.json"), "--config", "local")
+    assert status == 0
+    assert [(row["when"], row["event"]) for row in rows] == [(record["eventTime"], record["eventID"])]
+    assert ": locks all devices of 9067" in rows[0]["would"]
+    assert err == "2 events, 1 rows, 0 would be rejected\n"
+
+
+def test_the_event_of_a_record_is_the_one_that_eventbridge_delivers() -> None:
+    event = sample("identity-center-user-deleted")
+    made_of_it = mappings._of_cloudtrail(event["detail"])
+    for name in ("source", "detail-type", "detail"):
+        assert made_of_it[name] == event[name]
+    for name in ("eventType", "kind"):
+        assert mappings._of_cloudtrail(CALL | {name: "AwsServiceEvent"})["detail-type"].endswith(" via CloudTrail")
+    signed_in = CALL | {"eventType": "AwsConsoleSignIn", "eventSource": "signin.amazonaws.com"}
+    assert mappings._of_cloudtrail(signed_in)["detail-type"] == "AWS Console Sign In via CloudTrail"
+
+
+def test_findings_of_security_hub_are_replayed_as_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finding,) = sample("security-hub-own-finding")["detail"]["findings"]
+    (tmp_path / "findings.json").write_text(json.dumps({"Findings": [finding, {**finding, "GeneratorId": "another"}]}))
+    status, rows, _ = replayed(capsys, str(tmp_path / "findings.json"), "--config", "local")
+    assert status == 0
+    assert [row["event"] for row in rows] == [finding["Id"]]
+    assert ": locks serial DNQXK3P9N736 (compromised) until 2026-11-29" in rows[0]["would"]
+
+
+def test_a_rejection_is_a_row_and_the_status_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = sample("device-lost")
+    (entry,) = event if isinstance(event, list) else [event]
+    lost = {"id": "e1", "source": "helpdesk", "detail-type": "Device Lost", "time": "2026-11-22T07:30:00Z"}
+    lines = [{**lost, "detail": json.loads(entry["Detail"])}, {**lost, "id": "e2", "detail": {"userId": "bob"}}]
+    (tmp_path / "month.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    status, rows, err = replayed(capsys, str(tmp_path), "--config", "local")
+    assert status == 1
+    assert [row["event"] for row in rows] == ["e1", "e2"]
+    assert "rejected: " not in rows[0]["would"]
+    assert "rejected: no device is named" in rows[1]["would"]
+    assert err.endswith("1 would be rejected\n")
+
+
+def test_against_another_configuration_only_what_differs_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = (loader.DIRECTORY / "local.toml").read_text(encoding="utf-8")
+    (tmp_path / "same.toml").write_text(local)
+    longer = local.replace('[reasons.compromised]\nlock_for = "7d"', '[reasons.compromised]\nlock_for = "9d"')
+    (tmp_path / "longer.toml").write_text(longer)
+    files = [str(SAMPLES / f"{name}.json") for name in ("okta-suspicious-activity", "jamf-lost-mode-on")]
+    status, rows, _ = replayed(capsys, *files, "--config", "local", "--against", str(tmp_path / "same.toml"))
+    assert (status, rows) == (0, [])
+    status, rows, _ = replayed(capsys, *files, "--config", "local", "--against", str(tmp_path / "longer.toml"))
+    assert status == 0
+    (row,) = rows
+    assert "until 2026-11-29" in row["would"]
+    assert "until 2026-12-01" in row["other"]
+
+
+def test_one_process_answers_about_the_patterns_of_all_events(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (event_pattern.MINISTACK / "installed").exists():
+        pytest.skip("`make install` installs what matches patterns")
+    asked: list[int] = []
+    real = event_pattern.subprocess.run
+
+    def counted(*words: Any, **more: Any) -> Any:
+        asked.append(1)
+        return real(*words, **more)
+
+    monkeypatch.setattr(event_pattern, "_answers", {})
+    monkeypatch.setattr(event_pattern.subprocess, "run", counted)
+    lines = [CALL | {"eventID": str(number)} for number in range(20)]
+    (tmp_path / "calls.json").write_text(json.dumps({"Records": lines}))
+    replayed(capsys, str(tmp_path / "calls.json"), "--config", "local")
+    assert len(asked) == 2, "one checks the configuration's own, and one is for all events"
