@@ -19,6 +19,9 @@ from lockout import plain
 type Row = Mapping[str, Any]
 
 
+organization_option = click.option("--organization", metavar="NAME", help="which one, if there are several")
+
+
 def forms(command: Any) -> Any:
     """Add the options ``--json`` and ``--csv``, which make the argument ``form``."""
     command = click.option("--csv", "form", flag_value="csv", help="print CSV, for a spreadsheet")(command)

@@ -26,8 +26,6 @@ WATCH_EVERY = 2
 _STATUS = {"user": 20, "device": 33, "why": 12, "until": 27, "ends in": 9, "since": 27, "ticket and note": 0}
 _HISTORY = {"time": 27, "result": 18, "message": 0}
 
-organization_option = click.option("--organization", metavar="NAME", help="which one, if there are several")
-
 
 @click.command(
     epilog=answers.examples("lockout status", "lockout status --ending 7d", "lockout status --why stolen --json")
@@ -111,7 +109,7 @@ def _needs(deployment: Deployment, now: datetime) -> None:
 )
 @click.argument("what")
 @click.argument("device", required=False)
-@organization_option
+@answers.organization_option
 @click.option("--json", "form", flag_value="json", help="print JSON, with times in UTC")
 @click.pass_obj
 def show(deployment: Deployment, what: str, device: str | None, organization: str | None, form: str | None) -> int:

@@ -22,7 +22,7 @@ from device_lockout.aws.ledger_table import LedgerTable
 from device_lockout.values import settings
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError
-from lockout import answers, finding
+from lockout import answers, finding, plain
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO, CommandError, explain
 
@@ -34,26 +34,7 @@ OF_CLOUDTRAIL = timedelta(days=90)
 AROUND = timedelta(hours=1)
 """Log lines and calls are read from so long before the first outcome. Lines are read until so long after the last."""
 
-README = """\
-Everything that was known about {what} in {stack} when this was made,
-{now}, by {by}.
-
-timeline.json    every outcome, oldest first: what was reported, what became of it, the override before and after
-ledger.json      the ledger's items of the devices and users in it, as they were then
-workmail.json    the overrides of these devices that stood then
-cloudtrail.json  CloudTrail's events of {changes}
-                 of these devices: who changed an override. It keeps 90 days and can be 15 minutes late.
-logs/            the functions' log lines that name the IDs of the events. Names in them are hashes, as a rule.
-deployment.json  the stack, its outputs and its settings
-SHA256SUMS       the digests of all of these. `lockout evidence verify FILE.zip` and `sha256sum -c` compare them.
-
-With a signature, SHA256SUMS.sig is KMS's over SHA256SUMS, and public.pem is the public key, which proves nothing
-unless you have it from elsewhere, too. `lockout evidence verify FILE.zip --key public.pem` checks it, or:
-  openssl dgst -sha256 -sigopt rsa_padding_mode:pss -verify public.pem -signature SHA256SUMS.sig SHA256SUMS
-
-Not read:
-{unread}
-"""
+README = Path(__file__).with_name("evidence.txt")
 
 type Files = dict[str, bytes]
 
@@ -117,10 +98,15 @@ def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, di
     times = [finding.time_of(each) for each in told] or [now - OF_CLOUDTRAIL]
     events = sorted({each["detail"]["eventId"] for each in told})
     files, unread = {}, {}
+
+    def stands(key: DeviceKey) -> dict[str, Any] | None:
+        found = deployment.workmail.get(key).override
+        return found.fields() if found else None
+
     reads: dict[str, Callable[[], Any]] = {
         "timeline.json": lambda: told,
         "ledger.json": lambda: _items(deployment, keys),
-        "workmail.json": lambda: [_override(deployment, key) for key in sorted(keys)],
+        "workmail.json": lambda: [key._asdict() | {"override": stands(key)} for key in sorted(keys)],
         "cloudtrail.json": lambda: _calls(deployment, keys, max(min(times) - AROUND, now - OF_CLOUDTRAIL), now),
         **{
             f"logs/{each}.json": partial(_lines, deployment, each, events, min(times), max(times)) for each in FUNCTIONS
@@ -140,7 +126,8 @@ def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, di
             unread[name] = str(explain(error))
     listed = "\n".join(f"{name}: {why}" for name, why in unread.items()) or "nothing: all of it was read"
     said = {"what": what, "stack": deployment.stack, "now": f"{now:%F %T} UTC", "by": deployment.caller}
-    files["README.txt"] = README.format(**said, changes=" and ".join(CHANGES), unread=listed).encode()
+    readme = README.read_text(encoding="utf-8").format(**said, unread=listed)
+    files["README.txt"] = plain.text(readme).encode()
     return files | {MANIFEST: _manifest(files)}, unread
 
 
@@ -148,12 +135,6 @@ def _items(deployment: Deployment, keys: Iterable[DeviceKey]) -> list[dict[str, 
     table = LedgerTable(deployment.client("dynamodb"), deployment.outputs["LedgerTableName"])
     places = {place for key in keys for place in (device_place(key), (key.organization, f"user#{key.user_id}"))}
     return [item for place in sorted(places) if (item := table.get(*place))]
-
-
-def _override(deployment: Deployment, key: DeviceKey) -> dict[str, Any]:
-    stands = deployment.workmail.get(key).override
-    where = {"organizationId": key.organization, "userId": key.user_id, "deviceId": key.device}
-    return where | {"override": stands.fields() if stands else None}
 
 
 def _calls(deployment: Deployment, keys: Iterable[DeviceKey], since: datetime, now: datetime) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from device_lockout import wiring
 from device_lockout.values import instant
 from device_lockout.values.advice import Advice
 from device_lockout.values.tag import HOLD, read_time
@@ -42,30 +43,15 @@ _TRUSTED = Advice(
 MOST_ROWS = 1000
 """Rows of one table on the page. JSON and CSV have all."""
 
-SECTIONS = {
-    "decisions": "What needs a decision",
-    "locked": "What is locked",
-    "letIn": "What was let back in",
-    "undone": "What somebody undid",
-    "rejected": "What was rejected",
-}
+SECTIONS = ("decisions", "locked", "letIn", "undone", "rejected")
+
 COLUMNS = (
     *("time", "result", "severity", "user", "device", "why", "until", "ticket"),
     *("source", "reporter", "event", "message", "do", "command"),
 )
 """The fields of a row of each section."""
 
-UNKNOWN = (
-    "Overrides act on ActiveSync only. IMAP, EWS, webmail and Outlook on the desktop go on.",
-    "An override can take five minutes to reach a device. Mail that is on the device stays there.",
-    "“Locked” means that WorkMail holds a DENY. A wrong device ID locks nothing, without an error.",
-    "Who undid a lock is named only if the tamper watch saw it. CloudTrail knows: lockout evidence TICKET.",
-    "Report→DENY is counted from when SQS received the report to the decision. The DENY is put at once after it.",
-    "Outcomes come from an index that lags by a second, and are kept for 400 days.",
-)
-"""What the page can't know."""
-
-ADDRESS = re.compile(r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+")
+ADDRESS = re.compile(wiring.ADDRESS)
 
 type Row = dict[str, Any]
 
@@ -133,7 +119,8 @@ def of(
         "undone": [each for each in told if each["detail"].get("result") in ("reasserted", "contested", "adopted")],
         "rejected": [each for each in told if each["detail"].get("result") == "rejected"],
     }
-    took = sorted(_seconds(each) for each in found["new"] if each["detail"]["result"] == "locked")
+    locked = [each["detail"]["times"] for each in found["new"] if each["detail"]["result"] == "locked"]
+    took = sorted((instant.read(it["decided"]) - instant.read(it["received"])).total_seconds() for it in locked)
     runs = [each["detail"]["guard"] for each in told if each["detailType"].startswith("Sweep ")]
     return {
         "since": since,
@@ -154,7 +141,6 @@ def of(
         "bars": _bars({name: [*map(finding.time_of, each)] for name, each in found.items()}, since, until),
         "sweeps": {"completed": runs.count(None), "refused": len(runs) - runs.count(None)},
         "machine": [dict(zip(("state", "found", "mend"), each, strict=True)) for each in health["findings"]],
-        "unknown": [*UNKNOWN],
     }
 
 
@@ -193,11 +179,6 @@ def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row]
 def _advised(advice: Advice, lock: Row) -> Row:
     words = advice.about(lock["userId"], lock["device"], "")
     return {"severity": advice.severity, "result": words["title"], "do": words["do"], "command": words["command"]}
-
-
-def _seconds(told: Told) -> float:
-    times = told["detail"]["times"]
-    return (instant.read(times["decided"]) - instant.read(times["received"])).total_seconds()
 
 
 def _share(ordered: Sequence[float], share: float) -> str:
@@ -283,4 +264,4 @@ def _page(data: Row) -> str:
     where = jinja2.PackageLoader("lockout", "")
     pages = jinja2.Environment(loader=where, autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)
     pages.filters["digest"] = lambda text: b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return pages.get_template("report.html").render(data, sections=SECTIONS, most=MOST_ROWS)
+    return pages.get_template("report.html").render(data, most=MOST_ROWS)

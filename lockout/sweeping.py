@@ -19,8 +19,6 @@ _SHOWN = 5
 _LOOK_EVERY = 1
 """Seconds."""
 
-organization_option = click.option("--organization", metavar="NAME", help="which one, if there are several")
-
 
 @click.group()
 def sweep() -> None:
@@ -29,7 +27,7 @@ def sweep() -> None:
 
 @sweep.command(epilog=answers.examples("lockout sweep plan", "lockout sweep plan --at friday"))
 @click.option("--at", type=When(), metavar="WHEN", help="as if it were then, and nothing changed until then")
-@organization_option
+@answers.organization_option
 @answers.forms
 @click.pass_obj
 def plan(deployment: Deployment, at: datetime | None, organization: str | None, form: str | None) -> int:
@@ -70,7 +68,7 @@ def last(deployment: Deployment, form: str | None) -> int:
 @sweep.command(epilog=answers.examples("lockout sweep now", "lockout sweep now --accept-ledger"))
 @click.option("--accept-ledger", is_flag=True, help="say that the ledger is right, although it is another table")
 @click.option("--timeout", default=120.0, metavar="SECONDS", help="how long to wait for its end (120)")
-@organization_option
+@answers.organization_option
 @click.pass_obj
 def now(deployment: Deployment, timeout: float, organization: str | None, *, accept_ledger: bool) -> int:
     """Ask for a sweep, and wait for its end. The exit status is 1 if a guard refused removals."""

@@ -188,7 +188,7 @@ def test_everything_of_a_ticket_is_in_one_archive(
     assert [each["detail"]["result"] for each in found["timeline.json"]] == ["locked"]
     assert [item["sk"] for item in found["ledger.json"]] == [f"device#{BOB}#abc123"]
     (stands,) = found["workmail.json"]
-    assert (stands["organizationId"], stands["userId"], stands["deviceId"]) == (ORGANIZATION, BOB, "abc123")
+    assert (stands["organization"], stands["user_id"], stands["device"]) == (ORGANIZATION, BOB, "abc123")
     assert stands["override"]["effect"] == "DENY"
     assert [each["requestParameters"] for each in found["cloudtrail.json"]] == [{"deviceId": "ABC123"}]
     assert [found[f"logs/{name}.json"][0]["eventId"] for name in evidence.FUNCTIONS] == [*evidence.FUNCTIONS]
@@ -207,7 +207,7 @@ def test_a_user_or_a_device_will_do(
 ) -> None:
     told(clients, event_of(world))
     assert incident("evidence", what, "-o", "it.zip")[0] == 0
-    assert [item["deviceId"] for item in unpacked(tmp_path / "it.zip")["workmail.json"]] == ["abc123"]
+    assert [item["device"] for item in unpacked(tmp_path / "it.zip")["workmail.json"]] == ["abc123"]
 
 
 def test_what_could_not_be_read_is_listed_with_the_reason(incident: Run, clients: Everything, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_reader_tells_what_happened(
         assert "nothing: all of it was read" in packed.read("README.txt").decode()
     assert len(found["timeline.json"]) == 14
     assert {item["sk"].rpartition("#")[2] for item in found["ledger.json"]} >= {*devices}
-    assert [row["deviceId"] for row in found["workmail.json"] if row["override"] is None] == devices[:1]
+    assert [row["device"] for row in found["workmail.json"] if row["override"] is None] == devices[:1]
     ends = {json.loads(line["message"]).get("result") for line in found["logs/ApplyCommands.json"]}
     assert ends >= {"locked", "released", "reasserted", "rejected"}
     assert found["deployment.json"]["settings"]["owner"] == "local"
