@@ -164,6 +164,8 @@ def _policy(configuration: "Configuration") -> int:
         ("Deny", reserved([outcome.SOURCE], [_ROLE, _ROLE])),
         ("Deny", reserved([f"{WEBHOOK_PREFIX}*"], [_ROLE] if configuration.settings.webhooks else [])),
     ]
+    if configuration.drill:
+        conditions.append(("Deny", reserved([outcome.DRILL], [_ROLE])))
     for group in published(configuration.routes):
         conditions += [("Deny", reserved(*group)), *(("Allow", each) for each in allowed(*group))]
     statements = [statement(effect, number, each, bus) for number, (effect, each) in enumerate(conditions)]

@@ -3,6 +3,7 @@
 Every mistake is one line: ``file: key: value: what is expected``. All are reported at once.
 """
 
+import functools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,21 @@ from typing import Any, get_args
 
 from configuration import bus_limits, sources
 from configuration.catalogue import read_included
-from configuration.checked_toml import DAY, SECOND, CheckedTable, meant
+from configuration.checked_toml import DAY, HOUR, MINUTE, SECOND, CheckedTable, meant
 from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
-from device_lockout.values.actions import DETAIL_TYPES
+from device_lockout.values.actions import DETAIL_TYPES, Permission
 from device_lockout.values.command import CALLS_OF_A_COMMAND
 from device_lockout.values.moved import EXCHANGE
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.policy import HonouredEdits, Reason
-from device_lockout.values.settings import END_OF_WORKMAIL, Limits, Organization, Settings, Sweep
+from device_lockout.values.settings import (
+    END_OF_WORKMAIL,
+    Limits,
+    Organization,
+    Settings,
+    Source,
+    Sweep,
+)
 from device_lockout.values.tag import OWNER_PATTERN, REASON_PATTERN
 
 _CHECKOUT = Path(__file__).parent.parent / "config"
@@ -38,6 +47,16 @@ LOG_RETENTION_DAYS = (
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 _KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+
+DRILL_PERIODS = {
+    **{f"{minutes} minutes": minutes * MINUTE for minutes in (15, 30)},
+    **{f"{hours} hour{'s' * (hours > 1)}": hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12)},
+    "1 day": DAY,
+}
+"""What divides an hour or a day, so that a lock and its release keep their distance by the clock."""
+
+USER = r"[a-zA-Z0-9._%+@-]{1,256}"
+"""What WorkMail knows a user by."""
 
 TIME_TO_BEGIN = 2
 """Seconds that a run of the writer may take before its first command."""
@@ -77,6 +96,7 @@ class Configuration:
         encryption_key: The ARN of a KMS key for the topic, the logs, the table and the queues; "" for AWS's own.
         tags: Tags of every resource, beside the deployment's own.
         log_names: Whether the functions' logs show users and devices. Otherwise they have hashes.
+        drill: The drill that runs by itself; None for none.
     """
 
     settings: Settings
@@ -100,6 +120,7 @@ class Configuration:
     encryption_key: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     log_names: bool = False
+    drill: "Drill | None" = None
 
     @property
     def metrics_namespace(self) -> str:
@@ -134,6 +155,23 @@ class Notify:
     emails: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A device that nobody uses, to be locked and let back in again and again.
+
+    Attributes:
+        every: The time between two drills, one of :data:`DRILL_PERIODS`.
+        organization: WorkMail's organization ID.
+        user: A WorkMail user's name.
+        device: The device ID.
+    """
+
+    every: timedelta
+    organization: str
+    user: str
+    device: str
 
 
 def load(name: str, directory: Path = DIRECTORY) -> Configuration:
@@ -184,13 +222,18 @@ def _configuration(table: CheckedTable) -> Configuration:
     own = table.tables("sources", sources.read_source) if "sources" in table or "include" not in table else ()
     included = read_included(table, CATALOGUE, [each.alias for each in organizations])
     placed = {f"sources[{number}]": routed for number, routed in enumerate(own)}
+    drill = table.table("drill", functools.partial(_drill, organizations)) if "drill" in table else None
+    if drill:
+        may: frozenset[Permission] = frozenset({"lock", "release"})
+        route = Route({"source": [DRILL]})  # its publisher is a role of the stack's
+        placed["drill"] = (Source(DRILL, may, releases_own_only=True), route)
     placed |= {f"include[{number}].{routed[0].name}": routed for number, some in enumerate(included) for routed in some}
     routed = [*placed.values()]
     reasons = table.table("reasons", _reasons)
     sweep = table.table("sweep", _sweep)
     limits, running = table.table("limits", _limits)
     notices = table.table("notify", _notify)
-    exempt = _texts_if_any(table, "exempt_users", r"[a-zA-Z0-9._%+@-]{1,256}", "a WorkMail user's name or ID")
+    exempt = _texts_if_any(table, "exempt_users", USER, "a WorkMail user's name or ID")
     honoured: tuple[HonouredEdits, ...] = get_args(HonouredEdits)
     honour_edits = table.choice("honour_edits", honoured) if "honour_edits" in table else "all"
     operators = _texts_if_any(
@@ -254,6 +297,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         encryption_key=key,
         tags=tags,
         log_names="log_names" in table and table.boolean("log_names"),
+        drill=drill,
         **running,
     )
 
@@ -269,6 +313,17 @@ def _with_roles(route: Route, forwarders: Sequence[Forwarder]) -> Route:
     """Return the route, with the roles of its forwarders as publishers."""
     roles = tuple(each.role_arn for each in forwarders if each.name in route.forwarders)
     return replace(route, publishers=roles) if roles else route
+
+
+def _drill(organizations: Sequence[Organization], table: CheckedTable) -> Drill:
+    aliases = {each.alias: each.id for each in organizations} or {"": ""}
+    named = len(aliases) > 1 or "organization" in table
+    return Drill(
+        every=DRILL_PERIODS[table.choice("every", [*DRILL_PERIODS])],
+        organization=aliases[table.choice("organization", [*aliases]) if named else next(iter(aliases))],
+        user=table.text("user", USER, "a WorkMail user's name or ID"),
+        device=table.text("device", r"[A-Za-z0-9]{1,32}", "a device ID, 1 to 32 letters and digits"),
+    )
 
 
 def _organization(table: CheckedTable) -> Organization:

@@ -26,6 +26,9 @@ DEFAULT_BUS = "default"
 BARE = ("user", "asset_tag")
 """Expressions for names that mean somebody only within a directory, a tenant or an account."""
 
+OWN = (outcome.SOURCE, outcome.DRILL)
+"""Sources of the deployment itself."""
+
 ACCOUNT_PATTERN = r"[0-9]{12}"
 
 
@@ -84,10 +87,10 @@ def read_source(table: CheckedTable) -> Routed:
     name = table.text("name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", "1 to 64 letters, digits, '.', '_', '/', '-'")
     if "action" in table or "pattern" in table:
         return _read_mapped(name, table)
-    if name == outcome.SOURCE or name.lower().startswith(("aws.", WEBHOOK_PREFIX)):
+    if name in OWN or name.lower().startswith(("aws.", WEBHOOK_PREFIX)):
         table.refuse(
             "name",
-            f"a name of your own: {outcome.SOURCE!r}, 'aws.…' and '{WEBHOOK_PREFIX}…' are reserved"
+            f"a name of your own: {' and '.join(map(repr, OWN))}, 'aws.…' and '{WEBHOOK_PREFIX}…' are reserved"
             " (to read such events give the source a pattern and an action)",
         )
     may: tuple[Permission, ...] = get_args(Permission)
@@ -284,7 +287,7 @@ def _check_patterns(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
     On the deployment's own bus, a pattern must also list its sources. They are neither a source of the contract nor
     the source of the outcomes.
     """
-    taken = {source.name for source, _ in routed.values() if source.mapping is None} | {outcome.SOURCE}
+    taken = {source.name for source, _ in routed.values() if source.mapping is None} | {*OWN}
     mapped = [(place, route) for place, (source, route) in routed.items() if source.mapping and route.pattern]
     said = event_pattern.faults([route.pattern for _, route in mapped])
     for (place, route), fault in zip(mapped, said, strict=True):

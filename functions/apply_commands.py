@@ -18,7 +18,7 @@ from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after
 from device_lockout.values import command, wire
 from device_lockout.values.errors import LockoutError, TransientError, UnreadableError
-from device_lockout.values.outcome import Outcome
+from device_lockout.values.outcome import DRILL, Outcome
 
 logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
@@ -76,13 +76,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _count(applied: Iterable[tuple[command.Cause, Outcome]], now: datetime) -> None:
     for cause, outcome in applied:
+        milliseconds = (now - cause.received).total_seconds() * 1000
+        if cause.source == DRILL:
+            if outcome.result == "locked":
+                metrics.add_metric(name="DrillToDeny", unit="Milliseconds", value=milliseconds)
+            continue
         metrics.add_metric(name=outcome.result, unit="Count", value=1)
         if outcome.page or cause.page:
             metrics.add_metric(name="Paged", unit="Count", value=1)
         if outcome.result == "locked":
             metrics.add_metric(name=f"locked-{outcome.why}", unit="Count", value=1)
-            elapsed = (now - cause.received).total_seconds()
-            metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=elapsed * 1000)
+            metrics.add_metric(name="ReportToDeny", unit="Milliseconds", value=milliseconds)
 
 
 def _postpone(failures: Iterable[sqs_batch.Failure], settle: timedelta) -> None:

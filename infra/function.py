@@ -156,15 +156,18 @@ class Function(Construct):
         threshold: float,
         description: str,
         of_lambda: bool = False,
+        missing_for: int = 0,
     ) -> cloudwatch.Alarm:
         """Add an alarm on a metric of the function. It is on while the last period's value reaches the threshold.
+
+        With `missing_for` it is on after so many periods that all stay below the threshold, or have no value.
 
         The metric is the function's own, or Lambda's.
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
         """
         return cloudwatch.Alarm(
             self,
-            metric,
+            f"{metric}Missing" if missing_for else metric,
             alarm_description=description,
             metric=cloudwatch.Metric(
                 namespace="AWS/Lambda" if of_lambda else self._namespace,
@@ -174,7 +177,11 @@ class Function(Construct):
                 statistic=statistic,
             ),
             threshold=threshold,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            evaluation_periods=missing_for or 1,
+            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+            if missing_for
+            else cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING
+            if missing_for
+            else cloudwatch.TreatMissingData.NOT_BREACHING,
         )

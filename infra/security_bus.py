@@ -11,7 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from configuration import bus_limits
-from configuration.loader import Configuration
+from configuration.loader import Configuration, Drill
 from configuration.sources import DEFAULT_BUS, Route
 from device_lockout.values import outcome
 from device_lockout.values.settings import Source
@@ -79,7 +79,7 @@ class SecurityBus(Construct):
             "Pages",
             "Messages of outcomes that need attention",
             None,
-            {"source": [outcome.SOURCE], "detail": {"page": [True]}},
+            {"source": [outcome.SOURCE], "detail": {"page": [True], **_but_of(configuration.drill)}},
             notices,
         )
 
@@ -196,6 +196,12 @@ class SecurityBus(Construct):
         rule.node.add_dependency(self.undelivered.queue.node.find_child("Policy"))
         rule.node.add_dependency(target.publisher if isinstance(target, Notices) else target.node.find_child("Policy"))
         return rule
+
+
+def _but_of(drill: Drill | None) -> dict[str, Any]:
+    """Return the pattern of a detail that is not about the drill's device alone. The drill has alarms of its own."""
+    others = ({"exists": False}, {"anything-but": [drill.device.casefold()]}) if drill else ()
+    return {"$or": [{"device": [other]} for other in others]} if others else {}
 
 
 def delivery(undelivered: sqs.Queue) -> dict[str, Any]:

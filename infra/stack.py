@@ -13,6 +13,7 @@ from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra import bundling, customer_key
+from infra.drill import Drill
 from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -170,6 +171,9 @@ class DeviceLockout(Stack):
             if settings.webhooks
             else None
         )
+        if configuration.drill:
+            drill = Drill(self, "Drill", canary=configuration.drill, bus=bus.bus, writer=writer, notices=notices)
+            bus.reserve([outcome.DRILL], [drill.role.role_arn])
         bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
         for function, minutes, contents in ((router, 5, "Reports"), (writer, 15, "Commands")):
             failing = function.alarm(

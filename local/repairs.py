@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
@@ -40,6 +41,7 @@ def apply(lambda_python: Path) -> None:
     rules_put_events_on_buses_of_other_regions()
     rules_need_permission_and_have_dead_letter_queues()
     rules_on_partner_buses_have_tags()
+    schedules_put_events()
     targets_invoke_functions_asynchronously()
     function_urls_of_type_none_need_no_signature()
     cloudformation_enables_time_to_live_and_recovery()
@@ -279,6 +281,25 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
         if iam_evaluator.combine_resource_policy(by_role, caller, policy, bus.account_id).decision != "Allow":
             return "NO_PERMISSIONS", f"{role_arn} may not put an event of {event.get('Source')} on {arn}."
         return None
+
+    eventbridge._invoke_target = invoke_target
+
+
+def schedules_put_events() -> None:
+    """A schedule puts an event of its own source and type on a bus. The detail knows the time of the call.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
+    """
+    original = eventbridge._invoke_target
+
+    @wraps(original)
+    def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
+        if named := target.get("EventBridgeParameters"):
+            time = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            detail = target["Input"].replace("<aws.scheduler.scheduled-time>", time)
+            event = {**event, "Source": named["Source"], "DetailType": named["DetailType"], "Detail": detail}
+            target, view = {**target, "Input": detail}, None
+        original(target, event, rule, view)
 
     eventbridge._invoke_target = invoke_target
 

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from device_lockout.aws.ledger import OUTCOMES_KEPT
+from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import Tag
@@ -96,12 +98,25 @@ def _needs(deployment: Deployment, now: datetime) -> None:
         last = deployment.ledger.last_sweep(organization.id)
         ago = f"{answers.apart(last.began, now)} ago" if last else "never"
         answers.line(f"Last sweep of {organization.alias}: {ago}.")
+    if deployment.settings.source(DRILL):
+        answers.line(_last_drill(deployment, now))
     for told in finding.needing_somebody(deployment, now):
         detail = told["detail"]
         answers.line(f"! {detail['message']}")
         answers.line(f"  {detail['advice']['do']}  {detail['advice']['command']}")
     if dead := deployment.waiting(*DEAD_LETTERS.values()):
         answers.line(f"! Dead letters: {dead}.  lockout dead show")
+
+
+def _last_drill(deployment: Deployment, now: datetime) -> str:
+    """Say when the drill last locked its device, and how long that took. Two periods may be two days."""
+    recent = deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True)
+    locked = (told for told in recent if (told["detail"]["source"], told["detail"]["result"]) == (DRILL, "locked"))
+    last = next(locked, None)
+    if last is None:
+        return "! Last drill: none locked its device in two days.  lockout doctor"
+    took = finding.time_of(last) - instant.read(last["detail"]["times"]["received"])
+    return f"Last drill: locked in {took.total_seconds():.1f} s, {answers.apart(finding.time_of(last), now)} ago."
 
 
 @click.command(

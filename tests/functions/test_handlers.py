@@ -23,6 +23,7 @@ from device_lockout import wiring
 from device_lockout.values import settings
 from device_lockout.values.command import Lock, Reassert, Reject, Target, claim_id, group_id
 from device_lockout.values.errors import SettingsError
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.record import Claim
 from device_lockout.values.wire import dump, load
 from local.in_memory import BOB, DEVICE, ORGANIZATION, SETTINGS, cause
@@ -283,6 +284,17 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     assert "Paged" not in metrics
     said = [line for line in out if line.get("result") == "locked"]
     assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
+
+
+def test_a_drill_is_measured_by_itself_and_not_counted_as_a_lock(deployed, aws_in_memory, capsys):
+    writer = deployed("apply_commands")
+    drill = lock(0)
+    drill = replace(drill, cause=replace(drill.cause, source=DRILL), claim=replace(drill.claim, source=DRILL))
+    unlocked = replace(lock(1), target=Target(ORGANIZATION, "bob", "OTHER"))
+    assert failed(writer.handler(commands_batch(drill, unlocked), Context())) == []
+    assert len(aws_in_memory.overrides) == 2
+    [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+    assert (len(metrics["DrillToDeny"]), metrics["locked"], len(metrics["ReportToDeny"])) == (1, [1.0], 1)
 
 
 def test_a_rejection_and_what_fails_are_counted_for_the_alarms(deployed, aws_in_memory, capsys):

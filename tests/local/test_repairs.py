@@ -177,6 +177,35 @@ def test_rules_need_permission_and_have_dead_letter_queues(
         assert json.loads(target.receive()["Body"])["detail"] == {"number": 8}
 
 
+def test_schedules_put_events(
+    aws: Connection, queue: Callable[..., Queue], rule: Callable[..., None], name: str
+) -> None:
+    target = queue()
+    target.let_rules_send()
+    rule({"Arn": target.arn})
+    bus = f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default"
+    allow = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus}
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "*"}]}
+    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    aws.client("iam").put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=policy)
+    now = datetime.now(UTC)
+    aws.client("scheduler").create_schedule(
+        Name=f"{name}-schedule",
+        ScheduleExpression=f"at({now:%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": bus,
+            "RoleArn": role,
+            "EventBridgeParameters": {"Source": name, "DetailType": "Drill"},
+            "Input": json.dumps({"at": "<aws.scheduler.scheduled-time>"}),
+        },
+    )
+    event = json.loads(target.receive()["Body"])
+    assert (event["source"], event["detail-type"]) == (name, "Drill")
+    assert abs(datetime.fromisoformat(event["detail"]["at"]) - now).total_seconds() < 30
+
+
 def test_targets_invoke_functions_asynchronously(
     function: Callable[..., str],
     queue: Callable[..., Queue],

@@ -19,7 +19,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from click.testing import CliRunner
 
+from device_lockout.inbound.report import read
 from device_lockout.protocol import ports
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization, Source
 from local.in_memory import BOB, ORGANIZATION, World, key
@@ -31,6 +33,23 @@ from tests.lockout.conftest import Clients, Run
 
 ROOT = Path(__file__).parents[2]
 LOCK = ("lock", "bob", "ABC123", "--ref", "INC-1", "--note", "left in a taxi", "--yes", "--unverified")
+
+
+# Ask
+
+
+def test_the_status_tells_of_the_last_drill_if_one_is_configured(run: Run, world: World, there: Deployment) -> None:
+    assert "drill" not in run("status")[1]
+    canary = Source(DRILL, frozenset({"lock", "release"}), releases_own_only=True)
+    world.settings = replace(world.settings, sources=(*world.settings.sources, canary))
+    vars(there).update(settings=world.settings)
+    assert "! Last drill: none locked its device in two days.  lockout doctor" in run("status")[1]
+    then = datetime.now(UTC) - timedelta(minutes=12)
+    report = {"userId": "bob", "deviceId": "DRILL0001", "reference": "DRILL", "reportedAt": then.isoformat()}
+    event = {"id": "drill-1", "source": DRILL, "detail-type": "Device Lost", "detail": report}
+    for command in read(json.dumps(event), "m", then, world.settings):
+        world.deliver(command, then + timedelta(seconds=2.5))
+    assert "Last drill: locked in 2.5 s, 12 min ago." in run("status")[1]
 
 
 # Act
