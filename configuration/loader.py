@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from configuration import bus_limits, sources
 from configuration.catalogue import read_included
@@ -149,12 +149,31 @@ class Notify:
     Attributes:
         emails: Addresses.
         urls: HTTPS endpoints. Each must answer SNS's request to confirm.
-        topic: The ARN of a topic that exists and has its own subscribers. Then the stack creates none.
+        topic: The ARN of a topic that exists and has its own subscribers. Then the stack creates none for these.
+        slack: Slack's channels.
+        teams: Microsoft Teams' channels.
     """
 
     emails: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     topic: str = ""
+    slack: tuple["Slack", ...] = ()
+    teams: tuple["Teams", ...] = ()
+
+
+class Slack(NamedTuple):
+    """A channel in Slack, by its ID and its workspace's."""
+
+    workspace: str
+    channel: str
+
+
+class Teams(NamedTuple):
+    """A channel in Microsoft Teams, by its ID, its team's and its tenant's."""
+
+    tenant: str
+    team: str
+    channel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +437,25 @@ def _notify(table: CheckedTable) -> Notify:
         topic = table.text("topic", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+", "the ARN of an SNS topic, not FIFO")
         if emails or urls:
             table.refuse("topic", "no emails and no urls beside it: the topic has its own subscribers")
-    return Notify(emails, urls, topic)
+    slack = table.tables("slack", _slack) if "slack" in table else ()
+    return Notify(emails, urls, topic, slack, table.tables("teams", _teams) if "teams" in table else ())
+
+
+def _slack(table: CheckedTable) -> Slack:
+    return Slack(
+        *(table.text(key, rf"{of}[0-9A-Z]+", f"its ID, {of}…") for key, of in (("workspace", "T"), ("channel", "C")))
+    )
+
+
+def _teams(table: CheckedTable) -> Teams:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-chatbot-microsoftteamschannelconfiguration.html
+    tenant, team = (
+        table.text(key, r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID") for key in ("tenant", "team")
+    )
+    channel = table.text(
+        "channel", r"[\w=+/.,-]*%3[aA][\w=+/.,-]*%40[\w=+/.,-]*", "its ID in its link, 19%3A…%40thread.tacv2"
+    )
+    return Teams(tenant, team, channel)
 
 
 def _tags(table: CheckedTable) -> dict[str, str]:

@@ -159,21 +159,18 @@ class SecurityBus(Construct):
         target: sqs.Queue | Notices,
         mapped_source: str | None = None,
     ) -> events.CfnRule:
-        """Add a rule to a bus (None: ours). It sends whole events to a queue, or an outcome's message to the topic.
+        """Add a rule to a bus (None: ours). It sends whole events to a queue, or an outcome's words to people.
 
         With `mapped_source` the queue gets that name beside the event.
-
-        The message is a JSON string, in quotes. An input template would not escape quotes within the message.
-        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html#eb-transform-input-issues
 
         CDK's own `Rule` supports only part of the pattern language. Its targets also add a statement per rule to the
         queue's policy, and SQS allows 20.
         """
-        to_people = isinstance(target, Notices)
+        tries = delivery(self.undelivered.queue)
         transformed = events.CfnRule.InputTransformerProperty(
             input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
-        name, kind = rule_name(self, id), "Notices" if to_people else "Reports"
+        name, kind = rule_name(self, id), "Notices" if isinstance(target, Notices) else "Reports"
         self._rules.setdefault(kind, []).append(rule_arn(name, bus or self._name))
         rule = events.CfnRule(
             self,
@@ -182,14 +179,14 @@ class SecurityBus(Construct):
             description=description,
             event_bus_name=self.bus.event_bus_name if bus is None else None if bus == DEFAULT_BUS else bus,
             event_pattern=bus_limits.pattern_of(pattern),
-            targets=[
+            targets=target.targets(**tries)
+            if isinstance(target, Notices)
+            else [
                 events.CfnRule.TargetProperty(
                     id=kind,
-                    arn=target.topic.topic_arn if isinstance(target, Notices) else target.queue_arn,
-                    role_arn=target.publisher.role_arn if isinstance(target, Notices) else None,
-                    input_path="$.detail.message" if to_people else None,
+                    arn=target.queue_arn,
                     input_transformer=transformed if mapped_source is not None else None,
-                    **delivery(self.undelivered.queue),
+                    **tries,
                 )
             ],
         )

@@ -8,13 +8,14 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import app
 from configuration import loader
-from configuration.loader import Configuration, Notify
+from configuration.loader import Configuration, Drill, Notify, Slack, Teams
 from tests.infra.conftest import forwarded_from
 from tests.infra.limits import ORGANIZATION, many_sources, most
 
@@ -33,6 +34,8 @@ NOT_KEPT = {
 NOT_KEPT_OF_CFN_LINT = {
     "W3005": "CDK and we say what waits for a role, although a reference says so, too: its policy comes with it.",
 }
+
+UUID = "0a1b2c3d-0000-4000-8000-000000000000"
 
 CONFIGURATIONS = {path.stem: loader.load(path.stem) for path in sorted(loader.DIRECTORY.glob("*.toml"))}
 
@@ -54,7 +57,13 @@ def generated() -> Iterator[tuple[str, Callable[[], Configuration]]]:
         lambda: replace(
             many_sources(CONFIGURATIONS["local"], 3, organization=ORGANIZATION),
             retain_data=True,
-            notices=Notify(("a@example.com",), ("https://pager.example.com/in",)),
+            notices=Notify(
+                ("a@example.com",),
+                ("https://pager.example.com/in",),
+                slack=(Slack("T0123456789", "C0123456789"),),
+                teams=(Teams(UUID, UUID, "19%3Aab%40thread.tacv2"),),
+            ),
+            drill=Drill(timedelta(hours=1), "m-" + "0" * 32, "canary", "DRILL0001"),
             router_concurrency=20,
             reserve_concurrency=True,
             permissions_boundary="arn:aws:iam::111122223333:policy/boundary",

@@ -93,18 +93,6 @@ def test_outcomes_never_reach_the_router_and_page_people_only_if_they_say_so(tem
     assert targets_of(template, loud) == ["NoticesTopic"]
 
 
-def test_people_read_the_message_of_an_outcome(template: Template) -> None:
-    (target,) = (
-        target
-        for rule in template.of_type("Events::Rule").values()
-        for target in rule["Targets"]
-        if target["Arn"] == "NoticesTopic"
-    )
-    # An input template would not escape quotes in the message.
-    assert target["InputPath"] == "$.detail.message"
-    assert "InputTransformer" not in target
-
-
 def test_every_rule_but_the_tamper_watchs_is_on_our_bus_and_tries_for_a_day_before_it_dead_letters_an_event(
     template: Template,
 ) -> None:

@@ -23,6 +23,8 @@ from device_lockout.values.tag import write_time
 SCHEMA_VERSION = "1"
 """The version of every detail. A new field keeps it; a field that goes or changes its meaning needs another."""
 
+_PLAIN: dict[int, int | str] = {**dict.fromkeys(range(32), " "), **str.maketrans('"\\<>', "'/()")}
+
 SHOWN_ROWS = 5
 """How many rows of its plan a run announces. The log has all."""
 
@@ -51,6 +53,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
         "until": write_time(outcome.until) if outcome.until else None,
         "reference": outcome.reference,
         "lock": _lock(lock, ticket),
+        "thread": lock or command_id(command),
         "verified": outcome.verified,
         "devices": outcome.devices,
         "page": page,
@@ -62,7 +65,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
             ticket=outcome.reference or ticket,
         ),
         **({"advice": elsewhere(outcome.elsewhere), "severity": "act now"} if outcome.elsewhere else {}),
-        "message": f"{outcome.message(target.device, target.user)} ({_report(cause)})",
+        "message": _plain(f"{outcome.message(target.device, target.user)} ({_report(cause, ticket)})"),
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),
         "times": {
@@ -84,9 +87,10 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
         "mode": mode,
         "completed": result.completed,
         "guard": result.refused.guard if result.refused else None,
+        "thread": run.organization,
         "page": page,
         **advise(detail_type, page=page),
-        "message": _message(result, run, mode),
+        "message": _plain(_message(result, run, mode)),
         "seen": dict(plan.seen),
         "removals": len(plan.removals),
         "reasserts": len(plan.reasserts),
@@ -161,10 +165,11 @@ def _about_lock(
         "until": write_time(claim.until) if claim else None,
         "reference": claim.reference if claim else "",
         "lock": _lock(claim.id, claim.reference) if claim else None,
+        "thread": claim.id if claim else key.device,
         "before": _fields(before),
         "after": _fields(after),
         "page": True,
-        "message": message,
+        "message": _plain(message),
     }
 
 
@@ -180,10 +185,18 @@ def _lock(lock_id: str, ticket: str) -> dict[str, str] | None:
     return {"id": lock_id, "reference": ticket} if lock_id else None
 
 
-def _report(cause: Cause) -> str:
-    """Name the report, for people who have only the message."""
+def _plain(message: str) -> str:
+    """Return a message without what EventBridge would have to escape in a template, and chat would take for markup.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html#eb-transform-input-issues
+    """
+    return message.translate(_PLAIN)
+
+
+def _report(cause: Cause, ticket: str) -> str:
+    """Name the report and the ticket, for people who have only the message."""
     part = f"part {cause.part} of " if cause.part else ""
-    said = (f"{part}event {cause.event_id} from {cause.source}", cause.reference, cause.correction)
+    said = (f"{part}event {cause.event_id} from {cause.source}", cause.reference or ticket, cause.correction)
     return ", ".join(filter(None, said))
 
 

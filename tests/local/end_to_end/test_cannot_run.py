@@ -55,6 +55,19 @@ def pager(deployment: Deployment) -> Iterator[Pager]:
     made.close()
 
 
+def test_a_page_is_a_mail_of_several_lines_that_a_person_can_act_on(deployment: Deployment, pager: Pager) -> None:
+    there, device = deployment, new_device()
+    event = there.publish("Device Lost", userId="nobody", deviceId=device, reference='INC "7" \\').event_id
+    notice = seen(there, "a notice of the rejection", lambda: pager.heard(f"event {event}"))
+    title, message, do, command, rest = (json.loads(line) for line in notice.splitlines())
+    assert title == "A report was rejected (act now)"
+    assert message.startswith(f"Device {device} of nobody was not changed: the report was rejected: ")
+    assert message.endswith(f"(event {event} from helpdesk, INC '7' /)")
+    assert do.startswith("Do: Correct the report")
+    assert command == f"Type: lockout lock nobody {device} --ref TICKET"
+    assert rest.startswith(f"Lockout Rejected, event {event}, 20")
+
+
 def alarm_on(there: Deployment, metric: str, function: str) -> dict[str, Any]:
     """The alarm on a metric of Lambda's, silent again."""
     cloudwatch = there.aws.client("cloudwatch")

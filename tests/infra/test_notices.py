@@ -1,0 +1,196 @@
+"""What people read, by mail and in chat, of each outcome that pages."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configuration import loader
+from configuration.loader import Configuration, ConfigurationError, Notify, Slack, Teams
+from device_lockout.protocol import announcement
+from device_lockout.values.command import Reject, Target
+from device_lockout.values.outcome import Outcome
+from infra import notices
+from local.in_memory import ORGANIZATION, at, cause
+from tests.infra.conftest import ROOT, Template
+
+SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "samples" / "out").glob("*.json"))}
+PAGES = {name: event for name, event in SAMPLES.items() if event["detail"]["page"]}
+
+CHAT = {
+    "type": "object",
+    "required": ["version", "source", "content"],
+    "additionalProperties": False,
+    "properties": {
+        "version": {"const": "1.0"},
+        "source": {"const": "custom"},
+        "id": {"$ref": "#/definitions/text"},
+        "content": {
+            "type": "object",
+            "required": ["description"],
+            "additionalProperties": False,
+            "properties": {
+                "textType": {"const": "client-markdown"},
+                "title": {"allOf": [{"$ref": "#/definitions/text"}, {"maxLength": 250}]},
+                "description": {"allOf": [{"$ref": "#/definitions/text"}, {"maxLength": 8000}]},
+                "nextSteps": {"$ref": "#/definitions/texts"},
+                "keywords": {"$ref": "#/definitions/texts"},
+            },
+        },
+        "metadata": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {name: {"$ref": "#/definitions/text"} for name in ("threadId", "summary", "eventType")},
+        },
+    },
+    "definitions": {
+        "text": {"type": "string", "minLength": 1},
+        "texts": {"type": "array", "items": {"$ref": "#/definitions/text"}},
+    },
+}
+"""https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html"""
+is_for_chat = fastjsonschema.compile(CHAT)
+
+
+def transformed(transformer: dict[str, Any], event: dict[str, Any]) -> str:
+    """What a target gets if EventBridge escapes nothing, as it says. It adds quotes to a text that has none."""
+
+    def value(name: str) -> str:
+        found: Any = event
+        for key in transformer["InputPathsMap"][name].removeprefix("$.").split("."):
+            found = found[key]
+        assert isinstance(found, str), f"EventBridge has no variable for {name}"
+        return found
+
+    def filled(match: re.Match[str]) -> str:
+        if match[1]:
+            return f'"{value(match[1])}"'
+        return re.sub("<(.*?)>", lambda name: value(name[1]), match[0])
+
+    return re.sub(r'"[^"]*"|<(.*?)>', filled, transformer["InputTemplate"])
+
+
+@pytest.fixture(scope="module")
+def template(synthesize: Callable[[Configuration], Template]) -> Template:
+    team = Teams(
+        "0a1b2c3d-0000-4000-8000-000000000000", "1a1b2c3d-0000-4000-8000-000000000000", "19%3Aab%40thread.tacv2"
+    )
+    notify = Notify(("a@example.com",), slack=(Slack("T0123", "C0456"), Slack("T0123", "C0789")), teams=(team,))
+    return synthesize(replace(loader.load("example"), notices=notify))
+
+
+def transformer(template: Template, topic: str) -> dict[str, Any]:
+    (found,) = (each for each in template.resources["BusPages"]["Properties"]["Targets"] if each["Arn"] == topic)
+    assert found["RoleArn"] == "NoticesPublisher.Arn"
+    transformer: dict[str, Any] = found["InputTransformer"]
+    return transformer
+
+
+def test_there_are_samples_that_page() -> None:
+    assert {"lockout-rejected", "sweep-refused", "override-left-alone", "tampering-detected"} <= PAGES.keys()
+
+
+@pytest.mark.parametrize("sample", PAGES)
+def test_chat_gets_what_it_can_show_and_one_thread_for_each_lock(template: Template, sample: str) -> None:
+    detail = PAGES[sample]["detail"]
+    note = json.loads(transformed(transformer(template, "NoticesChat"), PAGES[sample]))
+    is_for_chat(note)
+    assert note["content"]["description"] == detail["message"]
+    assert note["content"]["nextSteps"] == [detail["advice"]["do"], detail["advice"]["command"]]
+    if detail.get("lock"):
+        assert note["metadata"]["threadId"] == detail["lock"]["id"]
+
+
+@pytest.mark.parametrize("sample", PAGES)
+def test_a_mail_has_a_line_for_each_thing_and_eventbridge_takes_each(template: Template, sample: str) -> None:
+    event = PAGES[sample]
+    detail, lines = event["detail"], transformed(transformer(template, "NoticesTopic"), event).splitlines()
+    assert [json.loads(line) for line in lines] == [
+        f"{detail['advice']['title']} ({detail['severity']})",
+        detail["message"],
+        f"Do: {detail['advice']['do']}",
+        f"Type: {detail['advice']['command']}",
+        f"{event['detail-type']}, event {detail['eventId']}, {event['time']}",
+    ]
+
+
+NASTY = st.text(st.sampled_from('a"\\<>{}\n\r\t\0$&') | st.characters(exclude_categories=["Cs"]))
+
+
+@given(because=NASTY, user=NASTY, ticket=NASTY)
+def test_whatever_strangers_write_stays_a_message(because: str, user: str, ticket: str) -> None:
+    command = Reject(replace(cause("e-1", at(0)), reference=ticket), Target(ORGANIZATION, user, user), because)
+    outcome = Outcome("rejected", because=because, reference=ticket, page=True)
+    told = announcement.of_outcome(command, outcome, at(0))
+    event = {"detail-type": told["detailType"], "time": "2026-11-22T07:30:00Z", "detail": told["detail"]}
+    paths = {"InputPathsMap": notices.PATHS}
+    chat = json.dumps(notices.CHAT).replace('"<', "<").replace('>"', ">")
+    is_for_chat(json.loads(transformed(paths | {"InputTemplate": chat}, event)))
+    mail = transformed(paths | {"InputTemplate": "\n".join(map(json.dumps, notices.MAIL))}, event)
+    assert len([json.loads(line) for line in mail.split("\n")]) == len(notices.MAIL)
+
+
+def test_chat_may_do_nothing_and_only_the_stack_publishes_there(template: Template) -> None:
+    slack, teams = (template.of_type(f"Chatbot::{kind}ChannelConfiguration") for kind in ("Slack", "MicrosoftTeams"))
+    assert {(each["SlackWorkspaceId"], each["SlackChannelId"]) for each in slack.values()} == {
+        ("T0123", "C0456"),
+        ("T0123", "C0789"),
+    }
+    channels = [*slack.values(), *teams.values()]
+    assert len({each["ConfigurationName"] for each in channels}) == len(channels) == 3
+    for each in channels:
+        assert each["SnsTopicArns"] == ["NoticesChat"]
+        assert each["GuardrailPolicies"] == ["arn:AWS::Partition:iam::aws:policy/AWSDenyAll"]
+        assert each["IamRoleArn"] == "NoticesChatRole.Arn"
+    assert list(template.statements("NoticesChatRole")) == []
+    assert "ManagedPolicyArns" not in template.resources["NoticesChatRole"]["Properties"]
+    topics = frozenset({"NoticesTopic", "NoticesChat"})
+    assert list(template.statements("NoticesPublisher")) == [(frozenset({"sns:Publish"}), topics)]
+    policies = template.of_type("SNS::TopicPolicy").values()
+    allowed = [one for each in policies for one in each["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+    assert [one["Principal"] for one in allowed] == [{"Service": "cloudwatch.amazonaws.com"}] * 2
+
+
+def test_alarms_go_to_chat_too(template: Template) -> None:
+    alarms = template.of_type("CloudWatch::Alarm").values()
+    assert {tuple(alarm.get("AlarmActions", ())) for alarm in alarms} == {(), ("NoticesTopic", "NoticesChat")}
+
+
+CHANNELS = """
+slack = [{ workspace = "T0123456789", channel = "C0123456789" }]
+
+[[notify.teams]]
+tenant = "0a1b2c3d-0000-4000-8000-000000000000"
+team = "1a1b2c3d-0000-4000-8000-000000000000"
+channel = "19%3Aab_c-d%40thread.tacv2"
+"""
+EXAMPLE = (Path(loader.DIRECTORY) / "example.toml").read_text(encoding="utf-8")
+
+
+def test_channels_are_read() -> None:
+    known = loader.read(EXAMPLE + CHANNELS, "config/x.toml").notices
+    assert known.slack == (Slack("T0123456789", "C0123456789"),)
+    assert known.teams[0].channel == "19%3Aab_c-d%40thread.tacv2"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("T0123456789", "acme", 'notify.slack[0].workspace: "acme": expected its ID, T…'),
+        ("C0123456789", "#security", 'notify.slack[0].channel: "#security": expected its ID, C…'),
+        ("%40thread", "@thread", 'notify.teams[0].channel: "19%3Aab_c-d@thread.tacv2": expected its ID in its link'),
+        ("0a1b2c3d-0000", "acme", 'notify.teams[0].tenant: "acme-4000-8000-000000000000": expected a UUID'),
+        ("channel =", "chanel =", "notify.slack[0].channel: missing"),
+    ],
+)
+def test_a_mistake_about_a_channel_is_told(old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        loader.read(EXAMPLE + CHANNELS.replace(old, new), "config/x.toml")
+    assert said in str(told.value)
