@@ -46,13 +46,17 @@ LOG_RETENTION_DAYS = (
 """The days that CloudWatch Logs offers:
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
-_KEY_ID = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_KEY_ID = rf"(mrk-[0-9a-f]{{32}}|{_UUID})"
 
-DRILL_PERIODS = {
-    **{f"{minutes} minutes": minutes * MINUTE for minutes in (15, 30)},
-    **{f"{hours} hour{'s' * (hours > 1)}": hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12)},
-    "1 day": DAY,
+CHANNELS = {
+    "slack": {"workspace": r"T[0-9A-Z]+", "channel": r"[CG][0-9A-Z]+"},
+    "teams": {"tenant": _UUID, "team": _UUID, "channel": r"[\w=+/.,-]*%3[aA][\w=+/.,-]*%40[\w=+/.,-]*"},
 }
+"""The IDs of a channel in Slack and in Microsoft Teams:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_Chatbot.html"""
+
+DRILL_PERIODS = {"15 minutes": 15 * MINUTE, "1 hour": HOUR, "6 hours": 6 * HOUR, "12 hours": 12 * HOUR, "1 day": DAY}
 """What divides an hour or a day, so that a lock and its release keep their distance by the clock."""
 
 USER = r"[a-zA-Z0-9._%+@-]{1,256}"
@@ -97,6 +101,7 @@ class Configuration:
         tags: Tags of every resource, beside the deployment's own.
         log_names: Whether the functions' logs show users and devices. Otherwise they have hashes.
         drill: The drill that runs by itself; None for none.
+        dashboard: Whether there is a dashboard, with saved queries of the logs.
     """
 
     settings: Settings
@@ -121,6 +126,7 @@ class Configuration:
     tags: Mapping[str, str] = field(default_factory=dict)
     log_names: bool = False
     drill: "Drill | None" = None
+    dashboard: bool = True
 
     @property
     def metrics_namespace(self) -> str:
@@ -150,42 +156,17 @@ class Notify:
         emails: Addresses.
         urls: HTTPS endpoints. Each must answer SNS's request to confirm.
         topic: The ARN of a topic that exists and has its own subscribers. Then the stack creates none for these.
-        slack: Slack's channels.
-        teams: Microsoft Teams' channels.
+        channels: Channels in chat, each with its kind and its IDs, as :data:`CHANNELS` has them.
     """
 
     emails: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     topic: str = ""
-    slack: tuple["Slack", ...] = ()
-    teams: tuple["Teams", ...] = ()
+    channels: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
 
-class Slack(NamedTuple):
-    """A channel in Slack, by its ID and its workspace's."""
-
-    workspace: str
-    channel: str
-
-
-class Teams(NamedTuple):
-    """A channel in Microsoft Teams, by its ID, its team's and its tenant's."""
-
-    tenant: str
-    team: str
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drill:
-    """A device that nobody uses, to be locked and let back in again and again.
-
-    Attributes:
-        every: The time between two drills, one of :data:`DRILL_PERIODS`.
-        organization: WorkMail's organization ID.
-        user: A WorkMail user's name.
-        device: The device ID.
-    """
+class Drill(NamedTuple):
+    """A device that nobody uses, by WorkMail's names, to be locked and let back in once in each period."""
 
     every: timedelta
     organization: str
@@ -317,6 +298,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         tags=tags,
         log_names="log_names" in table and table.boolean("log_names"),
         drill=drill,
+        dashboard="dashboard" not in table or table.boolean("dashboard"),
         **running,
     )
 
@@ -437,25 +419,17 @@ def _notify(table: CheckedTable) -> Notify:
         topic = table.text("topic", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+", "the ARN of an SNS topic, not FIFO")
         if emails or urls:
             table.refuse("topic", "no emails and no urls beside it: the topic has its own subscribers")
-    slack = table.tables("slack", _slack) if "slack" in table else ()
-    return Notify(emails, urls, topic, slack, table.tables("teams", _teams) if "teams" in table else ())
-
-
-def _slack(table: CheckedTable) -> Slack:
-    return Slack(
-        *(table.text(key, rf"{of}[0-9A-Z]+", f"its ID, {of}…") for key, of in (("workspace", "T"), ("channel", "C")))
+    channels = tuple(
+        (kind, channel)
+        for kind, patterns in CHANNELS.items()
+        if kind in table
+        for channel in table.tables(kind, functools.partial(_channel, patterns))
     )
+    return Notify(emails, urls, topic, channels)
 
 
-def _teams(table: CheckedTable) -> Teams:
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-chatbot-microsoftteamschannelconfiguration.html
-    tenant, team = (
-        table.text(key, r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID") for key in ("tenant", "team")
-    )
-    channel = table.text(
-        "channel", r"[\w=+/.,-]*%3[aA][\w=+/.,-]*%40[\w=+/.,-]*", "its ID in its link, 19%3A…%40thread.tacv2"
-    )
-    return Teams(tenant, team, channel)
+def _channel(patterns: Mapping[str, str], table: CheckedTable) -> Mapping[str, str]:
+    return {key: table.text(key, pattern, f"an ID that matches {pattern}") for key, pattern in patterns.items()}
 
 
 def _tags(table: CheckedTable) -> dict[str, str]:

@@ -45,6 +45,7 @@ def at_rest() -> list[Use]:
         Use("SQS", "sqs_standard", polls, "Lambda polls for reports"),
         Use("SQS", "sqs_fifo", polls, "Lambda polls for commands"),
         Use("CloudWatch", "alarm", ALARMS, ""),
+        Use("CloudWatch", "dashboard", 1, ""),
         Use("CloudWatch", "metric_hour", 5 * HOURS_A_MONTH, "five metrics a sweep"),
         Use("CloudWatch", "log_gb", HOURS_A_MONTH * 2e-6, "2 KB a sweep"),
         Use("Lambda", "lambda_gb_second", HOURS_A_MONTH * 2 * MEMORY_GB, "2 s a sweep, with a cold start"),

@@ -4,7 +4,7 @@ import json
 import math
 from datetime import timedelta
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -15,6 +15,7 @@ from configuration.loader import Drill as Canary
 from device_lockout.values.outcome import DRILL
 from infra.function import Function
 from infra.notices import Notices
+from infra.sweep_schedule import schedule_role
 
 LATE = 30
 """Seconds from a report to its deny. Two cold starts and slow calls take less; a command that came twice takes more."""
@@ -34,14 +35,7 @@ class Drill(Construct):
         self, scope: Construct, id: str, *, canary: Canary, bus: events.EventBus, writer: Function, notices: Notices
     ) -> None:
         super().__init__(scope, id)
-        self.role = iam.Role(
-            self,
-            "Role",
-            description="Permission of the schedules of the drill",
-            assumed_by=iam.ServicePrincipal(
-                "scheduler.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
-        )
+        self.role = schedule_role(self, "Permission of the schedules of the drill")
         self.role.add_to_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus.event_bus_arn]))
         for kind, minute in (("Device Lost", 7), ("Device Recovered", 12)):
             report = {
@@ -57,15 +51,13 @@ class Drill(Construct):
                 kind.replace(" ", ""),
                 description=f"Drill: {kind} of {canary.device}",
                 schedule_expression=_cron(minute, canary.every),
-                flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+                flexible_time_window={"mode": "OFF"},
                 target=scheduler.CfnSchedule.TargetProperty(
                     arn=bus.event_bus_arn,
                     role_arn=self.role.role_arn,
-                    event_bridge_parameters=scheduler.CfnSchedule.EventBridgeParametersProperty(
-                        detail_type=kind, source=DRILL
-                    ),
+                    event_bridge_parameters={"detailType": kind, "source": DRILL},
                     input=json.dumps(report),
-                    retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(maximum_event_age_in_seconds=300),
+                    retry_policy={"maximumEventAgeInSeconds": 300},
                 ),
             )
             schedule.node.add_dependency(self.role)

@@ -32,7 +32,7 @@ class ForwardEvents(Stack):
             f" ({configuration.settings.owner})",
         )
         bus = f"arn:{Aws.PARTITION}:events:{configuration.region}:{configuration.account}:event-bus/{configuration.bus}"
-        notices = Notices(self, "Notices", notify=replace(configuration.notices, topic="", slack=(), teams=()))
+        notices = Notices(self, "Notices", notify=replace(configuration.notices, topic="", channels=()))
         unforwarded = DeadLetters(
             self, "Unforwarded", notices=notices, contents="Events that could not be forwarded for a day"
         )

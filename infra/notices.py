@@ -52,6 +52,18 @@ https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 """
 
 
+CHANNELS: dict[str, tuple[Any, dict[str, str]]] = {
+    "slack": (
+        chatbot.CfnSlackChannelConfiguration,
+        {"workspace": "slack_workspace_id", "channel": "slack_channel_id"},
+    ),
+    "teams": (
+        chatbot.CfnMicrosoftTeamsChannelConfiguration,
+        {"tenant": "teams_tenant_id", "team": "team_id", "channel": "teams_channel_id"},
+    ),
+}
+
+
 class Notices(Construct):
     """The topic for people, and one for chat. This account's alarms may publish, and rules with the role `publisher`.
 
@@ -74,7 +86,7 @@ class Notices(Construct):
             for url in notify.urls:
                 self.topic.add_subscription(subscriptions.UrlSubscription(url))
         self._ways = {"Notices": (self.topic, "\n".join(map(json.dumps, MAIL)))}
-        if notify.slack or notify.teams:
+        if notify.channels:
             # A variable outside quotes becomes a JSON string.
             template = json.dumps(CHAT).replace('"<', "<").replace('>"', ">")
             self._ways["Chat"] = (self._topic("Chat"), template)
@@ -142,22 +154,8 @@ class Notices(Construct):
             "sns_topic_arns": [self._ways["Chat"][0].topic_arn],
             "guardrail_policies": [f"arn:{Aws.PARTITION}:iam::aws:policy/AWSDenyAll"],
         }
-        for number, slack in enumerate(notify.slack, 1):
-            chatbot.CfnSlackChannelConfiguration(
-                self,
-                f"Slack{number}",
-                configuration_name=f"{Stack.of(self).stack_name}-slack-{number}",
-                slack_workspace_id=slack.workspace,
-                slack_channel_id=slack.channel,
-                **common,
-            )
-        for number, teams in enumerate(notify.teams, 1):
-            chatbot.CfnMicrosoftTeamsChannelConfiguration(
-                self,
-                f"Teams{number}",
-                configuration_name=f"{Stack.of(self).stack_name}-teams-{number}",
-                teams_tenant_id=teams.tenant,
-                team_id=teams.team,
-                teams_channel_id=teams.channel,
-                **common,
-            )
+        for number, (kind, ids) in enumerate(notify.channels, 1):
+            channel, names = CHANNELS[kind]
+            named: dict[str, Any] = {names[key]: value for key, value in ids.items()}
+            name = f"{Stack.of(self).stack_name}-{kind}-{number}"
+            channel(self, f"Channel{number}", configuration_name=name, **common, **named)

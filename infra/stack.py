@@ -13,6 +13,7 @@ from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra import bundling, customer_key
+from infra.dashboard import add_dashboard
 from infra.drill import Drill
 from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
@@ -206,14 +207,16 @@ class DeviceLockout(Stack):
             " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",
         )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
+        queues = [reports.queue, commands.queue]
+        dead = [each.queue for each in (bus.undelivered, reports.dead_letters, commands.dead_letters, schedule.missed)]
+        if configuration.dashboard:
+            add_dashboard(self, configuration, functions, queues, dead)
         policies = add_policies(
             self,
             bus=bus,
             ledger=ledger,
-            queues=[reports.queue, commands.queue],
-            dead_letters=[
-                each.queue for each in (bus.undelivered, reports.dead_letters, commands.dead_letters, schedule.missed)
-            ],
+            queues=queues,
+            dead_letters=dead,
             functions=functions,
             sweep=sweep,
             writers_work=work.event_source_mapping_arn,

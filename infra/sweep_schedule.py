@@ -35,15 +35,7 @@ class SweepSchedule(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.missed = DeadLetters(self, "Missed", notices=notices, contents="Sweeps that did not run, or failed")
-        role = iam.Role(
-            self,
-            "Role",
-            description="Permissions of the schedules of the sweep",
-            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-            assumed_by=iam.ServicePrincipal(
-                "scheduler.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
-        )
+        role = schedule_role(self, "Permissions of the schedules of the sweep")
         call_sweep = Grant(["lambda:InvokeFunction"], [sweep.function.function_arn])
         send_missed = Grant(["sqs:SendMessage"], [self.missed.queue.queue_arn])
         for grant in (call_sweep, send_missed):
@@ -102,3 +94,13 @@ class SweepSchedule(Construct):
                 treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
             )
             notices.notify_on(alarm)
+
+
+def schedule_role(scope: Construct, description: str) -> iam.Role:
+    """Add a role that only this account's schedules take.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+    """
+    ours = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+    scheduler = iam.ServicePrincipal("scheduler.amazonaws.com", conditions=ours)
+    return iam.Role(scope, "Role", description=description, assumed_by=scheduler)

@@ -15,7 +15,7 @@ import pytest
 
 import app
 from configuration import loader
-from configuration.loader import Configuration, Drill, Notify, Slack, Teams
+from configuration.loader import Configuration, Drill, Notify
 from tests.infra.conftest import forwarded_from
 from tests.infra.limits import ORGANIZATION, many_sources, most
 
@@ -60,8 +60,10 @@ def generated() -> Iterator[tuple[str, Callable[[], Configuration]]]:
             notices=Notify(
                 ("a@example.com",),
                 ("https://pager.example.com/in",),
-                slack=(Slack("T0123456789", "C0123456789"),),
-                teams=(Teams(UUID, UUID, "19%3Aab%40thread.tacv2"),),
+                channels=(
+                    ("slack", {"workspace": "T0123456789", "channel": "C0123456789"}),
+                    ("teams", {"tenant": UUID, "team": UUID, "channel": "19%3Aab%40thread.tacv2"}),
+                ),
             ),
             drill=Drill(timedelta(hours=1), "m-" + "0" * 32, "canary", "DRILL0001"),
             router_concurrency=20,

@@ -777,9 +777,11 @@ def test_every_resource_that_takes_tags_has_them(with_options: Template, templat
             without
             == {
                 "AWS::CDK::Metadata",
+                "AWS::CloudWatch::Dashboard",
                 "AWS::IAM::ManagedPolicy",
                 "AWS::IAM::Policy",
                 "AWS::Lambda::EventInvokeConfig",
+                "AWS::Logs::QueryDefinition",
                 "AWS::SNS::Subscription",
                 "AWS::SNS::TopicPolicy",
                 "AWS::SQS::QueuePolicy",
