@@ -66,4 +66,5 @@ class ForwardEvents(Stack):
             rule.node.add_dependency(role, unforwarded.queue.node.find_child("Policy"))
             arns.append(rule_arn(rule.name or ""))
         let_rules_send(unforwarded.queue, arns)
+        notices.explain_alarms(self)
         CfnOutput(self, "UnforwardedEventsQueueUrl", value=unforwarded.queue.queue_url)

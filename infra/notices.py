@@ -52,6 +52,14 @@ https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 """
 
 
+RUNBOOK = {
+    "ApproximateNumberOfMessagesVisible": "send-dead-letters-back",
+    "Paged": "when-an-outcome-pages",
+    "SweepCompleted": "when-a-sweep-lets-nothing-back-in",
+    "DrillToDeny": "when-a-drill-fails",
+}
+"""The section of docs/runbook.md about an alarm, by its metric. The others are in the table of all alarms."""
+
 CHANNELS: dict[str, tuple[Any, dict[str, str]]] = {
     "slack": (
         chatbot.CfnSlackChannelConfiguration,
@@ -125,9 +133,19 @@ class Notices(Construct):
         ]
 
     def notify_on(self, alarm: cloudwatch.Alarm) -> None:
-        """Notify people when the alarm goes off."""
+        """Notify people when the alarm goes off, and when it is over."""
         for topic, _ in self._ways.values():
             alarm.add_alarm_action(actions.SnsAction(topic))
+            alarm.add_ok_action(actions.SnsAction(topic))
+
+    @staticmethod
+    def explain_alarms(stack: Stack) -> None:
+        """Give each alarm a name that a person can read, and its section of the runbook."""
+        for alarm in stack.node.find_all():
+            if isinstance(alarm, cloudwatch.CfnAlarm):
+                alarm.alarm_name = alarm.node.path.removesuffix("/Resource").replace("/", " ")
+                section = RUNBOOK.get(alarm.metric_name or "", "when-an-alarm-goes-off")
+                alarm.alarm_description = f"{alarm.alarm_description} docs/runbook.md#{section}"
 
     def _topic(self, id: str) -> sns.Topic:
         topic = sns.Topic(self, id, display_name="Device lockout", enforce_ssl=True)

@@ -249,5 +249,6 @@ class DeviceLockout(Stack):
             iam.PermissionsBoundary.of(self).apply(
                 iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", configuration.permissions_boundary)
             )
+        notices.explain_alarms(self)
         if configuration.encryption_key:
             customer_key.encrypt(self, configuration.encryption_key)

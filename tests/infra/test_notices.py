@@ -194,3 +194,31 @@ def test_a_mistake_about_a_channel_is_told(old: str, new: str, said: str) -> Non
     with pytest.raises(ConfigurationError) as told:
         loader.read(EXAMPLE + CHANNELS.replace(old, new), "config/x.toml")
     assert said in str(told.value)
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("which", ["with_a_drill", "local_template"])
+def test_each_alarm_names_its_section_of_the_runbook_and_has_a_name_that_people_can_read(
+    request: pytest.FixtureRequest, which: str
+) -> None:
+    found: Template = request.getfixturevalue(which)
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    sections = {slug(heading) for heading in re.findall(r"^## (.+)$", runbook, re.MULTILINE)}
+    alarms = found.of_type("CloudWatch::Alarm").values()
+    named = {alarm["AlarmDescription"].partition(" docs/runbook.md#")[2] for alarm in alarms}
+    assert named <= sections
+    assert {*notices.RUNBOOK.values()} - {"when-a-drill-fails"} <= named
+    names = [alarm["AlarmName"] for alarm in alarms]
+    assert len({*names}) == len(names)
+    assert all(re.fullmatch(r"device-lockout-[a-z]+( [A-Za-z-]+)+", name) for name in names)
+    for alarm in alarms:
+        assert alarm.get("OKActions") == alarm.get("AlarmActions"), "people hear when it is over"
+
+
+@pytest.fixture(scope="module")
+def with_a_drill(synthesize: Callable[[Configuration], Template]) -> Template:
+    drill = '[drill]\nevery = "1 hour"\nuser = "bob"\ndevice = "DRILL0001"\n'
+    return synthesize(loader.read(EXAMPLE + drill, "config/x.toml"))

@@ -1,6 +1,7 @@
 """A function that can't run says nothing itself. Somebody hears of it all the same, whatever the cause."""
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ class Pager:
         """The notice of an alarm, once it came."""
         messages = self._there.sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
         self._heard += [json.loads(message["Body"])["Message"] for message in messages]
-        return next((notice for notice in self._heard if alarm in notice), None)
+        over = re.compile(r'"NewStateValue": ?"OK"')
+        return next((notice for notice in self._heard if alarm in notice and not over.search(notice)), None)
 
     def close(self) -> None:
         self._sns.unsubscribe(SubscriptionArn=self._subscription)
