@@ -286,7 +286,9 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
 
 
-def test_a_drill_is_measured_by_itself_and_not_counted_as_a_lock(deployed, aws_in_memory, capsys):
+def test_a_drill_is_measured_by_itself_and_not_counted_as_a_lock(deployed, aws_in_memory, capsys, tmp_path):
+    drilled = replace(SETTINGS, sources=(*SETTINGS.sources, settings.Source(DRILL, frozenset({"lock", "release"}))))
+    (tmp_path / "settings.json").write_text(settings.dump(drilled), encoding="utf-8")
     writer = deployed("apply_commands")
     drill = lock(0)
     drill = replace(drill, cause=replace(drill.cause, source=DRILL), claim=replace(drill.claim, source=DRILL))

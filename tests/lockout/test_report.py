@@ -259,7 +259,7 @@ def test_the_command_reads_the_deployment(locked: Run, world: World, tmp_path: P
     status, out, _ = locked("report", "--since", "1h", "--json")
     data = json.loads(out)
     assert (status, data["figures"]["locked now"], data["figures"]["new"]) == (0, 1, 1)
-    assert [(row["device"], row["user"]) for row in data["locked"]] == [("abc123", BOB)]
+    assert [(row["device"], row["user"]) for row in data["locked"]] == [("abc123", "bob@example.com")]
     assert [row["result"] for row in data["decisions"]] == ["A device ID is taken on trust"]
     assert next(row["found"] for row in data["machine"]) == "dead letters: 0"
     status, out, _ = locked("report", "-o", str(tmp_path / "today.html"))
