@@ -102,11 +102,18 @@ def guard(name: str, *scenarios: str) -> Callable[[Break], Break]:
 
 
 def search(scenario: str, guard: str | None = None) -> Found:
-    """Search a scenario, without a guard if one is named."""
+    """Search a scenario, without a guard if one is named.
+
+    Raises:
+        TypeError: The break does not fit the code that it stands in for. That is no violation.
+    """
     if guard is None:
         return explore(SCENARIOS[scenario])
     with switched_off(guard) as switches:
-        return explore(SCENARIOS[scenario], switches, MOST_BROKEN_STATES)
+        found = explore(SCENARIOS[scenario], switches, MOST_BROKEN_STATES)
+    if "raised TypeError" in (found.violation or ""):
+        raise TypeError(f"{guard} does not fit the code: {found.violation}")
+    return found
 
 
 @dataclass(slots=True)
@@ -393,10 +400,10 @@ def expire_without_release_time(off: Off) -> None:
     """An expiry is no release: it ends only locks that are over."""
 
     def around(real: Any) -> Any:
-        def recorded(command: DeviceCommand, before: DeviceRecord, now: Any) -> DeviceRecord:
+        def recorded(command: DeviceCommand, before: DeviceRecord, now: Any, rules: Any) -> DeviceRecord:
             if isinstance(command, Expire):
                 return replace(before, released=before.released.with_release(Ending("device"), now))
-            after: DeviceRecord = real(command, before, now)
+            after: DeviceRecord = real(command, before, now, rules)
             return after
 
         return recorded
@@ -713,8 +720,8 @@ def set_back_prior(off: Off) -> None:
     """After the ledger was set back, no older ALLOW comes back in silence."""
 
     def around(real: Any) -> Any:
-        def adopt(self: DeviceRecord, tag: Tag, now: Any) -> DeviceRecord:
-            adopted: DeviceRecord = real(self, tag, now)
+        def adopt(self: DeviceRecord, *shown: Any) -> DeviceRecord:
+            adopted: DeviceRecord = real(self, *shown)
             return replace(adopted, prior=self.prior)
 
         return adopt

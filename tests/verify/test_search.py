@@ -13,7 +13,7 @@ from device_lockout.values.errors import RefusedError
 from device_lockout.values.record import DeviceRecord
 from verify import pairs
 from verify.__main__ import main
-from verify.breaks import BREAKS, Between, search, switched_off
+from verify.breaks import BREAKS, Between, Guard, search, switched_off
 from verify.explorer import explore
 from verify.histories import walk
 from verify.processes import Switches
@@ -46,6 +46,13 @@ def test_what_goes_wrong_before_a_scenario_begins_is_told_as_well(guard):
         with switched_off(guard) as switches:
             found = explore(scenario, switches, most_states=1)
         assert (found.violation is None) == (not found.history)
+
+
+def test_a_break_that_no_longer_fits_the_code_is_an_error_and_no_violation(monkeypatch):
+    unfit = Guard("unfit", lambda off: off.replace(DeviceRecord, "adopt", lambda: None), ())
+    monkeypatch.setitem(BREAKS, "unfit", unfit)
+    with pytest.raises(TypeError, match="unfit does not fit the code"):
+        search("expiry", "unfit")
 
 
 def test_a_violation_before_a_scenario_begins_has_its_history():

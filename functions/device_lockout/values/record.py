@@ -303,17 +303,18 @@ class DeviceRecord:
 
         An unknown lock is added as a claim of scope ``device``, unless the user's item once knew it. If it is newer
         than the record's last decision, or that left no lock, the ledger was set back: then the prior is that of an
-        older lock, and is dropped.
+        older lock, and is dropped. Then nothing says either that the lock was the user's: a release of the user would
+        let a stolen device in.
         """
         shown = self.shown_by(tag)
         if not shown and not rules.adopts_unknown:
             return self
         if not shown:
             unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
-            users = self._as_the_users(unknown)
+            set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
+            users = None if set_back else self._as_the_users(unknown)
             if users is not None:
                 return self.with_claim(users)
-            set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
             known = replace(self, prior=None) if set_back else self
             return known.with_claim(replace(unknown, scope="device"))
         adopted = self

@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord, tag_of
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, UserRecord, tag_of
 from device_lockout.values.tag import HOLD, write
 from local.in_memory import SETTINGS, at
 
@@ -92,9 +93,18 @@ def test_after_a_loss_a_users_lock_that_was_known_from_its_tag_is_a_copy_of_the_
 def test_a_dropped_lock_of_a_user_that_its_own_source_released_is_released_on_a_device_that_still_shows_it():
     released = Released().with_release(Ending("user", source="idp"), at(20))
     claim = Claim("aaaaaaaa", "user", "compromised", at(4), HOLD, source="idp")
-    record = DeviceRecord(user=UserRecord((), released)).adopt(*shown(tag_of(claim, "local", "none")), at(30), RULES)
+    observed, tag = shown(tag_of(claim, "local", "none"))
+    last = Last("command", "event", Outcome("locked", after=observed), at(5))
+    record = DeviceRecord(last=last, user=UserRecord((), released)).adopt(observed, tag, at(30), RULES)
     assert record.claims == (claim,)
     assert record.wanted(at(30)) is None
+
+
+def test_a_lock_that_a_restored_ledger_does_not_know_is_not_ended_by_a_release_of_its_user():
+    released = Released().with_release(Ending("user"), at(20))
+    claim = Claim("aaaaaaaa", "device", "stolen", at(4), HOLD)
+    before = DeviceRecord(user=UserRecord((), released))
+    assert before.adopt(*shown(tag_of(claim, "local", "none")), at(30), RULES).wanted(at(30)) == claim
 
 
 def test_a_tag_that_fits_one_of_two_claims_is_no_edit_of_the_other():
