@@ -47,7 +47,6 @@ LOG_RETENTION_DAYS = (
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_KEY_ID = rf"(mrk-[0-9a-f]{{32}}|{_UUID})"
 
 CHANNELS = {
     "slack": {"workspace": r"T[0-9A-Z]+", "channel": r"[CG][0-9A-Z]+"},
@@ -93,6 +92,7 @@ class Configuration:
         tamper_watch: Whether a change of an override that CloudTrail saw is looked at at once.
         account: The deployment's account number; None for that of the credentials.
         forwarders: Where else events arise.
+        forward_outcomes: The ARN of the bus that gets every outcome, too; empty for none.
         ledger_table: The name of the existing table to use as the ledger; empty if the stack makes one.
         router_concurrency: The most routers that run at a time; None for as many as Lambda starts.
         reserve_concurrency: Whether these executions are taken out of the account's and kept for the functions.
@@ -118,6 +118,7 @@ class Configuration:
     tamper_watch: bool = True
     account: str | None = None
     forwarders: tuple[Forwarder, ...] = ()
+    forward_outcomes: str = ""
     ledger_table: str = ""
     router_concurrency: int | None = None
     reserve_concurrency: bool = False
@@ -244,17 +245,12 @@ def _configuration(table: CheckedTable) -> Configuration:
     if "ledger_table" in table:
         ledger_table = table.text("ledger_table", r"[\w.-]{3,255}", "the name of a DynamoDB table in this account")
     sources.check_names(table, "partner_buses", partner_buses)
-    boundary, key = (
-        table.text(name, rf"arn:aws[a-z-]*:{pattern}", expected) if name in table else ""
-        for name, pattern, expected in (
-            ("permissions_boundary", r"iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy"),
-            (
-                "encryption_key",
-                rf"kms:{region}:\d{{12}}:key/{_KEY_ID}",
-                f"the ARN of a KMS key in {region}, not of an alias",
-            ),
-        )
+    another = (
+        rf"events:(?!\S+/{re.escape(bus)}$)[a-z0-9-]+:\d{{12}}:event-bus/[\w./-]+"  # ours would send them for ever
     )
+    outcomes = sources.read_arn(table, "forward_outcomes", another, "the ARN of an event bus of another name")
+    boundary = sources.read_arn(table, "permissions_boundary", *sources.BOUNDARY)
+    key = sources.read_arn(table, "encryption_key", *sources.key_in(region))
     tags = table.table("tags", _tags) if "tags" in table else {}
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
     forwarders = _forwarders(table, owner)
@@ -292,6 +288,7 @@ def _configuration(table: CheckedTable) -> Configuration:
         tamper_watch="tamper_watch" not in table or table.boolean("tamper_watch"),
         account=account,
         forwarders=forwarders,
+        forward_outcomes=outcomes,
         ledger_table=ledger_table,
         permissions_boundary=boundary,
         encryption_key=key,

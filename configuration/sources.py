@@ -41,12 +41,16 @@ class Forwarder:
         account: Its account number.
         region: Its region.
         stack: The name of its stack, and of the role that puts the events on the deployment's bus.
+        permissions_boundary: As of the deployment, in the forwarder's account.
+        encryption_key: As of the deployment, in the forwarder's region.
     """
 
     name: str
     account: str
     region: str
     stack: str
+    permissions_boundary: str = ""
+    encryption_key: str = ""
 
     @property
     def role_arn(self) -> str:
@@ -239,12 +243,29 @@ def read_webhook(table: CheckedTable) -> Webhook:
 
 def read_forwarder(table: CheckedTable) -> Forwarder:
     """Return a forwarder. Its stack has no name yet."""
+    region = table.text("region", r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, such as us-east-1")
     return Forwarder(
         name=table.text("name", r"[a-z][a-z0-9-]{0,15}", "1 to 16 of a-z, 0-9 and '-', beginning with a letter"),
         account=table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account"),
-        region=table.text("region", r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, such as us-east-1"),
+        region=region,
         stack="",
+        permissions_boundary=read_arn(table, "permissions_boundary", *BOUNDARY),
+        encryption_key=read_arn(table, "encryption_key", *key_in(region)),
     )
+
+
+BOUNDARY = (r"iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy")
+
+
+def key_in(region: str) -> tuple[str, str]:
+    """Return the pattern of a key's ARN in the region, and what is expected."""
+    key_id = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    return rf"kms:{region}:\d{{12}}:key/{key_id}", f"the ARN of a KMS key in {region}, not of an alias"
+
+
+def read_arn(table: CheckedTable, key: str, pattern: str, expected: str) -> str:
+    """Return an optional ARN, "" for none. The pattern is that of what comes after the partition."""
+    return table.text(key, rf"arn:aws[a-z-]*:{pattern}", expected) if key in table else ""
 
 
 def check_together(

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from configuration import bus_limits
 from configuration.loader import Configuration
 from configuration.sources import Forwarder
+from infra.every_resource import finish
 from infra.notices import Notices
 from infra.queues import DeadLetters
 from infra.security_bus import delivery, let_rules_send, rule_arn, rule_name
@@ -67,4 +68,6 @@ class ForwardEvents(Stack):
             arns.append(rule_arn(rule.name or ""))
         let_rules_send(unforwarded.queue, arns)
         notices.explain_alarms(self)
+        boundary, key = forwarder.permissions_boundary, forwarder.encryption_key
+        finish(self, configuration.settings.owner, configuration.tags, boundary, key)
         CfnOutput(self, "UnforwardedEventsQueueUrl", value=unforwarded.queue.queue_url)

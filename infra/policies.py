@@ -65,9 +65,10 @@ def add_policies(
         ),
     ]
     operate = [
-        put,
+        Grant(["events:PutEvents"], [bus.bus.event_bus_arn, *bus.forwards_to]),
         Grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
         Grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
+        Grant(["sns:Publish"], [topic]),
         Grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
         Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]

@@ -8,7 +8,7 @@ from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from configuration import bus_limits
 from configuration.loader import Configuration, Drill
@@ -58,7 +58,8 @@ class SecurityBus(Construct):
             name: events.CfnEventBus(self, f"Partner-{name}", name=name, event_source_name=name)
             for name in configuration.partner_buses
         }
-        self._rules: dict[str, list[str]] = {}
+        self._rules: list[str] = []
+        self._report_rules: list[str] = []
         self._source_rules = [
             self._add_source_rule(source, configuration.routes[source.name], reports.queue)
             for source in configuration.settings.sources
@@ -67,7 +68,7 @@ class SecurityBus(Construct):
             self.reserve(*who)
             for conditions in bus_limits.allowed(*who):
                 self._add_statement("Allow", conditions)
-        unknown = self._add_rule(
+        unknown = self._add_report_rule(
             "UnknownSources",
             "Events of unknown sources, which the router rejects",
             None,
@@ -80,8 +81,29 @@ class SecurityBus(Construct):
             "Messages of outcomes that need attention",
             None,
             {"source": [outcome.SOURCE], "detail": {"page": [True], **_but_of(configuration.drill)}},
-            notices,
+            notices.targets(**delivery(self.undelivered.queue)),
+            notices.publisher,
         )
+        self.forwards_to = [configuration.forward_outcomes] if configuration.forward_outcomes else []
+        for to in self.forwards_to:
+            self._forward_outcomes(to)
+
+    def _forward_outcomes(self, to: str) -> None:
+        """Send every outcome to another bus, too, under a role. That bus must let the role put events.
+
+        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
+        """
+        role = iam.Role(
+            self,
+            "OutcomesRole",
+            description="Permission of the rule that sends outcomes on",
+            assumed_by=iam.ServicePrincipal("events.amazonaws.com"),
+        )
+        role.add_to_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[to]))
+        target = events.CfnRule.TargetProperty(
+            id="Bus", arn=to, role_arn=role.role_arn, **delivery(self.undelivered.queue)
+        )
+        self._add_rule("Outcomes", "Outcomes, to another bus", None, {"source": [outcome.SOURCE]}, [target], role)
 
     def watch(self, writer_role: str, reports: sqs.Queue) -> None:
         """Let the router know of each change of an override that CloudTrail saw and that is not the writer's.
@@ -90,7 +112,7 @@ class SecurityBus(Construct):
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
         """
         issuer = ({"anything-but": [writer_role]}, {"exists": False})
-        watch = self._add_rule(
+        watch = self._add_report_rule(
             "TamperWatch",
             "Overrides that somebody else changed",
             DEFAULT_BUS,
@@ -111,8 +133,8 @@ class SecurityBus(Construct):
 
     def allow_rules(self, reports: sqs.Queue) -> None:
         """Allow the rules that there are by now to send to their queues, and no others."""
-        let_rules_send(reports, self._rules["Reports"])
-        let_rules_send(self.undelivered.queue, [*self._rules["Reports"], *self._rules["Notices"]])
+        let_rules_send(reports, self._report_rules)
+        let_rules_send(self.undelivered.queue, self._rules)
 
     def reserve(self, sources: Sequence[str], publishers: Sequence[str], organization: str = "") -> None:
         """Deny events of these sources to all but these principals, whatever their own policies say."""
@@ -138,7 +160,7 @@ class SecurityBus(Construct):
 
     def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> events.CfnRule:
         name, mapped = source.name, source.mapping is not None
-        rule = self._add_rule(
+        rule = self._add_report_rule(
             bus_limits.rule_id(name, mapped=mapped),
             f"Events of the mapped source {name}" if mapped else f"Reports by {name}",
             route.bus,
@@ -150,28 +172,45 @@ class SecurityBus(Construct):
             rule.add_resource_dependency(self._partners[route.bus])
         return rule
 
+    def _add_report_rule(
+        self,
+        id: str,
+        description: str,
+        bus: str | None,
+        pattern: Mapping[str, Any],
+        reports: sqs.Queue,
+        mapped_source: str | None = None,
+    ) -> events.CfnRule:
+        """Add a rule that sends whole events to the queue. A mapped source's name comes beside them."""
+        transformed = events.CfnRule.InputTransformerProperty(
+            input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
+        )
+        target = events.CfnRule.TargetProperty(
+            id="Reports",
+            arn=reports.queue_arn,
+            input_transformer=transformed if mapped_source is not None else None,
+            **delivery(self.undelivered.queue),
+        )
+        rule = self._add_rule(id, description, bus, pattern, [target], reports.node.find_child("Policy"))
+        self._report_rules.append(self._rules[-1])
+        return rule
+
     def _add_rule(
         self,
         id: str,
         description: str,
         bus: str | None,
         pattern: Mapping[str, Any],
-        target: sqs.Queue | Notices,
-        mapped_source: str | None = None,
+        targets: Sequence[events.CfnRule.TargetProperty],
+        permission: IConstruct,
     ) -> events.CfnRule:
-        """Add a rule to a bus (None: ours). It sends whole events to a queue, or an outcome's words to people.
-
-        With `mapped_source` the queue gets that name beside the event.
+        """Add a rule to a bus (None: ours), after the policy or the role that lets it send.
 
         CDK's own `Rule` supports only part of the pattern language. Its targets also add a statement per rule to the
         queue's policy, and SQS allows 20.
         """
-        tries = delivery(self.undelivered.queue)
-        transformed = events.CfnRule.InputTransformerProperty(
-            input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
-        )
-        name, kind = rule_name(self, id), "Notices" if isinstance(target, Notices) else "Reports"
-        self._rules.setdefault(kind, []).append(rule_arn(name, bus or self._name))
+        name = rule_name(self, id)
+        self._rules.append(rule_arn(name, bus or self._name))
         rule = events.CfnRule(
             self,
             id,
@@ -179,19 +218,9 @@ class SecurityBus(Construct):
             description=description,
             event_bus_name=self.bus.event_bus_name if bus is None else None if bus == DEFAULT_BUS else bus,
             event_pattern=bus_limits.pattern_of(pattern),
-            targets=target.targets(**tries)
-            if isinstance(target, Notices)
-            else [
-                events.CfnRule.TargetProperty(
-                    id=kind,
-                    arn=target.queue_arn,
-                    input_transformer=transformed if mapped_source is not None else None,
-                    **tries,
-                )
-            ],
+            targets=targets,
         )
-        rule.node.add_dependency(self.undelivered.queue.node.find_child("Policy"))
-        rule.node.add_dependency(target.publisher if isinstance(target, Notices) else target.node.find_child("Policy"))
+        rule.node.add_dependency(self.undelivered.queue.node.find_child("Policy"), permission)
         return rule
 
 

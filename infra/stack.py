@@ -3,18 +3,18 @@
 from datetime import timedelta
 from pathlib import Path
 
-from aws_cdk import App, CfnOutput, Duration, Environment, Stack, Tags
+from aws_cdk import App, CfnOutput, Duration, Environment, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from configuration.bus_limits import stack_name
 from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
-from infra import bundling, customer_key
+from infra import bundling
 from infra.dashboard import add_dashboard
 from infra.drill import Drill
+from infra.every_resource import finish
 from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -243,12 +243,6 @@ class DeviceLockout(Stack):
             **policies,
         }.items():
             CfnOutput(self, name, value=value)
-        for name, value in {**configuration.tags, "device-lockout": configuration.settings.owner}.items():
-            Tags.of(self).add(name, value)
-        if configuration.permissions_boundary:
-            iam.PermissionsBoundary.of(self).apply(
-                iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", configuration.permissions_boundary)
-            )
         notices.explain_alarms(self)
-        if configuration.encryption_key:
-            customer_key.encrypt(self, configuration.encryption_key)
+        boundary, key = configuration.permissions_boundary, configuration.encryption_key
+        finish(self, settings.owner, configuration.tags, boundary, key)

@@ -16,7 +16,7 @@ from device_lockout.values.errors import UnreadableError
 from lockout import answers, mappings, sweeping
 from lockout.act import confirm
 from lockout.deployment import DEAD_LETTERS, Deployment
-from lockout.errors import DONE, NO
+from lockout.errors import DONE, NO, CommandError
 
 _COLUMNS = {"queue": 12, "since": 27, "message": 0}
 _BATCH = 10
@@ -109,6 +109,7 @@ def _words(letter: dict[str, Any]) -> str:
 
 def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
     sqs, body = deployment.client("sqs"), letter["Body"]
+    target = letter.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue", "")
     if name == "sweeps":
         asked = json.loads(body)
         sweeping.ask_for(deployment, asked.get("requestPayload", asked)["organizationId"])
@@ -116,7 +117,14 @@ def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
         group = letter["Attributes"]["MessageGroupId"]
         url = deployment.outputs["CommandsQueueUrl"]
         sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=str(uuid.uuid4()))
-    elif ":sns:" in letter.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue", ""):
+    elif ":event-bus/" in target:  # an outcome to another bus
+        event = json.loads(body)
+        told = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+        entry: Any = {"EventBusName": target, "Time": event["time"], **told}
+        (answer,) = deployment.client("events").put_events(Entries=[entry])["Entries"]
+        if "EventId" not in answer:
+            raise CommandError(f"{target} did not take an outcome: {answer.get('ErrorMessage')}")
+    elif ":sns:" in target:
         message = json.dumps(json.loads(body)["detail"]["message"])
         deployment.client("sns").publish(TopicArn=deployment.outputs["NoticesTopicArn"], Message=message)
     else:

@@ -115,6 +115,12 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ),
         (
             'owner = "prod"',
+            'owner = "prod"\nforward_outcomes = "arn:aws:events:eu-west-1:111122223333:event-bus/device-security"',
+            'forward_outcomes: "arn:aws:events:eu-west-1:111122223333:event-bus/device-security":'
+            " expected the ARN of an event bus of another name",
+        ),
+        (
+            'owner = "prod"',
             'owner = "prod"\nencryption_key = "arn:aws:kms:us-east-1:111122223333:key/x"',
             'encryption_key: "arn:aws:kms:us-east-1:111122223333:key/x": expected the ARN of a KMS key in eu-west-1',
         ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,39 @@ def forwarder(forwarded: Configuration, tmp_path_factory: pytest.TempPathFactory
         patch.setenv("CDK_VALIDATION", "false")
         app.forward(forwarded, "security", directory)
     return read_template(directory)
+
+
+def test_the_forwarder_has_the_tags_and_a_boundary_and_key_of_its_own_account(
+    forwarded: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"arn:aws:kms:us-east-1:444455556666:key/mrk-{'0' * 32}"
+    boundary = "arn:aws:iam::444455556666:policy/boundary"
+    own = replace(forwarded.forwarders[0], permissions_boundary=boundary, encryption_key=key)
+    monkeypatch.setenv("CDK_VALIDATION", "false")
+    app.forward(replace(forwarded, forwarders=(own,), tags={"CostCenter": "4711"}), "security", tmp_path)
+    made = read_template(tmp_path)
+    assert made.one("IAM::Role")["PermissionsBoundary"] == boundary
+    assert made.one("SQS::Queue")["KmsMasterKeyId"] == made.one("SNS::Topic")["KmsMasterKeyId"] == key
+    tags = {tag["Key"]: tag["Value"] for tag in made.one("SQS::Queue")["Tags"]}
+    assert tags == {"CostCenter": "4711", "device-lockout": "prod"}
+
+
+def test_outcomes_go_to_another_bus_under_a_role_that_may_do_nothing_else(
+    forwarded: Configuration, synthesize: Callable[[Configuration], Template]
+) -> None:
+    bus = "arn:aws:events:us-east-1:444455556666:event-bus/soc"
+    made = synthesize(replace(forwarded, forward_outcomes=bus))
+    ((name, rule),) = (
+        (name, rule) for name, rule in made.of_type("Events::Rule").items() if "Outcomes" in rule["Name"]
+    )
+    assert rule["EventPattern"] == {"source": ["device-lockout"], "replay-name": [{"exists": False}]}
+    (target,) = rule["Targets"]
+    role = target["RoleArn"].removesuffix(".Arn")
+    assert (target["Arn"], target["DeadLetterConfig"]) == (bus, {"Arn": "BusUndeliveredQueue.Arn"})
+    assert [*made.statements(role)] == [(frozenset({"events:PutEvents"}), frozenset({bus}))]
+    assert role in depends_on(made, name)
+    assert rule_arn(rule) in senders(made, "BusUndeliveredQueue")
+    assert rule_arn(rule) not in senders(made, "ReportsQueue")
 
 
 @pytest.fixture(scope="module")

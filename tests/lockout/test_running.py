@@ -108,6 +108,10 @@ class Sqs:
     def publish(self, **request: Any) -> None:
         self.sent.append(request)
 
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        self.sent += Entries
+        return {"Entries": [{"EventId": "e"} if "ours" in each["EventBusName"] else {} for each in Entries]}
+
     def invoke(self, **request: Any) -> None:
         self.sent.append(request)
 
@@ -145,6 +149,18 @@ def test_dead_letters_are_told_in_words(run: Run) -> None:
     assert words[3].startswith("AWS API Call of aws.ds-data: ")
     rows = json.loads(run("dead", "show", "--queue", "undelivered", "--json")[1])
     assert rows[0]["why"] == "no"
+
+
+def test_an_outcome_for_another_bus_goes_there_again_and_stays_if_that_refuses(run: Run, sqs: Sqs) -> None:
+    told = {"source": "device-lockout", "detail-type": "Device Locked", "time": "2026-11-22T07:30:00Z", "detail": {}}
+    for bus in ("ours", "theirs"):
+        arn = f"arn:aws:events:eu-west-1:1:event-bus/{bus}"
+        sqs.add("UndeliveredEventsQueueUrl", json.dumps(told), TARGET_ARN=arn)
+    status, _, err = run("dead", "send-back", "--queue", "undelivered", "--yes")
+    assert (status, "event-bus/theirs did not take an outcome" in err) == (1, True)
+    assert [each["EventBusName"][-4:] for each in sqs.sent if "EventBusName" in each] == ["ours", "eirs"]
+    assert [each["Source"] for each in sqs.sent if "Source" in each] == ["device-lockout"] * 2
+    assert len(sqs.queues["UndeliveredEventsQueueUrl"]) == 1
 
 
 def test_dead_letters_go_back_where_they_were_going(run: Run, sqs: Sqs) -> None:

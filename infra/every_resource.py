@@ -1,6 +1,8 @@
-"""A customer's key for all that is stored. Without it AWS's own keys encrypt the queues, the table and the logs."""
+"""What every resource of a stack has: tags, a boundary if it is a role, and a customer's key if it stores something."""
 
-from aws_cdk import Stack
+from collections.abc import Mapping
+
+from aws_cdk import Stack, Tags
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
@@ -12,7 +14,21 @@ USE = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html"""
 
 
-def encrypt(stack: Stack, key: str) -> None:
+def finish(stack: Stack, owner: str, tags: Mapping[str, str], boundary: str, key: str) -> None:
+    """Give it to all resources that the stack has by now. ``boundary`` and ``key`` are ARNs; empty for none.
+
+    Without a key AWS's own encrypt the queues, the table and the logs.
+    """
+    for name, value in {**tags, "device-lockout": owner}.items():
+        Tags.of(stack).add(name, value)
+    if boundary:
+        policy = iam.ManagedPolicy.from_managed_policy_arn(stack, "Boundary", boundary)
+        iam.PermissionsBoundary.of(stack).apply(policy)
+    if key:
+        _encrypt(stack, key)
+
+
+def _encrypt(stack: Stack, key: str) -> None:
     """Encrypt every resource of the stack that stores something with the key of this ARN, and let every role use it.
 
     The key's own policy must let CloudWatch, CloudWatch Logs and EventBridge use it: docs/configure-and-deploy.md.
