@@ -19,7 +19,7 @@ from device_lockout.inbound.moment import Moment
 from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command, DeviceCommand, Expire, Lock, Release
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
@@ -27,6 +27,7 @@ from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, 
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
 from verify.processes import Switches
+from verify.scenario import SERIAL
 from verify.scenarios import SCENARIOS
 
 MOST_BROKEN_STATES = 100_000
@@ -713,6 +714,60 @@ def rejected_stays(off: Off) -> None:
 def users_claim(off: Off) -> None:
     """A user's lock that the user's item has dropped does not become the device's own."""
     off.replace(DeviceRecord, "_as_the_users", lambda *_: None)
+
+
+# The inventory
+
+
+@guard("number-first", "serial number")
+def number_first(off: Off) -> None:
+    """A lock by serial number is kept under the number before the devices that have it are read."""
+
+    def wrap(ports: Ports) -> Ports:
+        late: list[tuple[Any, ...]] = []
+
+        def devices_named(*asked: Any) -> list[Any]:
+            found = list(ports.ledger.devices_named(*asked))
+            for saved in late:
+                ports.ledger.save_locks_of(*saved)
+            return found
+
+        instead = {"save_locks_of": lambda *saved: late.append(saved), "devices_named": devices_named}
+        return replace(ports, ledger=Between(ports.ledger, instead))
+
+    off.ports(wrap)
+
+
+@guard("row-first", "serial number")
+def row_first(off: Off) -> None:
+    """An enrolment writes its row before it reads the locks of its serial number."""
+
+    def wrap(ports: Ports) -> Ports:
+        read: list[UserRecord] = []
+
+        def list_device(key: DeviceKey, *asked: Any, **retired: Any) -> Any:
+            read.append(ports.ledger.locks_of(key.organization, DeviceName("serial", SERIAL)))
+            return ports.ledger.list_device(key, *asked, **retired)
+
+        instead = {
+            "list_device": list_device,
+            "locks_of": lambda *asked: read[0] if read else ports.ledger.locks_of(*asked),
+        }
+        return replace(ports, ledger=Between(ports.ledger, instead))
+
+    off.ports(wrap)
+
+
+@guard("devices-to-come", "serial number")
+def devices_to_come(off: Off) -> None:
+    """A lock by serial number holds for devices to come."""
+    off.replace(fan_out, "_by_number", lambda *_: None)
+
+
+@guard("retired-too", "serial number")
+def retired_too(off: Off) -> None:
+    """A lock by serial number reaches the devices that had it and were retired."""
+    off.replace(fan_out, "locked_rows", lambda _, found: [row for row in found if not row.former])
 
 
 @guard("set-back-prior", "ledger set back")

@@ -15,6 +15,7 @@ from device_lockout.values.tag import Tag
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node
+from verify.scenario import SERIAL
 from verify.state import HERE, ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
 from verify.tape import Failure, Recorded
 from verify.telling import Story
@@ -61,6 +62,9 @@ class Calls:
             "devices of": self._devices_of,
             "enroll": self._enroll,
             "retire": self._enroll,
+            "save names": self._save_names,
+            "save named": self._save_named,
+            "devices named": self._devices_named,
             "saw": self._saw,
             "remember": self._remember,
             "recall": self._recall,
@@ -215,9 +219,24 @@ class Calls:
     def _enroll(self, state: State, call: Call) -> Result:
         kind, device, happened = call
         if happened < state.inventory_at[device]:
-            return state, self._number((kind, False))
+            return state, self._number((kind, None))
         state = state._replace(inventory_at=put(state.inventory_at, device, happened))
-        return self._in_inventory(state, device, known=kind == "enroll"), self._number((kind, True))
+        kept = (("serial", SERIAL),) if state.named >> device & 1 else ()
+        return self._in_inventory(state, device, known=kind == "enroll"), self._number((kind, kept))
+
+    def _save_names(self, state: State, call: Call) -> Result:
+        return state._replace(named=state.named | 1 << call[1]), 0
+
+    def _save_named(self, state: State, call: Call) -> Result:
+        """Write a device's row under the serial number, unless newer news wrote it."""
+        _, device, row = call
+        there = state.numbered[device]
+        if there and self._values[there].heard > self._values[row].heard:
+            return state, 0
+        return state._replace(numbered=put(state.numbered, device, row)), 0
+
+    def _devices_named(self, state: State, _: Call) -> Result:
+        return state, self._number(tuple(self._values[row] for row in state.numbered if row))
 
     def _saw(self, state: State, call: Call) -> Result:
         return self._in_inventory(state, call[1], known=True), 0
@@ -256,7 +275,7 @@ class Calls:
     def _records(self, state: State, call: Call) -> Result:
         items: list[tuple[Any, int]]
         if call[1] == "user":
-            items = [*zip(self._numbering.users, state.users, strict=True)]
+            items = [each for each in zip(self._numbering.users, state.users, strict=True) if each[0] != SERIAL]
         else:
             items = [*zip(self._numbering.keys, state.items, strict=True)]
         return state, self._number(tuple((key, self._values[item]) for key, item in items if item))

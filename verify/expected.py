@@ -12,7 +12,7 @@ from device_lockout.values.command import Enroll
 from device_lockout.values.record import Claim, DeviceRecord, Ending
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
-from verify.scenario import at, covers
+from verify.scenario import NUMBER, at, covers
 from verify.state import LockId, State, lock_id
 
 if TYPE_CHECKING:
@@ -36,11 +36,14 @@ class Expected:
             [
                 (number, event)
                 for number, event in enumerate(numbering.events)
-                if event.device == device or (event.device < 0 and numbering.event_users[number] == user)
+                if event.device == device
+                or (event.device < 0 and numbering.event_users[number] == user)
+                or (event.user == NUMBER and self.has_number(device))
             ]
             for device, user in enumerate(numbering.user_of)
         ]
         self._of_devices = sum(1 << number for number, event in enumerate(numbering.events) if event.device >= 0)
+        self._of_number = sum(1 << number for number, event in enumerate(numbering.events) if event.user == NUMBER)
 
     def edited_ends(self, state: State, device: int) -> Ends:
         """Return the ends that people set on a device: those in the ledger, and the one in the tag."""
@@ -67,7 +70,10 @@ class Expected:
         """
         item: DeviceRecord | None = self._values[state.items[device]]
         known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
-        live = self._live(state, device, state.certain if known else state.certain & self._of_devices, _ALL, ends)
+        locks = state.certain if known else state.certain & self._of_devices
+        if not self._is_enrolled(state, device, numbered=True):
+            locks &= ~self._of_number
+        live = self._live(state, device, locks, _ALL, ends)
         if not state.lost:
             return live
         remembered = self.recorded(state, device)
@@ -95,12 +101,20 @@ class Expected:
         reading = self._reading(baseline)
         return 0 if isinstance(reading, HandWritten) and reading.until <= self._numbering.now(state) else baseline
 
-    def _is_enrolled(self, state: State, device: int) -> bool:
-        """Whether a certain enrolment of the device was not superseded by newer news."""
+    def has_number(self, device: int) -> bool:
+        """Whether some enrolment gives the device the serial number."""
+        return any(
+            event.device == device and isinstance(event.command, Enroll) and event.command.target.names
+            for event in self._numbering.events
+        )
+
+    def _is_enrolled(self, state: State, device: int, *, numbered: bool = False) -> bool:
+        """Whether a certain enrolment of the device, with the number if so asked, was not superseded by newer news."""
         return any(
             isinstance(event.command, Enroll)
+            and (event.command.target.names or not numbered)
             and state.certain >> number & 1
-            and self._values[state.outcomes[number]].result != "superseded"
+            and not (state.outcomes[number] and self._values[state.outcomes[number]].result == "superseded")
             for number, event in self._events_of[device]
         )
 
@@ -138,9 +152,17 @@ class Expected:
                 return ending is not None
             return covers(ending, claim) and not (lost and ending.source)
 
+        numbers = {lock_id(event.claim) for event in self._numbering.events if event.user == NUMBER and event.claim}
+
         def unreleased(claim: Claim) -> bool:
             if lost and possibly and claim.scope == "user":
                 return True
-            return all(at(event.at) <= claim.at or not may_end(event.releases, claim) for event in released)
+            return all(
+                at(event.at) <= claim.at
+                or not may_end(event.releases, claim)
+                # A device may get the number after its release.
+                or (possibly and event.user == NUMBER and lock_id(claim) not in numbers)
+                for event in released
+            )
 
         return tuple(claim for claim in claims if claim.until > now and unreleased(claim))

@@ -12,11 +12,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
 from time import perf_counter
 
+from device_lockout.values.command import Enroll, Lock, Release
 from device_lockout.values.policy import MOST_CLAIMS
 from verify.scenario import (
     ALL_CALLS,
@@ -26,10 +27,12 @@ from verify.scenario import (
     Event,
     Scenario,
     as_told,
+    by_number,
     copy,
     enroll,
     lock,
     lock_user,
+    numbered,
     release,
     release_user,
     retire,
@@ -45,6 +48,9 @@ STEPS = 120
 """How many moves a history has at most, before everything comes to rest."""
 PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
+
+NUMBERED = 5
+"""One scenario of so many is about a serial number."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -123,6 +129,24 @@ def scenario_of(draw: Random) -> Scenario:
     )
 
 
+def with_number(scenario: Scenario) -> Scenario:
+    """Make a scenario one about a phone with a serial number, of which all its devices are mail clients.
+
+    Devices are enrolled under the number, and every other report about a device names the number in its place. Nobody
+    takes the ledger back or touches a user.
+    """
+    names = [event.name for event in scenario.events]
+
+    def about_number(event: Event) -> Event:
+        if isinstance(event.command, Enroll):
+            return numbered(event)
+        about_device = event.device >= 0 and not event.body and isinstance(event.command, Lock | Release)
+        return by_number(event) if about_device and names.index(event.copy_of or event.name) % 2 else event
+
+    acts = tuple(act for act in scenario.acts if act.kind in ("put", "delete", "edit", "rewrite", "flip", "carry"))
+    return replace(scenario, events=tuple(map(about_number, scenario.events)), acts=acts)
+
+
 def _act(draw: Random, devices: int) -> Act:
     device = draw.randrange(devices)
     match draw.randrange(6):
@@ -177,6 +201,8 @@ def walk(seed: int) -> tuple[Counter[str], Failed | None]:
     """Walk the histories of one scenario. Return how often each kind of move was made, and the first violation."""
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
     scenario = scenario_of(draw)
+    if seed % NUMBERED == 0:
+        scenario = with_number(scenario)
     world = World(scenario)
     made: Counter[str] = Counter()
     for _ in range(PER_SCENARIO):

@@ -11,7 +11,7 @@ from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
-from verify.scenario import Event, at, covers, second_of
+from verify.scenario import NUMBER, Event, at, covers, second_of
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, LockId, State, ViolationError, lock_id, put
 from verify.telling import Words
 
@@ -71,7 +71,9 @@ class Invariants:
         now = self._numbering.now(state)
         over = about.claim is not None and about.claim.until <= now
         old = (now - at(about.at)).total_seconds() > self._scenario.max_event_age
-        return isinstance(about.command, Reject) or over or old or bool((state.deleted | state.exempt) & user)
+        nobody = about.user == NUMBER and about.releases is not None and not any(state.numbered)
+        excused = isinstance(about.command, Reject) or over or old or nobody
+        return excused or bool((state.deleted | state.exempt) & user)
 
     def _still_holds(self, state: State, event: int, decided: str | None) -> bool:
         """Whether what was first decided for an event is what stands, as far as no person meddled."""
@@ -312,6 +314,8 @@ class Invariants:
             return
         dead_letters = {self._numbering.event(command) for command in state.dead_letters}
         for number, event in enumerate(self._events):
+            if event.user == NUMBER:
+                continue  # each device's command has an outcome of its own
             if state.certain >> number & 1 and not event.copy_of and number not in dead_letters:
                 if not state.outcomes[number]:
                     raise ViolationError(f"{event.name} has no recorded outcome")
@@ -413,8 +417,10 @@ class Invariants:
         event = self._numbering.by_lock.get(lock_id(shown))
         if event is None:
             return True
-        of = self._events[event].device
-        return of != device if of >= 0 else self._numbering.event_users[event] != self._numbering.user_of[device]
+        of, user = self._events[event].device, self._numbering.event_users[event]
+        if self._events[event].user == NUMBER:
+            return not self._expected.has_number(device)
+        return of != device if of >= 0 else user != self._numbering.user_of[device]
 
     def _tag_is_recorded(self, state: State, device: int) -> None:
         """Check that the ledger knows each lock that stands. After a loss it takes none of an exempt user over."""

@@ -58,7 +58,7 @@ class Numbering:
 
         self.keys = [DeviceKey(ORGANIZATION, user_name(user), device) for user, device in scenario.devices]
         self.device_numbers = {key: number for number, key in enumerate(self.keys)}
-        self.users = sorted({key.user_id for key in self.keys})
+        self.users = sorted({key.user_id for key in self.keys} | {user_name(event.user) for event in scenario.events})
         self.user_numbers = {user: number for number, user in enumerate(self.users)}
         self.user_of = [self.user_numbers[key.user_id] for key in self.keys]
 

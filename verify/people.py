@@ -213,6 +213,8 @@ class People:
             noted=noted,
             outcomes=outcomes,
             inventory_at=(0,) * len(state.items),
+            named=0,
+            numbered=(0,) * len(state.items),
             certain=in_tags | answered & state.certain,
             replaced=0,
             lost=True,

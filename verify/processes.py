@@ -27,6 +27,8 @@ CHANGES = frozenset(
         "save user",
         "enroll",
         "retire",
+        "save names",
+        "save named",
         "saw",
         "remember",
         "send",
@@ -207,10 +209,10 @@ class Processes:
             case ("save user", user, record):
                 read = record.version
                 return "save user", users[user], number(replace(record, version=read + 1)), read
-            case ("open" | "get" | "saw" as kind, key):
+            case ("open" | "get" | "saw" | "save names" as kind, key):
                 return kind, devices[key]
-            case ("left", key, override):
-                return "left", devices[key], number(override)
+            case ("left" | "save named" as kind, key, value):
+                return kind, devices[key], number(value)
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, devices[key], int((happened - START).total_seconds())
             case ("user" | "devices of" as kind, user):

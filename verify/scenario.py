@@ -7,6 +7,7 @@ from typing import Literal
 
 from device_lockout.values import instant
 from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
+from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, Reason
 from device_lockout.values.record import Claim, Ending
@@ -19,7 +20,10 @@ START = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
 """Second 0 of every history."""
 
 ALL_CALLS = frozenset(
-    {"open", "get", "user", "save", "put", "delete", "save user", "devices of", "send", "enroll", "page", "records"}
+    {
+        *("open", "get", "user", "save", "put", "delete", "save user", "devices of", "send", "enroll", "page"),
+        *("records", "retire", "save names", "save named", "devices named"),
+    }
 )
 """All calls that a process can pause before."""
 DEVICE_CALLS = frozenset({"put", "delete", "page", "send"})
@@ -46,7 +50,7 @@ class Event:
         command: The command that the router makes of it.
         at: The second at which it happened.
         device: The index of its device; -1 for an event about a user.
-        user: The index of its user.
+        user: The index of its user; :data:`NUMBER` for an event about the serial number.
         copy_of: The event of which this is a copy that the queue no longer recognizes.
         body: The event as EventBridge delivers it. The router reads it anew for each copy, and ``command`` is what it
             ought to read. Empty where the router has nothing to decide.
@@ -186,9 +190,14 @@ class Scenario:
         return f"{self.name}: {self.about} ({len(self.devices)} devices; {events}; {acts})"
 
 
+NUMBER = -1
+"""Stands for the serial number in the place of a user. Its item in the ledger is like a user's."""
+SERIAL = "SN1"
+
+
 def user_name(user: int) -> str:
-    """Return WorkMail's ID of a scenario's user."""
-    return f"user{user}"
+    """Return WorkMail's ID of a scenario's user, or the serial number."""
+    return SERIAL if user == NUMBER else f"user{user}"
 
 
 def lock(
@@ -223,11 +232,22 @@ def release_user(name: str, happened: float, user: int = 0) -> Event:
     return Event(name, command, happened, -1, user)
 
 
+def by_number(event: Event) -> Event:
+    """Make a lock or release of a device name the serial number in its place."""
+    return replace(event, command=replace(event.command, target=_NUMBER), device=-1, user=NUMBER)
+
+
 def enroll(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """Report a device as enrolled."""
     return Event(
         name, Enroll(_cause(name, "Device Enrolled", happened), _target(user, device_id)), happened, device, user
     )
+
+
+def numbered(event: Event) -> Event:
+    """Give an enrolled device the serial number."""
+    target = replace(event.command.target, names=_NUMBER.names)
+    return replace(event, command=replace(event.command, target=target))
 
 
 def retire(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
@@ -310,6 +330,9 @@ def _cause(name: str, detail_type: str, happened: float) -> Cause:
 
 def _target(user: int, device: str) -> Target:
     return Target(ORGANIZATION, user_name(user), device)
+
+
+_NUMBER = Target(ORGANIZATION, "", "", (DeviceName("serial", SERIAL),))
 
 
 def settings_of(scenario: Scenario) -> Settings:

@@ -82,6 +82,8 @@ class State(NamedTuple):
         swept: The ledger knows of a complete sweep: none, one over this table, or one over another (:data:`HERE`).
         word: A person's word about a ledger that was set back: none needed, missing, or given (:data:`GIVEN`).
         inventory_at: The second of each device's newest enrolment or retirement.
+        named: The devices whose item keeps the serial number.
+        numbered: The row of each device under the serial number.
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
         exempt: The users whom only a forced lock locks.
@@ -120,6 +122,8 @@ class State(NamedTuple):
     swept: int
     word: int
     inventory_at: tuple[int, ...]
+    named: int
+    numbered: tuple[int, ...]
     disabled: int
     deleted: int
     exempt: int

@@ -125,30 +125,31 @@ class TapeLedger:
         return iter(devices)
 
     def list_device(self, key: DeviceKey, happened: datetime, *, retired: bool) -> dict[NameKind, str] | None:
-        """Ask for the one write of an enrolment. Scenarios have no serial numbers and asset tags."""
-        listed = self.tape.ask("retire" if retired else "enroll", key, happened)[1]
-        return {} if listed else None
+        """Ask for the write of an enrolment or a retirement."""
+        kept: Mapping[NameKind, str] | None = self.tape.ask("retire" if retired else "enroll", key, happened)[1]
+        return None if kept is None else dict(kept)
 
     def save_names(self, key: DeviceKey, names: Mapping[NameKind, str]) -> None:
-        raise AssertionError("the search enrols devices without names")
+        self.tape.ask("save names", key)
 
     def save_named(self, name: DeviceName, row: NamedDevice) -> None:
-        raise AssertionError("the search enrols devices without names")
+        self.tape.ask("save named", row.key, row)
 
     def count_lock(self, source: str, hour: datetime, lock: str, most: int) -> bool:
         raise AssertionError("the search has no floods")
 
     def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
-        raise AssertionError("the search has no serial numbers")
+        """Ask for the serial number's item. It has the form of a user's, and the search keeps it as one."""
+        return self.user(organization, name.value)
 
     def save_locks_of(self, organization: str, name: DeviceName, record: UserRecord) -> None:
-        raise AssertionError("the search has no serial numbers")
+        self.save_user(organization, name.value, record)
 
     def saw(self, key: DeviceKey) -> None:
         self.tape.ask("saw", key)
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
-        found: tuple[NamedDevice, ...] = self.tape.ask("devices named", name)
+        found: tuple[NamedDevice, ...] = self.tape.ask("devices named")
         return list(found)
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:

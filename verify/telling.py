@@ -20,6 +20,8 @@ _ON_DEVICE = {
     "open": "opens the item of {}",
     "enroll": "enrolls {} in the inventory",
     "retire": "retires {} in the inventory",
+    "save names": "keeps the serial number with {}",
+    "save named": "writes the row of {} under the serial number",
     "saw": "adds {} to the inventory",
     "left": "tells of the override on {}, which is left alone",
 }
@@ -77,6 +79,8 @@ class Words:
                 return f"sends {self.command(command)}"
             case ("outcome" | "announce" as kind, _, outcome):
                 return f"{'records' if kind == 'outcome' else 'announces'} {self._values[outcome].result}"
+            case ("devices named",):
+                return "lists the devices with the serial number"
             case ("page", page):
                 return f"lists page {page + 1}"
             case ("records", kind):

@@ -72,6 +72,8 @@ class World:
             swept=HERE,
             word=0,
             inventory_at=none,
+            named=0,
+            numbered=none,
             disabled=0,
             deleted=0,
             exempt=0,
