@@ -33,7 +33,7 @@ def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> 
         NotTriedError: So little time is left that the function could be killed in the middle.
     """
     try:
-        asked = authority.checked(wire.load(message.body), wiring.settings())
+        asked = authority.checked(wire.load(message.body), wiring.settings(), message.sent)
     except UnreadableError as error:
         wiring.command_queue().bury(message.body, message.group, message.id)
         logger.error("buried", message_id=message.id, because=str(error))  # noqa: TRY400 (no trace of our own)

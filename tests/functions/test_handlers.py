@@ -260,9 +260,9 @@ def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
 # The writer.
 
 
-def lock(number, device=DEVICE):
-    claim = Claim(claim_id(f"event-{number}"), "device", "lost", NOW, NOW + timedelta(days=30), source="helpdesk")
-    told = replace(cause(f"event-{number}", NOW), detail_type="Device Lost")
+def lock(number, device=DEVICE, when=NOW):
+    claim = Claim(claim_id(f"event-{number}"), "device", "lost", when, NOW + timedelta(days=30), source="helpdesk")
+    told = replace(cause(f"event-{number}", when), detail_type="Device Lost")
     return Lock(told, Target(ORGANIZATION, "bob", device), claim)
 
 
@@ -301,9 +301,10 @@ def test_a_drill_is_measured_by_itself_and_not_counted_as_a_lock(deployed, aws_i
 
 def test_a_rejection_and_what_fails_are_counted_for_the_alarms(deployed, aws_in_memory, capsys):
     aws_in_memory.refuse["GetMobileDeviceAccessOverride"] = (400, "AccessDeniedException")
-    batch = commands_batch(lock(0), Reject(cause("event-1", NOW), Target(ORGANIZATION, "", ""), "no such user"))
-    an_hour_ago = str(int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000))
-    batch["Records"][0]["attributes"]["SentTimestamp"] = an_hour_ago
+    an_hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    refused = Reject(cause("event-1", NOW), Target(ORGANIZATION, "", ""), "no such user")
+    batch = commands_batch(lock(0, when=an_hour_ago), refused)
+    batch["Records"][0]["attributes"]["SentTimestamp"] = str(int(an_hour_ago.timestamp() * 1000))
     assert failed(deployed("apply_commands").handler(batch, Context())) == ["message-0"]
     [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
     assert metrics["Paged"] == metrics["rejected"] == [1.0]

@@ -139,7 +139,9 @@ def _check_commands(commands: tuple[Command, ...], settings: packaged.Settings) 
     assert all(sum(sizes[first : first + 10]) < SQS_BATCH for first in range(0, len(sizes), 10)), "the queue refuses it"
     for command in commands:
         assert wire.load(wire.dump(command)) == command
-        assert authority.checked(command, settings) == command, "the writer takes it for a forgery"
+        assert authority.checked(command, settings, command.cause.received) == command, (
+            "the writer takes it for a forgery"
+        )
         if isinstance(command, Reject):
             assert command.because.strip(), "a rejection without a reason"
             assert len(command.because) <= report.MAX_REASON_LENGTH
@@ -367,7 +369,7 @@ def check_message(body: str) -> None:
         return
     except UnreadableError:
         return
-    asked = authority.checked(command, SETTINGS)
+    asked = authority.checked(command, SETTINGS, NOW)
     assert len(command_id(asked)) == len(group_id(asked)) == 64
     assert wire.load(wire.dump(asked)) == asked
     if isinstance(asked, Reject) and not isinstance(command, Reject):

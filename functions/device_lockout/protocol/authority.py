@@ -5,9 +5,10 @@ Whoever may send to the command queue walks round the bus and its checks. So the
 
 import hashlib
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
-from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
+from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, claim_id
 from device_lockout.values.instant import whole_seconds_up
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import Ending
@@ -23,13 +24,15 @@ NEEDS: dict[type[Command], Permission] = {
 """What the source of each command must be allowed to ask for. A Reassert of a report carries on a user's lock."""
 
 
-def checked(command: Command, settings: Settings) -> Command:
+def checked(command: Command, settings: Settings, sent: datetime) -> Command:
     """Return ``command`` if the configuration lets it be made, else its rejection.
+
+    ``sent`` is when SQS took the command in. The router had received the report before.
 
     The rejection has no text of the sender's: it pages people. The event's ID becomes its SHA-256.
     """
     try:
-        doubt = "" if isinstance(command, Reject) else _doubt(command, settings)
+        doubt = "" if isinstance(command, Reject) else _doubt(command, settings, sent)
     except OverflowError:  # a time at the end of Python's calendar
         doubt = "its times are not those of an event"
     if not doubt:
@@ -42,7 +45,7 @@ def checked(command: Command, settings: Settings) -> Command:
     return Reject(cause, target, f"the command queue held a command that neither router nor sweep makes: {doubt}")
 
 
-def _doubt(command: Command, settings: Settings) -> str:
+def _doubt(command: Command, settings: Settings, sent: datetime) -> str:
     cause = command.cause
     if all(organization.id != command.target.organization for organization in settings.organizations):
         return "its organization is not configured"
@@ -53,10 +56,11 @@ def _doubt(command: Command, settings: Settings) -> str:
         return "its source is not configured"
     if isinstance(command, Expire) or NEEDS[type(command)] not in source.may:
         return "its source may not ask for this"
-    if not cause.received - settings.limits.max_event_age <= cause.happened <= cause.received:
+    oldest, latest = cause.received - settings.limits.max_event_age, sent + settings.limits.clock_skew
+    if not oldest <= cause.happened <= cause.received <= latest:
         return "its times are not those of an event"
     if isinstance(command, Release):
-        own = cause.source if source.releases_own_only else ""
+        own = cause.source if source.releases_own_only else "" if source.mapping else command.ending.source
         allowed = Ending(command.ending.scope, source.releases, own)
         return "" if command.ending == allowed else "its source may not release this"
     return _doubt_of_lock(command, source, settings) if isinstance(command, Lock) else ""
@@ -71,6 +75,9 @@ def _doubt_of_lock(lock: Lock, source: Source, settings: Settings) -> str:
         return "its reason is not that of its event"
     if reason.at_most is not None and claim.until > whole_seconds_up(claim.at + reason.at_most):
         return "it lasts longer than its reason allows"
-    if claim.source != lock.cause.source or claim.at > lock.cause.received:
+    end_of_second = min(lock.cause.happened + timedelta(milliseconds=999), lock.cause.received)
+    if not lock.cause.happened <= claim.at <= end_of_second:
+        return "its times are not those of an event"
+    if (claim.source, claim.id) != (lock.cause.source, claim_id(lock.cause.event_id)):
         return "its claim is not of its event"
     return "it forces, which its source may not" if lock.force and "force" not in source.may else ""

@@ -9,7 +9,7 @@ import pytest
 
 from configuration import loader
 from device_lockout.inbound import report
-from device_lockout.protocol.authority import checked
+from device_lockout.protocol import authority
 from device_lockout.values.command import Cause, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
@@ -31,6 +31,10 @@ def commands(file):
     mapped = SETTINGS.source(file.stem)
     body = {"mappedSource": file.stem, "event": event} if mapped is not None else event
     return report.read(json.dumps(body), "m", RECEIVED, SETTINGS)
+
+
+def checked(command, settings, sent=RECEIVED):
+    return authority.checked(command, settings, sent)
 
 
 MADE = [command for file in sorted(SAMPLES.glob("*.json")) for command in commands(file)]
@@ -62,7 +66,7 @@ def test_what_the_sweep_makes_passes():
         assert checked(command, SETTINGS) == command
 
 
-DAY = timedelta(days=1)
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 LOCK, RELEASE = of(Lock), of(Release)
 LOST = next(command for command in MADE if isinstance(command, Lock) and command.cause.detail_type == "Device Lost")
 (JAMFS,) = (command for command in MADE if command.cause.reader == "jamf-lost-mode-off")
@@ -83,12 +87,19 @@ SMUGGLED = {
     "a longer time than the reason allows": replace(LOST, claim=replace(LOST.claim, until=LOST.claim.at + 366 * DAY)),
     "until released, where the reason has an end": replace(LOST, claim=replace(LOST.claim, until=HOLD)),
     "force": replace(LOST, force=True),
+    "a claim under another event's ID": replace(LOST, claim=replace(LOST.claim, id="00000000")),
+    "a claim that is newer than its event": replace(LOST, claim=replace(LOST.claim, at=LOST.claim.at + SECOND)),
+    "a claim that is older than its event": replace(LOST, claim=replace(LOST.claim, at=LOST.cause.happened - DAY)),
+    "a lock that was received after it was sent on": bent(LOST, received=RECEIVED + DAY),
+    "a release that ends what will be locked until tomorrow": bent(
+        RELEASE, happened=RECEIVED + DAY, received=RECEIVED + DAY
+    ),
     "a claim of another source": replace(LOST, claim=replace(LOST.claim, source="siem")),
     "a claim from the future": replace(LOST, claim=replace(LOST.claim, at=RECEIVED + DAY)),
     "an event from the future": bent(LOST, happened=RECEIVED + DAY),
     "an event that is too old": bent(LOST, happened=RECEIVED - 31 * DAY),
     "a release of everything where the source may end its own": replace(JAMFS, ending=Ending("device")),
-    "a release of another source's": replace(JAMFS, ending=replace(JAMFS.ending, source="webhook.siem")),
+    "a mapped release of another source's": replace(JAMFS, ending=replace(JAMFS.ending, source="webhook.siem")),
 }
 
 
@@ -99,6 +110,22 @@ def test_what_the_router_can_not_make_is_a_rejection_without_its_words(command):
     assert rejection.because.startswith("the command queue held a command that neither router nor sweep makes: ")
     assert command.cause.event_id not in str(rejection)
     assert rejection.target == Target(command.target.organization, "")
+
+
+def test_a_source_that_may_release_all_may_release_what_one_source_locked():
+    limited = replace(RELEASE, ending=replace(RELEASE.ending, source="siem"))
+    assert checked(limited, SETTINGS) == limited
+    reasons = replace(RELEASE, ending=replace(limited.ending, reasons=frozenset({"lost"})))
+    assert isinstance(checked(reasons, SETTINGS), Reject), "no report says reasons"
+
+
+@pytest.mark.parametrize("later", [0, 59, 20 * 86400])
+def test_a_command_that_was_sent_on_soon_or_late_is_carried_out(later):
+    """Two hosts of SQS may disagree by seconds, and a dead letter goes back after days."""
+    for command in (LOST, RELEASE):
+        assert checked(command, SETTINGS, RECEIVED + timedelta(seconds=later)) == command
+        assert checked(command, SETTINGS, RECEIVED - timedelta(seconds=59)) == command
+        assert isinstance(checked(command, SETTINGS, RECEIVED - timedelta(seconds=61)), Reject)
 
 
 def test_a_time_at_the_end_of_the_calendar_is_no_error_of_ours():
