@@ -36,7 +36,7 @@ from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import Claim, DeviceRecord, Last
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last
 from device_lockout.values.tag import Tag, write_time
 
 
@@ -108,10 +108,26 @@ def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outco
 
 
 def _locks_by_number(command: Enroll, key: DeviceKey, ports: Ports, rules: Rules, now: datetime) -> tuple[Claim, ...]:
-    """Return the live locks by the device's serial number. There are none for an exempt user."""
-    numbers = [name for name in command.target.names if name.kind == "serial"]
-    claims = tuple(claim for name in numbers for claim in ports.ledger.locks_of(key.organization, name).live(now))
-    return () if claims and is_exempt(key, ports, rules) else claims
+    """Return the live locks by the device's serial number. There are none for an exempt user.
+
+    One that was released on each other device that ever had the number is over: the phone is back. It ends here.
+    """
+    claims: list[Claim] = []
+    for name in (name for name in command.target.names if name.kind == "serial"):
+        kept = ports.ledger.locks_of(key.organization, name)
+        live = kept.live(now)
+        rows = ports.ledger.devices_named(key.organization, name) if live else ()
+        others = [ports.ledger.open_device(row.key) for row in rows if row.key != key]
+        released = kept.released
+        for claim in live:
+            if not others or any(other.unreleased(claim) for other in others):
+                claims.append(claim)
+            else:
+                ending = Ending("device", frozenset({claim.why}), claim.source)
+                released = released.with_release(ending, min(filter(None, (o.released_at(claim) for o in others))))
+        if released != kept.released:
+            ports.ledger.save_locks_of(key.organization, name, replace(kept, released=released))
+    return () if claims and is_exempt(key, ports, rules) else tuple(claims)
 
 
 def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
