@@ -20,6 +20,7 @@ COMMANDS = {
     "Act": {
         "lock": ("act:lock", "lock a device, or all devices of a user"),
         "release": ("act:release", "let a device or a user back in"),
+        "undo": ("undo:undo", "release what one source locked since some time, and drop what was held"),
         "extend": ("act:extend", "let a lock last longer"),
     },
     "Run": {

@@ -13,7 +13,7 @@ import click
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
-from device_lockout.values.command import Lock, Reject
+from device_lockout.values.command import Command, Lock, Reject
 from device_lockout.values.record import Scope
 from device_lockout.values.settings import Settings, Source
 from lockout import answers, finding, rehearsal
@@ -56,7 +56,7 @@ _OPTIONS = (
 )
 
 
-def _changes(command: Any) -> Any:
+def changes(command: Any) -> Any:
     """Add the options of :class:`How`, and gather them into one."""
 
     @wraps(command)
@@ -83,7 +83,7 @@ def _changes(command: Any) -> Any:
 @click.option("--why", default="lost", metavar="REASON", help="lost, stolen, compromised or offboarded (lost)")
 @click.option("--until", type=When(), metavar="WHEN", help="2d, friday, 2026-12-01; else as long as the reason says")
 @click.option("--at", type=When(past=True), metavar="WHEN", help="when it happened, such as 2h for two hours ago")
-@_changes
+@changes
 def lock(deployment: Deployment, how: How, user: str, device: str | None, **given: Any) -> int:
     """Lock a device, or all devices of a user. USER may also be serial:NUMBER or asset:TAG.
 
@@ -103,7 +103,7 @@ def lock(deployment: Deployment, how: How, user: str, device: str | None, **give
 @click.argument("user")
 @click.argument("device", required=False)
 @click.option("--user-locks", is_flag=True, help="end the locks of the whole user, not those of one device")
-@_changes
+@changes
 def release(deployment: Deployment, how: How, user: str, device: str | None, *, user_locks: bool) -> int:
     """Let a device back in, or a user. USER may also be serial:NUMBER or asset:TAG.
 
@@ -118,7 +118,7 @@ def release(deployment: Deployment, how: How, user: str, device: str | None, *, 
 @click.argument("user")
 @click.argument("device")
 @click.option("--until", type=When(), required=True, metavar="WHEN", help="2d, friday, 2026-12-01")
-@_changes
+@changes
 def extend(deployment: Deployment, how: How, user: str, device: str, until: datetime) -> int:
     """Let a lock last longer. Its reason stays, and so do ticket and note unless you give others.
 
@@ -143,7 +143,7 @@ def extend(deployment: Deployment, how: How, user: str, device: str, until: date
 @click.command(epilog=answers.examples("lockout drill canary DRILL0001"))
 @click.argument("user")
 @click.argument("device")
-@_changes
+@changes
 def drill(deployment: Deployment, how: How, user: str, device: str) -> int:
     """Lock a device that nobody uses and let it back in, by real events through the whole chain. Say how long it took.
 
@@ -191,8 +191,14 @@ def source_for(settings: Settings, permission: Permission, named: str | None) ->
     raise CommandError(f"source {named or '?'}: those that may {permission} are: {known}", "--source NAME", USAGE)
 
 
-def send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -> int:
-    """Rehearse a report, ask, put it on the bus and wait for its outcomes."""
+def rehearsed(
+    deployment: Deployment, kind: str, detail: dict[str, Any], how: How
+) -> tuple[Source, dict[str, Any], Command, list[Told]]:
+    """Return who would report, the report's detail, its command, and what would be announced of it.
+
+    Raises:
+        CommandError: The report would be rejected.
+    """
     locks = ACTIONS[DETAIL_TYPES[kind].action].permission == "lock"
     source = source_for(deployment.settings, "lock" if locks else "release", how.source)
     where = deployment.organization(how.organization).id
@@ -206,7 +212,13 @@ def send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) ->
     (command,) = report.read(json.dumps(event), "rehearsal", now, deployment.settings)
     if isinstance(command, Reject):
         raise CommandError(command.because)
-    expected = rehearsal.of_command(command, deployment, now)
+    return source, written, command, rehearsal.of_command(command, deployment, now)
+
+
+def send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -> int:
+    """Rehearse a report, ask, put it on the bus and wait for its outcomes."""
+    locks = ACTIONS[DETAIL_TYPES[kind].action].permission == "lock"
+    source, written, command, expected = rehearsed(deployment, kind, detail, how)
     until = f": until {answers.local(command.claim.until)}" if isinstance(command, Lock) else ""
     answers.say(f"{kind}, as {source.name}{until}")
     for told in expected[:10]:
@@ -216,7 +228,7 @@ def send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) ->
         return _status(expected, locks=locks)
     if any(told["detail"]["result"] == "rejected" for told in expected):
         raise CommandError("nothing was sent: it would be rejected")
-    _ask(expected, deployment, where, how)
+    _ask(expected, deployment, written["organizationId"], how)
     sent = time.monotonic()
     event_id = publish(deployment, source.name, kind, written)
     answers.say(f"sent, event {event_id}")

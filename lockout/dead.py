@@ -38,10 +38,10 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
 
     It is hidden from others for ten seconds meanwhile.
     """
-    letters = (
-        (name, letter) for name in ([queue] if queue else DEAD_LETTERS) for letter in _letters(deployment, name, 10)
+    found = (
+        (name, letter) for name in ([queue] if queue else DEAD_LETTERS) for letter in letters(deployment, name, 10)
     )
-    count = answers.rows((_row(*each) for each in letters), _COLUMNS, form)
+    count = answers.rows((_row(*each) for each in found), _COLUMNS, form)
     if not count:
         answers.say("there are no dead letters")
     return NO if count else DONE
@@ -60,7 +60,7 @@ def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
         confirm("Is the cause mended, and shall they go back?", "--yes")
     count = 0
     for name in [queue] if queue else DEAD_LETTERS:
-        for letter in _letters(deployment, name, 60):
+        for letter in letters(deployment, name, 60):
             _send(deployment, name, letter)
             url = deployment.outputs[DEAD_LETTERS[name]]
             deployment.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
@@ -70,7 +70,7 @@ def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     return DONE
 
 
-def _letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[str, Any]]:
+def letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[str, Any]]:
     """Yield a queue's messages, each once. They are hidden for so many seconds."""
     seen: set[str] = set()
     while True:

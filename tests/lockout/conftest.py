@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 
 from device_lockout.inbound import report
+from device_lockout.values import wire
+from device_lockout.values.command import Command, command_id
 from local.in_memory import World
 from lockout.__main__ import main
 from lockout.deployment import Deployment
 
 OUTPUTS = {"EventBusName": "device-security", "LedgerTableName": "ledger", "SweepOverridesFunctionName": "f"} | {
     name: f"https://sqs/{name}"
-    for name in ("DeadReportsQueueUrl", "DeadCommandsQueueUrl", "UndeliveredEventsQueueUrl", "MissedSweepsQueueUrl")
+    for name in (
+        "ReportsQueueUrl",
+        "CommandsQueueUrl",
+        "DeadReportsQueueUrl",
+        "DeadCommandsQueueUrl",
+        "UndeliveredEventsQueueUrl",
+        "MissedSweepsQueueUrl",
+    )
 }
 
 
@@ -28,6 +37,7 @@ class Clients:
         self.sent: list[dict[str, Any]] = []
         self.delivers = True
         self.dead = 0
+        self.letters: list[Command] = []
 
     def __call__(self, service: str) -> Any:
         assert service in ("events", "sts", "sqs", "lambda"), service
@@ -41,6 +51,15 @@ class Clients:
 
     def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
         return {"Attributes": {"ApproximateNumberOfMessages": str(self.dead)}}
+
+    def receive_message(self, QueueUrl: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        assert QueueUrl == OUTPUTS["DeadCommandsQueueUrl"]
+        letters = [(command_id(command), wire.dump(command)) for command in self.letters]
+        return {"Messages": [{"MessageId": name, "ReceiptHandle": name, "Body": body} for name, body in letters]}
+
+    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        assert QueueUrl == OUTPUTS["DeadCommandsQueueUrl"]
+        self.letters = [command for command in self.letters if command_id(command) != ReceiptHandle]
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         (entry,) = Entries

@@ -91,6 +91,7 @@ def words_of(told: dict[str, Any]) -> list[str]:
     detail = told["detail"]
     words = [detail.get(name) for name in ("eventId", "userId", "deviceId", "reference", "reporter")]
     words += (detail.get("user") or {}).values()
+    words += detail.get("names", {}).values()
     words += (detail.get("lock") or {}).values()
     words += ["sweep"] if "guard" in detail else []
     words += [detail.get("severity")] if detail.get("page") else []

@@ -18,6 +18,7 @@ from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, User
 from device_lockout.values.tag import Broken, HandWritten, Tag
 
 TOO_MANY = "it has as many locks as its record has room for: release it, and find out who sends them"
+TOO_MANY_RELEASES = "its record has no room for releases of ever more sources' locks: find out who sends them"
 MOST_PUT_BACK, CONTESTED_WITHIN = 5, timedelta(minutes=10)
 """So often within this time the tamper watch puts a device's lock back. After that only sweeps do."""
 DESCRIPTION_LOST = "restored by lockout, description lost"
@@ -161,6 +162,8 @@ def decide_for_user(
     before = DeviceRecord(user=record)
     about = Outcome("locked", reference=command.cause.reference)
     if isinstance(command, Release):
+        if not record.released.has_room_for(command.ending):
+            return record, replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
         after = DeviceRecord(
             user=replace(record, released=record.released.with_release(command.ending, command.cause.happened))
         )
@@ -213,7 +216,7 @@ def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: 
     match command:
         case Lock(claim=claim) if record.known_as(claim) is None and record.unreleased(claim) and claim.until > now:
             return record if len(record.claims) >= rules.no_more_claims else record.with_claim(claim)
-        case Release(ending=ending, cause=cause):
+        case Release(ending=ending, cause=cause) if record.released.has_room_for(ending):
             return replace(record, released=record.released.with_release(ending, cause.happened))
         case _:
             return record
@@ -319,6 +322,8 @@ def _outcome(
                 return replace(about, result="already-denied")
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
+        case Release(ending=ending) if not record.released.has_room_for(ending):
+            return replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
         case Release(ending=ending):
             return _of_release(about, ending, before, record, reading, write is not None, now)
         case Expire() if write is not None:

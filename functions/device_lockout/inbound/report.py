@@ -134,6 +134,7 @@ class _Report:
         organization = _organization(fields.get("organizationId"), received, settings, faults)
         faults += _time_faults(when, kind, received, settings)
         target = _target(fields, organization, kind)
+        whose = _whose(text(fields.get("lockedBy")), cause.source, source, faults)
         reason = settings.reasons.get(kind.reason) if kind is not None else None
         if reason is not None and parse_time(fields.get("expiresAt")) is not None:
             fault = reason.fault(when.began, _end(fields, reason, when.began))
@@ -143,8 +144,7 @@ class _Report:
             return _rejection(cause, target, faults)
         match kind.action:
             case "release" | "release-user":
-                own = cause.source if source.releases_own_only else ""
-                return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, own))
+                return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, whose))
             case "enroll":
                 return Enroll(cause, target)
             case "retire":
@@ -233,6 +233,15 @@ def _organization(named: object, received: datetime, settings: Settings, faults:
     known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
     faults.append(f"detail.organizationId is {display(named)}: expected one of {known}")
     return ""
+
+
+def _whose(named: str, own: str, source: Source | None, faults: list[str]) -> str:
+    """Return the source whose locks a release ends; empty for all. If it may not end these, add a fault."""
+    if source is None or not source.releases_own_only:
+        return named
+    if named not in ("", own):
+        faults.append(f"detail.lockedBy is {display(named)}: the releases of {own} end its own locks only")
+    return own
 
 
 def _target(fields: dict[str, Any], organization: str, kind: DetailType | None) -> Target:

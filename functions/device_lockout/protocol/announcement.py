@@ -48,6 +48,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
         "user": _user(user),
         "deviceId": target.device,
         "device": target.device.casefold(),
+        "names": {name.kind: name.value for name in target.names},
         "result": outcome.result,
         "reason": outcome.why,
         "until": write_time(outcome.until) if outcome.until else None,

@@ -29,16 +29,17 @@ Sending to a thousand devices could outlast the function, and a delivery that is
 def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Write a lock or release to the user's item, then send it on to each known device."""
     organization = command.target.organization
-    user = user_of(command, ports, rules).id
+    user = user_of(command, ports, rules)
     outcome = Outcome("skipped", because=f"the devices after {command.target.after}")
     if not command.target.after:
-        record = ports.ledger.user(organization, user)
+        record = ports.ledger.user(organization, user.id)
         changed, outcome = decide_for_user(command, record, now, rules)
+        outcome = replace(outcome, user=user)
         if changed != record:
-            ports.ledger.save_user(organization, user, changed)
-        if isinstance(command, Lock) and outcome.result != "locked":
+            ports.ledger.save_user(organization, user.id, changed)
+        if outcome.result == "rejected" or (isinstance(command, Lock) and outcome.result != "locked"):
             return outcome
-    known = ports.ledger.devices_of(organization, user)
+    known = ports.ledger.devices_of(organization, user.id)
     following = (key for key in known if key.device > command.target.after)
     portion = list(islice(following, PORTION))
     ports.queue.send(
@@ -106,7 +107,9 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
     if left:
         note = f"{said}: {because}"
         cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
-    ports.queue.send(replace(command, cause=cause, target=Target.of(row.key)) for row in found)
+    ports.queue.send(
+        replace(command, cause=cause, target=replace(Target.of(row.key), names=target.names)) for row in found
+    )
     return Outcome("skipped", because=f"sent on to {len(found)} devices")
 
 

@@ -46,7 +46,7 @@ ADVICE: Mapping[str, Advice] = {
     "Lockout Held": Advice(
         "act now",
         "A source asks for too many locks",
-        "Look at the held locks. If they are right, send them back. If not, stop the sender.",
+        "Look at the held locks. If they are right, send them back. If not, stop the sender and undo its locks.",
         "lockout dead show --queue commands",
     ),
     "Lockout Rejected": Advice(

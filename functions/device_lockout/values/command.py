@@ -63,7 +63,8 @@ class Target:
         organization: WorkMail's organization ID.
         user: Any name by which WorkMail knows the user; may be empty if there are names.
         device: The device ID; empty if it is unknown.
-        names: The device's names in the inventory. They are looked up unless user and device are both known.
+        names: The device's names in the inventory. They are looked up unless user and device are both known; else they
+            say how it was found.
         resolved: Whether ``user`` is WorkMail's own user ID.
         after: Only the user's devices after this ID are left to do; empty for all.
     """
@@ -185,7 +186,7 @@ def command_id(command: Command) -> str:
     """
     target = command.target
     parts = [command.cause.event_id, target.organization, target.user, target.device]
-    parts += [f"{name.kind} {name.value}" for name in target.names]
+    parts += [f"{name.kind} {name.value}" for name in target.names if not target.resolved]
     parts += [f"after {target.after}"] if target.after else []
     parts += [f"read by {command.cause.reader}"] if command.cause.reader else []
     parts += [f"part {command.cause.part}"] if command.cause.part else []

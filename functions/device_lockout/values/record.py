@@ -11,6 +11,9 @@ from device_lockout.values.tag import PREFIX, Broken, Tag, Was
 
 Scope = Literal["device", "user"]
 
+MOST_RELEASES = 50
+"""So many kinds of releases an item keeps before it takes none of another source's locks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -106,13 +109,18 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The newest release of each kind, but for those that a newer one includes. Sources set the kinds: they are few."""
+    """The newest release of each kind, but for those that a newer one includes."""
 
     newest: tuple[tuple[Ending, datetime], ...] = ()
 
     def of(self, claim: Claim) -> datetime | None:
         """Return the time of the newest release that covers ``claim``; None before the first."""
         return max((at for ending, at in self.newest if ending.covers(claim)), default=None)
+
+    def has_room_for(self, ending: Ending) -> bool:
+        """Return whether a release can be kept. One that is not limited to a source always can: people need it."""
+        few = len(self.newest) < MOST_RELEASES
+        return few or not ending.source or any(ending.includes(known) for known, _ in self.newest)
 
     def with_release(self, ending: Ending, at: datetime) -> Self:
         """Return these releases and one more. A release's time never goes back."""

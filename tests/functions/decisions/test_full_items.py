@@ -12,7 +12,7 @@ from device_lockout.decisions.decision import Delete, Put, decide, decide_for_us
 from device_lockout.values.command import Cause, Expire, Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, NO_MORE_CLAIMS, Rules
-from device_lockout.values.record import Claim, DeviceRecord, Ending, UserRecord
+from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, UserRecord
 from device_lockout.values.tag import HOLD, SHOWN_NOTE
 from device_lockout.values.wire import dump_claim
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at
@@ -161,3 +161,25 @@ def test_a_devices_copy_of_a_users_claim_is_never_forgotten_before_the_users_own
     record = DeviceRecord(claims=(shortened, later), user=UserRecord((replace(shortened, until=HOLD), later)))
     decision = decide(lock("lost", 6, 70), None, record, at(10), FEW)
     assert {claim.id for claim in decision.record.claims} == {shortened.id, later.id, claim_id("lost")}
+
+
+def test_releases_of_ever_more_sources_locks_fill_no_item_and_leave_room_for_one_of_all():
+    record, user, results = DeviceRecord(), UserRecord(), []
+    for number in range(MOST_RELEASES + 10):
+        told_so = told(f"event {number}", number)
+        command = Release(told_so, TARGET, Ending("device", source=f"source {number}"))
+        decision = decide(command, None, record, at(100), ALL)
+        record = decision.record
+        user, outcome = decide_for_user(
+            replace(command, ending=replace(command.ending, scope="user")), user, at(100), ALL
+        )
+        results.append((decision.outcome.result, decision.outcome.page, outcome.result))
+    good, bad = ("nothing-to-release", False, "released"), ("rejected", True, "rejected")
+    assert results == [good] * MOST_RELEASES + [bad] * 10
+    assert len(record.released.newest) == len(user.released.newest) == MOST_RELEASES
+    again = decide(Release(told("again", 90), TARGET, Ending("device", source="source 3")), None, record, at(100), ALL)
+    assert again.outcome.result == "nothing-to-release", "one of a kind that it has"
+    for scope in ("device", "user"):
+        everything = decide(Release(told("all", 90), TARGET, Ending(scope)), None, record, at(100), ALL)
+        assert everything.outcome.result == "nothing-to-release"
+        assert len(everything.record.released.newest) == (1 if scope == "device" else MOST_RELEASES + 1)

@@ -91,6 +91,24 @@ def test_the_configuration_says_which_locks_a_sources_releases_end():
     assert command.ending == Ending("user", frozenset({"lost"}), "helpdesk")
 
 
+def test_a_release_may_be_limited_to_what_one_source_locked():
+    command = read(event("Device Recovered", detail=detail(lockedBy="webhook.jamf")))
+    assert command.ending == Ending("device", source="webhook.jamf")
+    command = read(event("User Restored", detail={"userId": "bob", "lockedBy": "siem"}))
+    assert command.ending == Ending("user", source="siem")
+    rejection = read(event("Device Recovered", detail=detail(lockedBy="a b")))
+    assert 'detail.lockedBy is "a b": expected the source whose locks end' in rejection.because
+    assert isinstance(read(event(detail=detail(lockedBy="siem"))), Reject), "a lock"
+
+
+def test_who_may_end_his_own_locks_only_ends_no_others():
+    desk = settings.Source("helpdesk", frozenset({"release"}), releases_own_only=True)
+    known = replace(SETTINGS, sources=(desk,))
+    assert read(event("Device Recovered", detail=detail(lockedBy="helpdesk")), known).ending.source == "helpdesk"
+    rejection = read(event("Device Recovered", detail=detail(lockedBy="siem")), known)
+    assert "the releases of helpdesk end its own locks only" in rejection.because
+
+
 def test_a_mapped_release_ends_locks_from_events_with_its_own_events_source():
     unsuspended = settings.EventMapping("release-user", "", {"user": "detail.target[0].alternateId"})
     source = settings.Source("okta", frozenset({"release"}), unsuspended, releases_own_only=True)

@@ -305,6 +305,61 @@ def test_a_device_that_was_recovered_by_its_id_stays_open_when_it_is_enrolled_ag
     assert denied(world) == set()
 
 
+def recovered(world: World, number: int, when: float) -> None:
+    target = Target(ORGANIZATION, "bob", device(number))
+    world.deliver(Release(cause(f"found {number} {when}", at(when)), target, Ending("device")), at(when + 1))
+
+
+def test_a_phone_that_is_back_by_its_id_stays_open_when_it_is_enrolled_anew_however_often() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), SERIAL), at(0))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    recovered(world, 1, 20)
+    for number, when in ((2, 30), (3, 40), (2, 50)):
+        world.deliver(enrolled(number, at(when), SERIAL), at(when + 1))
+        (told,) = world.told(f"enrolled-{number}-{at(when)}")
+        assert (told["result"], told["page"]) == ("enrolled", False)
+    assert denied(world) == set()
+    world.deliver(lock("stolen again", at(60), BY_NUMBER, "stolen"), at(61))
+    world.deliver(enrolled(4, at(70), SERIAL), at(71))
+    assert denied(world) == {device(number) for number in (1, 2, 3, 4)}, "a later lock counts"
+
+
+@pytest.mark.parametrize("decoy_is_first", [True, False])
+def test_a_decoy_that_is_let_in_does_not_end_the_lock_of_its_serial_number(decoy_is_first: bool) -> None:
+    world, (stolen, decoy) = World(), (1, 2)
+    world.deliver(enrolled(stolen, at(0), SERIAL), at(0))
+    if decoy_is_first:
+        world.deliver(enrolled(decoy, at(5), SERIAL), at(5))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    world.deliver(enrolled(decoy, at(15), SERIAL), at(15))
+    world.deliver(retired(stolen, at(16)), at(16))
+    recovered(world, decoy, 20)
+    assert denied(world) == {device(stolen)}
+    world.deliver(enrolled(3, at(30), SERIAL), at(31))
+    assert denied(world) == {device(stolen), device(3)}
+
+
+def test_a_release_of_some_locks_only_does_not_end_the_others_of_a_serial_number() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), SERIAL), at(0))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    target = Target(ORGANIZATION, "bob", device(1))
+    world.deliver(Release(cause("found", at(20)), target, Ending("device", source="mdm")), at(21))
+    world.deliver(enrolled(2, at(30), SERIAL), at(31))
+    assert denied(world) == {device(1), device(2)}
+
+
+def test_the_outcomes_of_a_lock_by_serial_number_have_the_number_and_keep_their_ids() -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), SERIAL), at(0))
+    world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
+    (told,) = world.told("stolen")
+    assert (told["device"], told["names"]) == (device(1), {"serial": SERIAL.value})
+    nameless = lock("stolen", at(10), Target(ORGANIZATION, BOB, device(1), resolved=True), "stolen")
+    assert told["id"] == command_id(nameless), "as the releases before this one made it"
+
+
 def test_a_serial_number_that_nobody_knows_is_locked_for_devices_to_come_with_a_page() -> None:
     world = World()
     world.deliver(lock("stolen", at(10), BY_NUMBER, "stolen"), at(11))
