@@ -30,8 +30,7 @@ def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome
         return None
     ports.queue.hold(command)
     once = hashlib.sha256(f"held {source} {instant.write(hour)}".encode()).hexdigest()
-    first = ports.ledger.outcome(once, once) is None
-    if first:
-        ports.ledger.record_outcome(once, once, {"detail": {"id": once, "source": source}}, now)
+    told = {"detail": {"id": once, "source": source, "first": command_id(command)}}
+    first = ports.ledger.record_outcome(once, once, told, now) == told  # of several at the same time one tells
     because = f"source {source} may lock {most} in an hour"
     return Outcome("held", because=because, why=command.claim.why, reference=command.cause.reference, page=first)

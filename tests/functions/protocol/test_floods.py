@@ -7,6 +7,7 @@ import pytest
 from device_lockout.values.command import Lock, Target, claim_id
 from device_lockout.values.record import Claim
 from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
+from tests.functions.protocol.test_users_and_names import raced
 
 FEW = replace(SETTINGS, sources=tuple(replace(source, locks_per_hour=3) for source in SETTINGS.sources))
 
@@ -35,6 +36,16 @@ def test_what_is_over_the_cap_is_held_and_pages_once():
     assert [result(world, f"siem {number}") for number in range(3, 8)] == [("held", True)] + [("held", False)] * 4
     assert "source siem may lock 3 in an hour" in world.told("siem 3")[0]["message"]
     assert len(world.queue.held) == 5, "a person decides on them"
+
+
+def test_of_locks_that_are_held_at_the_same_time_one_pages():
+    for seed in range(20):
+        world = World(known=FEW)
+        for number in range(3):
+            world.deliver(lock(number), at(11))
+        raced(world, seed, [lock(number) for number in range(3, 8)], 0)
+        ends = sorted(result(world, f"siem {number}") for number in range(3, 8))
+        assert ends == [("held", False)] * 4 + [("held", True)], seed
 
 
 def test_other_sources_are_not_held():
