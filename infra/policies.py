@@ -36,7 +36,8 @@ def add_policies(
 ) -> dict[str, str]:
     """Add the policies and return their ARNs by the name of the output.
 
-    A reader answers what the runbook asks. An operator is a reader who does what it says, too. A producer puts events,
+    A reader answers what the runbook asks. An operator is a reader who does what it says, too,
+    and who forgets people. A producer puts events,
     of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change, `topic`
     that of the notices, and `secrets` those of the webhooks.
     """
@@ -69,6 +70,16 @@ def add_policies(
         Grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
         Grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
         Grant(["sns:Publish"], [topic]),
+        Grant(
+            ["dynamodb:DeleteItem", "dynamodb:UpdateItem"],
+            [ledger.table.table_arn],
+            {
+                "ForAllValues:StringLike": {
+                    "dynamodb:LeadingKeys": ["event#*", *(arn.rpartition("/")[2] for arn in organizations)]
+                },
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        ),
         Grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
         Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]
@@ -78,7 +89,8 @@ def add_policies(
             name,
             description=f"{description} {stack.stack_name}",
             statements=[
-                iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]) for grant in grants
+                iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources], conditions=grant.conditions)
+                for grant in grants
             ],
         ).managed_policy_arn
         for name, description, grants in (

@@ -26,6 +26,7 @@ COMMANDS = {
     "Run": {
         "sweep": ("sweeping:sweep", "what the next sweep would do, how the last ones went, one now"),
         "dead": ("dead:dead", "what ended up in a dead-letter queue, and its way back"),
+        "forget": ("forget:forget", "erase what the ledger holds of a user, but for what a live lock needs"),
         "doctor": ("doctor:doctor", "is this deployment whole? with the command that mends it"),
         "drill": ("act:drill", "lock a device that nobody uses, let it in, and say how long it took"),
     },

@@ -59,6 +59,12 @@ class FakeDynamoDB:
         self.items[key] = after
         return {"Attributes": after}
 
+    def delete_item(self, TableName, Key, ConditionExpression="", ExpressionAttributeValues=None):
+        item = self.items.get(self._key(Key), {})
+        self._check(ConditionExpression, item, {}, ExpressionAttributeValues or {})
+        self.items.pop(self._key(Key), None)
+        return {}
+
     def query(self, TableName, KeyConditionExpression, ExpressionAttributeValues, ExclusiveStartKey=None, **more):
         values = {name: value["S"] for name, value in ExpressionAttributeValues.items()}
         if "IndexName" in more:

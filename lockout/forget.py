@@ -1,0 +1,133 @@
+"""A person forgotten: what the ledger holds of a user goes, but for what a live lock needs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import click
+
+from device_lockout.aws.ledger import OUTCOMES_KEPT
+from device_lockout.aws.ledger_items import device_key, load_user, words_of
+from device_lockout.aws.ledger_table import LedgerTable
+from device_lockout.decisions.retention import claims_to_keep
+from device_lockout.values.device import DeviceKey
+from device_lockout.values.errors import UnknownUserError
+from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.tag import Broken, Tag
+from device_lockout.values.wire import dump_claim
+from lockout import act, answers, finding
+from lockout.deployment import Deployment
+from lockout.errors import DONE, NO
+from lockout.finding import Told
+
+type Step = tuple[str, Callable[[], Any] | None]
+"""What becomes of an item, in words, and what does it; None if the item stays as it is."""
+
+STAYS = "stays"
+ERASED: Told = dict.fromkeys(("userId", "deviceId", "device", "reference", "reporter", "thread"), "")
+ERASED |= dict.fromkeys(("user", "lock", "advice", "before", "after")) | {"names": {}, "message": "erased"}
+
+
+@click.command(epilog=answers.examples("lockout forget bob --dry-run", "lockout forget bob --yes"))
+@click.argument("name", metavar="USER")
+@answers.organization_option
+@click.option("--dry-run", is_flag=True, help="say what would be erased; erase nothing")
+@click.option("--yes", is_flag=True, help="do not ask")
+@click.pass_obj
+def forget(deployment: Deployment, name: str, organization: str | None, *, dry_run: bool, yes: bool) -> int:
+    """Erase what the ledger holds of a user: notes, names, inventory, and whom its outcomes are about.
+
+    What a live lock needs stays. So do the times of locks and releases that a late copy of a report could ask for. The
+    exit status is 1 if anything stays: call it again once locks are over and `max_event_age` has passed.
+    """
+    where = deployment.organization(organization).id
+    known = finding.user(deployment, where, name)
+    user_id = known.id if known else deployment.ledger.user_named(where, name) or name
+    names = {name, user_id} | set(known.names if known else ())
+    steps = list(_steps(deployment, where, user_id, names, datetime.now(UTC)))
+    for words, _ in steps:
+        answers.line(words)
+    todo = [erase for _, erase in steps if erase is not None]
+    if todo and not dry_run:
+        if not yes:
+            act.confirm(f"Erase from {len(todo)} items, for good?", "--yes")
+        for erase in todo:
+            erase()
+    answers.say("Overrides, logs, queues and dead letters are not looked at.")
+    return NO if any(STAYS in words for words, _ in steps) else DONE
+
+
+def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], now: datetime) -> Iterator[Step]:
+    """Yield what to do with each item of the user, locks first: they say whether names and inventory are needed."""
+    client = deployment.client("dynamodb")
+    table = LedgerTable(client, deployment.outputs["LedgerTableName"])
+    items = {item["sk"]: item for item in table.query(where, "")}
+    own = {sk for sk, item in items.items() if _user(sk, item) == user_id}
+    own |= {f"locks#serial#{sk.split('#')[1]}" for sk in own if sk.startswith("serial#")} & items.keys()
+    names |= {sk.removeprefix("name#") for sk in own if sk.startswith("name#")}
+    user, oldest = load_user(items.get(f"user#{user_id}", {})), now - deployment.settings.limits.max_event_age
+    busy = bool(user.live(now))
+
+    def gone(sk: str) -> None:
+        condition: dict[str, Any] = {}
+        if "version" in items[sk]:
+            read = {":read": {"N": str(items[sk]["version"])}}
+            condition = {"ConditionExpression": "version = :read", "ExpressionAttributeValues": read}
+        client.delete_item(TableName=table.name, Key={"pk": {"S": where}, "sk": {"S": sk}}, **condition)
+
+    for sk in sorted(own, key=lambda sk: (not sk.startswith(("device#", "user#", "locks#")), sk)):
+        device = device_key(where, sk) if sk.startswith("device#") else None
+        if not sk.startswith(("device#", "user#", "locks#")):
+            yield (f"{sk}: {STAYS}, a lock is live", None) if busy else (f"{sk}: deleted", partial(gone, sk))
+            continue
+        held = load_user(items[sk])
+        record = DeviceRecord(held.claims, held.released, user=user if device else UserRecord())
+        live, young = record.live(now), claims_to_keep(held.claims, record, "device", now, deployment.settings.rules)
+        needed = bool(live) or (device is not None and _stands(deployment, device))
+        busy = busy or needed
+        if not (needed or young or any(at >= oldest for _, at in held.released.newest)):
+            yield f"{sk}: deleted", partial(gone, sk)
+            continue
+        kept = held.claims if needed else young
+        words = [claim if claim in live else replace(claim, reference="", note="") for claim in kept]
+        changes: dict[str, Any] = {"claims": [dump_claim(claim) for claim in words], "version": held.version + 1}
+        if device is not None and not needed:
+            changes |= {"prior": None, "last": None, "names": {}}
+        because = "its lock is live or stands" if needed else "copies of reports may come"
+        yield f"{sk}: {STAYS} without old notes, {because}", partial(table.set, where, sk, changes, held.version)
+    since = now - OUTCOMES_KEPT + timedelta(days=1)
+    for word in sorted(names):
+        for told in deployment.ledger.timeline(since, now, word):
+            yield f"outcome {told['detail']['id']}: erased", partial(_tell, table, told, ERASED)
+    for told in deployment.ledger.timeline(since, now, "sweep"):
+        first = [row for row in told["detail"].get("first", ()) if row["userId"] != user_id]
+        if len(first) < len(told["detail"].get("first", ())):
+            yield f"sweep {told['detail']['eventId']}: erased", partial(_tell, table, told, {"first": first})
+
+
+def _user(sk: str, item: dict[str, Any]) -> str | None:
+    """Return whose an item is; None if it is nobody's."""
+    kind, *rest = sk.split("#")
+    if kind == "name":
+        return str(item["userId"])
+    at = {"device": 0, "user": 0, "serial": 1, "asset": 1}.get(kind)
+    return None if at is None else rest[at]
+
+
+def _tell(table: LedgerTable, told: Told, erased: dict[str, Any]) -> None:
+    """Write an announcement anew. A warning of the sweep is under its own ID, all else under its event's."""
+    detail = told["detail"]
+    event = detail["eventId"] if "result" in detail or "guard" in detail else detail["id"]
+    changed = told | {"detail": detail | {name: value for name, value in erased.items() if name in detail}}
+    table.set(f"event#{event}", detail["id"], {"told": changed, "words": words_of(changed)})
+
+
+def _stands(deployment: Deployment, device: DeviceKey) -> bool:
+    """Return whether an override of ours is in WorkMail. Its end needs what the ledger has of the device."""
+    try:
+        override = deployment.workmail.get(device).override
+    except UnknownUserError:
+        return False
+    return override is not None and isinstance(override.read(deployment.settings.owner), Tag | Broken)
