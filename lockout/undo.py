@@ -18,7 +18,7 @@ from device_lockout.values.command import Lock, claim_id
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.record import Claim
-from lockout import act, answers, dead
+from lockout import act, answers, dead, finding
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DONE, NO, NOT_YET, CommandError
 from lockout.finding import Told
@@ -58,7 +58,7 @@ def undo(deployment: Deployment, how: act.How, whose: str, since: datetime) -> i
     for each in expected if how.dry_run else ():
         answers.line(f"would be {each['detail']['result']}: {each['detail']['message']}")
     held = sum(detail["result"] == "held" for detail in flood)
-    answers.say(f"{len(ready)} releases: {_counts(expected)}; {held} held locks to drop")
+    answers.say(f"{len(ready)} releases, each alone: {_counts(expected)}; {held} held locks to drop")
     if how.dry_run:
         return NO if left else DONE
     if not how.yes:
@@ -133,6 +133,8 @@ def _send(deployment: Deployment, ready: list[Any], how: act.How) -> int:
             if len(told) >= expected or any(each["detail"]["result"] == "rejected" for each in told):
                 found, latest = found + told, time.monotonic()
                 del missing[event]
+    found.sort(key=finding.time_of)  # of two releases of a device, of its own lock and its user's, the last one counts
+    found = [*{(each["detail"]["userId"], each["detail"]["device"]): each for each in found}.values()]
     for each in found:
         if each["detail"]["result"] not in act.LET_IN:
             answers.line(each["detail"]["message"])
