@@ -168,8 +168,8 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     at_most = table.number("at_most", 1, 500) if "at_most" in table else MOST_ELEMENTS
     if "at_most" in table and not each:
         table.wrong("at_most", "expected only with `each`: one event then makes several reports")
-    if "expires_at" in expressions and not locks:
-        table.wrong("expires_at", "expected only of a lock")
+    if "expires_at" in expressions and not locks and not action.startswith("change"):
+        table.wrong("expires_at", "expected only of a lock, or of a change of one")
     if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')

@@ -21,7 +21,7 @@ COMMANDS = {
         "lock": ("act:lock", "lock a device, or all devices of a user"),
         "release": ("act:release", "let a device or a user back in"),
         "undo": ("undo:undo", "release what one source locked since some time, and drop what was held"),
-        "extend": ("act:extend", "let a lock last longer"),
+        "extend": ("act:extend", "let a lock end later or sooner"),
     },
     "Run": {
         "sweep": ("sweeping:sweep", "what the next sweep would do, how the last ones went, one now"),

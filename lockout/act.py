@@ -1,4 +1,4 @@
-"""Changes: a lock, a release, a later end. Each is a report on the bus, as any other source's."""
+"""Changes: a lock, a release, another end. Each is a report on the bus, as any other source's."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ import click
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
-from device_lockout.values.command import Command, Lock, Reject
+from device_lockout.values.command import Change, Command, Lock, Reject
 from device_lockout.values.record import Scope
 from device_lockout.values.settings import Settings, Source
 from lockout import answers, finding, rehearsal
@@ -22,7 +22,7 @@ from lockout.errors import DONE, NO, NOT_YET, USAGE, CommandError
 from lockout.finding import Told
 from lockout.when import When
 
-IN_FORCE = {"locked", "already-locked", "already-denied", "extended", "renewed", "took-over"}
+IN_FORCE = {"locked", "already-locked", "already-denied", "extended", "shortened", "renewed", "took-over"}
 LET_IN = {"released", "nothing-to-release"}
 LOOK_EVERY = 0.2
 """Seconds between two looks for an outcome."""
@@ -120,9 +120,9 @@ def release(deployment: Deployment, how: How, user: str, device: str | None, *, 
 @click.option("--until", type=When(), required=True, metavar="WHEN", help="2d, friday, 2026-12-01")
 @changes
 def extend(deployment: Deployment, how: How, user: str, device: str, until: datetime) -> int:
-    """Let a lock last longer. Its reason stays, and so do ticket and note unless you give others.
+    """Let a lock end later or sooner. Its reason stays, and so do ticket and note unless you give others.
 
-    A report can't shorten a lock, since the one that lasts longest decides. Release the device instead.
+    A lock of the whole user changes for all of the user's devices.
     """
     now = datetime.now(UTC)
     keys = finding.devices(deployment, deployment.organization(how.organization).id, user, device)
@@ -130,14 +130,11 @@ def extend(deployment: Deployment, how: How, user: str, device: str, until: date
     if not claims:
         raise CommandError(f"no lock of {device} is in force", f"lockout show {user} {device}")
     key, claim = claims[0]
-    if until <= claim.until:
-        ends = f"its lock lasts longer: {answers.local(claim.until)}. A report can't shorten it"
-        raise CommandError(ends, f"lockout release {user} {device}")
-    detail = _about(
-        key.user_id if ":" in user else user, None if claim.scope == "user" else key.device, whole=claim.scope == "user"
-    )
-    words = {"reference": claim.reference, "note": claim.note, "reportedAt": now, "expiresAt": until}
-    return send(deployment, _detail_type(claim.why, claim.scope), detail | words, replace(how, unverified=True))
+    whole = claim.scope == "user"
+    detail = _about(key.user_id if ":" in user else user, None if whole else key.device, whole=whole)
+    kind = "User Lock Changed" if whole else "Lock Changed"
+    answers.say(f"its lock ({claim.why}) lasts now: {answers.local(claim.until)}")
+    return send(deployment, kind, detail | {"reportedAt": now, "expiresAt": until}, replace(how, unverified=True))
 
 
 @click.command(epilog=answers.examples("lockout drill canary DRILL0001"))
@@ -183,7 +180,7 @@ def source_for(settings: Settings, permission: Permission, named: str | None) ->
         CommandError: No source of the contract may.
     """
     able = [source for source in settings.sources if source.mapping is None and permission in source.may]
-    able.sort(key=lambda source: (source.name != "operator", bool(source.releases or source.releases_own_only)))
+    able.sort(key=lambda each: (each.name != "operator", bool(each.releases or each.releases_own_only), -len(each.may)))
     for source in able:
         if named in (None, source.name):
             return source
@@ -199,8 +196,7 @@ def rehearsed(
     Raises:
         CommandError: The report would be rejected.
     """
-    locks = ACTIONS[DETAIL_TYPES[kind].action].permission == "lock"
-    source = source_for(deployment.settings, "lock" if locks else "release", how.source)
+    source = source_for(deployment.settings, ACTIONS[DETAIL_TYPES[kind].action].permission, how.source)
     where = deployment.organization(how.organization).id
     detail |= {"organizationId": where, "reporter": deployment.caller}
     detail |= {name: words for name, words in (("reference", how.ref), ("note", how.note)) if words}
@@ -217,9 +213,9 @@ def rehearsed(
 
 def send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -> int:
     """Rehearse a report, ask, put it on the bus and wait for its outcomes."""
-    locks = ACTIONS[DETAIL_TYPES[kind].action].permission == "lock"
+    locks = not DETAIL_TYPES[kind].action.startswith("release")
     source, written, command, expected = rehearsed(deployment, kind, detail, how)
-    until = f": until {answers.local(command.claim.until)}" if isinstance(command, Lock) else ""
+    until = f": until {answers.local(command.claim.until)}" if isinstance(command, Lock | Change) else ""
     answers.say(f"{kind}, as {source.name}{until}")
     for told in expected[:10]:
         say = answers.line if how.dry_run else answers.say

@@ -12,7 +12,7 @@ from configuration import event_pattern, loader
 from configuration.loader import Configuration
 from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
-from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
+from device_lockout.values.command import Change, Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
 from device_lockout.values.tag import until
 from lockout import answers, plain
 from lockout.errors import DONE, NO
@@ -241,6 +241,8 @@ def describe(command: Command) -> str:
         case Release(ending=ending):
             limits = f", {ending}" if str(ending) else ""
             return f"ends the {ending.scope}'s locks of {whom}{limits}, {rest}"
+        case Change(ending=ending, claim=claim):
+            return f"changes the {ending.scope}'s locks of {whom}: {until(claim.until)}, {rest}"
         case Enroll():
             names = "".join(f", {name.kind} {name.value}" for name in target.names)
             return f"enrols device {target.device} of {target.user}{names}, in {target.organization}, {happened}"

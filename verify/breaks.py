@@ -18,7 +18,7 @@ from device_lockout.inbound import report
 from device_lockout.inbound.moment import Moment
 from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
-from device_lockout.values.command import Command, DeviceCommand, Expire, Lock, Release
+from device_lockout.values.command import Change, Command, DeviceCommand, Expire, Lock, Release
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
@@ -27,7 +27,7 @@ from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, 
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
 from verify.processes import Switches
-from verify.scenario import SERIAL
+from verify.scenario import SERIAL, at
 from verify.scenarios import SCENARIOS
 
 MOST_BROKEN_STATES = 100_000
@@ -231,6 +231,48 @@ def release_reasons(off: Off) -> None:
 def release_sources(off: Off) -> None:
     """A source that ends its own locks only ends nobody else's."""
     off.around(Ending, "covers", lambda real: lambda self, claim: real(replace(self, source=""), claim))
+
+
+def _changed_otherwise(off: Off, otherwise: Callable[[DeviceRecord, DeviceRecord], DeviceRecord]) -> None:
+    """Let a change record something else, made of the record before and after it."""
+
+    def around(real: Any) -> Any:
+        def recorded(command: DeviceCommand, before: DeviceRecord, *rest: Any) -> DeviceRecord:
+            after: DeviceRecord = real(command, before, *rest)
+            return otherwise(before, after) if isinstance(command, Change) else after
+
+        return recorded
+
+    off.around(decision, "_record", around)
+
+
+@guard("change-releases", "changed")
+def change_releases(off: Off) -> None:
+    """A change of an end releases the locks that it changes."""
+    _changed_otherwise(off, lambda before, after: replace(after, released=before.released))
+
+
+@guard("change-locks", "changed")
+def change_locks(off: Off) -> None:
+    """A change locks anew with the write that releases."""
+    _changed_otherwise(off, lambda before, after: replace(after, claims=before.claims))
+
+
+@guard("change-order", "changed")
+def change_order(off: Off) -> None:
+    """A change counts from when it happened, and not from when it came."""
+
+    def around(real: Any) -> Any:
+        def recorded(command: DeviceCommand, *rest: Any) -> Any:
+            if isinstance(command, Change):
+                came = at(9.5)
+                cause, claim = replace(command.cause, happened=came), replace(command.claim, at=came)
+                command = replace(command, cause=cause, claim=claim)
+            return real(command, *rest)
+
+        return recorded
+
+    off.around(decision, "_record", around)
 
 
 # When it happened

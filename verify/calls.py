@@ -202,7 +202,9 @@ class Calls:
                 continue
             lock = lock_id(claim)
             event = self._numbering.by_lock.get(lock)
-            reported = self._numbering.events[event].claim if event is not None else None
+            about = self._numbering.events[event] if event is not None else None
+            change = about.change.claim if about is not None and about.change is not None else None
+            reported = about.claim or change if about is not None else None
             if (device, lock) in edits or (reported is not None and reported.until != claim.until):
                 edits[device, lock] = self._number(claim.until)
         if record.last is None or record.last.outcome.before != self._values[state.rows[device]]:

@@ -242,6 +242,8 @@ class Deliveries:
         known = replace(item or DeviceRecord(), user=user or UserRecord())
         if about.claim is not None:
             return known.known_as(about.claim) is not None
+        if about.change is not None:
+            return any(claim.id == about.change.claim.id for claim in known.all_claims())
         if about.releases is None:
             return False
         newest, happened = (*known.released.newest, *known.user.released.newest), about.command.cause.happened

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from device_lockout.values.command import Enroll
-from device_lockout.values.record import Claim, DeviceRecord, Ending
+from device_lockout.values.record import Claim, DeviceRecord, Ending, UserRecord
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.scenario import NUMBER, at, covers
@@ -32,6 +32,7 @@ class Expected:
         self._numbering = numbering
         self._values, self._reading = numbering.values, numbering.reading
         self._live_claims: dict[Any, tuple[Claim, ...]] = {}
+        self._changes = any(event.change for event in numbering.events)
         self._events_of = [
             [
                 (number, event)
@@ -127,22 +128,60 @@ class Expected:
         arrived = ((1 << len(self._numbering.events)) - 1) & ~state.pending
         possibly = locks == _ALL
         locks, releases = arrived & locks, arrived & releases
-        key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(ends.items()))
+        changed = self._changed(state, device) if self._changes else ()
+        key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(ends.items())), changed
         known = self._live_claims.get(key)
         if known is None:
             known = self._live_claims[key] = self._live_at(
-                self._numbering.now(state), device, locks, releases, ends, lost=state.lost, possibly=possibly
+                self._numbering.now(state), device, locks, releases, ends, changed, lost=state.lost, possibly=possibly
             )
         return known
 
+    def _changed(self, state: State, device: int) -> tuple[tuple[int, Claim], ...]:
+        """Return the changes that found a lock, each with the lock that it left.
+
+        A change acts on what is known when it arrives. So only the ledger knows whether it found any, and which reason.
+        Its end and all else is the event's.
+        """
+        item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
+        user: UserRecord = self._values[state.users[self._numbering.user_of[device]]] or UserRecord()
+        kept = {claim.id: claim for claim in (*item.claims, *user.claims)}
+        return tuple(
+            (number, replace(change.claim, why=kept[change.claim.id].why, source=kept[change.claim.id].source))
+            for number, event in self._events_of[device]
+            if (change := event.change) is not None and not event.copy_of and change.claim.id in kept
+        )
+
     def _live_at(
-        self, now: datetime, device: int, locks: int, releases: int, ends: Ends, *, lost: bool, possibly: bool
+        self,
+        now: datetime,
+        device: int,
+        locks: int,
+        releases: int,
+        ends: Ends,
+        changed: tuple[tuple[int, Claim], ...],
+        *,
+        lost: bool,
+        possibly: bool,
     ) -> tuple[Claim, ...]:
-        released = [event for number, event in self._events_of[device] if event.releases and releases >> number & 1]
+        released = [
+            (event.at, event.releases, event.user == NUMBER)
+            for number, event in self._events_of[device]
+            if event.releases and releases >> number & 1
+        ]
+        for number, _ in changed:
+            event = self._numbering.events[number]
+            if event.change is not None and releases >> number & 1:
+                released.append((event.at, event.change.ending, False))
         claims = [
             replace(event.claim, until=ends.get(lock_id(event.claim), event.claim.until))
             for number, event in self._events_of[device]
             if event.claim is not None and not event.copy_of and locks >> number & 1
+        ]
+        claims += [
+            replace(claim, until=ends.get(lock_id(claim), claim.until))
+            for number, claim in changed
+            if locks >> number & 1
         ]
         claims.sort(key=lambda claim: (claim.until, claim.at, claim.id, claim.why), reverse=True)
 
@@ -158,11 +197,11 @@ class Expected:
             if lost and possibly and claim.scope == "user":
                 return True
             return all(
-                at(event.at) <= claim.at
-                or not may_end(event.releases, claim)
+                at(when) <= claim.at
+                or not may_end(ending, claim)
                 # A device may get the number after its release.
-                or (possibly and event.user == NUMBER and lock_id(claim) not in numbers)
-                for event in released
+                or (possibly and by_number and lock_id(claim) not in numbers)
+                for when, ending, by_number in released
             )
 
         return tuple(claim for claim in claims if claim.until > now and unreleased(claim))

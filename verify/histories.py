@@ -28,6 +28,7 @@ from verify.scenario import (
     Scenario,
     as_told,
     by_number,
+    change,
     copy,
     enroll,
     lock,
@@ -104,6 +105,9 @@ def scenario_of(draw: Random) -> Scenario:
             events.append(copy(events[-1]))
     acts = [_act(draw, len(devices)) for _ in range(draw.randint(0, 4))]
     losses = draw.choice(((), (), (), (), (Act("lose"),), (Act("keep"), Act("restore"), Act("accept"))))
+    changed = any(event.change for event in events)
+    if changed:  # the invariants ask the ledger what a change found
+        losses = ()
     if losses:  # then the tag is all that says when a lock happened, and a person may have changed that
         acts = [act for act in acts if act.text[0] != "at=2026"]
     acts += losses
@@ -121,9 +125,9 @@ def scenario_of(draw: Random) -> Scenario:
         sweeps=4,
         faults=draw.randint(0, 4),
         dead_letters=draw.random() < 0.5,
-        max_event_age=draw.choice((30 * 86400, 30 * 86400, 20)),
+        max_event_age=30 * 86400 if changed else draw.choice((30 * 86400, 30 * 86400, 20)),
         # A full item drops what a longer lock outlasts, and a person may cut that one.
-        most_claims=MOST_CLAIMS if edited else draw.choice((MOST_CLAIMS, 2, 1)),
+        most_claims=MOST_CLAIMS if edited or changed else draw.choice((MOST_CLAIMS, 2, 1)),
         page_size=draw.choice((1, 100)),
         pauses=draw.choice((USER_CALLS, ALL_CALLS)),
     )
@@ -170,7 +174,9 @@ def _event(draw: Random, number: int, devices: tuple[tuple[int, str], ...]) -> E
     happened, until = draw.randint(1, 9), draw.choice((None, 15, 22, 30))
     lasts = until or "hold"
     told = draw.random() < 0.5
-    match draw.choice(("lock", "lock", "lock", "release", "release", "lock user", "release user", "inventory")):
+    match draw.choice(
+        ("lock", "lock", "lock", "change", "release", "release", "lock user", "release user", "inventory")
+    ):
         case "lock":
             counts = happened + 0.999 if told else happened
             event = lock(f"L{happened}({lasts})#{number}", counts, until, device, device_id=name, user=user)
@@ -181,6 +187,12 @@ def _event(draw: Random, number: int, devices: tuple[tuple[int, str], ...]) -> E
             said = happened + draw.choice((0, 0, 300))
             return (
                 as_told(event, said=said, stamped=happened, counts=said == happened) if told else _narrowed(draw, event)
+            )
+        case "change":
+            scope = draw.choice((name, name, ""))
+            until = draw.choice((13, 19, 27, 38))
+            return _narrowed(
+                draw, change(f"C{happened}({until})#{number}", happened, until, device, device_id=scope, user=user)
             )
         case "lock user":
             return told_by(draw.choice(_SOURCES), lock_user(f"U{happened}({lasts})#{number}", happened, until, user))

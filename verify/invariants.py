@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from device_lockout.values.override import Override
 
-_SAYS_DENIED = frozenset({"locked", "extended", "already-locked", "already-denied", "still-locked", "renewed"})
+_SAYS_DENIED = frozenset(
+    {"locked", "extended", "shortened", "already-locked", "already-denied", "still-locked", "renewed"}
+)
 """The results that say that the device is denied."""
 _BEFORE_SWEEP, _AFTER_FAULTS, _AFTER_SWEEP = "before any sweep", "after a sweep with faults", "after a sweep"
 """When a device is checked, as messages begin."""
@@ -113,8 +115,13 @@ class Invariants:
             raise ViolationError(f"{said}, which is what is wanted")
 
     def _true_of_user(self, state: State, event: int, result: str) -> None:
-        """Check what an outcome says of a user's devices against the order of the known events."""
+        """Check what an outcome says of a user's devices against the order of the known events.
+
+        A change is both a lock and a release, and only the ledger knows whether it did anything.
+        """
         about = self._events[event]
+        if any(other.change and other.user == about.user for other in self._events):
+            return
         of_user = [
             (number, other)
             for number, other in enumerate(self._events)

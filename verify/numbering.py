@@ -73,6 +73,9 @@ class Numbering:
             self.by_command_id.setdefault(command_id(event.command), number)
             if event.claim is not None:
                 self.by_lock.setdefault(lock_id(event.claim), number)
+            if event.change is not None:
+                for why in settings.reasons:
+                    self.by_lock.setdefault((event.change.claim.id, why), number)
 
         self._group_names: dict[str, int] = {}
         self._groups: dict[int, int] = {}

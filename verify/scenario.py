@@ -6,11 +6,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from device_lockout.values import instant
-from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
+from device_lockout.values.command import (
+    Cause,
+    Change,
+    Command,
+    Enroll,
+    Lock,
+    Reject,
+    Release,
+    Retire,
+    Target,
+    claim_id,
+)
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, Reason
-from device_lockout.values.record import Claim, Ending
+from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
 
@@ -71,6 +82,10 @@ class Event:
     @property
     def releases(self) -> Ending | None:
         return self.command.ending if isinstance(self.command, Release) else None
+
+    @property
+    def change(self) -> Change | None:
+        return self.command if isinstance(self.command, Change) else None
 
 
 def covers(ending: Ending | None, claim: Claim) -> bool:
@@ -237,6 +252,15 @@ def by_number(event: Event) -> Event:
     return replace(event, command=replace(event.command, target=_NUMBER), device=-1, user=NUMBER)
 
 
+def change(name: str, happened: float, until: int, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
+    """Report at second ``happened`` that a device's lock ends at ``until``; without a device ID, a user's."""
+    scope: Scope = "device" if device_id else "user"
+    cause = _cause(name, "Lock Changed", happened)
+    claim = Claim(claim_id(name), scope, "", at(happened), at(until), source=cause.source)
+    command = Change(cause, _target(user, device_id), Ending(scope), claim, longer=True)
+    return Event(name, command, happened, device if device_id else -1, user)
+
+
 def enroll(name: str, happened: float, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """Report a device as enrolled."""
     return Event(
@@ -271,7 +295,7 @@ def told_by(source: str, event: Event, *reasons: str, own_only: bool = False) ->
     command = replace(event.command, cause=replace(event.command.cause, source=source))
     if isinstance(command, Lock):
         command = replace(command, claim=replace(command.claim, source=source))
-    if isinstance(command, Release):
+    if isinstance(command, Release | Change):
         command = replace(command, ending=Ending(command.ending.scope, frozenset(reasons), source if own_only else ""))
     return replace(event, command=command)
 

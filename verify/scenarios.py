@@ -13,6 +13,7 @@ from verify.scenario import (
     as_told,
     by_mail,
     by_number,
+    change,
     copy,
     enroll,
     lock,
@@ -35,6 +36,7 @@ BROKEN_DENY = replace(BROKEN_ALLOW, effect="DENY")
 L1, L1_15, L1_30 = (lock(name, 1, until) for name, until in (("L1(hold)", None), ("L1(15)", 15), ("L1(30)", 30)))
 L5, L5_15, L5_30 = (lock(name, 5, until) for name, until in (("L5(hold)", None), ("L5(15)", 15), ("L5(30)", 30)))
 R3, R5, R7 = release("R3", 3), release("R5", 5), release("R7", 7)
+C5_15 = change("C5(15)", 5, 15)
 TWO_DEVICES = ((0, "DEV1"), (0, "DEV2"))
 
 
@@ -58,6 +60,15 @@ SMALL = (
         "shorter",
         "a shorter lock after a longer one, and a sweep after its end",
         (L1, L5_15, release("R2", 2)),
+        instants=(10, 16),
+        sweeps=1,
+    ),
+    Scenario(
+        "changed",
+        "a report lets a lock end sooner, and another lock happens after it",
+        (L1_30, C5_15, lock("L7(40)", 7, 40), copy(C5_15)),
+        rows=(VIP,),
+        before=("L1(30)",),
         instants=(10, 16),
         sweeps=1,
     ),
@@ -688,6 +699,29 @@ LARGE = tuple(
             before=("L1(15)",),
             instants=(10, 16),
             sweeps=2,
+        ),
+        Scenario(
+            "changed twice",
+            "two reports let a lock end sooner and later, another releases it, and a person edits its tag",
+            (L1_30, C5_15, change("C7(40)", 7, 40), release("R6", 6)),
+            (Act("edit", until=20),),
+            before=("L1(30)",),
+            instants=(10, 16),
+            sweeps=1,
+        ),
+        Scenario(
+            "changed, user",
+            "a lock of a user and one of their phone get other ends",
+            (
+                enroll("E0", 0),
+                lock_user("U1(30)", 1, 30),
+                change("CU5(15)", 5, 15, device_id=""),
+                change("C7(40)", 7, 40),
+            ),
+            before=("E0", "U1(30)"),
+            instants=(10, 16),
+            sweeps=1,
+            pauses=USER_CALLS,
         ),
         Scenario(
             "edits",

@@ -116,7 +116,10 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             changed('bus = "aws.partner/okta.com', 'bus = "okta.com'),
             'sources[3].bus: "okta.com/acme/stream1": expected',
         ),
-        (changed('"lock-user"', '"lok-user"'), 'sources[3].action: "lok-user": expected one of lock, release, lock-us'),
+        (
+            changed('"lock-user"', '"lok-user"'),
+            'sources[3].action: "lok-user": expected one of lock, release, change, ',
+        ),
         (
             changed('"lock-user"', '"lock"'),
             'sources[3].action: "lock" needs to know of whom: expected expressions for ',

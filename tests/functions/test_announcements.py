@@ -97,6 +97,12 @@ def extended() -> World:
     return world
 
 
+def shortened() -> World:
+    world = locked()
+    tell(world, "lock-changed", 60, "90ab12cd")
+    return world
+
+
 def denied_by_another() -> World:
     world = organization()
     world.workmail.overrides[PHONE] = Override("DENY", "quarantine, see SEC-9")
@@ -201,6 +207,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "device-locked": (locked, "Device Locked"),
     "device-locked-of-user": (of_a_user, "Device Locked"),
     "lockout-extended": (extended, "Lockout Extended"),
+    "lockout-shortened": (shortened, "Lockout Shortened"),
     "already-denied": (denied_by_another, "Already Denied"),
     "device-released": (released, "Device Released"),
     "lockout-expired": (expired, "Lockout Expired"),

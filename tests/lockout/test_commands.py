@@ -177,9 +177,39 @@ def test_a_later_end_keeps_reason_ticket_and_note(run: Run, world: World) -> Non
     wanted = world.ledger.device(key("ABC123")).wanted(datetime.now(UTC))
     assert wanted is not None
     assert timedelta(days=59) < wanted.until - datetime.now(UTC) < timedelta(days=61)
-    status, _, err = run("extend", "bob", "ABC123", "--until", "1d", "--yes")
-    assert (status, "can't shorten it" in err) == (1, True)
     assert run("extend", "bob", "OTHER", "--until", "1d", "--yes")[0] == 1
+
+
+def test_a_sooner_end_keeps_them_too_and_pages(run: Run, world: World, clients: Clients) -> None:
+    run(*LOCK)
+    status, out, err = run("extend", "bob", "ABC123", "--until", "2d", "--note", "back on friday", "--yes")
+    assert (status, "the lock now ends sooner (lost)" in out, "its lock (lost) lasts now: " in err) == (0, True, True)
+    assert str(world.workmail.overrides[key("ABC123")].description).endswith("] INC-1 back on friday")
+    detail = world.bus.announced[-1][1]
+    assert (detail["result"], detail["page"], clients.sent[-1]["DetailType"]) == ("shortened", True, "Lock Changed")
+    assert run("status", "--ending", "3d")[1].count("abc123") == 1
+
+
+def test_another_end_of_a_users_lock_is_for_all_of_the_users_devices(run: Run, world: World) -> None:
+    for device in ("ABC123", "TABLET"):
+        world.ledger.list_device(key(device), datetime.now(UTC), retired=False)
+    run("lock", "bob", "--all-devices", "--why", "compromised", "--yes")
+    status, out, _ = run("extend", "bob", "ABC123", "--until", "2d", "--yes")
+    assert (status, "it goes on to 2 known devices" in out) == (0, True)
+    for device in ("ABC123", "TABLET"):
+        wanted = world.ledger.device(key(device)).wanted(datetime.now(UTC))
+        assert wanted is not None
+        assert timedelta(days=1) < wanted.until - datetime.now(UTC) < timedelta(days=3)
+
+
+def test_who_may_only_release_may_not_make_a_lock_longer(run: Run, world: World, there: Deployment) -> None:
+    run(*LOCK)
+    limited = (*world.settings.sources, Source("friday", frozenset({"release"})))
+    world.settings = replace(world.settings, sources=limited)
+    object.__setattr__(there, "settings", world.settings)
+    status, out, err = run("extend", "bob", "ABC123", "--until", "60d", "--source", "friday", "--yes")
+    assert (status, out, "may let a lock end sooner, but not later" in err) == (1, "", True)
+    assert run("extend", "bob", "ABC123", "--until", "2d", "--source", "friday", "--yes")[0] == 0
 
 
 def test_an_outcome_that_does_not_come_is_not_known_yet(run: Run, clients: Clients) -> None:

@@ -11,11 +11,11 @@ from botocore.validate import validate_parameters
 from configuration import loader
 from device_lockout.inbound import report
 from device_lockout.values.actions import DETAIL_TYPES
-from device_lockout.values.command import Enroll, Lock, Reject, Release, Retire
+from device_lockout.values.command import Change, Enroll, Lock, Reject, Release, Retire
 from local.in_memory import at
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-COMMANDS = {"lock": Lock, "release": Release, "enroll": Enroll, "retire": Retire}
+COMMANDS = {"lock": Lock, "release": Release, "change": Change, "enroll": Enroll, "retire": Retire}
 
 
 @pytest.mark.parametrize("detail_type", DETAIL_TYPES)

@@ -10,8 +10,19 @@ from typing import Self
 
 from device_lockout.decisions.retention import claims_to_keep
 from device_lockout.values import tag
-from device_lockout.values.command import WATCH, Cause, DeviceCommand, Expire, Lock, Reassert, Release, command_id
-from device_lockout.values.outcome import SOURCE, Outcome
+from device_lockout.values.command import (
+    WATCH,
+    Cause,
+    Change,
+    DeviceCommand,
+    Expire,
+    Lock,
+    Reassert,
+    Release,
+    command_id,
+)
+from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.outcome import SOURCE, Outcome, Result
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord, tag_of
@@ -86,7 +97,7 @@ def decide(
     if last is not None and last.outcome.result != "failed" and _denies(last.outcome.after) == _denies(after):
         outcome = last.outcome
     else:
-        outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules.owner)
+        outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules)
     outcome = _with_news(outcome, news, swept=command.cause.source == SOURCE)
     left = after.read(rules.owner) if after else None
     # The write may not land: what the tag shows now is asked for again.
@@ -152,18 +163,23 @@ def _with_news(outcome: Outcome, news: News | None, *, swept: bool) -> Outcome:
 
 
 def decide_for_user(
-    command: Lock | Release, record: UserRecord, now: datetime, rules: Rules
+    command: Lock | Release | Change, record: UserRecord, now: datetime, rules: Rules
 ) -> tuple[UserRecord, Outcome]:
-    """Decide a lock or release of all devices of a user. Return the user's item as it becomes, and the summary.
+    """Decide a lock, release or change of all devices of a user. Return the user's item as it becomes, and the summary.
 
     Each device gets a command of its own afterwards. A lock that the item has already is decided like a new one, so
     that a redelivery goes on to the devices.
     """
     before = DeviceRecord(user=record)
     about = Outcome("locked", reference=command.cause.reference)
-    if isinstance(command, Release):
-        if not record.released.has_room_for(command.ending):
-            return record, replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
+    if isinstance(command, Release) and not record.released.has_room_for(command.ending):
+        return record, replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
+    if isinstance(command, Change):
+        own = DeviceRecord(record.claims, record.released)
+        _, outcome = _change(command, own, now, rules)
+        after = _record(command, own, now, rules)
+        changed = replace(record, claims=after.claims, released=after.released)
+    elif isinstance(command, Release):
         after = DeviceRecord(
             user=replace(record, released=record.released.with_release(command.ending, command.cause.happened))
         )
@@ -193,13 +209,13 @@ def decide_for_user(
 def must_be_recorded(command: DeviceCommand, before: DeviceRecord, decision: Decision, owner: str) -> bool:
     """Return whether the decision goes to the ledger.
 
-    A lock or release always does. Any other command does if it changes the record or writes to WorkMail.
+    A lock, release or change always does. Any other command does if it changes the record or writes to WorkMail.
 
     It does too if somebody replaced the override that the last command left. Otherwise the sweep would report the end
     of the replacement as tampering. But an undone lock is not recorded: the sweep must still detect and report it.
     A lock that is not taken over from its tag is recorded once: the sweep then asks no more.
     """
-    if isinstance(command, Lock | Release) or decision.write is not None:
+    if isinstance(command, Lock | Release | Change) or decision.write is not None:
         return True
     if replace(decision.record, last=before.last) != before:
         return True
@@ -218,8 +234,44 @@ def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: 
             return record if len(record.claims) >= rules.no_more_claims else record.with_claim(claim)
         case Release(ending=ending, cause=cause) if record.released.has_room_for(ending):
             return replace(record, released=record.released.with_release(ending, cause.happened))
+        case Change(ending=ending, cause=cause):
+            new, _ = _change(command, record, now, rules)
+            if new is None:
+                return record
+            return replace(record, released=record.released.with_release(ending, cause.happened)).with_claim(new)
         case _:
             return record
+
+
+def _change(change: Change, record: DeviceRecord, now: datetime, rules: Rules) -> tuple[Claim | None, Outcome]:
+    """Return the lock that takes the place of those before the change, None for none, and what the change comes to."""
+    asked, happened = change.claim, change.cause.happened
+    live = (claim for claim in record.live(now) if change.ending.covers(claim))
+    old = max(live, key=lambda claim: claim.rank, default=None)
+    about = Outcome("superseded", reference=change.cause.reference)
+    if old is None:
+        return None, replace(about, because="it has no lock in force that this report may change", page=True)
+    about = replace(about, why=old.why, until=old.until)
+    if old.id == asked.id:
+        sooner = any(each.at < happened and each.until > asked.until for each in record.all_claims())
+        return None, replace(about, result="shortened" if sooner else "extended", page=sooner)
+    if old.at >= happened:
+        return None, about
+    sooner, longer, most = asked.until < old.until, asked.until > old.until, rules.at_most.get(old.why)
+    wrong = TOO_MANY if len(record.claims) >= rules.no_more_claims else ""
+    if not record.released.has_room_for(change.ending):
+        wrong = TOO_MANY_RELEASES
+    elif longer and not change.longer:
+        wrong = "its source may let a lock end sooner, but not later"
+    elif longer and most is not None and asked.until > whole_seconds_up(asked.at + most):
+        wrong = f"it asks for {tag.write_time(asked.until)}, later than reason {old.why} allows"
+    if wrong:
+        return None, replace(about, result="rejected", because=wrong, page=True)
+    source, reference, note = old.source or asked.source, asked.reference or old.reference, asked.note or old.note
+    new = replace(asked, why=old.why, source=source, reference=reference, note=note)
+    because = f"a report changed its end from {tag.write_time(old.until)} to {tag.write_time(new.until)}"
+    result: Result = "shortened" if sooner else "extended"
+    return new, replace(about, result=result, until=new.until, because=because, page=sooner)
 
 
 def write_for(
@@ -260,7 +312,7 @@ def write_for(
             return Put(_denial(wanted, owner, "allow")), observed
         return None, prior
 
-    if asked is Lock or asked is Reassert:
+    if asked in (Lock, Reassert, Change):
         return None, prior
     if isinstance(reading, Tag):
         if asked is Release and any(record.unreleased(claim) for claim in record.shown_by(reading)):
@@ -295,7 +347,7 @@ def _outcome(
     reading: tag.Reading | None,
     write: Put | Delete | None,
     now: datetime,
-    owner: str,
+    rules: Rules,
 ) -> Outcome:
     """Return how the command ends, by the record table."""
     wanted = record.wanted(now)
@@ -322,16 +374,33 @@ def _outcome(
                 return replace(about, result="already-denied")
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
-        case Release(ending=ending) if not record.released.has_room_for(ending):
-            return replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
         case Release(ending=ending):
             return _of_release(about, ending, before, record, reading, write is not None, now)
+        case Change():
+            _, said = _change(command, before, now, rules)
+            return _of_change(about, said, wanted, others_denial, write is not None)
         case Expire() if write is not None:
             return replace(about, result="expired" if wanted is None else "renewed")
         case Reassert():
-            return _of_reassert(about, before, reading, write is not None, owner)
+            return _of_reassert(about, before, reading, write is not None, rules.owner)
         case _:
             return about
+
+
+def _of_change(about: Outcome, said: Outcome, wanted: Claim | None, others: bool, wrote: bool) -> Outcome:
+    """Return what a change came to: what it ``said`` for itself, unless the device says otherwise."""
+    result = said.result
+    if result in ("extended", "shortened"):
+        if others:
+            result = "already-denied"
+        elif wanted is not None and wanted.until > (said.until or wanted.until):
+            result = "still-locked"
+        elif wrote and not _denies(about.before):
+            result = "locked"
+    because = "; ".join(filter(None, (about.because, said.because)))
+    if wanted is None:
+        about = replace(about, why=said.why, until=said.until)
+    return replace(about, result=result, because=because, page=about.page or said.page)
 
 
 def _of_reassert(about: Outcome, before: DeviceRecord, reading: tag.Reading | None, wrote: bool, owner: str) -> Outcome:
@@ -358,6 +427,8 @@ def _of_release(
     now: datetime,
 ) -> Outcome:
     """Return what a release came to. It is never told as released over a DENY."""
+    if not record.released.has_room_for(ending):
+        return replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
     ended = wrote or any(claim not in record.live(now) for claim in before.live(now))
     about = _of_ending(about, ending, record.live(now), ended=ended)
     if isinstance(reading, Broken) and wrote:

@@ -13,7 +13,18 @@ from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, sug
 from device_lockout.inbound.moment import Moment, end_of_second, moment
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
-from device_lockout.values.command import Cause, Command, Enroll, Lock, Reject, Release, Retire, Target, claim_id
+from device_lockout.values.command import (
+    Cause,
+    Change,
+    Command,
+    Enroll,
+    Lock,
+    Reject,
+    Release,
+    Retire,
+    Target,
+    claim_id,
+)
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError
 from device_lockout.values.expression import read_json
@@ -135,22 +146,15 @@ class _Report:
         faults += _time_faults(when, kind, received, settings)
         target = _target(fields, organization, kind)
         whose = _whose(text(fields.get("lockedBy")), cause.source, source, faults)
-        reason = settings.reasons.get(kind.reason) if kind is not None else None
+        reason = _reason(kind, settings)
         if reason is not None and parse_time(fields.get("expiresAt")) is not None:
             fault = reason.fault(when.began, _end(fields, reason, when.began))
             if fault:
                 faults.append(f"detail.expiresAt is {display(written['expiresAt'])}: {fault}")
         if faults or kind is None or source is None:
             return _rejection(cause, target, faults)
-        match kind.action:
-            case "release" | "release-user":
-                return Release(cause, target, Ending(ACTIONS[kind.action].scope, source.releases, whose))
-            case "enroll":
-                return Enroll(cause, target)
-            case "retire":
-                return Retire(cause, target)
-            case "lock" | "lock-user":
-                return _lock(cause, target, kind, fields, settings.reasons[kind.reason], when, "force" in source.may)
+        claim = _claim(cause, kind, fields, reason, when) if reason is not None else None
+        return _command(cause, target, kind, source, whose, claim)
 
     def rejection(self, faults: list[str]) -> Reject:
         """Return the rejection of an event whose reports can't be told apart."""
@@ -176,6 +180,25 @@ class _Report:
         )
 
 
+def _command(
+    cause: Cause, target: Target, kind: DetailType, source: Source, whose: str, claim: Claim | None
+) -> Command:
+    """Return what a report without faults asks for. A lock and a change of one have a ``claim``."""
+    ending = Ending(ACTIONS[kind.action].scope, source.releases, whose)
+    match kind.action:
+        case "release" | "release-user":
+            return Release(cause, target, ending)
+        case "enroll":
+            return Enroll(cause, target)
+        case "retire":
+            return Retire(cause, target)
+        case "change" | "change-user" | "lock" | "lock-user":
+            assert claim is not None, "the configuration has every reason that a source gives"
+            if kind.reason:
+                return Lock(cause, target, claim, "force" in source.may)
+            return Change(cause, target, ending, claim, "lock" in source.may)
+
+
 def _rejection(cause: Cause, target: Target, faults: list[str]) -> Reject:
     if len(faults) > MAX_FAULTS:
         faults = [*faults[:MAX_FAULTS], f"and {len(faults) - MAX_FAULTS} faults more"]
@@ -193,17 +216,15 @@ def _time_faults(when: Moment, kind: DetailType | None, received: datetime, sett
         )
 
 
-def _lock(
-    cause: Cause,
-    target: Target,
-    kind: DetailType,
-    fields: dict[str, Any],
-    reason: Reason,
-    when: Moment,
-    force: bool,
-) -> Lock:
+def _reason(kind: DetailType | None, settings: Settings) -> Reason | None:
+    if kind is not None and kind.action.startswith("change"):
+        return Reason("", None, None)  # the one of the lock that it changes
+    return settings.reasons.get(kind.reason) if kind is not None else None
+
+
+def _claim(cause: Cause, kind: DetailType, fields: dict[str, Any], reason: Reason, when: Moment) -> Claim:
     """Return the lock that a report without faults asks for."""
-    claim = Claim(
+    return Claim(
         id=claim_id(cause.event_id),
         scope=ACTIONS[kind.action].scope,
         why=reason.name,
@@ -213,7 +234,6 @@ def _lock(
         reference=cause.reference,
         note=text(fields.get("note"), SHOWN_NOTE),
     )
-    return Lock(cause, target, claim, force)
 
 
 def _end(fields: dict[str, Any], reason: Reason, began: datetime) -> datetime:

@@ -8,20 +8,35 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
-from device_lockout.values.command import Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, claim_id
+from device_lockout.values.command import (
+    Change,
+    Command,
+    Enroll,
+    Expire,
+    Lock,
+    Reassert,
+    Reject,
+    Release,
+    Retire,
+    claim_id,
+)
 from device_lockout.values.instant import whole_seconds_up
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import Ending
 from device_lockout.values.settings import Settings, Source
 
-NEEDS: dict[type[Command], Permission] = {
-    Lock: "lock",
-    Reassert: "lock",
-    Release: "release",
-    Enroll: "inventory",
-    Retire: "inventory",
+NEEDS: dict[type[Command], set[Permission]] = {
+    Lock: {"lock"},
+    Reassert: {"lock", "release"},
+    Release: {"release"},
+    Change: {"release"},
+    Enroll: {"inventory"},
+    Retire: {"inventory"},
 }
-"""What the source of each command must be allowed to ask for. A Reassert of a report carries on a user's lock."""
+"""One of these the source of each command must be allowed to ask for.
+
+A Reassert of a report carries on what the user's item has: a lock, or a change of one.
+"""
 
 
 def checked(command: Command, settings: Settings, sent: datetime) -> Command:
@@ -54,16 +69,31 @@ def _doubt(command: Command, settings: Settings, sent: datetime) -> str:
     source = settings.source(cause.reader or cause.source)
     if source is None or (source.mapping is None) != (not cause.reader):
         return "its source is not configured"
-    if isinstance(command, Expire) or NEEDS[type(command)] not in source.may:
+    if isinstance(command, Expire) or NEEDS[type(command)].isdisjoint(source.may):
         return "its source may not ask for this"
     oldest, latest = cause.received - settings.limits.max_event_age, sent + settings.limits.clock_skew
     if not oldest <= cause.happened <= cause.received <= latest:
         return "its times are not those of an event"
-    if isinstance(command, Release):
-        own = cause.source if source.releases_own_only else "" if source.mapping else command.ending.source
+    if isinstance(command, Release | Change):
+        named = "" if source.mapping or isinstance(command, Change) else command.ending.source
+        own = cause.source if source.releases_own_only else named
         allowed = Ending(command.ending.scope, source.releases, own)
-        return "" if command.ending == allowed else "its source may not release this"
+        longer = isinstance(command, Change) and command.longer and "lock" not in source.may
+        if command.ending != allowed or longer:
+            return "its source may not release this"
+    if isinstance(command, Lock | Change) and (doubt := _doubt_of_claim(command)):
+        return doubt
     return _doubt_of_lock(command, source, settings) if isinstance(command, Lock) else ""
+
+
+def _doubt_of_claim(command: Lock | Change) -> str:
+    claim, cause = command.claim, command.cause
+    end_of_second = min(cause.happened + timedelta(milliseconds=999), cause.received)
+    if not cause.happened <= claim.at <= end_of_second:
+        return "its times are not those of an event"
+    return (
+        "" if (claim.source, claim.id) == (cause.source, claim_id(cause.event_id)) else "its claim is not of its event"
+    )
 
 
 def _doubt_of_lock(lock: Lock, source: Source, settings: Settings) -> str:
@@ -75,9 +105,4 @@ def _doubt_of_lock(lock: Lock, source: Source, settings: Settings) -> str:
         return "its reason is not that of its event"
     if reason.at_most is not None and claim.until > whole_seconds_up(claim.at + reason.at_most):
         return "it lasts longer than its reason allows"
-    end_of_second = min(lock.cause.happened + timedelta(milliseconds=999), lock.cause.received)
-    if not lock.cause.happened <= claim.at <= end_of_second:
-        return "its times are not those of an event"
-    if (claim.source, claim.id) != (lock.cause.source, claim_id(lock.cause.event_id)):
-        return "its claim is not of its event"
     return "it forces, which its source may not" if lock.force and "force" not in source.may else ""

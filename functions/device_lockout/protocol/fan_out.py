@@ -14,7 +14,7 @@ from device_lockout.decisions.decision import decide_for_user
 from device_lockout.decisions.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import named_user_id, user_of
-from device_lockout.values.command import Lock, Reassert, Release, Retire, Target
+from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
@@ -26,8 +26,8 @@ Sending to a thousand devices could outlast the function, and a delivery that is
 """
 
 
-def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: datetime) -> Outcome:
-    """Write a lock or release to the user's item, then send it on to each known device."""
+def to_all_devices(command: Lock | Release | Change, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    """Write a lock, a release or a change to the user's item, then send it on to each known device."""
     organization = command.target.organization
     user = user_of(command, ports, rules)
     outcome = Outcome("skipped", because=f"the devices after {command.target.after}")
@@ -37,15 +37,16 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
         outcome = replace(outcome, user=user)
         if changed != record:
             ports.ledger.save_user(organization, user.id, changed)
-        if outcome.result == "rejected" or (isinstance(command, Lock) and outcome.result != "locked"):
+        unset = not isinstance(command, Release) and outcome.result not in ("locked", "extended", "shortened")
+        if unset or outcome.result == "rejected":
             return outcome
     known = ports.ledger.devices_of(organization, user.id)
     following = (key for key in known if key.device > command.target.after)
     portion = list(islice(following, PORTION))
     ports.queue.send(
-        Reassert(command.cause, Target.of(key))
-        if isinstance(command, Lock)
-        else Release(command.cause, Target.of(key), command.ending)
+        Release(command.cause, Target.of(key), command.ending)
+        if isinstance(command, Release)
+        else Reassert(command.cause, Target.of(key))
         for key in portion
     )
     rest = sum(1 for _ in following)
@@ -60,7 +61,7 @@ def to_all_devices(command: Lock | Release, ports: Ports, rules: Rules, now: dat
     return replace(outcome, devices=devices)
 
 
-def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Look devices up by their names and send the command on to each, for each user who has it.
 
     A lock by a serial number alone is kept under the number before its devices are read. A device that is enrolled
@@ -113,7 +114,7 @@ def to_named_devices(command: Lock | Release | Retire, ports: Ports, rules: Rule
     return Outcome("skipped", because=f"sent on to {len(found)} devices")
 
 
-def _by_number(command: Lock | Release, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:
+def _by_number(command: Lock | Release | Change, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:
     """Keep a lock or release under its serial number, for devices to come. Return what it comes to for these.
 
     Return None if it names more than a serial number, or releases nothing.

@@ -20,6 +20,7 @@ from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import is_exempt, user_of
 from device_lockout.values.command import (
     LEDGER_ACCEPTED,
+    Change,
     Command,
     DeviceCommand,
     Enroll,
@@ -77,9 +78,9 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     match command:
         case Reject(because=because):
             return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
-        case Lock() | Release() | Retire() if not command.target.found and command.target.names:
+        case Lock() | Release() | Change() | Retire() if not command.target.found and command.target.names:
             return fan_out.to_named_devices(command, ports, rules, now)
-        case Lock() | Release() if not command.target.found:
+        case Lock() | Release() | Change() if not command.target.found:
             return fan_out.to_all_devices(command, ports, rules, now)
         case Enroll():
             return _enroll(command, ports, rules, now)

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from device_lockout.values.record import Scope
 
-Action = Literal["lock", "release", "lock-user", "release-user", "enroll", "retire"]
+Action = Literal["lock", "release", "change", "lock-user", "release-user", "change-user", "enroll", "retire"]
 
 Permission = Literal["lock", "release", "inventory", "force"]
 """What a source may ask for. With ``force`` its locks reach exempt users, too."""
@@ -29,12 +29,15 @@ class ActionRow(NamedTuple):
 
 _DEVICE = (("user", "device"), ("serial_number",), ("asset_tag",))
 _USER = (("user",),)
+_CHANGED = tuple((*names, "expires_at") for names in _DEVICE)
 
 ACTIONS: Mapping[Action, ActionRow] = {
     "lock": ActionRow("device", "lock", "device-lost.json", _DEVICE),
     "release": ActionRow("device", "release", "device-recovered.json", _DEVICE),
+    "change": ActionRow("device", "release", "lock-changed.json", _CHANGED),
     "lock-user": ActionRow("user", "lock", "user-compromised.json", _USER),
     "release-user": ActionRow("user", "release", "user-restored.json", _USER),
+    "change-user": ActionRow("user", "release", "user-lock-changed.json", (("user", "expires_at"),)),
     "enroll": ActionRow("device", "inventory", "device-enrolled.json", (("user", "device"),)),
     "retire": ActionRow("device", "inventory", "device-retired.json", _DEVICE),
 }
@@ -59,10 +62,12 @@ DETAIL_TYPES: Mapping[str, DetailType] = {
     "Device Stolen": DetailType("lock", "device-stolen.json", "stolen"),
     "Device Compromised": DetailType("lock", "device-compromised.json", "compromised"),
     "Device Recovered": DetailType("release", "device-recovered.json"),
+    "Lock Changed": DetailType("change", "lock-changed.json"),
     "Device Enrolled": DetailType("enroll", "device-enrolled.json"),
     "Device Retired": DetailType("retire", "device-retired.json"),
     "User Compromised": DetailType("lock-user", "user-compromised.json", "compromised"),
     "User Offboarded": DetailType("lock-user", "user-offboarded.json", "offboarded"),
     "User Restored": DetailType("release-user", "user-restored.json"),
+    "User Lock Changed": DetailType("change-user", "user-lock-changed.json"),
 }
 """The contract, version 1: what an event of each detail-type asks for."""

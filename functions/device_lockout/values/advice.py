@@ -79,6 +79,12 @@ ADVICE: Mapping[str, Advice] = {
         "Read the message, and enrol or report the devices that it leaves out.",
         "lockout show USER",
     ),
+    "Lockout Shortened": Advice(
+        "today",
+        "A report makes a lock end sooner",
+        "If that is wrong, extend the lock again.",
+        "lockout extend USER DEVICE --until 30d",
+    ),
     "Override Left Alone": Advice(
         "today",
         "An override is not ours to change",

@@ -117,6 +117,22 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Let one lock with another end take the place of those of the kind ``ending`` that happened before.
+
+    Attributes:
+        claim: The new lock. Its reason, and where it has none its reference and note, are those of the longest.
+        longer: Whether it may end later than they do. It may always end sooner.
+    """
+
+    cause: Cause
+    target: Target
+    ending: Ending
+    claim: Claim
+    longer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """Remove the override if it is still the one that the sweep ``planned`` to remove."""
 
@@ -158,13 +174,14 @@ class Reject:
     because: str
 
 
-DeviceCommand = Lock | Release | Expire | Reassert
+DeviceCommand = Lock | Release | Change | Expire | Reassert
 """The commands that are decided on a device's override and its record."""
 Command = DeviceCommand | Enroll | Retire | Reject
-Kind = Literal["lock", "release", "expire", "reassert", "enroll", "retire", "reject"]
+Kind = Literal["lock", "release", "change", "expire", "reassert", "enroll", "retire", "reject"]
 KINDS: dict[type[Command], Kind] = {
     Lock: "lock",
     Release: "release",
+    Change: "change",
     Expire: "expire",
     Reassert: "reassert",
     Enroll: "enroll",

@@ -72,6 +72,7 @@ class Rules:
         adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
         locks_per_hour: How many locks each source may ask for in an hour.
         moved: The moves of organizations, by ID.
+        at_most: The longest lock that a report may ask for, by reason.
         most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
         no_more_claims: A lock of an item with so many is rejected.
     """
@@ -84,6 +85,7 @@ class Rules:
     adopts_unknown: bool = True
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
     moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])
+    at_most: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
     most_claims: int = MOST_CLAIMS
     no_more_claims: int = NO_MORE_CLAIMS
 

@@ -15,6 +15,7 @@ from device_lockout.values import instant
 from device_lockout.values.command import (
     KINDS,
     Cause,
+    Change,
     Command,
     Enroll,
     Expire,
@@ -84,6 +85,8 @@ def dump(command: Command) -> str:
             body["force"] = force
         case Release(ending=ending):
             body["ending"] = dump_ending(ending)
+        case Change(ending=ending, claim=claim, longer=longer):
+            body |= {"ending": dump_ending(ending), "claim": dump_claim(claim), "longer": longer}
         case Expire(planned=planned):
             body["planned"] = planned.fields()
         case Reject(because=because):
@@ -105,7 +108,7 @@ def load(text: str) -> Command:
         check_format(body, "the message")
         command = _load(body)
         wrong = list(_unfit(command))
-        if isinstance(command, Lock) and read_time(write_time(command.claim.until)) != command.claim.until:
+        if isinstance(command, Lock | Change) and read_time(write_time(command.claim.until)) != command.claim.until:
             wrong.append("until")
         if wrong:
             raise ValueError(f"{', '.join(wrong)} is not as it was written")
@@ -172,6 +175,9 @@ def _load(body: Any) -> Command:
             return Lock(cause, target, load_claim(body["claim"]), body["force"])
         case "release":
             return Release(cause, target, load_ending(body["ending"]))
+        case "change":
+            ending, claim = load_ending(body["ending"]), load_claim(body["claim"])
+            return Change(cause, target, ending, claim, body["longer"])
         case "expire":
             return Expire(cause, target, load_override(body["planned"]))
         case "reassert":

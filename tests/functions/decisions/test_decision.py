@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from device_lockout.decisions.decision import Delete, Put, decide, must_be_recorded
-from device_lockout.values.command import Cause, Expire, Lock, Reassert, Release, Target, command_id
+from device_lockout.values.command import Cause, Change, Expire, Lock, Reassert, Release, Target, command_id
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
@@ -64,8 +64,8 @@ def ours(effect, claim_id, when, until, was):
     return Observed(name, effect, "ours", tag_text(claim_id, until, when, was), claim_id, until, when, was)
 
 
-A, B, D, U, X = "aaaaaaaa", "bbbbbbbb", "dddddddd", "cccccccc", "99999999"
-"""Claims: the command's, the device's two, the user's, and one unknown to the ledger."""
+A, B, C, D, U, X = "aaaaaaaa", "bbbbbbbb", "eeeeeeee", "dddddddd", "cccccccc", "99999999"
+"""Claims: a lock's, the device's two with a change's between, the user's, and one unknown to the ledger."""
 
 NOTHING = Observed("nothing")
 FOREIGN_ALLOW = Observed("foreign ALLOW", "ALLOW", "foreign", "CEO's travel phone")
@@ -168,6 +168,11 @@ def release(when, scope="device"):
     return Release(told_by("event", when), TARGET, Ending(scope))
 
 
+def change(when, until, scope="device", *, longer=True):
+    claim = Claim(C, scope, "", at(when), at(until))
+    return Change(told_by("change", when), TARGET, Ending(scope), claim, longer)
+
+
 def expire(planned):
     return Expire(told_by("run", NOW, "device-lockout"), TARGET, planned)
 
@@ -186,6 +191,12 @@ COMMANDS: dict[str, Any] = {
     "Release as old as a claim": lambda _: release(15),
     "Release of long ago": lambda _: release(8),
     "Release, user": lambda _: release(30, "user"),
+    "Change, sooner": lambda _: change(30, 120),
+    "Change, later": lambda _: change(30, 500),
+    "Change, later than it may": lambda _: change(30, 500, longer=False),
+    "Change that is over by now": lambda _: change(30, 95),
+    "Change of long ago": lambda _: change(15, 120),
+    "Change, user": lambda _: change(30, 120, "user"),
     "Expire as planned": expire,
     "Expire otherwise": lambda _: expire(Override("DENY", "as it was")),
     "Reassert": lambda _: REASSERT,
@@ -224,7 +235,7 @@ WRITE_TABLE = [
     ),
     ("yes", "ALLOW not ours", lambda s: s.live and s.observed.effect == "ALLOW", "DENY, was=allow; save it as prior"),
     ("yes", "other DENY not ours", lambda s: s.live, "none"),
-    ("no; Lock, Reassert", "anything", lambda s: s.command in ("Lock", "Reassert"), "none"),
+    ("no; Lock, Reassert, Change", "anything", lambda s: s.command in ("Lock", "Reassert", "Change"), "none"),
     (
         "no; Release",
         "ours, naming an unreleased claim",
@@ -342,6 +353,22 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         released_device = newest(released_device, seconds(command.cause.happened))
     if kind == "Release" and command.ending.scope == "user":
         released_user = newest(released_user, seconds(command.cause.happened))
+    end = None
+    if kind == "Change":
+        scope, when, end = command.ending.scope, seconds(command.cause.happened), seconds(command.claim.until)
+        of_scope = [one for one in unreleased(before.values(), released) if one[1] == scope and one[3] > now]
+        longest = max(of_scope, key=lambda one: (one[3], one[2], one[0]), default=None)
+        if longest is None or longest[2] >= when:
+            result = "superseded"
+        elif end > longest[3] and not command.longer:
+            result = "rejected"
+        else:
+            own[C, scope, when] = (C, scope, when, end)
+            end_of_old = longest[3]
+            if scope == "device":
+                released_device = newest(released_device, when)
+            else:
+                released_user = newest(released_user, when)
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
 
     # Write.
@@ -381,6 +408,15 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     denied_by_another = observed.effect == "DENY" and observed.kind != "ours"
     if result is not None:
         pass
+    elif kind == "Change":
+        if denied_by_another:
+            result = "already-denied"
+        elif wanted is not None and wanted[3] > end:
+            result = "still-locked"
+        elif write is not None and observed.effect != "DENY":
+            result = "locked"
+        else:
+            result = "shortened" if end < end_of_old else "extended"
     elif (kind == "Lock" or name == "Reassert for a user's lock") and live:
         # A known lock that had to be put back is announced as one that was set.
         if denied_by_another:
@@ -505,7 +541,7 @@ def check_whatever_happens(command, observed, record, decision):
     assert last.decided_at == at(NOW)
     assert decision.record.version == before.version
     assert decision.record.user == before.user
-    if decision.write is not None or isinstance(command, Lock | Release):
+    if decision.write is not None or isinstance(command, Lock | Release | Change):
         assert must_be_recorded(command, before, decision, RULES.owner)
     if isinstance(decision.write, Put):
         assert len(decision.write.override.description or "") <= 256
@@ -595,6 +631,24 @@ RECORD_ROWS = [
     ("Release, as old as the lock", release(15), OURS_LIVE, LIVE, set(), "superseded"),
     ("Release of a user, a device's lock stays", release(30, "user"), OURS_LIVE, LIVE, set(), "still-locked"),
     ("Release of nothing", release(30), NOTHING, EMPTY, set(), "nothing-to-release"),
+    ("Change, sooner: the tag changes", change(30, 120), OURS_LIVE, LIVE, {C}, "shortened"),
+    ("Change, later: the tag changes", change(30, 300), OURS_LIVE, LIVE, {C}, "extended"),
+    ("Change, to the same end", change(30, 200), OURS_LIVE, LIVE, {C}, "extended"),
+    ("Change of what somebody undid", change(30, 120), NOTHING, LIVE, {C}, "locked"),
+    ("Change under a foreign DENY", change(30, 120), FOREIGN_DENY, LIVE, {C}, "already-denied"),
+    ("Change, older than the lock", change(14, 120), OURS_LIVE, LIVE, set(), "superseded"),
+    ("Change, as old as the lock", change(15, 120), OURS_LIVE, LIVE, set(), "superseded"),
+    ("Change of a lock that is over", change(30, 120), OURS_OVER, OVER, set(), "superseded"),
+    ("Change, later, by who may not", change(30, 300, longer=False), OURS_LIVE, LIVE, set(), "rejected"),
+    ("Change, sooner, by who may no more", change(30, 120, longer=False), OURS_LIVE, LIVE, {C}, "shortened"),
+    (
+        "Change, another scope locks for longer",
+        change(30, 120),
+        OURS_LIVE,
+        Record(own=((B, "device", 15, 200),), users=((U, "user", 15, 180),)),
+        {C},
+        "still-locked",
+    ),
     (
         "Expire, effect not as planned",
         expire(OURS_OVER.override),
@@ -638,7 +692,8 @@ def test_record_table(command, observed, record, added, result):
     before = record.value(command)
     assert {claim.id for claim in decision.record.claims} - {claim.id for claim in before.claims} == added
     assert decision.outcome.result == result
-    newer = command.cause.happened if isinstance(command, Release) else None
+    changes = isinstance(command, Change) and added
+    newer = command.cause.happened if isinstance(command, Release) or changes else None
     assert decision.record.released == (
         before.released.with_release(command.ending, newer) if newer is not None else before.released
     )
@@ -663,7 +718,9 @@ WRITE_ROWS = [
     ("yes | broken ALLOW", "Lock", OTHERS[-1], EMPTY, (A, 300, "allow")),
     ("yes | foreign DENY", "Lock", FOREIGN_DENY, EMPTY, None),
     ("yes | broken DENY", "Lock", OTHERS[-2], EMPTY, None),
+    ("yes | ours DENY, a lock that ends sooner", "Change, sooner", OURS_LIVE, LIVE, (C, 120, "none")),
     ("no; Lock | anything", "Lock that is over", OURS_OVER, OVER, None),
+    ("no; Change | anything", "Change that is over by now", OURS_LIVE, LIVE, None),
     ("no; Reassert | anything", "Reassert", OURS_OVER, OVER, None),
     ("no; Release | ours, naming an unreleased claim", "Release of long ago", OURS_OVER, OVER, None),
     ("no; Release | ours, was=none", "Release", OURS_LIVE, LIVE, "Delete"),
@@ -696,7 +753,7 @@ WRITE_ROWS = [
     ("name", "observed", "record", "write"), [row[1:] for row in WRITE_ROWS], ids=[row[0] for row in WRITE_ROWS]
 )
 def test_write_table(name, observed, record, write):
-    happened = {A: 50, B: 15}
+    happened = {A: 50, B: 15, C: 30}
     if isinstance(write, tuple):
         claim_id, until, was = write
         write = Override("DENY", tag_text(claim_id, until, happened[claim_id], was))

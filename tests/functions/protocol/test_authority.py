@@ -10,7 +10,7 @@ import pytest
 from configuration import loader
 from device_lockout.inbound import report
 from device_lockout.protocol import authority
-from device_lockout.values.command import Cause, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target
+from device_lockout.values.command import Cause, Change, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
 from device_lockout.values.record import Ending
@@ -49,7 +49,7 @@ def bent(command, **cause):
 
 
 def test_the_samples_make_every_kind_of_command():
-    assert {type(command) for command in MADE} >= {Lock, Release, Enroll, Retire}
+    assert {type(command) for command in MADE} >= {Lock, Release, Change, Enroll, Retire}
 
 
 @pytest.mark.parametrize("command", MADE, ids=lambda command: f"{command.cause.source} {type(command).__name__}")
@@ -100,6 +100,15 @@ SMUGGLED = {
     "an event that is too old": bent(LOST, happened=RECEIVED - 31 * DAY),
     "a release of everything where the source may end its own": replace(JAMFS, ending=Ending("device")),
     "a mapped release of another source's": replace(JAMFS, ending=replace(JAMFS.ending, source="webhook.siem")),
+    "a change by a source that may only lock": bent(of(Change), source="siem", reader=""),
+    "a change of other locks than the source may release": replace(of(Change), ending=Ending("device", frozenset("x"))),
+    "a change that is newer than its event": replace(
+        of(Change), claim=replace(of(Change).claim, at=of(Change).claim.at + SECOND)
+    ),
+    "a change under another event's ID": replace(of(Change), claim=replace(of(Change).claim, id="00000000")),
+    "a later end by a source that may only release": Change(
+        JAMFS.cause, JAMFS.target, JAMFS.ending, LOST.claim, longer=True
+    ),
 }
 
 

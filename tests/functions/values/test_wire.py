@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from device_lockout.values import wire
 from device_lockout.values.command import (
     Cause,
+    Change,
     Enroll,
     Expire,
     Lock,
@@ -40,9 +41,11 @@ scopes = st.sampled_from(["device", "user"])
 untils = st.just(HOLD) | instants.map(lambda instant: instant.replace(microsecond=0))
 claims = st.builds(Claim, texts, scopes, texts, instants, untils, texts, texts)
 overrides = st.builds(Override, st.sampled_from(["ALLOW", "DENY"]), st.none() | texts)
+endings = st.builds(Ending, scopes, st.frozensets(texts, max_size=2), texts)
 every_command = st.one_of(
     st.builds(Lock, causes, targets, claims, st.booleans()),
-    st.builds(Release, causes, targets, st.builds(Ending, scopes, st.frozensets(texts, max_size=2), texts)),
+    st.builds(Release, causes, targets, endings),
+    st.builds(Change, causes, targets, endings, claims, st.booleans()),
     st.builds(Expire, causes, targets, overrides),
     st.builds(Reassert, causes, targets),
     st.builds(Enroll, causes, targets),

@@ -1,0 +1,162 @@
+"""Changes of an end: one lock takes the place of those before it, whatever the order, the copies and the crashes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_lockout.inbound import report
+from device_lockout.values import instant
+from device_lockout.values.command import Change, Reject
+from device_lockout.values.device import DeviceName, NamedDevice
+from device_lockout.values.tag import read
+from local.in_memory import DAY, DEVICE, SETTINGS, World, at, key, killed_after, killed_before
+
+BY_NOW = 100
+"""Seconds after the tests' start. All events happened before."""
+
+
+def event(name, what, happened, until=None, source="helpdesk", **detail):
+    detail = {"userId": "bob", "deviceId": DEVICE, "reportedAt": instant.write(at(happened)), **detail}
+    if until is not None:
+        detail["expiresAt"] = instant.write(at(until))
+    told = {name: value for name, value in detail.items() if value is not None}
+    return json.dumps({"id": name, "source": source, "detail-type": what, "detail": told})
+
+
+def command(*about, **detail):
+    (made,) = report.read(event(*about, **detail), "message", at(BY_NOW), SETTINGS)
+    return made
+
+
+def shown(world, device=DEVICE):
+    return read(world.workmail.overrides[key(device)].description, "local")
+
+
+LOST = ("lost", "Device Lost", 0.5, 3 * DAY)
+changes = st.lists(
+    st.tuples(st.integers(1, 9).map(lambda second: second + 0.25), st.integers(2, 60)),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda row: row[0],
+)
+deaths = st.dictionaries(st.integers(0, 40), st.sampled_from([killed_before, killed_after]), max_size=3)
+
+
+@given(changes, deaths, st.data())
+def test_the_change_that_happened_last_decides_in_any_order_wherever_the_process_dies(rows, faults, data):
+    world = World()
+    world.deliver(command(*LOST, reference="INC-1", note="left in a taxi"), at(BY_NOW))
+    events = [command(f"change-{number}", "Lock Changed", *row[:1], row[1] * DAY) for number, row in enumerate(rows)]
+    copies = data.draw(st.lists(st.sampled_from(events), max_size=3))
+    world.wire.faults = {len(world.wire.calls) + number: fault for number, fault in faults.items()}
+    for each in data.draw(st.permutations(events + copies)):
+        world.deliver(each, at(BY_NOW + 1))
+    world.wire.faults.clear()
+    world.sweep(at(3600))
+    newest = max(rows)
+    assert shown(world).until == at(newest[1] * DAY)
+    assert str(world.workmail.overrides[key(DEVICE)].description).endswith("] INC-1 left in a taxi")
+    late = command("found", "Device Recovered", newest[0] - 0.001)
+    world.deliver(late, at(3601))
+    assert world.workmail.overrides, "the release is older"
+    world.deliver(command("found again", "Device Recovered", newest[0] + 0.999), at(3602))
+    assert not world.workmail.overrides
+
+
+def test_a_sooner_end_pages_and_the_device_is_let_in_then():
+    world = World()
+    world.deliver(command(*LOST), at(BY_NOW))
+    outcome = world.carry_out(command("friday", "Lock Changed", 50, 2 * DAY), at(BY_NOW))
+    assert (outcome.result, outcome.page, outcome.until) == ("shortened", True, at(2 * DAY))
+    assert "a report changed its end from 2026-11-25T07:30:00Z to 2026-11-24T07:30:00Z" in outcome.because
+    world.sweep(at(2 * DAY - 1))
+    assert world.workmail.overrides
+    world.sweep(at(2 * DAY + 1))
+    assert not world.workmail.overrides
+
+
+def test_a_change_without_a_lock_changes_nothing_and_pages():
+    world = World()
+    outcome = world.carry_out(command("friday", "Lock Changed", 50, 2 * DAY), at(BY_NOW))
+    assert (outcome.result, outcome.page) == ("superseded", True)
+    world.deliver(command(*LOST), at(BY_NOW))
+    assert shown(world).until == at(3 * DAY), "a lock that comes later is not let in by it"
+
+
+def test_the_reasons_longest_time_holds_for_a_report():
+    world = World()
+    world.deliver(command(*LOST), at(BY_NOW))
+    outcome = world.carry_out(command("years", "Lock Changed", 50, 366 * DAY), at(BY_NOW))
+    assert (outcome.result, "later than reason lost allows" in outcome.because) == ("rejected", True)
+
+
+def test_a_persons_edit_after_a_change_counts_and_a_change_after_an_edit():
+    world = World()
+    world.deliver(command(*LOST), at(BY_NOW))
+    world.deliver(command("friday", "Lock Changed", 50, 2 * DAY), at(BY_NOW))
+    old = world.workmail.overrides[key(DEVICE)]
+    edited = str(old.description).replace("until=2026-11-24T07:30:00Z", "until=2026-11-23")
+    world.workmail.overrides[key(DEVICE)] = type(old)("DENY", edited)
+    world.sweep(at(3600))
+    assert shown(world).until == at(2 * DAY - 7.5 * 3600), "the end of the day"
+    again = report.read(event("later", "Lock Changed", 3500, 9 * DAY), "m", at(3605), SETTINGS)[0]
+    world.deliver(again, at(3605))
+    assert shown(world).until == at(9 * DAY)
+
+
+def test_a_users_change_reaches_every_device_and_no_lock_of_a_device():
+    world = World()
+    for device in (DEVICE, "tablet"):
+        world.ledger.list_device(key(device), at(0), retired=False)
+    world.deliver(command(*LOST), at(BY_NOW))
+    world.deliver(command("leak", "User Compromised", 1, 5 * DAY, deviceId=None), at(BY_NOW))
+    world.deliver(command("sooner", "User Lock Changed", 50, 2 * DAY, deviceId=None), at(BY_NOW))
+    assert (shown(world).why, shown(world).until) == ("lost", at(3 * DAY))
+    assert (shown(world, "tablet").why, shown(world, "tablet").until) == ("compromised", at(2 * DAY))
+    outcome = world.carry_out(command("device", "Lock Changed", 60, DAY), at(BY_NOW))
+    assert (outcome.result, outcome.why, outcome.until, outcome.page) == (
+        "still-locked",
+        "compromised",
+        at(2 * DAY),
+        True,
+    )
+
+
+def test_a_change_finds_a_device_by_its_number():
+    world = World()
+    world.deliver(command(*LOST), at(BY_NOW))
+    number = DeviceName("serial", "C02")
+    world.ledger.save_named(number, NamedDevice(key(DEVICE), former=False, heard=at(0)))
+    world.deliver(
+        command("sooner", "Lock Changed", 50, DAY, userId=None, deviceId=None, serialNumber="C02"), at(BY_NOW)
+    )
+    assert shown(world).until == at(DAY)
+
+
+@pytest.mark.parametrize(
+    ("about", "detail", "because"),
+    [
+        (("c", "Lock Changed", 50), {}, "detail.expiresAt is missing: expected when the lock ends from now on"),
+        (("c", "Lock Changed", 50), {"expiresAt": "soon"}, 'detail.expiresAt is "soon": expected when the lock ends'),
+        (("c", "Lock Changed", 50, 50), {}, "expected a time after the event itself"),
+        (("c", "Lock Changed", 500, 900), {}, "a release from a clock that is ahead could end a later lock"),
+        (
+            ("c", "Lock Changed", 50, 900),
+            {"source": "siem"},
+            "which takes release: the configuration lets it lock only",
+        ),
+        (("c", "User Lock Changed", 50, 900), {}, "detail.deviceId is unknown"),
+    ],
+)
+def test_what_is_no_change_is_rejected_and_says_why(about, detail, because):
+    made = command(*about, **detail)
+    assert isinstance(made, Reject)
+    assert because in made.because
+
+
+def test_a_change_takes_a_day_as_its_end_in_utc():
+    made = command("c", "Lock Changed", 50, expiresAt="2026-11-24")
+    assert isinstance(made, Change)
+    assert (made.claim.until, made.longer) == (at(3 * DAY - 7.5 * 3600), True)
