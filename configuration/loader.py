@@ -176,17 +176,20 @@ class Drill(NamedTuple):
 
 
 def load(name: str, directory: Path = DIRECTORY) -> Configuration:
-    """Return the configuration of the deployment ``name``.
+    """Return the configuration of the deployment ``name``, or that in the file ``name`` if it ends in ``.toml``.
 
     Raises:
         ConfigurationError: There is no such file, or it has mistakes.
     """
+    if name.endswith(".toml") and Path(name).is_file():
+        return read(Path(name).read_text(encoding="utf-8"), name)
     known = sorted(each.stem for each in directory.glob("*.toml"))
     there_are = f"there are: {', '.join(known) or 'none'}"
     file = f"{directory.name}/{name}.toml"
     if not name:
         raise ConfigurationError([f"no configuration is chosen: expected -c config=NAME or --config NAME; {there_are}"])
     if name not in known:
+        file = name if name.endswith(".toml") else file
         raise ConfigurationError([f"{file}: there is no such configuration{meant(name, known)}; {there_are}"])
     return read((directory / f"{name}.toml").read_text(encoding="utf-8"), file)
 

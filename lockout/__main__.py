@@ -37,6 +37,7 @@ COMMANDS = {
     "Set up": {
         "inventory": ("inventory:inventory", "enrol the devices of a CSV file"),
         "mapping": ("mappings:mapping", "say what each source would make of an event"),
+        "config": ("config:config", "a configuration: its mistakes, what it means, what is deployed"),
         "export": ("export:command", "print every override"),
         "handover": ("handover:command", "write down all that must outlast WorkMail"),
     },

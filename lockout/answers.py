@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 import click
@@ -18,14 +19,48 @@ from lockout import plain
 
 type Row = Mapping[str, Any]
 
+_QUERY = __name__
+"""The key of the query in a command's context."""
 
 organization_option = click.option("--organization", metavar="NAME", help="which one, if there are several")
 
 
+def _compiled(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    import jmespath
+
+    try:
+        return jmespath.compile(value) if value else None
+    except jmespath.exceptions.JMESPathError as error:
+        raise click.BadParameter(f"no JMESPath expression: {' '.join(str(error).split())}") from error
+
+
+def data(command: Any) -> Any:
+    """Add the options ``--json`` and ``--query``, which make the argument ``form``. :func:`whole` applies the query."""
+
+    @wraps(command)
+    def asked(*arguments: Any, form: str | None, query: Any, **rest: Any) -> Any:
+        click.get_current_context().meta[_QUERY] = query
+        return command(*arguments, form="json" if query else form, **rest)
+
+    option = click.option("--query", callback=_compiled, metavar="JMESPATH", help="print what it finds in the JSON")
+    return click.option("--json", "form", flag_value="json", help="print JSON, with times in UTC")(option(asked))
+
+
 def forms(command: Any) -> Any:
-    """Add the options ``--json`` and ``--csv``, which make the argument ``form``."""
-    command = click.option("--csv", "form", flag_value="csv", help="print CSV, for a spreadsheet")(command)
-    return click.option("--json", "form", flag_value="json", help="print JSON, with times in UTC")(command)
+    """Add the options of :func:`data`, and ``--csv``."""
+    return click.option("--csv", "form", flag_value="csv", help="print CSV, for a spreadsheet")(data(command))
+
+
+def whole(value: Any, indent: int | None = 1) -> None:
+    """Print data as JSON: what the query finds in it, if there is one."""
+    query = _query()
+    shown = query.search(json.loads(json.dumps(value, default=in_data))) if query else value
+    print(plain.text(json.dumps(shown, default=in_data, ensure_ascii=False, indent=indent)), flush=True)
+
+
+def _query() -> Any:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_QUERY) if context else None
 
 
 def examples(*commands: str) -> str:
@@ -41,6 +76,10 @@ def rows(found: Iterable[Row], columns: Mapping[str, int], form: str | None) -> 
         columns: The columns of a list for people, each with its width; the last one takes what it needs.
         form: ``json``, ``csv``, or None for people.
     """
+    if _query():
+        listed = [*found]
+        whole(listed)
+        return len(listed)
     count = 0
     for count, row in enumerate(found, 1):
         if form == "json":
@@ -57,7 +96,7 @@ def rows(found: Iterable[Row], columns: Mapping[str, int], form: str | None) -> 
 def one(row: Row, columns: Mapping[str, int], form: str | None, *, heading: bool = False) -> None:
     """Print a row alone; with ``heading`` the names of the columns before it."""
     if form == "json":
-        print(_json(row), flush=True)
+        whole(row, indent=None)
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         if heading:

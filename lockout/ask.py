@@ -125,7 +125,7 @@ def _last_drill(deployment: Deployment, now: datetime) -> str:
 @click.argument("what")
 @click.argument("device", required=False)
 @answers.organization_option
-@click.option("--json", "form", flag_value="json", help="print JSON, with times in UTC")
+@answers.data
 @click.pass_obj
 def show(deployment: Deployment, what: str, device: str | None, organization: str | None, form: str | None) -> int:
     """Show what stands on a device, what is wanted, and what happened last.
@@ -248,7 +248,7 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
 
 
 @click.command(epilog=answers.examples("lockout watch", "lockout watch --json"))
-@click.option("--json", "form", flag_value="json", help="print a JSON object a line")
+@answers.data
 @click.pass_obj
 def watch(deployment: Deployment, form: str | None) -> int:
     """Print outcomes as they are recorded, until Ctrl-C."""

@@ -8,6 +8,7 @@ import click
 from botocore.exceptions import ClientError
 
 from configuration import loader
+from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import SOURCE
 from lockout import answers
@@ -56,7 +57,7 @@ def _settings(name: str) -> Callable[[Deployment], Iterator[Finding]]:
     def settings(there: Deployment) -> Iterator[Finding]:
         same = loader.load(name).settings == there.settings
         said = f"config/{name}.toml {'is what is deployed' if same else 'is not what is deployed'}"
-        yield "ok" if same else "wrong", said, "" if same else f"{DEPLOY} -c config={name}"
+        yield "ok" if same else "wrong", said, "" if same else f"lockout config diff {name}"
 
     return settings
 
@@ -89,6 +90,24 @@ def _last_sweeps(there: Deployment) -> Iterator[Finding]:
         late = last is None or now - last.began > 2 * there.settings.sweep.every + timedelta(minutes=15)
         said = f"last sweep of {each.alias}: {f'{answers.apart(last.began, now)} ago' if last else 'never'}"
         yield "wrong" if late else "ok", said, "lockout sweep now" if late else ""
+
+
+def _timeline(there: Deployment) -> Iterator[Finding]:
+    """Look for the index in the ledger. A table that was made elsewhere and adopted may lack it."""
+    table = there.outputs["LedgerTableName"]
+    found = there.client("dynamodb").describe_table(TableName=table)["Table"].get("GlobalSecondaryIndexes", [])
+    state = next((each["IndexStatus"] for each in found if each["IndexName"] == TIMELINE), "missing")
+    index = f"IndexName={TIMELINE},KeySchema=[{{AttributeName=month,KeyType=HASH}},{{AttributeName=at,KeyType=RANGE}}]"
+    mend = (
+        f"aws dynamodb update-table --table-name {table}"
+        " --attribute-definitions AttributeName=month,AttributeType=S AttributeName=at,AttributeType=S"
+        f" --global-secondary-index-updates 'Create={{{index},Projection={{ProjectionType=ALL}}}}'"
+    )
+    yield (
+        "ok" if state == "ACTIVE" else "wrong",
+        f"the ledger's index of what happened: {state}",
+        mend * (state == "missing"),
+    )
 
 
 def _subscriptions(there: Deployment) -> Iterator[Finding]:
@@ -154,7 +173,7 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
 
 READING = (
     *(_stack, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
-    *(_dead_letters, _alarms, _secrets, _workmail),
+    *(_timeline, _dead_letters, _alarms, _secrets, _workmail),
 )
 """The checks that only read."""
 CHECKS = (*READING, _bus_policy)

@@ -61,4 +61,6 @@ def _of_answer(error: "ClientError") -> CommandError:
         return CommandError(f"AWS does not take these credentials ({code})", "aws sts get-caller-identity", NOT_ALLOWED)
     if code.startswith(DENIED):
         return CommandError(f"AWS does not allow {error.operation_name}: {said}", "another role", NOT_ALLOWED)
+    if code == "ValidationException" and "specified index" in said:
+        return CommandError("the ledger's table has no index of what happened", "lockout doctor says how to add it")
     return CommandError(f"AWS refused {error.operation_name}: {code}: {said}")

@@ -1,11 +1,9 @@
 """The export: every override with its user and what its tag says. It is whole or absent."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Literal
 
 import click
 
@@ -25,14 +23,14 @@ type Row = dict[str, str | None]
 
 
 @click.command("export", epilog=answers.examples("lockout export > overrides.csv", "lockout export --json > all.json"))
-@click.option("--json", "form", flag_value="json", default="csv", help="print JSON in the place of CSV")
+@answers.data
 @click.pass_obj
-def command(deployment: Deployment, form: Literal["csv", "json"]) -> int:
+def command(deployment: Deployment, form: str | None) -> int:
     """Print every override as CSV, or none: whose it is, why it is there and until when, and what a lock covers."""
     return export(deployment, deployment.client, deployment.outputs["LedgerTableName"], form, datetime.now(UTC))
 
 
-def export(deployment: Known, clients: Clients, table: str, form: Literal["csv", "json"], now: datetime) -> int:
+def export(deployment: Known, clients: Clients, table: str, form: str | None, now: datetime) -> int:
     """Print every override of the deployment's organizations, or none. Return 0.
 
     ``table`` is the ledger's. Raises as :func:`reader.read`.
@@ -44,7 +42,7 @@ def export(deployment: Known, clients: Clients, table: str, form: Literal["csv",
         for row in _rows(organization.id, reader.read(organization.id, table, rules, clients, now))
     ]
     if form == "json":
-        print(plain.text(json.dumps(rows, indent=2, ensure_ascii=False)))
+        answers.whole(rows, 2)
     else:
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -49,7 +49,9 @@ def devices(deployment: Deployment, organization: str, what: str, device: str | 
     meant = {
         DeviceKey(organization, told["detail"]["user"]["id"], told["detail"]["device"])
         for told in history(deployment, what, datetime.now(UTC) - OUTCOMES_KEPT)
-        if told["detail"].get("user") and told["detail"].get("device")
+        if told["detail"]["organizationId"] == organization
+        and told["detail"].get("user")
+        and told["detail"].get("device")
     }
     return sorted(key for key in meant if device is None or key.device == device.casefold())
 

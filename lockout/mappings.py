@@ -60,7 +60,7 @@ def replay(events: tuple[Path, ...], config: str, against: str | None, form: str
     """
     found = [each for path in events for each in _events(path)]
     names = {"would": config} | ({"other": against} if against else {})
-    wholes = {column: _configuration(name) for column, name in names.items()}
+    wholes = {column: loader.load(name) for column, name in names.items()}
     for whole in wholes.values():
         routes = (whole.routes[each.name].pattern for each in whole.settings.sources if each.mapping is not None)
         event_pattern.ask_ahead([*routes], [event for _, event in found])
@@ -81,10 +81,6 @@ def replay(events: tuple[Path, ...], config: str, against: str | None, form: str
     count = answers.rows(rows(), {"when": 24, "event": 36, **dict.fromkeys(names, 0)}, form)
     answers.say(f"{len(found)} events, {count} rows, {rejected} would be rejected")
     return NO if rejected else DONE
-
-
-def _configuration(name: str) -> Configuration:
-    return loader.read(Path(name).read_text(encoding="utf-8"), name) if name.endswith(".toml") else loader.load(name)
 
 
 def _would(event: dict[str, Any], whole: Configuration) -> Iterator[tuple[Command, str]]:

@@ -1,7 +1,6 @@
 """The report: what happened in a time and what stands now, as one HTML page without a network, as JSON or as CSV."""
 
 import hashlib
-import json
 import math
 import re
 import sys
@@ -231,7 +230,7 @@ def _end(device: str) -> str:
 def write(data: Row, form: str | None) -> None:
     """Print the report as JSON, as CSV or, without a form, as the page."""
     if form == "json":
-        print(plain.text(json.dumps(data, default=answers.in_data, ensure_ascii=False, indent=1)))
+        answers.whole(data)
     elif form == "csv":
         answers.rows(_rows(data), {}, form)
     else:

@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from click.testing import CliRunner
 
+from configuration import loader
 from device_lockout.inbound.report import read
 from device_lockout.protocol import ports
 from device_lockout.values.outcome import DRILL
@@ -26,7 +27,7 @@ from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization, Source
 from local.in_memory import BOB, ORGANIZATION, World, key
 from lockout import __main__ as cli
-from lockout import act, rehearsal
+from lockout import act, finding, rehearsal
 from lockout.deployment import Deployment, find
 from lockout.errors import CommandError
 from tests.lockout.conftest import Clients, Run
@@ -408,6 +409,19 @@ def test_each_command_has_help_with_examples_that_it_takes(name: str, capsys: py
             "AWS does not allow Query: User: x is not",
         ),
         (ClientError({"Error": {"Code": "ExpiredToken"}}, "Query"), 4, "AWS does not take these credentials"),
+        (
+            ClientError(
+                {
+                    "Error": {
+                        "Code": "ValidationException",
+                        "Message": "The table does not have the specified index: timeline",
+                    }
+                },
+                "Query",
+            ),
+            1,
+            "the ledger's table has no index of what happened",
+        ),
         (ClientError({"Error": {"Code": "Strange", "Message": "a\nb"}}, "Query"), 1, "AWS refused Query: Strange: a"),
         (RuntimeError("an unforeseen one"), 1, "an unforeseen one"),
         (FileNotFoundError(2, "No such file", "x.csv"), 1, "x.csv: No such file"),
@@ -496,6 +510,100 @@ def test_an_organization_is_named_where_there_are_several(there: Deployment) -> 
     assert both.organization("second") == second
     with pytest.raises(CommandError, match="expected one of main, second"):
         both.organization(None)
+
+
+def test_a_ticket_of_two_organizations_finds_the_devices_of_the_one_that_is_meant(
+    run: Run, world: World, there: Deployment
+) -> None:
+    run(*LOCK)
+    (told,) = [detail for kind, detail in world.bus.announced if kind == "Device Locked"]
+    other = "m-" + "0" * 32
+    elsewhere = told | {"id": "0" * 64, "organizationId": other, "device": "other", "deviceId": "OTHER"}
+    world.ledger.record_outcome("e", "0" * 64, {"detailType": "Device Locked", "detail": elsewhere}, datetime.now(UTC))
+    (main,) = there.settings.organizations
+    vars(there)["settings"] = replace(there.settings, organizations=(main, Organization(other, "other")))
+    assert finding.devices(there, main.id, "INC-1", None) == [key("ABC123")]
+    assert [each.device for each in finding.devices(there, other, "INC-1", None)] == ["other"]
+    shown = json.loads(run("show", "INC-1", "--organization", "main", "--json")[1])
+    assert [each["device"] for each in shown] == ["abc123"]
+
+
+# A query
+
+
+def test_a_query_takes_its_part_of_the_json_of_every_command(run: Run) -> None:
+    run(*LOCK)
+    assert json.loads(run("status", "--query", "[].device")[1]) == ["abc123"]
+    assert json.loads(run("status", "--json", "--query", "[0].until")[1]).endswith("Z")
+    assert json.loads(run("show", "bob", "ABC123", "--query", "[0].ticket")[1]) == "INC-1"
+    assert json.loads(run("history", "INC-1", "--query", "[].detailType")[1]) == ["Device Locked"]
+    assert json.loads(run("status", "--why", "stolen", "--query", "length(@)")[1]) == 0
+    status, out, err = run("status", "--query", "[")
+    assert (status, out) == (2, "")
+    assert err.startswith("lockout: Invalid value for '--query': no JMESPath expression: ")
+    assert run("status", "--query", "length(`1`)")[0] == 1
+
+
+def test_every_command_that_prints_json_takes_a_query(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [[name] for section in cli.COMMANDS.values() for name in section]
+    words += [["sweep", "plan"], ["sweep", "last"], ["dead", "show"], ["mapping", "replay"]]
+    words += [["config", name] for name in ("check", "explain", "diff")]
+    for command in words:
+        assert cli.main([*command, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert ("--json" in out) == ("--query" in out), command
+
+
+# A configuration
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(run: Run, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "config" / "local.toml").read_text(encoding="utf-8")
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(
+        text.replace('owner = "local"', 'owner = "Local"').replace("retain_data = false", "retain_data = 0")
+    )
+    status, out, _ = run("config", "check", str(wrong))
+    assert (status, len(out.splitlines())) == (1, 3)
+    assert f'{wrong}: owner: "Local": expected' in out
+    assert "retain_data" in out
+    assert run("config", "check", "local")[::2] == (0, "local has no mistake\n")
+    assert run("config", "check", "local", "--json")[1] == "[]\n"
+    assert "missing.toml: there is no such configuration; there are: " in run("config", "check", "missing.toml")[1]
+
+
+def test_a_configuration_is_explained_source_by_source_and_reason_by_reason(run: Run) -> None:
+    rows = {row["name"]: row for row in json.loads(run("config", "explain", "local", "--json")[1])}
+    assert rows["helpdesk"]["may"] == "lock, release"
+    assert rows["helpdesk"]["who"] == "whoever may put events on bus device-security"
+    assert rows["jamf-lost-mode-off"]["who"] == "webhook jamf"
+    assert rows["jamf-lost-mode-off"]["may"] == "release (releases lost, its own only)"
+    assert rows["guardduty-user"]["events"].startswith('bus default: {"source": ["aws.guardduty"]')
+    assert rows["reason lost"]["may"] == "locks: 30 days; at most: 365 days, warns ahead by 3 days"
+    assert rows["reason stolen"]["may"] == "locks: until released; at most: until released, warns every 30 days"
+    example = {row["name"]: row for row in json.loads(run("config", "explain", "example", "--json")[1])}
+    assert example["helpdesk"]["who"] == "arn:aws:iam::111122223333:role/helpdesk"
+    assert run("config", "explain", "local")[1].startswith("NAME ")
+
+
+def test_what_differs_from_what_is_deployed_is_named_setting_by_setting(run: Run, there: Deployment) -> None:
+    deployed = loader.load("local").settings
+    vars(there)["settings"] = deployed
+    assert run("config", "diff", "local")[:2] == (0, "")
+    lost = replace(deployed.reasons["lost"], lock_for=timedelta(days=7))
+    desk, *others = deployed.sources
+    vars(there)["settings"] = replace(
+        deployed,
+        reasons=deployed.reasons | {"lost": lost},
+        sources=(replace(desk, may=frozenset({"lock"})), *others[1:]),
+    )
+    status, out, err = run("config", "diff", "local", "--json")
+    rows = {row["key"]: (row["file"], row["deployed"]) for row in json.loads(out)}
+    assert status == 1
+    assert rows["reasons.lost.lock_for"] == (30 * 86400.0, 7 * 86400.0)
+    assert rows["sources.helpdesk.may"] == (["lock", "release"], ["lock"])
+    assert rows["sources.mdm.name"] == ("mdm", None)
+    assert "settings of local are not what device-lockout-local runs with" in err
 
 
 def test_a_rehearsal_passes_on_the_reads_of_the_ports_and_no_write() -> None:

@@ -193,6 +193,7 @@ class Account:
         self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
         self.secret: dict[str, Any] = {}
         self.messages = "0"
+        self.indexes = [{"IndexName": "timeline", "IndexStatus": "ACTIVE"}]
 
     def __call__(self, _: str) -> "Account":
         return self
@@ -220,6 +221,10 @@ class Account:
 
     def get_queue_attributes(self, **_: Any) -> Any:
         return {"Attributes": {"ApproximateNumberOfMessages": self.messages}}
+
+    def describe_table(self, TableName: str) -> Any:  # noqa: N803
+        assert TableName == "ledger"
+        return {"Table": {"GlobalSecondaryIndexes": self.indexes} if self.indexes else {}}
 
     def describe_secret(self, **_: Any) -> Any:
         return self.secret
@@ -264,6 +269,12 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ({"alarms": []}, "alarms that are on: 0 of 0", ""),
         ({"secret": {"DeletedDate": 1}}, "secret lockout-jamf of webhook jamf is to be deleted", "restore-secret"),
         ({"messages": "1"}, "dead letters: 4", "lockout dead show"),
+        ({"indexes": []}, "the ledger's index of what happened: missing", "update-table --table-name ledger"),
+        (
+            {"indexes": [{"IndexName": "timeline", "IndexStatus": "CREATING"}]},
+            "the ledger's index of what happened: C",
+            "",
+        ),
     ],
 )
 def test_what_is_not_whole_comes_with_the_command_that_mends_it(

@@ -25,18 +25,14 @@ from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import Ending
 from device_lockout.values.settings import Settings, Source
 
-NEEDS: dict[type[Command], set[Permission]] = {
-    Lock: {"lock"},
-    Reassert: {"lock", "release"},
-    Release: {"release"},
-    Change: {"release"},
-    Enroll: {"inventory"},
-    Retire: {"inventory"},
+NEEDS: dict[type[Command], Permission] = {
+    Lock: "lock",
+    Release: "release",
+    Change: "release",
+    Enroll: "inventory",
+    Retire: "inventory",
 }
-"""One of these the source of each command must be allowed to ask for.
-
-A Reassert of a report carries on what the user's item has: a lock, or a change of one.
-"""
+"""What the source of each command must be allowed to ask for. A Reassert of a report asks for nothing new."""
 
 
 def checked(command: Command, settings: Settings, sent: datetime) -> Command:
@@ -69,7 +65,7 @@ def _doubt(command: Command, settings: Settings, sent: datetime) -> str:
     source = settings.source(cause.reader or cause.source)
     if source is None or (source.mapping is None) != (not cause.reader):
         return "its source is not configured"
-    if isinstance(command, Expire) or NEEDS[type(command)].isdisjoint(source.may):
+    if isinstance(command, Expire) or {NEEDS.get(type(command))}.isdisjoint({None, *source.may}):
         return "its source may not ask for this"
     oldest, latest = cause.received - settings.limits.max_event_age, sent + settings.limits.clock_skew
     if not oldest <= cause.happened <= cause.received <= latest:
