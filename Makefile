@@ -12,6 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Another project's active virtual environment must not leak in.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
+# Nor may a shell of the local AWS, whose certificates are no others'.
+unexport AWS_ENDPOINT_URL AWS_ENDPOINT_URL_WORKMAIL AWS_CA_BUNDLE NODE_EXTRA_CA_CERTS
+
 RUN := .venv/bin/python
 MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures requirements app.py
 
@@ -19,7 +22,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help checked-code bench up down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording sbom audit
+.PHONY: help checked-code bench up shell down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +32,11 @@ demo: for-demo ## start the local AWS and show devices being locked, released an
 
 up: for-up ## start the local AWS and deploy the stack to it
 	@$(RUN) -m local.up
+
+shell: ## a shell in the local AWS of `make up`, with lockout on the path; exit leaves it
+	@[ -e .local/env ] || { echo "No local AWS is up: make up"; exit 1; }
+	@set -a; . .local/env; set +a; unset AWS_PROFILE; export PATH="$$PWD/.venv/bin:$$PATH"; \
+	echo "This shell is in the local AWS until you exit. Try: lockout status"; exec "$${SHELL:-/bin/sh}"
 
 down: ## stop the local AWS
 	@if [ -e .venv/run ]; then $(RUN) -m local.down; fi
@@ -102,9 +110,10 @@ picture: .local/pictures/installed ## draw docs/pictures/overview.svg from overv
 recording: install .local/pictures/installed down ## record the demo in docs/pictures/demo.svg
 	@$(PICTURES) demo
 
-CONFIG ?= local
+CONFIG ?= $(or $(config),local)
 synth: for-demo ## write the CloudFormation template and the package to cdk.out; CONFIG=NAME picks config/NAME.toml
 	@$(RUN) app.py --config $(CONFIG)
+	@echo "cdk.out has the template and the package of config/$(CONFIG).toml"
 
 sbom: .venv/dev ## write cdk.out/sbom.json, the CycloneDX list of what is in the package
 	@mkdir -p cdk.out
@@ -124,14 +133,18 @@ clean: down ## remove everything that git ignores
 LISTS := requirements/run.txt requirements/client.txt requirements/dev.txt
 INSTALL := $(RUN) requirements/install.py
 
-.PHONY: install for-demo for-up
-install: ## install everything that the targets above need
+.PHONY: install for-demo for-up needs-python
+install: needs-python ## install everything that the targets above need
 	@$(MAKE) -s -j2 .venv/dev .local/ministack/installed
 
-for-demo:
+# Asked once, since two installations at a time would both say that it is missing.
+needs-python:
+	@[ -e .venv/run ] || ($(find_python)) >/dev/null
+
+for-demo: needs-python
 	@$(MAKE) -s -j2 .venv/project .local/ministack/installed
 
-for-up:
+for-up: needs-python
 	@$(MAKE) -s -j2 .venv/client .local/ministack/installed
 
 # A change of any list makes .venv anew, so that nothing of an older list stays behind.

@@ -117,7 +117,7 @@ class CheckedTable:
         return self._read(key, expected, choices[0], lambda value: type(value) is kind and value in choices)
 
     def choices[Choice: str](self, key: str, choices: Sequence[Choice]) -> frozenset[Choice]:
-        expected = f"a list of one or more of {', '.join(choices)}, none twice"
+        expected = f"a list of one or more of {', '.join(choices)}, each at most once"
         return frozenset(
             self._read(
                 key,

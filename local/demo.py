@@ -292,7 +292,7 @@ class Demo:
                 tell(f"  {label:<26} {when:<6}  {words}")
 
     def clean_up(self) -> None:
-        """Release the locks, delete the overrides made by hand, and stop listening."""
+        """Release the locks, delete the overrides made by hand and the ledger's items of all, and stop listening."""
         for user, device in self.locked:
             self.deployment.publish("Device Recovered", userId=user, deviceId=device, reference="end of the demo")
         if not self.failures:
@@ -304,6 +304,13 @@ class Demo:
             self.deployment.workmail.delete_mobile_device_access_override(
                 OrganizationId=self.deployment.organization, UserId=user, DeviceId=self.device(name)
             )
+        # Otherwise these devices would be in the inventory for ever, and a user's lock would reach them.
+        table, begins = self.deployment.outputs["LedgerTableName"], {":begins": {"S": self.device("").lower()}}
+        pages = self.deployment.dynamodb.get_paginator("scan").paginate(
+            TableName=table, FilterExpression="contains(sk, :begins)", ExpressionAttributeValues=begins
+        )
+        for item in (item for page in pages for item in page["Items"]):
+            self.deployment.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
         self.announcements.close()
 
 
@@ -331,16 +338,19 @@ def main() -> None:
     try:
         with one_at_a_time(state):
             up(state)
-    except (ServerError, SynthesisError, DeploymentError, NotReadyError) as error:
+    except (ServerError, SynthesisError, DeploymentError, NotReadyError, OSError) as error:
         sys.exit(f"make demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nmake demo: interrupted; make down stops what runs")
     demo = Demo(Deployment.find(Connection.read(state / "env"), stack_name(state)))
     try:
         succeeded = demo.show()
     except KeyboardInterrupt:
-        sys.exit("make demo: interrupted")
+        sys.exit("\nmake demo: interrupted; make down stops the local AWS")
     took = time.monotonic() - began
     if succeeded:
         tell(f"\n{demo.checks} checks, all as expected, in {took:.0f} s.")
+        tell("The local AWS goes on: `make shell` is a shell in it, and `make down` stops it.")
     else:
         sys.exit(f"\n{demo.failures} of {demo.checks} checks failed, in {took:.0f} s.")
 

@@ -64,8 +64,10 @@ def main() -> None:
     try:
         with one_at_a_time(STATE):
             up(STATE)
-    except (ServerError, SynthesisError, DeploymentError, NotReadyError) as error:
+    except (ServerError, SynthesisError, DeploymentError, NotReadyError, OSError) as error:
         sys.exit(f"make up: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nmake up: interrupted; make up goes on, and make down stops what runs")
 
 
 @contextmanager

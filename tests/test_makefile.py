@@ -67,7 +67,7 @@ def installed(planned: str) -> list[str]:
             ["--project", "client.txt", "dev.txt", "run.txt"],
         ),
         (["picture"], ["pictures.txt"]),
-        (["down", "clean"], []),
+        (["down", "clean", "shell"], []),
     ],
 )
 def test_a_target_installs_what_it_runs_on_first_and_nothing_else(
@@ -92,6 +92,47 @@ def test_a_changed_list_makes_the_environment_anew(changed: str, ready: Path) ->
 def test_a_changed_project_file_installs_the_project_again_and_nothing_else(ready: Path) -> None:
     change(ready / "pyproject.toml")
     assert installed(make(ready, "-n", "check")) == ["--project"]
+
+
+def test_the_configuration_may_be_named_in_either_case_and_is_named_back(clone: Path) -> None:
+    for arguments, name in (([], "local"), (["config=prod"], "prod"), (["CONFIG=prod"], "prod")):
+        planned = make(clone, "-n", "synth", *arguments)
+        assert f"app.py --config {name}\n" in planned
+        assert f"of config/{name}.toml" in planned
+
+
+def test_a_missing_python_is_told_once_and_names_no_inner_target(clone: Path, tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("bash", "make"):
+        (commands / name).symlink_to(str(shutil.which(name)))
+    bare = {"PATH": str(commands), "PYENV_ROOT": "/nonexistent"}
+    tried = subprocess.run(["make", "up"], cwd=clone, env=bare, capture_output=True, text=True, check=False)
+    assert tried.returncode == 2
+    assert tried.stderr.count("Python 3.13 is needed") == 1
+    assert ".venv/run" not in tried.stderr
+
+
+def test_the_shell_of_the_local_aws_has_its_variables_and_none_of_a_profile(ready: Path) -> None:
+    (ready / ".local").mkdir()
+    assert "No local AWS is up: make up" in shell(ready, "true").stdout
+    (ready / ".local" / "env").write_text("AWS_CA_BUNDLE='/a path/ca.pem'\nLOCKOUT_STACK=s\n", encoding="utf-8")
+    assert shell(ready, 'echo "$AWS_CA_BUNDLE $LOCKOUT_STACK ${AWS_PROFILE-none}"').stdout.endswith(
+        "/a path/ca.pem s none\n"
+    )
+
+
+def shell(directory: Path, command: str) -> "subprocess.CompletedProcess[str]":
+    """What `make shell` does with a command typed into it."""
+    return subprocess.run(
+        ["make", "shell"],
+        cwd=directory,
+        env=ENVIRONMENT | {"AWS_PROFILE": "mine", "SHELL": "/bin/sh"},
+        input=command,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_long_verification_walks_the_histories_too(clone: Path) -> None:

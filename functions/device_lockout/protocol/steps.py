@@ -250,4 +250,4 @@ def _failed(
     last = Last(command_id(command), command.cause.event_id, failed, tried.decided_at if tried else now)
     ports.ledger.save_device(key, replace(decision.record, last=last))
     again = before.failed and tried is None and command.cause.source == SOURCE
-    return replace(failed, result="skipped") if again else failed
+    return replace(failed, result="skipped", because=f"as before: {because}", page=False) if again else failed

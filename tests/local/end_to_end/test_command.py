@@ -5,8 +5,10 @@ import io
 import json
 import subprocess
 import sys
+import unicodedata
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -124,8 +126,13 @@ def test_each_question_of_a_night_is_answered_by_one_command(
     assert "s after the report" in err
     assert lockout("lock", user, devices[2], "--ref", ticket, "--dry-run")[1].startswith("would be locked: ")
     assert lockout("lock", user, devices[2], "--ref", ticket, "--yes", "--unverified")[0] == 0
-    assert lockout("extend", user, devices[2], "--until", "90d", "--yes")[0] == 0
-    assert denied(deployment, user, devices[2]).until.month in range(1, 13)
+    ends = []
+    for end, result_of_it in (("90d", "extended"), ("2d", "shortened")):
+        assert lockout("extend", user, devices[2], "--until", end, "--yes")[0] == 0
+        ends.append(denied(deployment, user, devices[2]).until)
+        (last,) = json.loads(lockout("show", user, devices[2], "--query", "[].happened[-1].detail.result")[1])
+        assert last == result_of_it
+    assert timedelta(days=87) < ends[0] - ends[1] < timedelta(days=89)
     status, _, err = lockout("lock", f"nobody-{user}", "ABC1", "--yes")
     assert (status, "nothing was sent" in err) == (1, True)
 
@@ -167,6 +174,60 @@ def test_a_reader_tells_what_happened(
     assert reader("evidence", "verify", "night.zip")[0] == 0
     (tmp_path / "night.zip").write_bytes((tmp_path / "night.zip").read_bytes().replace(b"reasserted", b"reaszerted", 1))
     assert reader("evidence", "verify", "night.zip")[:2] == (1, "timeline.json: it is not what was written\n")
+
+
+def test_a_refused_sweep_says_why_and_lets_nobody_in(
+    night: dict[str, Any], lockout: Lockout, deployment: Deployment
+) -> None:
+    broken = {"kind": "error", "operations": ["ListMobileDeviceAccessOverrides"]}
+    deployment.control("PUT", "settings", {"faults": {"list": broken}})
+    try:
+        status, out, err = lockout("sweep", "now")
+        assert (status, "let nothing back in" in out) == (1, True), err
+        status, out, _ = lockout("sweep", "last", "--query", "[0].[guard, advice.command, page]")
+        assert (status, json.loads(out)) == (1, ["list", "lockout sweep plan", True])
+        status, _, err = lockout("sweep", "plan")
+        assert (status, "lockout: " in err) == (1, True), "it reads the same list"
+    finally:
+        deployment.control("PUT", "settings", {"faults": {"list": None}})
+    denied(deployment, night["user"], night["devices"][1])
+    assert lockout("sweep", "now")[0] == 0
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07<script>alert(1)</script>\u202e\u2066=HYPERLINK(1)\r\n@SUM(1)"
+
+
+def test_a_hostile_night_steers_no_terminal_no_sheet_and_no_page(lockout: Lockout, deployment: Deployment) -> None:
+    (user,) = new_users(deployment, 1)
+    device, by_hand = new_device(), new_device()
+    words = {"note": HOSTILE, "reference": f"=1+{device}", "reporter": f"@SUM(1){HOSTILE}"}
+    assert result(deployment, deployment.publish("Device Lost", userId=user, deviceId=device, **words)) == "locked"
+    wrong = deployment.publish("Device Lost", userId=HOSTILE, deviceId=HOSTILE, note=HOSTILE)
+    assert result(deployment, wrong) == "rejected"
+    where = {"OrganizationId": deployment.organization, "UserId": user}
+    deployment.workmail.put_mobile_device_access_override(
+        **where, DeviceId=by_hand, Effect="ALLOW", Description="=HYPERLINK(1)<script>alert(1)</script>"
+    )
+
+    def found() -> bool:
+        return device.lower() in lockout("history", f"=1+{device}")[1]
+
+    seen(deployment, "the hostile ticket is found", found)
+    asked = [("status", "--user", user), ("show", user), ("history", user), ("history", f"=1+{device}"), ("export",)]
+    asked += [("history", "--since", "1h"), ("report", "--since", "1h")]
+    for words_of in asked:
+        for form in ((), ("--json",), ("--csv",)):
+            if form == ("--csv",) and words_of[0] in ("show", "export"):
+                continue
+            status, out, err = lockout(*words_of, *form)
+            assert status == 0, err
+            assert not [each for each in out + err if unicodedata.category(each) in ("Cc", "Cf") and each != "\n"]
+            if form == ("--csv",) or words_of == ("export",):
+                cells = [cell for row in csv.reader(io.StringIO(out)) for cell in row]
+                assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    page = lockout("report", "--since", "1h")[1]
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
 
 
 def test_dead_letters_are_shown_and_sent_back(lockout: Lockout, deployment: Deployment) -> None:
