@@ -1,6 +1,7 @@
 """One deployment, as its stack publishes it: outputs, and the settings that the functions run with."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,11 +89,14 @@ class Deployment:
 
 
 def clients() -> Clients:
-    """Return what makes boto3 clients. They repeat throttled calls for about a minute: a command line has time."""
+    """Return what makes boto3 clients. They repeat throttled calls for about a minute: a command line has time.
+
+    The AWS command line takes AWS_REGION, and boto3 alone does not.
+    """
     import boto3
     from botocore.config import Config
 
-    session = boto3.Session()
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     config = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=20)
     made: dict[str, Any] = {}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from click.testing import CliRunner
 
 from configuration import loader
@@ -27,7 +27,7 @@ from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization, Source
 from local.in_memory import BOB, ORGANIZATION, World, key
 from lockout import __main__ as cli
-from lockout import act, finding, rehearsal
+from lockout import act, deployment, finding, rehearsal
 from lockout.deployment import Deployment, find
 from lockout.errors import CommandError
 from tests.lockout.conftest import Clients, Run
@@ -502,6 +502,17 @@ def test_the_only_deployment_is_found_and_of_several_the_named_one(world: World)
         find(None, lambda _: CloudFormation())
     with pytest.raises(CommandError, match="another version of this code"):
         find("a", lambda _: CloudFormation("device-lockout-a"))
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_is_taken_from_either_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    with pytest.raises(NoRegionError):
+        deployment.clients()("sqs")
+    monkeypatch.setenv(name, "us-west-2")
+    assert deployment.clients()("sqs").meta.region_name == "us-west-2"
 
 
 def test_an_organization_is_named_where_there_are_several(there: Deployment) -> None:
