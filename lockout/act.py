@@ -173,6 +173,10 @@ def _detail_type(why: str, scope: Scope) -> str:
     return kinds[why]
 
 
+def _limited(source: Source) -> bool:
+    return bool(source.releases) or source.releases_own_only or "lock" not in source.may
+
+
 def source_for(settings: Settings, permission: Permission, named: str | None) -> Source:
     """Return who reports: the source of that name, else ``operator``, else the first that may without limits.
 
@@ -180,7 +184,7 @@ def source_for(settings: Settings, permission: Permission, named: str | None) ->
         CommandError: No source of the contract may.
     """
     able = [source for source in settings.sources if source.mapping is None and permission in source.may]
-    able.sort(key=lambda each: (each.name != "operator", bool(each.releases or each.releases_own_only), -len(each.may)))
+    able.sort(key=lambda each: (each.name != "operator", _limited(each)))
     for source in able:
         if named in (None, source.name):
             return source

@@ -225,6 +225,7 @@ def test_who_reports_is_the_operator_or_the_first_that_may_without_limits(world:
     limited = Source("mdm", frozenset({"release"}), releases_own_only=True)
     settings = replace(world.settings, sources=(limited, Source("desk", frozenset({"lock", "release"}))))
     assert act.source_for(settings, "release", None).name == "desk"
+    assert act.source_for(world.settings, "release", None).name == "helpdesk", "the first, and not who may more"
     assert act.source_for(settings, "release", "mdm").name == "mdm"
     operator = Source("operator", frozenset({"lock", "release"}))
     assert act.source_for(replace(settings, sources=(*settings.sources, operator)), "lock", None).name == "operator"

@@ -1,15 +1,19 @@
 """Changes of an end: one lock takes the place of those before it, whatever the order, the copies and the crashes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_lockout.decisions.decision import TOO_MANY, decide
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Change, Reject
 from device_lockout.values.device import DeviceName, NamedDevice
+from device_lockout.values.record import DeviceRecord
+from device_lockout.values.settings import Source
 from device_lockout.values.tag import read
 from local.in_memory import DAY, DEVICE, SETTINGS, World, at, key, killed_after, killed_before
 
@@ -160,3 +164,27 @@ def test_a_change_takes_a_day_as_its_end_in_utc():
     made = command("c", "Lock Changed", 50, expiresAt="2026-11-24")
     assert isinstance(made, Change)
     assert (made.claim.until, made.longer) == (at(3 * DAY - 7.5 * 3600), True)
+
+
+def test_a_changed_lock_is_still_its_first_sources():
+    """An MDM that may end its own locks only must find what it locked, whoever changed the end."""
+    own = replace(SETTINGS, sources=(*SETTINGS.sources, Source("own", frozenset({"release"}), releases_own_only=True)))
+    for who, result in (("mdm", "still-locked"), ("own", "released")):
+        world = World(known=own)
+        world.deliver(command(*LOST, source=who) if who == "mdm" else lost_by_own(), at(BY_NOW))
+        world.deliver(command("friday", "Lock Changed", 50, 2 * DAY), at(BY_NOW))
+        (found,) = report.read(event("found", "Device Recovered", 60, source="own"), "m", at(BY_NOW), own)
+        assert world.carry_out(found, at(BY_NOW)).result == result, who
+
+
+def lost_by_own():
+    made = command(*LOST)
+    cause = replace(made.cause, source="own")
+    return replace(made, cause=cause, claim=replace(made.claim, source="own"))
+
+
+def test_an_item_without_room_takes_no_change_and_says_so():
+    rules = replace(SETTINGS.rules, no_more_claims=1)
+    locked = decide(command(*LOST), None, DeviceRecord(), at(BY_NOW), rules).record
+    made = decide(command("friday", "Lock Changed", 50, 2 * DAY), None, locked, at(BY_NOW), rules)
+    assert (made.outcome.result, made.outcome.because, made.record.claims) == ("rejected", TOO_MANY, locked.claims)
