@@ -3,10 +3,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from local import lifecycle, up
+from local import demo, lifecycle, up
 from local.connection import Connection
 from tests.local.observing import IN_A_SHELL, processes_of
 
@@ -78,3 +79,29 @@ def test_a_stack_that_can_not_be_synthesized_says_why(state: Path, monkeypatch: 
     (state / "app.py").write_text("import sys; sys.exit('config/local.toml: owner is 7, expected is text')\n")
     with pytest.raises(up.SynthesisError, match=r"could not be synthesized:\nconfig/local\.toml: owner is 7"):
         up.synthesize(state / "out")
+
+
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (KeyboardInterrupt(), "interrupted; make up goes on, and make down stops what runs"),
+        (OSError(30, "Read-only file system", "x"), "Read-only file system"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+    ids=["Ctrl-C", "a read-only disk", "a full disk"],
+)
+@pytest.mark.parametrize(("module", "name"), [(up, "make up"), (demo, "make demo")], ids=["up", "demo"])
+def test_what_ends_it_early_is_told_in_one_line(
+    module: Any, name: str, happens: BaseException, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Path) -> None:
+        raise happens
+
+    monkeypatch.setattr(sys, "argv", ["demo", "--state", str(tmp_path)])
+    monkeypatch.setattr(module, "STATE", tmp_path)
+    monkeypatch.setattr(module, "up", fails)
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    (line,) = str(ended.value).strip().splitlines()
+    assert line.startswith(f"{name}: ")
+    assert said in line or (name == "make demo" and "make down stops what runs" in line)
