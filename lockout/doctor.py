@@ -96,7 +96,7 @@ def _timeline(there: Deployment) -> Iterator[Finding]:
     """Look for the index in the ledger. A table that was made elsewhere and adopted may lack it."""
     table = there.outputs["LedgerTableName"]
     found = there.client("dynamodb").describe_table(TableName=table)["Table"].get("GlobalSecondaryIndexes", [])
-    state = next((each["IndexStatus"] for each in found if each["IndexName"] == TIMELINE), "missing")
+    state = next((each.get("IndexStatus", "ACTIVE") for each in found if each["IndexName"] == TIMELINE), "missing")
     index = f"IndexName={TIMELINE},KeySchema=[{{AttributeName=month,KeyType=HASH}},{{AttributeName=at,KeyType=RANGE}}]"
     mend = (
         f"aws dynamodb update-table --table-name {table}"

@@ -186,8 +186,7 @@ def test_a_refused_sweep_says_why_and_lets_nobody_in(
         assert (status, "let nothing back in" in out) == (1, True), err
         status, out, _ = lockout("sweep", "last", "--query", "[0].[guard, advice.command, page]")
         assert (status, json.loads(out)) == (1, ["list", "lockout sweep plan", True])
-        status, _, err = lockout("sweep", "plan")
-        assert (status, "lockout: " in err) == (1, True), "it reads the same list"
+        assert lockout("sweep", "plan")[0] == 1, "it reads the same list"
     finally:
         deployment.control("PUT", "settings", {"faults": {"list": None}})
     denied(deployment, night["user"], night["devices"][1])
@@ -210,7 +209,7 @@ def test_a_hostile_night_steers_no_terminal_no_sheet_and_no_page(lockout: Lockou
     )
 
     def found() -> bool:
-        return device.lower() in lockout("history", f"=1+{device}")[1]
+        return device in lockout("history", f"=1+{device}")[1]
 
     seen(deployment, "the hostile ticket is found", found)
     asked = [("status", "--user", user), ("show", user), ("history", user), ("history", f"=1+{device}"), ("export",)]
