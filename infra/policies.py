@@ -36,9 +36,9 @@ def add_policies(
 ) -> dict[str, str]:
     """Add the policies and return their ARNs by the name of the output.
 
-    A reader answers what the runbook asks. An operator is a reader who does what it says, too,
-    and who forgets people. A producer puts events,
-    of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change, `topic`
+    A reader answers what the runbook asks. An operator is a reader who does what it says, too. An eraser is a reader
+    who forgets people: it alone changes the ledger beside the functions, and could let a device in. A producer puts
+    events, of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change, `topic`
     that of the notices, and `secrets` those of the webhooks.
     """
     dead = [queue.queue_arn for queue in dead_letters]
@@ -70,19 +70,15 @@ def add_policies(
         Grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
         Grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
         Grant(["sns:Publish"], [topic]),
-        Grant(
-            ["dynamodb:DeleteItem", "dynamodb:UpdateItem"],
-            [ledger.table.table_arn],
-            {
-                "ForAllValues:StringLike": {
-                    "dynamodb:LeadingKeys": ["event#*", *(arn.rpartition("/")[2] for arn in organizations)]
-                },
-                "Null": {"dynamodb:LeadingKeys": "false"},
-            },
-        ),
         Grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
         Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]
+    organization_ids = [arn.rpartition("/")[2] for arn in organizations]
+    of_people = {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["event#*", *organization_ids]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    erase = Grant(["dynamodb:DeleteItem", "dynamodb:UpdateItem"], [ledger.table.table_arn], of_people)
     return {
         f"{name}Arn": iam.ManagedPolicy(
             stack,
@@ -96,6 +92,7 @@ def add_policies(
         for name, description, grants in (
             ("ReaderPolicy", "Read what became of reports in", read),
             ("OperatorPolicy", "Do what the runbook says with", [*read, *operate]),
+            ("EraserPolicy", "Forget people in", [*read, erase]),
             ("ProducerPolicy", "Report to", [put]),
         )
     }
