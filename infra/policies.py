@@ -38,8 +38,10 @@ def add_policies(
 
     A reader answers what the runbook asks. An operator is a reader who does what it says, too. An eraser is a reader
     who forgets people: it alone changes the ledger beside the functions, and could let a device in. A producer puts
-    events, of whatever source the bus lets it. `writers_work` is the ARN of the mapping whose pause stops every change, `topic`
-    that of the notices, and `secrets` those of the webhooks.
+    events, of whatever source the bus lets it.
+
+    `writers_work` is the ARN of the mapping whose pause stops every change, `topic` that of the notices, and `secrets`
+    those of the webhooks.
     """
     dead = [queue.queue_arn for queue in dead_letters]
     every = [*(queue.queue_arn for queue in queues), *dead]

@@ -95,8 +95,9 @@ def conditions_know_the_sources_and_the_items_of_a_request() -> None:
         keys: Json = original(service, action, body, params)
         if action == "events:PutEvents":
             keys["events:source"] = [str(entry.get("Source", "")) for entry in json.loads(body).get("Entries", [])]
-        if action == "dynamodb:PutItem":
-            keys["dynamodb:LeadingKeys"] = [str(json.loads(body)["Item"].get("pk", {}).get("S", ""))]
+        if action in ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"):
+            asked = json.loads(body)
+            keys["dynamodb:LeadingKeys"] = [str(asked.get("Item", asked.get("Key"))["pk"]["S"])]
         return keys
 
     iam_actions.request_tag_context = context

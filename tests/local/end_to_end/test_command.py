@@ -13,8 +13,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import boto3
 import pytest
 
+from local.account import REGION
 from local.deployment import Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
 from tests.measured import MEASURED
@@ -31,13 +33,17 @@ def lockout(state: Path, tmp_path: Path) -> Lockout:
 @pytest.fixture
 def reader(state: Path, tmp_path: Path, deployment: Deployment) -> Lockout:
     """Runs the command as somebody who has the stack's policy for readers, and no other."""
+    return running(tmp_path, environment(state) | somebody(deployment, "ReaderPolicyArn"))
+
+
+def somebody(deployment: Deployment, policy: str) -> dict[str, str]:
+    """The credentials of a new user who has one of the stack's policies, and no other."""
     iam = deployment.aws.client("iam")
-    name = f"reader-{new_device()}"
+    name = f"somebody-{new_device()}"
     iam.create_user(UserName=name)
-    iam.attach_user_policy(UserName=name, PolicyArn=deployment.outputs["ReaderPolicyArn"])
+    iam.attach_user_policy(UserName=name, PolicyArn=deployment.outputs[policy])
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    may = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    return running(tmp_path, environment(state) | may)
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
 def running(directory: Path, known: dict[str, str]) -> Lockout:
@@ -227,6 +233,37 @@ def test_a_hostile_night_steers_no_terminal_no_sheet_and_no_page(lockout: Lockou
     page = lockout("report", "--since", "1h")[1]
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def test_an_eraser_forgets_a_person_and_changes_no_other_item_of_the_ledger(
+    state: Path, tmp_path: Path, deployment: Deployment
+) -> None:
+    there, (user,), device = deployment, new_users(deployment, 1), new_device()
+    eraser = environment(state) | somebody(there, "EraserPolicyArn")
+    lockout = running(tmp_path, eraser)
+    lost = there.publish("Device Lost", userId=user, deviceId=device, reference="INC-9", note="in a taxi")
+    assert result(there, lost) == "locked"
+    table = there.outputs["LedgerTableName"]
+
+    def known() -> str:
+        return json.dumps([page["Items"] for page in there.dynamodb.get_paginator("scan").paginate(TableName=table)])
+
+    assert lockout("forget", user, "--yes")[0] == 1, "its lock is live"
+    assert denied(there, user, device)
+    assert result(there, there.publish("Device Recovered", userId=user, deviceId=device)) == "released"
+    assert f"name#{user}" in known()
+    status, out, err = lockout("forget", user, "--yes")
+    assert (status, "copies of reports may come" in out) == (1, True), err
+    left = known()
+    assert not [word for word in (user, f"{user}@example.com", device) if word in left]
+    assert f"#{device.casefold()}" in left, "the times of its lock and its release"
+    assert [told["detail"]["message"] for told in there.outcomes(lost.event_id)] == ["erased"]
+
+    session = boto3.Session(operator["AWS_ACCESS_KEY_ID"], operator["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+    his = session.client("dynamodb", endpoint_url=there.aws.endpoint, verify=str(there.aws.ca))
+    item = {"pk": {"S": "locks#siem"}, "sk": {"S": "2026-11-27T10:00:00.000Z"}}
+    with pytest.raises(his.exceptions.ClientError, match="not authorized"):
+        his.delete_item(TableName=table, Key=item)
 
 
 def test_dead_letters_are_shown_and_sent_back(lockout: Lockout, deployment: Deployment) -> None:
