@@ -259,7 +259,7 @@ def test_an_eraser_forgets_a_person_and_changes_no_other_item_of_the_ledger(
     assert f"#{device.casefold()}" in left, "the times of its lock and its release"
     assert [told["detail"]["message"] for told in there.outcomes(lost.event_id)] == ["erased"]
 
-    session = boto3.Session(operator["AWS_ACCESS_KEY_ID"], operator["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+    session = boto3.Session(eraser["AWS_ACCESS_KEY_ID"], eraser["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
     his = session.client("dynamodb", endpoint_url=there.aws.endpoint, verify=str(there.aws.ca))
     item = {"pk": {"S": "locks#siem"}, "sk": {"S": "2026-11-27T10:00:00.000Z"}}
     with pytest.raises(his.exceptions.ClientError, match="not authorized"):
