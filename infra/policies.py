@@ -1,6 +1,7 @@
 """Managed policies for people and producers, to attach to their roles. The functions have roles of their own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
@@ -76,7 +77,7 @@ def add_policies(
         Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]
     organization_ids = [arn.rpartition("/")[2] for arn in organizations]
-    of_people = {
+    of_people: dict[str, dict[str, Any]] = {
         "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["event#*", *organization_ids]},
         "Null": {"dynamodb:LeadingKeys": "false"},
     }
