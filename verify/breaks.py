@@ -812,6 +812,23 @@ def retired_too(off: Off) -> None:
     off.replace(fan_out, "locked_rows", lambda _, found: [row for row in found if not row.former])
 
 
+@guard("decoy", "serial number, decoy")
+def decoy(off: Off) -> None:
+    """A lock by serial number ends only once every device that had the number was released."""
+
+    def around(real: Any) -> Any:
+        def read(command: Any, key: DeviceKey, ports: Ports, *rest: Any) -> Any:
+            def devices_named(*asked: Any) -> list[Any]:
+                return list(ports.ledger.devices_named(*asked))[:1]
+
+            one = replace(ports, ledger=Between(ports.ledger, {"devices_named": devices_named}))
+            return real(command, key, one, *rest)
+
+        return read
+
+    off.around(steps, "_locks_by_number", around)
+
+
 @guard("set-back-prior", "ledger set back")
 def set_back_prior(off: Off) -> None:
     """After the ledger was set back, no older ALLOW comes back in silence."""

@@ -72,7 +72,7 @@ class Expected:
         item: DeviceRecord | None = self._values[state.items[device]]
         known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
         locks = state.certain if known else state.certain & self._of_devices
-        if not self._is_enrolled(state, device, numbered=True):
+        if not self._is_enrolled(state, device, numbered=True) or self._is_back(state, device):
             locks &= ~self._of_number
         live = self._live(state, device, locks, _ALL, ends)
         if not state.lost:
@@ -101,6 +101,18 @@ class Expected:
         baseline = state.baseline[device]
         reading = self._reading(baseline)
         return 0 if isinstance(reading, HandWritten) and reading.until <= self._numbering.now(state) else baseline
+
+    def _is_back(self, state: State, device: int) -> bool:
+        """Whether the phone may count as back: another device of it was released, and none from before is locked."""
+        others = [other for other in range(len(self._events_of)) if other != device and self.has_number(other)]
+        released = {
+            event.device
+            for number, event in enumerate(self._numbering.events)
+            if event.releases and event.device in others and not state.pending >> number & 1
+        }
+        before = self._numbering.scenario.before
+        known = {event.device for event in self._numbering.events if event.name in before and event.device in others}
+        return bool(released) and known <= released
 
     def has_number(self, device: int) -> bool:
         """Whether some enrolment gives the device the serial number."""
