@@ -22,7 +22,7 @@ MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictu
 WORKERS ?= auto
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS)
 
-.PHONY: help checked-code bench up shell down demo test unit coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording sbom audit
+.PHONY: help checked-code bench up shell down demo test unit cases coverage check fix synth lock clean verify verify-list verify-long histories mutants fuzz faults picture recording sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test: install ## run every test, in about ten minutes
 unit: export HYPOTHESIS_PROFILE ?= quick
 unit: install ## run the tests that need no server, with fewer random examples, in half a minute
 	@$(PYTEST) --dist worksteal -m "not slow and not local_aws" tests/functions tests/configuration tests/infra tests/lockout
+
+cases: install ## print what becomes of each input in tests/cases, as senders and people write them
+	@$(RUN) -m pytest -q -n0 tests/lockout/test_cases.py
 
 coverage: install ## run the same tests and report the branches of functions/ that they miss; fails below the floor
 	@$(MAKE) unit WORKERS=0 RUN="$(RUN) -m coverage run"

@@ -36,7 +36,7 @@ def mapping() -> None:
 def try_(events: tuple[Path, ...], config: str) -> int:
     """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
 
-    EVENT.json is an event as EventBridge delivers it, a .jsonl file of them, or a directory.
+    EVENT.json is an event as EventBridge delivers it, entries as `put-events` takes them, a .jsonl file, or a directory.
     """
     return try_events(events, loader.load(config), datetime.now(UTC))
 
@@ -58,7 +58,7 @@ def replay(events: tuple[Path, ...], config: str, against: str | None, form: str
     `aws cloudtrail lookup-events` and `aws securityhub get-findings` print.
     The exit status is 1 if something would be rejected.
     """
-    found = [each for path in events for each in _events(path)]
+    found = [each for path in events for each in events_in(path)]
     names = {"would": config} | ({"other": against} if against else {})
     wholes = {column: loader.load(name) for column, name in names.items()}
     for whole in wholes.values():
@@ -97,7 +97,7 @@ def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) 
     Raises:
         ValueError: A file holds no event.
     """
-    tried = [(name, event) for path in paths for name, event in _events(path)]
+    tried = [(name, event) for path in paths for name, event in events_in(path)]
     ends: list[str] = []
     for name, event in tried:
         if len(tried) > 1:
@@ -119,14 +119,14 @@ def try_events(paths: Sequence[Path], deployment: Configuration, now: datetime) 
     return 0 if all(end.startswith("accepted: ") and not end.startswith("accepted: 0") for end in ends) else 1
 
 
-def _events(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def events_in(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each event below a path, with its name."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl"))
         if not files:
             raise ValueError(f"{path}: expected .json or .jsonl files in this directory")
         for file in files:
-            yield from _events(file)
+            yield from events_in(file)
         return
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -152,6 +152,10 @@ def _unwrapped(found: Any) -> Iterator[Any]:
             yield from map(_of_cloudtrail, records)
         case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
             yield from (_of_cloudtrail(json.loads(each["CloudTrailEvent"])) for each in looked_up)
+        case [{"DetailType": str(), "Detail": str()}, *_] as entries:  # as `aws events put-events` takes them
+            for number, each in enumerate(entries, 1):
+                known = {"id": f"entry-{number}", "source": each.get("Source"), "detail-type": each["DetailType"]}
+                yield known | {"time": each.get("Time"), "detail": json.loads(each["Detail"])}
         case {"Findings": [*findings]}:
             for each in findings:
                 known = {"source": "aws.securityhub", "detail-type": "Security Hub Findings - Imported"}
