@@ -36,7 +36,7 @@ def mapping() -> None:
 def try_(events: tuple[Path, ...], config: str) -> int:
     """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
 
-    EVENT.json is an event as EventBridge delivers it, entries as `put-events` takes them, a .jsonl file, or a directory.
+    EVENT.json is an event as EventBridge delivers it, entries as put-events takes them, a .jsonl file or a directory.
     """
     return try_events(events, loader.load(config), datetime.now(UTC))
 
