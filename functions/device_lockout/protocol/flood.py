@@ -1,5 +1,7 @@
 """Floods: a source that locks more devices in an hour than it may has the rest held, until a person lets them through.
 
+What no source of the configuration sent pages once in an hour, so that nobody can bury a page under others.
+
 A held command waits among the dead letters, whose alarm stays on. Sent back from there it is carried out.
 """
 
@@ -8,9 +10,10 @@ from datetime import datetime
 
 from device_lockout.protocol.ports import Ports
 from device_lockout.values import instant
-from device_lockout.values.command import Command, Lock, command_id
+from device_lockout.values.command import Command, Lock, Reject, command_id
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
+from device_lockout.values.settings import UNREADABLE
 
 
 def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:
@@ -29,8 +32,29 @@ def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome
     if ports.ledger.count_lock(source, hour, command_id(command), most):
         return None
     ports.queue.hold(command)
-    once = hashlib.sha256(f"held {source} {instant.write(hour)}".encode()).hexdigest()
-    told = {"detail": {"id": once, "source": source, "first": command_id(command)}}
-    first = ports.ledger.record_outcome(once, once, told, now) == told  # of several at the same time one tells
+    first = _is_first("held", source, command, ports, now)
     because = f"source {source} may lock {most} in an hour"
     return Outcome("held", because=because, why=command.claim.why, reference=command.cause.reference, page=first)
+
+
+def pages(command: Reject, ports: Ports, rules: Rules, now: datetime) -> bool:
+    """Return whether people are paged of a rejection.
+
+    Of what no source of the configuration sent only the first in an hour pages, and so does the first request in an
+    hour of each webhook's sender that can't be read. All are recorded and announced.
+
+    Raises:
+        TransientError: The ledger did not answer.
+    """
+    source = command.cause.reader or command.cause.source
+    if source in rules.sources:
+        return True
+    return _is_first("rejected", source if source.endswith(UNREADABLE) else "unknown", command, ports, now)
+
+
+def _is_first(what: str, source: str, command: Command, ports: Ports, now: datetime) -> bool:
+    """Return whether this is the first command of its kind in the hour. Of several at the same time one is."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    once = hashlib.sha256(f"{what} {source} {instant.write(hour)}".encode()).hexdigest()
+    told = {"detail": {"id": once, "source": source, "first": command_id(command)}}
+    return ports.ledger.record_outcome(once, once, told, now) == told

@@ -77,7 +77,8 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
 def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     match command:
         case Reject(because=because):
-            return Outcome("rejected", because=because, reference=command.cause.reference, page=True)
+            page = flood.pages(command, ports, rules, now)
+            return Outcome("rejected", because=because, reference=command.cause.reference, page=page)
         case Lock() | Release() | Change() | Retire() if not command.target.found and command.target.names:
             return fan_out.to_named_devices(command, ports, rules, now)
         case Lock() | Release() | Change() if not command.target.found:

@@ -70,6 +70,7 @@ class Rules:
         exempt: The names, case-folded, of users whom only ``force`` locks.
         honoured_edits: Which ends count that people write into our tags.
         adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
+        sources: The names of the configured sources.
         locks_per_hour: How many locks each source may ask for in an hour.
         moved: The moves of organizations, by ID.
         at_most: The longest lock that a report may ask for, by reason.
@@ -83,6 +84,7 @@ class Rules:
     exempt: frozenset[str] = frozenset()
     honoured_edits: HonouredEdits = "all"
     adopts_unknown: bool = True
+    sources: frozenset[str] = frozenset()
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
     moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])
     at_most: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from device_lockout.values.command import Lock, Target, claim_id
+from device_lockout.values.command import Lock, Reject, Target, claim_id
 from device_lockout.values.record import Claim
 from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
 from tests.functions.protocol.test_users_and_names import raced
@@ -104,3 +104,42 @@ def test_what_the_sweep_or_a_lookup_sends_is_not_counted():
     )
     world.deliver(resolved, at(12))
     assert "siem007" in denied(world)
+
+
+def rejection(number, source):
+    return Reject(cause(f"{source} {number}", at(10), source=source), Target("", ""), "it is no report")
+
+
+def test_of_what_unknown_sources_send_one_pages_in_an_hour_and_all_is_recorded():
+    world = World(known=FEW)
+    for number in range(40):
+        world.deliver(rejection(number, f"evil{number}"), at(11))
+    ends = [result(world, f"evil{number} {number}") for number in range(40)]
+    assert ends == [("rejected", True)] + [("rejected", False)] * 39
+    world.deliver(rejection(1, "new"), at(3611))
+    assert result(world, "new 1") == ("rejected", True)
+
+
+def test_a_senders_unreadable_requests_page_once_in_an_hour_whatever_others_send():
+    world = World(known=FEW)
+    for number in range(3):
+        for source in ("evil", "webhook.jamf.unreadable", "webhook.okta.unreadable"):
+            world.deliver(rejection(number, source), at(11))
+    for source in ("evil", "webhook.jamf.unreadable", "webhook.okta.unreadable"):
+        assert [result(world, f"{source} {number}")[1] for number in range(3)] == [True, False, False]
+
+
+def test_each_rejection_of_a_configured_source_pages():
+    world = World(known=FEW)
+    for number in range(3):
+        world.deliver(rejection(number, "helpdesk"), at(11))
+    assert [result(world, f"helpdesk {number}")[1] for number in range(3)] == [True] * 3
+
+
+@pytest.mark.parametrize("fault", [killed_before, killed_after])
+def test_the_one_that_pages_does_so_after_a_crash_too(fault):
+    for call in range(4):
+        world = World(known=FEW)
+        world.wire.faults[len(world.wire.calls) + call] = fault
+        world.deliver(rejection(1, "evil"), at(11))
+        assert result(world, "evil 1") == ("rejected", True), call
