@@ -13,7 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 # Nor may a shell of the local AWS, whose certificates are no others'.
-unexport AWS_ENDPOINT_URL AWS_ENDPOINT_URL_WORKMAIL AWS_CA_BUNDLE NODE_EXTRA_CA_CERTS
+unexport AWS_ENDPOINT_URL AWS_ENDPOINT_URL_WORKMAIL
+# The machine's own certificates stay: npm and botocore may need them.
+ifneq (,$(findstring /.local/,$(AWS_CA_BUNDLE)$(NODE_EXTRA_CA_CERTS)))
+unexport AWS_CA_BUNDLE NODE_EXTRA_CA_CERTS
+endif
 
 RUN := .venv/bin/python
 MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures requirements app.py

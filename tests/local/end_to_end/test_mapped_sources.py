@@ -103,8 +103,6 @@ def test_an_event_that_names_a_user_locks_the_users_devices(
     [
         ("security-hub-own-finding", "bob", {"serialNumber": "DNQXK3P9N736"}, "compromised"),
         ("workspace-one-compromised", "ana", {"serialNumber": "DNQXK3P9N737"}, "compromised"),
-        ("pagerduty-incident", "bob", {"serialNumber": "DNQXK3P9N744"}, "compromised"),
-        ("zendesk-lost-device", "ana", {"serialNumber": "DNQXK3P9N742"}, "lost"),
     ],
 )
 def test_an_event_that_names_a_serial_number_locks_the_device_that_the_inventory_knows_by_it(
@@ -183,6 +181,35 @@ def test_a_signed_webhook_goes_once_through_the_deployed_functions_url_and_locks
         seen(deployment, "nothing is under way", deployment.is_idle)
         results = [outcome["result"] for outcome in told(deployment, device) if outcome["source"] == "webhook.drill"]
         assert results == ["locked"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "name", "user", "serial", "why"),
+    [
+        ("pagerduty", "pagerduty-incident", "bob", "DNQXK3P9N744", "compromised"),
+        ("zendesk", "zendesk-lost-device", "ana", "DNQXK3P9N742", "lost"),
+        ("jira", "jira-lost-device", "ana", "DNQXK3P9N745", "lost"),
+        ("okta", "okta-hook-user-deactivated", "carla", "", "offboarded"),
+    ],
+)
+def test_a_products_own_proof_is_taken_and_a_wrong_one_is_not(
+    deployment: Deployment, sender: str, name: str, user: str, serial: str, why: str
+) -> None:
+    names = {"serialNumber": serial} if serial else {}
+    scheme, secret = SCHEMES[sender], WEBHOOK_SECRETS[f"lockout-{sender}"]
+    body, time = json.dumps(sample(name)["detail"]).encode(), rfc3339()
+    made = proof(scheme, secret, scheme.signed % {b"time": time.encode(), b"body": body})
+    good = {scheme.header: made, **({scheme.timestamp: time} if scheme.timestamp else {})}
+    if scheme.challenge:
+        asked = {**good, scheme.challenge: "are you there?"}
+        assert ask(deployment, "GET", sender, b"", **asked) == 200
+    with a_device_of(deployment, user, **names) as device:
+        assert post(deployment, sender, body, **{**good, scheme.header: made[:-1] + "!"}) == 401
+        assert deployment.override(user, device) is None
+        assert post(deployment, sender, body, **good) == 202
+        assert denied(deployment, user, device).why == why
+        if names:
+            recovered(deployment, **names)
 
 
 def test_a_list_with_githubs_signature_locks_two_devices_and_once(deployment: Deployment) -> None:
