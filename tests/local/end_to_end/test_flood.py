@@ -5,6 +5,7 @@ more. The cap is 100 in an hour.
 """
 
 import os
+import re
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -97,7 +98,10 @@ def test_a_flood_is_capped_passed_by_honest_locks_told_once_and_undone_by_one_co
     assert status == 0, out + err
     assert f"dropped: {ends['held']} held locks" in err
     assert out.count("stays locked (lost)") == len(lost)
-    assert out.splitlines()[-1].endswith(f"released, {len(lost)} still-locked")
+    # The second release of a device with two locks may find nothing left to do.
+    assert re.fullmatch(
+        rf"done: \d+ released(, \d+ nothing-to-release)?, {len(lost)} still-locked", out.splitlines()[-1]
+    )
     seen(there, "all is worked off", there.is_idle)
 
     after = standing(there, users)
