@@ -9,10 +9,10 @@ from aws_cdk import aws_iam as iam
 from configuration import bus_limits
 from configuration.loader import Configuration
 from configuration.sources import Forwarder
-from infra.every_resource import finish
 from infra.notices import Notices
 from infra.queues import DeadLetters
 from infra.security_bus import delivery, let_rules_send, rule_arn, rule_name
+from infra.tags_and_key import finish
 
 
 class ForwardEvents(Stack):

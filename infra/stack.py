@@ -14,7 +14,6 @@ from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX,
 from infra import bundling
 from infra.dashboard import add_dashboard
 from infra.drill import Drill
-from infra.every_resource import finish
 from infra.function import CANNOT_RUN, Function, Grant
 from infra.ledger import Ledger
 from infra.notices import Notices
@@ -22,6 +21,7 @@ from infra.policies import add_policies
 from infra.queues import WorkQueue
 from infra.security_bus import SecurityBus
 from infra.sweep_schedule import SweepSchedule
+from infra.tags_and_key import finish
 from infra.webhooks import Webhooks
 
 SECOND = timedelta(seconds=1)

@@ -48,17 +48,18 @@ def tried(file: str, configuration: Configuration) -> list[str]:
             "01-several-in-one-event-securityhub.json",
             ["device ApplDNQXK3P9N735 of ana", "device ApplDNQXK3P9N736 of b"],
         ),
-        ("02-workspace-one-real.json", ["locks serial ZL6LTO7H27AB (compromised)"]),
+        ("02-workspace-one-real.json", ["locks serial ZL6LTO7H27AB (compromised) happened 2026-11-26T11:59:59.572Z"]),
         ("03-note-empty.json", ["locks device ABC123 of bob@example.com (lost)"]),
-        ("03-reference-is-a-number.json", ["locks all devices of bob@example.com (compromised)"]),
+        ("03-reference-is-a-number.json", ["locks all devices of bob@example.com (compromised) reference 35436"]),
         ("06-try-mapping-says-rejected.json", ["nobody: gets this: nothing is recorded"]),
-        ("t-02-local-offset-nocolon.json", ["locks all devices of bob@example.com (compromised)"]),
+        ("t-02-local-offset-nocolon.json", ["locks all devices of bob@example.com happened 2026-11-26T12:00:00.000Z"]),
     ],
 )
 def test_an_event_is_read_as_its_sender_means_it(file: str, expected: list[str], configuration: Configuration) -> None:
     said = tried(file, configuration)
     assert len(said) == len(expected), said
-    assert all(words in line for words, line in zip(expected, said, strict=True)), said
+    for words, line in zip(expected, said, strict=True):
+        assert not [word for word in words.split() if word not in line], line
 
 
 def test_empty_columns_and_empty_lines_of_a_file_are_none(configuration: Configuration) -> None:

@@ -113,8 +113,8 @@ def rejection(number, source):
 def test_of_what_unknown_sources_send_one_pages_in_an_hour_and_all_is_recorded():
     world = World(known=FEW)
     for number in range(40):
-        world.deliver(rejection(number, f"evil{number}"), at(11))
-    ends = [result(world, f"evil{number} {number}") for number in range(40)]
+        world.deliver(rejection(number, f"evil{number}.unreadable"), at(11))
+    ends = [result(world, f"evil{number}.unreadable {number}") for number in range(40)]
     assert ends == [("rejected", True)] + [("rejected", False)] * 39
     world.deliver(rejection(1, "new"), at(3611))
     assert result(world, "new 1") == ("rejected", True)
