@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,20 +26,29 @@ from local.up import WEBHOOK_SECRETS
 from tests.local.end_to_end.watching import denied, new_device, result, seen, tag_on
 
 ROUTES = loader.load("local").routes
-TIME = re.compile(r"2026-11-22T[0-9:.]+Z")
+TIME = re.compile(r"2026-11-22([T ])([0-9:.]+)(Z?)")
 EPOCH = re.compile(r"\b17\d{11}\b")
+ENCODED = re.compile(r"\beyJ[0-9A-Za-z+/]+=*")
 
 
 def sample(name: str) -> dict[str, Any]:
     """A sample event as if it happened just now, with an ID of its own."""
     text = (ROOT / "samples" / f"{name}.json").read_text(encoding="utf-8")
-    later = datetime.now(UTC) - min(map(datetime.fromisoformat, TIME.findall(text)))
+    later = datetime.now(UTC) - min(map(_time, TIME.finditer(text)))
     milliseconds = int(later / timedelta(milliseconds=1))
-    text = TIME.sub(lambda it: rfc3339(datetime.fromisoformat(it[0]) + later), text)
+
+    def moved(text: str) -> str:
+        return TIME.sub(lambda it: rfc3339(_time(it) + later).replace("T", it[1]).replace("Z", it[3]), text)
+
+    text = ENCODED.sub(lambda it: b64encode(moved(b64decode(it[0]).decode()).encode()).decode(), moved(text))
     text = EPOCH.sub(lambda it: str(int(it[0]) + milliseconds), text)
     event: dict[str, Any] = json.loads(text)
     del event["id"]
     return event
+
+
+def _time(found: re.Match[str]) -> datetime:
+    return datetime.fromisoformat(f"2026-11-22T{found[2]}Z")
 
 
 def put(there: Deployment, name: str) -> None:
@@ -84,6 +94,11 @@ def drill(deployment: Deployment) -> Tag:
         ("guardduty-user", "ana", "compromised"),
         ("okta-hook-user-deactivated", "carla", "offboarded"),
         ("auth0-user-blocked", "dave", "offboarded"),
+        ("auth0-user-deleted", "dave", "offboarded"),
+        ("okta-breached-credential", "bob", "compromised"),
+        ("security-hub-v2-user", "ana", "compromised"),
+        ("defender-alert", "dave", "compromised"),
+        ("crowdstrike-user", "bob", "compromised"),
     ],
 )
 def test_an_event_that_names_a_user_locks_the_users_devices(
@@ -103,6 +118,8 @@ def test_an_event_that_names_a_user_locks_the_users_devices(
     [
         ("security-hub-own-finding", "bob", {"serialNumber": "DNQXK3P9N736"}, "compromised"),
         ("workspace-one-compromised", "ana", {"serialNumber": "DNQXK3P9N737"}, "compromised"),
+        ("google-workspace-device-compromised", "bob", {"serialNumber": "DNQXK3P9N740"}, "compromised"),
+        ("servicenow-lost-device", "ana", {"serialNumber": "DNQXK3P9N743"}, "lost"),
     ],
 )
 def test_an_event_that_names_a_serial_number_locks_the_device_that_the_inventory_knows_by_it(

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -14,8 +14,6 @@ from local.deployment import Deployment, Report, pause
 from tests.local.observing import IN_A_SHELL
 
 type Json = dict[str, Any]
-
-STARTED = datetime.now(UTC)
 
 DEADLINE = 300.0
 """Seconds until a test gives up. Most conditions hold within one. A slow or busy machine needs several redeliveries, of
@@ -40,12 +38,15 @@ def new_users(there: Deployment, count: int) -> list[str]:
 def seen[T](
     there: Deployment, what: str, look: Callable[[], T | None], seconds: float = DEADLINE, every: float | None = None
 ) -> T:
-    """What `look` returns once it is true. It looks `every` so many seconds; by default ever more rarely."""
-    began = monotonic()
+    """What `look` returns once it is true. It looks `every` so many seconds; by default ever more rarely.
+
+    If it never is, the error names the troubles since it began: a whole run has others, and more than its log can say.
+    """
+    began, since = monotonic(), datetime.now(UTC) - timedelta(minutes=1)
     while not (found := look()):
         waited = monotonic() - began
         if waited > seconds:
-            troubles = "\n".join(there.troubles(STARTED)[:20])
+            troubles = "\n".join(there.troubles(since))
             raise AssertionError(f"not within {seconds:.0f} s: {what}\n{troubles}")
         sleep(pause(waited) if every is None else every)
     return found
