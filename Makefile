@@ -82,8 +82,9 @@ fix: .venv/dev ## fix what ruff can fix
 	@$(RUN) -m ruff format
 
 SEARCH := $(RUN) -m verify
-verify: .venv/dev ## search all histories of the protocol's scenarios; BREAK=NAME switches one guard off
+verify: .venv/dev ## search all histories of the protocol's scenarios, try every decision; BREAK=NAME switches one guard off
 	@$(SEARCH) $(if $(BREAK),--break $(BREAK))
+	@$(if $(BREAK),,EVERY=1 $(RUN) -m pytest -q -n0 -k in_every_combination tests/functions/decisions/test_decision.py)
 
 verify-list: .venv/dev ## list the names for BREAK=
 	@$(SEARCH) --list

@@ -8,11 +8,17 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.measured import MEASURED
 
-TOGETHER = ("tests/local/end_to_end", "tests/infra")
-"""Directories whose tests share what takes long to make: the deployed stack, a template. One worker runs each.
+TOGETHER = ("tests/local/end_to_end", "tests/local/end_to_end/under_stress", "tests/infra")
+"""Directories whose tests share what takes long to make: a deployed stack, a template. One worker runs each.
 
-They are started first, in this order, since they take longest.
+They are started first, in this order, since they take longest. What fills a ledger or breaks a function has a stack of
+its own, so that it is in no other's way.
 """
+
+
+def directory(path: str) -> str | None:
+    """The innermost of :data:`TOGETHER` that a test is in."""
+    return max((top for top in TOGETHER if PurePosixPath(path).is_relative_to(top)), key=len, default=None)
 
 
 class ByDirectory(LoadScopeScheduling):
@@ -22,8 +28,8 @@ class ByDirectory(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = PurePosixPath(nodeid.partition("::")[0])
-        return next((top for top in TOGETHER if path.is_relative_to(top)), str(path))
+        path = nodeid.partition("::")[0]
+        return directory(path) or path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory | None:
@@ -35,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of `TOGETHER` first: xdist hands out groups in the order in which it finds them."""
 
     def place(item: pytest.Item) -> int:
-        return next((place for place, top in enumerate(TOGETHER) if item.nodeid.startswith(top)), len(TOGETHER))
+        top = directory(item.nodeid.partition("::")[0])
+        return TOGETHER.index(top) if top else len(TOGETHER)
 
     items.sort(key=place)
 

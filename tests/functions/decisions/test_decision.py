@@ -5,6 +5,7 @@ tests' start). Like the tables it takes the first row that fits.
 """
 
 import itertools
+import os
 import random
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -564,8 +565,9 @@ def test_the_decision_is_as_both_tables_say_in_three_thousand_combinations():
 
 
 @pytest.mark.slow
-def test_the_decision_is_as_both_tables_say_in_every_combination():
-    compare(itertools.product(*PRODUCT))
+def test_the_decision_is_as_both_tables_say_in_every_combination_of_any_two():
+    """One in seven of all combinations meets each pair. `EVERY=1` tries all, as `make verify` does."""
+    compare(itertools.islice(itertools.product(*PRODUCT), 0, None, 1 if os.environ.get("EVERY") else 7))
 
 
 # Both tables, row by row.

@@ -1,4 +1,7 @@
-"""One local AWS for all end-to-end tests, with the stack deployed as `make up` does it."""
+"""The stack on a local AWS, deployed as `make up` does it: one for all tests of a process.
+
+`under_stress/` has the tests that fill the ledger, or break or replace a function. They run last.
+"""
 
 import inspect
 from collections.abc import Iterator
@@ -39,9 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the tests here, those that overlap come first: nothing else may run meanwhile."""
+    """Of the tests here, those that overlap come first: nothing else may run meanwhile. `under_stress/` is last."""
     here = [index for index, item in enumerate(items) if Path(__file__).parent in item.path.parents]
-    in_order = sorted((items[index] for index in here), key=lambda item: not item.get_closest_marker("overlapping"))
+
+    def order(item: pytest.Item) -> int:
+        return 2 if "under_stress" in item.path.parts else 0 if item.get_closest_marker("overlapping") else 1
+
+    in_order = sorted((items[index] for index in here), key=order)
     for index, item in zip(here, in_order, strict=True):
         item.add_marker(pytest.mark.local_aws)
         item.add_marker(pytest.mark.slow)

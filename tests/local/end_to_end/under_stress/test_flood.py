@@ -1,7 +1,7 @@
 """A flood on the whole chain: one source locks everybody, honest locks go on, and one command takes the flood back.
 
-`.venv/bin/python -m pytest tests/local/end_to_end/test_flood.py -n0 -s` sends 250 locks; FLOODED=5000 before it sends
-more. The cap is 100 in an hour.
+`.venv/bin/python -m pytest tests/local/end_to_end/under_stress/test_flood.py -n0 -s` sends 250 locks;
+FLOODED=5000 before it sends more. The cap is 100 in an hour.
 """
 
 import os
@@ -16,8 +16,8 @@ from typing import Any
 from configuration import loader
 from local.deployment import Deployment, Report, rfc3339
 from lockout.deployment import find
-from tests.local.end_to_end.test_cannot_run import Pager
 from tests.local.end_to_end.test_command import running
+from tests.local.end_to_end.under_stress.test_cannot_run import Pager
 from tests.local.end_to_end.watching import (
     LONG_DEADLINE,
     denied,

@@ -14,7 +14,7 @@ import pytest
 
 from local.account import ACCOUNT, REGION
 from local.deployment import Deployment
-from tests.local.end_to_end.test_a_thousand_devices import effects, remember
+from tests.local.end_to_end.under_stress.test_a_thousand_devices import effects, remember
 from tests.local.end_to_end.watching import new_device, new_users, seen
 
 TEN_MINUTES = 600

@@ -1,7 +1,7 @@
 """A bulk import on the whole chain, with a lock in the middle that does not wait for it.
 
-`.venv/bin/python -m pytest tests/local/end_to_end/test_import.py -n0 -s` tries 600 lines; IMPORTED=20000 before it
-tries more.
+`.venv/bin/python -m pytest tests/local/end_to_end/under_stress/test_import.py -n0 -s` tries 600 lines;
+IMPORTED=20000 before it tries more.
 """
 
 import os
@@ -15,7 +15,7 @@ from configuration import loader
 from local.deployment import Deployment
 from lockout import inventory
 from lockout.deployment import find
-from tests.local.end_to_end.test_a_thousand_devices import known
+from tests.local.end_to_end.under_stress.test_a_thousand_devices import known
 from tests.local.end_to_end.watching import LONG_DEADLINE, denied, new_device, new_users, seen
 from tests.measured import MEASURED
 
