@@ -173,7 +173,8 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     if table.sound and not any(all(key in expressions for key in naming) for naming in namings):
         wanted = " or ".join(" with ".join(naming) for naming in namings)
         table.wrong("action", f'"{action}" needs to know of whom: expected expressions for {wanted}')
-    _check_realm(table, pattern, needed=bus == DEFAULT_BUS and not expressions.keys().isdisjoint(BARE))
+    anybodys = bus == DEFAULT_BUS or "forwarders" in table
+    _check_realm(table, pattern, needed=anybodys and not expressions.keys().isdisjoint(BARE))
     may: frozenset[Permission] = frozenset({permission, "force"} if force else {permission})
     forwarders: tuple[str, ...] = ()
     if "forwarders" in table:
@@ -196,7 +197,8 @@ def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: boo
     """Report names of which nobody knows whose they are.
 
     Another directory's eve is not ours. A partner's bus, a webhook's sender and a source on our own bus are one realm
-    each. On the default bus all accounts and directories come together, so the pattern must pick one by its key.
+    each. On a default bus, ours or a forwarder's, all accounts and directories come together: the pattern must pick one
+    by its key.
     """
     expected = (
         'a key of the pattern that lists whose names these are, such as "account" or'
@@ -204,7 +206,7 @@ def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: boo
     )
     if "realm" not in table:
         if needed:
-            table.wrong("realm", f"missing: expected {expected}, since anybody's events come to the default bus")
+            table.wrong("realm", f"missing: expected {expected}, since anybody's events come to a default bus")
         return
     listed: Any = pattern
     for key in table.text("realm", r"account|resources|detail(\.[\w-]+)+", expected).split("."):

@@ -223,7 +223,7 @@ class Invariants:
         reading = self._reading(old)
         where = self._words.device(device)
         if not isinstance(reading, Tag):
-            if self._is_over(state, device) or self._is_known(reading):
+            if self._is_over(state, device) or self._is_known(state, device, reading):
                 return new
             raise ViolationError(f"{self._words.row(old)} on {where} is not ours, but becomes {self._words.row(new)}")
         if baseline == self._numbering.any_row or (state.lost and new == self._numbering.lost_row):
@@ -251,9 +251,16 @@ class Invariants:
             raise ViolationError(f"{where} is covered before the ledger has it")
         return old
 
-    def _is_known(self, reading: Reading | None) -> bool:
-        """Whether a tag that a person broke still has the ID of a lock that was reported. A release ends it."""
-        return isinstance(reading, Broken) and any(lock == reading.id for lock, _ in self._numbering.by_lock)
+    def _is_known(self, state: State, device: int, reading: Reading | None) -> bool:
+        """Whether a tag that a person broke still has the ID of a lock that was reported. A release ends it.
+
+        Without an ID it has our name, and the ledger has a lock here.
+        """
+        if not isinstance(reading, Broken):
+            return False
+        if not reading.id:
+            return reading.ours and bool(self._expected.recorded(state, device))
+        return any(lock == reading.id for lock, _ in self._numbering.by_lock)
 
     def _is_over(self, state: State, device: int) -> bool:
         """Whether the override has a hand-written end that is past."""

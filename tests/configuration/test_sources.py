@@ -48,7 +48,8 @@ FORWARDED = """
 [[sources]]
 name = "hub"
 forwarders = ["security"]
-pattern = { source = ["aws.securityhub"] }
+pattern = { source = ["aws.securityhub"], account = ["444455556666"] }
+realm = "account"
 action = "release-user"
 user = "detail.user"
 """

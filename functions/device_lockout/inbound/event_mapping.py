@@ -23,7 +23,7 @@ def elements(mapping: EventMapping, event: dict[str, Any]) -> tuple[list[dict[st
     """
     if mapping.when:
         meant, fault = _search("when", mapping.when, event)
-        if fault or not meant:
+        if fault or (not meant and not _is_number(meant)):
             return [event] if fault else [], [fault] if fault else []
     if not mapping.each:
         return [event], []
@@ -52,6 +52,11 @@ def describe(mapping: EventMapping, field: str) -> str | None:
         if contract_name == field and name in mapping.expressions:
             return f"{name} = {mapping.expressions[name]!r}"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number. JMESPath takes each for true, even 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _search(name: str, text: str, event: Mapping[str, Any]) -> tuple[Any, str]:

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
+_OFFSET = r"([+-](?:[01]\d|2[0-3])):?([0-5]\d)"
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,20}))? ?(?:(Z|z|UTC|GMT)|([+-]\d\d):?(\d\d))", re.ASCII
+    rf"(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})",
+    re.ASCII | re.IGNORECASE,
 )
 _MAIL = re.compile(
-    r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-](?!0000$)\d{4}|\+0000|GMT|UT)",
-    re.ASCII,
+    r"(?:([a-z]{3}), )?(\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)?)"
+    rf" (?:(?!-0000){_OFFSET}|GMT|UTC?)(?: \([a-z]+\))?",
+    re.ASCII | re.IGNORECASE,
 )
-"""RFC 2822. There ``-0000`` says that the offset is unknown."""
+"""RFC 2822, and UTC by name. There ``-0000`` says that the offset is unknown."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _COUNT = re.compile(r"\d{10,13}(?:\.\d{1,9})?", re.ASCII)
 _MILLISECONDS_FROM = 100_000_000_000
@@ -49,6 +52,8 @@ def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list
             time of a release could let a device in.
     """
     tidied = {name: value for name, value in detail.items() if value is not None and value != ""}
+    if version := _words(tidied.get("schemaVersion")):
+        tidied["schemaVersion"] = version
     left_out = []
     for name, limit in LENGTHS.items():
         if name in tidied:
@@ -77,8 +82,8 @@ def read_time(value: object) -> datetime | None:
     """Return the instant that ``value`` names, cut to milliseconds, or None if it names none for certain.
 
     It is RFC 3339, which may have a blank for the ``T``, a blank before the offset, an offset without a colon and any
-    number of digits after the second. Or it is RFC 2822, or a count of seconds or milliseconds since 1970, as a number
-    or a text. A text without an offset names no instant.
+    number of digits after the second. Or it is RFC 2822, on the right day of the week, or a count of seconds or
+    milliseconds since 1970, as a number or a text. A text without an offset names no instant.
     """
     try:
         if isinstance(value, str):
@@ -87,8 +92,10 @@ def read_time(value: object) -> datetime | None:
                 day, time, fraction, zulu, hours, minutes = found.groups()
                 offset = "+00:00" if zulu else f"{hours}:{minutes}"
                 return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
-            if _MAIL.fullmatch(written):
-                return parsedate_to_datetime(written).astimezone(UTC)
+            if found := _MAIL.fullmatch(written):
+                weekday, time, hours, minutes = found.groups()
+                read = parsedate_to_datetime(f"{time} {hours or '+00'}{minutes or '00'}")
+                return read.astimezone(UTC) if (weekday or f"{read:%a}").title() == f"{read:%a}" else None
             return _since_1970(float(written)) if _COUNT.fullmatch(written) else None
         return _since_1970(value) if isinstance(value, int | float) else None
     except (ValueError, OverflowError):

@@ -148,7 +148,8 @@ class Receiver:
         """Pass a request on to the bus. A list makes one event of each element.
 
         Each element is remembered by itself. So a sender whose call failed halfway repeats it, and nothing comes twice.
-        After a crash one event may come twice, as may an object without a signature.
+        After a crash one event may come twice. So may what has no signature: if all of it was passed on, the same again
+        is another report.
 
         Raises:
             RefusedRequestError: The request is not authentic.
@@ -168,16 +169,21 @@ class Receiver:
         source, of_body = webhook.source, Repetition(_sha256(request.body), now + REMEMBERED)
         try:
             parts = details(request)
+            signed = repetition is not None
             repetition = repetition if len(parts) == 1 else of_body
         except UnreadableError as error:
-            source, repetition = source + UNREADABLE, of_body
+            source, repetition, signed = source + UNREADABLE, of_body, True
             size = f"{len(request.body)} bytes (SHA-256 {of_body.key})"
             parts = [{"because": f"the webhook sender {webhook.name} sent {size} that were not taken: {error}"}]
         puts = [partial(self.bus.put, source, DETAIL_TYPE, part) for part in parts]
         if repetition is None:
             return Answer(202, event_ids=tuple(put() for put in puts))
         once = partial(self._once, webhook.name, repetition, now)
-        return Answer(202, event_ids=tuple(filter(None, (once(number, put) for number, put in enumerate(puts)))))
+        event_ids = tuple(filter(None, [once(number, put) for number, put in enumerate(puts)]))
+        if not signed:
+            for number in range(len(puts)):
+                self.log.finish(webhook.name, f"{repetition.key}#{number}", repetition.until, passed=False)
+        return Answer(202, event_ids=event_ids)
 
     def _once(self, sender: str, repetition: Repetition, now: datetime, number: int, put: Callable[[], str]) -> str:
         """Put an event on the bus, and return its ID. Return an empty text if it was passed on before."""

@@ -27,6 +27,8 @@ _PLAIN: dict[int, int | str] = {**dict.fromkeys(range(32), " "), **str.maketrans
 
 SHOWN_ROWS = 5
 """How many rows of its plan a run announces. The log has all."""
+SHOWN_LEFT = 2
+"""How many of them are of overrides that it leaves alone, before any other row."""
 
 
 def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
 def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str, Any]:
     """Return the announcement of a run: its counts, and the first rows of its plan."""
     plan = result.plan
-    rows = [*plan.removals, *plan.reasserts, *plan.left]
+    rows = [*plan.left[:SHOWN_LEFT], *plan.removals, *plan.reasserts, *plan.left[SHOWN_LEFT:]]
     detail_type = "Sweep Refused" if result.refused else "Sweep Completed"
     detail = {
         **_of_sweep(f"{run.id} {run.organization}", run),
@@ -213,7 +215,8 @@ def _message(result: SweepResult, run: Run, mode: str) -> str:
         rest = "; it only reports"
     else:
         rest = f"; {asked - result.enqueued} of them not in this run" if result.enqueued < asked else ""
+    left = f", {len(plan.left)} left alone for a person to look at" if plan.left else ""
     return (
         f"The sweep of {run.organization} saw {seen} overrides:"
-        f" {len(plan.removals)} to expire, {len(plan.reasserts)} to put back{rest}."
+        f" {len(plan.removals)} to expire, {len(plan.reasserts)} to put back{left}{rest}."
     )

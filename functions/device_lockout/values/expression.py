@@ -34,7 +34,7 @@ def capture(text: str | None, pattern: str) -> str | None:
     """Return what the group of a regular expression finds in a text; None if it is not there.
 
     Raises:
-        ValueError: The text is longer than :data:`MAX_TEXT`.
+        ValueError: The text is longer than :data:`MAX_TEXT`, or has several: which one is meant can't be told.
 
     >>> capture("arn:aws:iam::111122223333:user/ana", "user/(.+)$")
     'ana'
@@ -43,8 +43,10 @@ def capture(text: str | None, pattern: str) -> str | None:
         return None
     if len(text) > MAX_TEXT:
         raise ValueError(f"capture() reads texts of at most {MAX_TEXT} characters, and this one has {len(text)}")
-    found = re.search(pattern, text)
-    return found[1] if found else None
+    found = {each[1] for each in re.finditer(pattern, text)}
+    if len(found - {""}) > 1:
+        raise ValueError(f"capture() finds {len(found)} texts with {pattern!r}: expected one")
+    return max(found, default=None)
 
 
 def read_json(text: str) -> Any:

@@ -277,8 +277,12 @@ class DeviceRecord:
         return shown
 
     def knows(self, broken: Broken) -> bool:
-        """Return whether a tag that can't be read any more is of a lock of ours."""
-        return any(claim.id == broken.id for claim in self.all_claims())
+        """Return whether a tag that can't be read any more is of a lock of ours.
+
+        Its ``id`` says so. If that can't be read either, our name in it does, with any lock that is known here.
+        """
+        known = {claim.id for claim in self.all_claims()}
+        return broken.id in known if broken.id else broken.ours and bool(known)
 
     def released_at(self, claim: Claim) -> datetime | None:
         """Return the newest release that covers ``claim``, from the device's item or the user's; None for none."""

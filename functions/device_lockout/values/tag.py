@@ -21,6 +21,7 @@ AWS does not say whether it counts characters or bytes. In ASCII they are the sa
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -77,11 +78,13 @@ class Broken:
     Attributes:
         fault: Why it can't be read.
         id: The tag's ``id``, if that can be read; else empty. It tells whether the ledger knows the lock.
+        ours: Whether it names this deployment.
         was: The tag's ``was``; ``none`` if that can't be read.
     """
 
     fault: str
     id: str = ""
+    ours: bool = False
     was: Was = "none"
 
 
@@ -100,8 +103,12 @@ _TAG = re.compile(
 )
 _ID = re.compile(r"\bid=(?P<id>[0-9a-f]{8})\b")
 _HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>{_DAY})|(?P<time>{_TIME}))\]")
-_MEANT_AS_HAND_WRITTEN = re.compile(r"\s*[\[({]\s*until\b", re.IGNORECASE)
-"""What a person may have meant as ``[until=…]``. Taken for somebody's own words it would stay for ever, untold."""
+_MEANT_AS_TAG = re.compile(r"lockout\W{0,3}[0-9]*\s+by\W{0,3}(?P<owner>[a-z0-9-]+)", re.IGNORECASE)
+_MEANT_AS_HAND_WRITTEN = re.compile(r"\buntil\s*[=:]|[\[({<]\W*u(?:nti|nit|itn|tni)l+(?![a-z])", re.IGNORECASE)
+"""What a person may have meant as a tag, or as ``[until=…]``, in whatever letters and brackets, behind other words or
+unseen characters. Taken for somebody's own words it would stay for ever, untold."""
+NO_END = "it does not begin with a day such as [until=2026-12-01] or an instant such as [until=2026-12-01T12:00:00Z]"
+"""The fault of an end that a person wrote."""
 
 
 def write(tag: Tag, note: str = "") -> str:
@@ -118,18 +125,25 @@ def read(description: str | None, owner: str) -> Reading:
     """Return what a description says to the deployment called ``owner``. The reader is strict and never raises."""
     text = description or ""
     reading = _read(text, owner)
-    if isinstance(reading, Broken) and (known := _ID.search(text)):
-        return replace(reading, id=known["id"], was="allow" if " was=allow" in text else "none")
+    if isinstance(reading, Broken):
+        known, meant = _ID.search(text), _meant_as_tag(text)
+        return replace(
+            reading,
+            id=known["id"] if known else "",
+            ours=meant is not None and meant["owner"] == owner,
+            was="allow" if " was=allow" in text else "none",
+        )
     return reading
 
 
 def _read(text: str, owner: str) -> Reading:
-    if _MEANT_AS_HAND_WRITTEN.match(text):
+    if text.startswith("[until="):
         return _read_hand_written(text)
     if not text.startswith(PREFIX):
-        if f"[lockout/1 by={owner} " in text:
-            return Broken("text stands before [lockout/")
-        return Foreign()
+        meant = _meant_as_tag(text)
+        if meant is not None:
+            return Broken("it does not begin with [lockout/1 by=") if meant["owner"] == owner else Foreign()
+        return Broken(NO_END) if _MEANT_AS_HAND_WRITTEN.search(_as_seen(text)) else Foreign()
     opening = _OPENING.match(text)
     if opening is None:
         return Broken("no version follows [lockout/")
@@ -180,10 +194,21 @@ def read_time(text: str) -> datetime:
     return time
 
 
+def _meant_as_tag(text: str) -> re.Match[str] | None:
+    return _MEANT_AS_TAG.search(_as_seen(text))
+
+
+def _as_seen(text: str) -> str:
+    """Return a text as people see it: without what is not shown, and in ASCII's letters where it has others' forms."""
+    if text.isascii():
+        return text
+    return "".join(each for each in unicodedata.normalize("NFKC", text) if unicodedata.category(each) != "Cf")
+
+
 def _read_hand_written(text: str) -> HandWritten | Broken:
     asked = _HAND_WRITTEN.match(text)
     if asked is None:
-        return Broken("[until=…] is neither a day such as 2026-12-01 nor an instant such as 2026-12-01T12:00:00Z")
+        return Broken(NO_END)
     try:
         if asked["time"]:
             return HandWritten(read_time(asked["time"]))

@@ -78,6 +78,8 @@ HAND_FUTURE_DENY = Observed(
     "hand-written future DENY", "DENY", "hand-written", "[until=2026-11-22T07:31:41Z]", until=NOW + 1
 )
 OTHERS = [
+    Observed("broken DENY without an ID", "DENY", "broken", "[lockout/1 by=local why=lost until=2026-"),
+    Observed("another's broken DENY", "DENY", "foreign", "[lockout/1 by=prod why=lost until=2026-"),
     FOREIGN_ALLOW,
     FOREIGN_DENY,
     HAND_PAST_ALLOW,
@@ -274,7 +276,7 @@ WRITE_TABLE = [
     ),
     (
         "no; Release",
-        "broken DENY, naming a claim",
+        "broken DENY, naming a claim, or nothing where one is known",
         lambda s: (
             s.command == "Release" and s.observed.kind == "broken" and s.observed.effect == "DENY" and s.names_a_claim
         ),
@@ -381,7 +383,8 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     shown_up = [one for one in claims.values() if one[0] == observed.id]
     if len(shown_up) > 1:
         shown_up = [one for one in shown_up if one[2] == observed.at] or shown_up
-    situation = Situation(kind, observed, bool(live), now, any(one in up for one in shown_up), bool(shown_up), prior)
+    known = bool(shown_up if observed.id else claims)
+    situation = Situation(kind, observed, bool(live), now, any(one in up for one in shown_up), known, prior)
     row = next(row for row in WRITE_TABLE if row[2](situation))
     write = None
     if not stopped:
@@ -548,7 +551,7 @@ def check_whatever_happens(command, observed, record, decision):
         assert len(decision.write.override.description or "") <= 256
     foreign = observed.kind not in ("ours", "nothing")
     by_request = observed.kind == "hand-written" and observed.until <= NOW
-    known = observed.kind == "broken" and any(claim.id == observed.id for claim in before.all_claims())
+    known = observed.kind == "broken" and any(observed.id in ("", claim.id) for claim in before.all_claims())
     if foreign and not by_request and not (known and isinstance(command, Release)):
         assert not isinstance(decision.write, Delete), "an override that is not ours is never deleted"
         if decision.write is not None:

@@ -34,7 +34,16 @@ TIMES = {
 NO_TIMES = [
     *("2026-11-22T07:30:00", "2026-11-22 07:30:00", "2026-11-22", "07:30:00Z", "2026-02-30T07:30:00Z", "yesterday", ""),
     *("Sun, 22 Nov 2026 07:30:00", "Sun, 22 Nov 2026 07:30:00 -0000", "22/11/2026 07:30:00 +0000", "2026-11-22T07:30Z"),
-    *("2026-11-22T25:00:00Z", "2026-11-22T07:30:00+25:00", "٢٠٢٦-11-22T07:30:00Z", "1", "179533260025099", "1e9"),
+    *("2026-11-22T25:00:00Z", "2026-11-22T07:30:00+25:00", "2026-11-22T06:00:00-00:90"),
+    *(
+        "2026-11-22T07:30:00+0090",
+        "Sat, 22 Nov 2026 07:30:00 +0000",
+        "Sun, 22 Nov 2026 07:30:00 +0190",
+        "٢٠٢٦-11-22T07:30:00Z",
+        "1",
+        "179533260025099",
+        "1e9",
+    ),
     *(0, 7, -1, 1e300, float("nan"), float("inf"), True, None, [], {}, ["2026-11-22T07:30:00Z"]),
 ]
 
@@ -57,6 +66,8 @@ def test_what_names_no_instant_for_certain_is_no_time(written):
         ({"reference": "x" * 65}, {"reference": "x" * 64}),
         ({"note": "", "reference": None, "userId": "", "colour": None}, {}),
         ({"note": " left in a taxi "}, {"note": "left in a taxi"}),
+        ({"schemaVersion": 1}, {"schemaVersion": "1"}),
+        ({"schemaVersion": 1.0}, {"schemaVersion": "1"}),
         ({"userId": 7, "deviceId": " x"}, {"userId": 7, "deviceId": " x"}),
         ({"reportedAt": "2026-11-22 08:30:00 +0100"}, {"reportedAt": SEVEN_THIRTY}),
         ({"expiresAt": "2026-11-22"}, {"expiresAt": "2026-11-23T00:00:00.000Z"}),

@@ -86,7 +86,8 @@ class Notes:
     def finish(self, sender: str, key: str, until: datetime, *, passed: bool) -> None:
         if self.deaf:
             raise TransientError("the ledger is away")
-        del self.started[sender, key]
+        self.started.pop((sender, key), None)
+        self.passed.pop((sender, key), None)
         if passed:
             self.passed[sender, key] = until
 
@@ -405,10 +406,17 @@ def test_a_list_that_got_halfway_goes_on_where_it_stopped(name: str, world: Worl
         world.call(good(name, body))
     world.bus.room = 100
     assert world.call(good(name, body, when=at(5)), at(5)) == "event-4 event-5"
-    assert world.call(good(name, body, when=at(6)), at(6)) == ""
     assert [detail["number"] for _, _, detail in world.bus.events] == [*range(5)]
-    late = NOW + REMEMBERED + 6 * SECOND
-    assert world.call(good(name, body, when=late), late).startswith("event-6 ")
+    soon, late = at(6), NOW + REMEMBERED + 6 * SECOND
+    again = "event-6 event-7 event-8 event-9 event-10"
+    assert world.call(good(name, body, when=soon), soon) == (again if name == "basic" else "")
+    assert world.call(good(name, body, when=late), late).startswith("event-11 " if name == "basic" else "event-6 ")
+
+
+def test_a_list_without_a_signature_is_another_report_once_all_of_it_was_passed_on(world: World) -> None:
+    lost = b'[{"lost": 1}, {"lost": 2}]'
+    assert world.call(good("basic", lost)) == "event-1 event-2"
+    assert world.call(good("basic", lost), at(1200)) == "event-3 event-4", "lost, found, and lost again"
 
 
 def test_a_list_has_a_largest_length_and_above_it_nothing_is_passed_on(world: World) -> None:

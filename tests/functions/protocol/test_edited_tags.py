@@ -83,10 +83,32 @@ def test_a_broken_tag_is_told_once_keeps_the_device_locked_and_is_released_by_a_
     assert world.override == over
 
 
-def test_a_broken_tag_of_a_lock_that_nobody_knows_stays():
-    world = World(Override("DENY", "[lockout/1 by=local why=lost id=0badcafe was=none]"))
+@pytest.mark.parametrize("text", ["[lockout/1 by=local why=lost id=0badcafe was=none]", "[lockout/1 by=local why="])
+def test_a_broken_tag_of_a_lock_that_nobody_knows_stays(text):
+    world = World(Override("DENY", text))
     assert recovered(world, 7200)["result"] == "nothing-to-release"
     assert world.override is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "released"),
+    [
+        ("[lockout/1 by=local why=lost until=2026-", True),
+        ("[lockout/1 by=local why=lost until=2026-12-22T07:30:00Z at=2026-11-22T07:30:00Z was=none]", True),
+        ("[Lockout/1 by=local why=lost]", True),
+        ("lockout/1 by=local why=lost", True),
+        ("[lockout/1 by=prod why=lost until=2026-", False),
+        ("[lockout/", False),
+    ],
+)
+def test_a_broken_tag_without_its_id_is_ours_by_its_owner(text, released):
+    world = locked()
+    world.set_by_hand(Override("DENY", text))
+    world.sweep(at(3600))
+    said = recovered(world, 7200)
+    assert (world.override is None) == released
+    assert ("a person had changed its tag" in said["message"]) == released
+    assert ("an override that is not ours still denies it" in said["message"]) != released
 
 
 # What people hear of edits.

@@ -4,6 +4,7 @@ import doctest
 import itertools
 import time
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -114,7 +115,8 @@ def milliseconds(pattern: str, text: str) -> float:
     taken = float("inf")
     for _ in range(5):
         began = time.thread_time()
-        capture(text, pattern)
+        with suppress(ValueError):  # it finds several
+            capture(text, pattern)
         taken = min(taken, (time.thread_time() - began) * 1000)
         if taken < 50:
             break
