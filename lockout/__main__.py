@@ -7,42 +7,42 @@ from typing import Any
 
 import click
 
-from lockout import plain
+from lockout import output
 from lockout.errors import INTERRUPTED, NO, USAGE, CommandError, explain
 
 COMMANDS = {
     "Ask": {
-        "status": ("ask:status", "who is locked now, why and until when; what needs somebody"),
-        "show": ("ask:show", "one device, user or ticket: what stands, what is wanted, what happened"),
-        "history": ("ask:history", "what happened: by ticket, user, device, event or time"),
-        "watch": ("ask:watch", "outcomes as they come"),
+        "status": ("status_and_history", "who is locked now, why and until when; what needs somebody"),
+        "show": ("status_and_history", "one device, user or ticket: what stands, what is wanted, what happened"),
+        "history": ("status_and_history", "what happened: by ticket, user, device, event or time"),
+        "watch": ("status_and_history", "outcomes as they come"),
     },
     "Act": {
-        "lock": ("act:lock", "lock a device, or all devices of a user"),
-        "release": ("act:release", "let a device or a user back in"),
-        "undo": ("undo:undo", "release what one source locked since some time, and drop what was held"),
-        "extend": ("act:extend", "let a lock end later or sooner"),
+        "lock": ("lock_and_release", "lock a device, or all devices of a user"),
+        "release": ("lock_and_release", "let a device or a user back in"),
+        "undo": ("undo", "release what one source locked since some time, and drop what was held"),
+        "extend": ("lock_and_release", "let a lock end later or sooner"),
     },
     "Run": {
-        "sweep": ("sweeping:sweep", "what the next sweep would do, how the last ones went, one now"),
-        "dead": ("dead:dead", "what ended up in a dead-letter queue, and its way back"),
-        "forget": ("forget:forget", "erase what the ledger holds of a user, but for what a live lock needs"),
-        "doctor": ("doctor:doctor", "is this deployment whole? with the command that mends it"),
-        "drill": ("act:drill", "lock a device that nobody uses, let it in, and say how long it took"),
+        "sweep": ("sweep", "what the next sweep would do, how the last ones went, one now"),
+        "dead": ("dead_letters", "what ended up in a dead-letter queue, and its way back"),
+        "forget": ("forget", "erase what the ledger holds of a user, but for what a live lock needs"),
+        "doctor": ("doctor", "is this deployment whole? with the command that mends it"),
+        "drill": ("lock_and_release", "lock a device that nobody uses, let it in, and say how long it took"),
     },
     "Tell": {
-        "report": ("report:command", "what happened and what stands, as one page, JSON or CSV"),
-        "evidence": ("evidence:command", "everything about one incident in one archive, and the check of one"),
+        "report": ("report", "what happened and what stands, as one page, JSON or CSV"),
+        "evidence": ("evidence", "everything about one incident in one archive, and the check of one"),
     },
     "Set up": {
-        "inventory": ("inventory:inventory", "enrol the devices of a CSV file"),
-        "mapping": ("mappings:mapping", "say what each source would make of an event"),
-        "config": ("config:config", "a configuration: its mistakes, what it means, what is deployed"),
-        "export": ("export:command", "print every override"),
-        "handover": ("handover:command", "write down all that must outlast WorkMail"),
+        "inventory": ("inventory", "enrol the devices of a CSV file"),
+        "mapping": ("mapping", "say what each source would make of an event"),
+        "config": ("config", "a configuration: its mistakes, what it means, what is deployed"),
+        "export": ("export", "print every override"),
+        "handover": ("handover", "write down all that must outlast WorkMail"),
     },
 }
-"""Each command, where it is, and its line in the help."""
+"""Each command, its module in ``lockout/commands``, and its line in the help."""
 
 EPILOG = """\b
 Examples:
@@ -60,13 +60,11 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [name for section in COMMANDS.values() for name in section]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        for section in COMMANDS.values():
-            if cmd_name in section:
-                module, _, name = section[cmd_name][0].partition(":")
-                command: click.Command = getattr(import_module(f"lockout.{module}"), name)
-                return command
-        return None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Any:  # noqa: ARG002
+        modules = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
+        if cmd_name not in modules:
+            return None
+        return getattr(import_module(f"lockout.commands.{modules[cmd_name]}"), cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for heading, section in COMMANDS.items():
@@ -126,9 +124,9 @@ def main(arguments: list[str] | None = None, deployment: Any = None) -> int:
 
 
 def _say(error: CommandError) -> int:
-    click.echo(f"lockout: {plain.text(str(error))}", err=True)
+    click.echo(f"lockout: {output.text(str(error))}", err=True)
     if error.hint:
-        click.echo(f"try: {plain.line(error.hint)}", err=True)
+        click.echo(f"try: {output.in_line(error.hint)}", err=True)
     return error.status
 
 

@@ -2,14 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from configuration.loader import Configuration
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, Settings, load
-from lockout.errors import CommandError
+from lockout.errors import USAGE, CommandError
 
 PREFIX = "device-lockout-"
 
@@ -21,8 +20,8 @@ DEAD_LETTERS = {
 }
 """The dead-letter queues, and the stack's outputs that name them."""
 
-type Known = Deployment | Configuration
-"""What has settings: a deployment, or without AWS its configuration."""
+UNDER_WAY = ("ReportsQueueUrl", "CommandsQueueUrl")
+"""The outputs with the queues that a report goes through."""
 
 type Clients = Callable[[str], Any]
 """Makes the client of a named AWS service."""
@@ -46,10 +45,12 @@ class Deployment:
     settings: Settings
     client: Clients = field(repr=False)
 
-    @property
-    def bus(self) -> str:
-        """The name of its bus."""
-        return self.outputs["EventBusName"]
+    @cached_property
+    def table(self) -> Any:
+        """The ledger's table, for what the ledger gives as values only."""
+        from device_lockout.aws.ledger_table import LedgerTable
+
+        return LedgerTable(self.client("dynamodb"), self.outputs["LedgerTableName"])
 
     @cached_property
     def ledger(self) -> Any:
@@ -63,17 +64,32 @@ class Deployment:
 
         return WorkMail(self.client("workmail"))
 
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever types."""
+        return str(self.client("sts").get_caller_identity()["Arn"])
+
+    def put(self, source: str, kind: str, *details: Any, bus: str = "", **more: str) -> list[dict[str, Any]]:
+        """Put events on the deployment's bus, or on another. Return EventBridge's answer to each.
+
+        One call takes ten (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
+        """
+        entry = {"EventBusName": bus or self.outputs["EventBusName"], "Source": source, "DetailType": kind, **more}
+        entries = [entry | {"Detail": json.dumps(detail)} for detail in details]
+        answers: list[dict[str, Any]] = self.client("events").put_events(Entries=entries)["Entries"]
+        return answers
+
+    def listed(self, service: str, operation: str, key: str, **asked: Any) -> Iterator[Any]:
+        """Yield what a service lists under a key, from all pages."""
+        for page in self.client(service).get_paginator(operation).paginate(**asked):
+            yield from page[key]
+
     def waiting(self, *outputs: str) -> int:
         """Return how many messages the queues of these outputs hold, about: those that were received, too."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         ask = self.client("sqs").get_queue_attributes
         answers = [ask(QueueUrl=self.outputs[output], AttributeNames=names) for output in outputs]
         return sum(int(count) for answer in answers for count in answer["Attributes"].values())
-
-    @cached_property
-    def caller(self) -> str:
-        """The ARN of whoever types."""
-        return str(self.client("sts").get_caller_identity()["Arn"])
 
     def organization(self, named: str | None) -> Organization:
         """Return the organization of an ID or alias, or the only one.
@@ -84,7 +100,7 @@ class Deployment:
         found = self.settings.organization(named)
         if found is None:
             known = ", ".join(each.alias for each in self.settings.organizations)
-            raise CommandError(f"organization {named or '?'}: expected one of {known}", "--organization NAME", status=2)
+            raise CommandError(f"organization {named or '?'}: expected one of {known}", "--organization NAME", USAGE)
         return found
 
 
@@ -96,16 +112,9 @@ def clients() -> Clients:
     import boto3
     from botocore.config import Config
 
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    session: Any = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     config = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=20)
-    made: dict[str, Any] = {}
-
-    def client(service: str) -> Any:
-        if service not in made:
-            made[service] = session.client(service, config=config)  # type: ignore[call-overload]
-        return made[service]
-
-    return client
+    return cache(lambda service: session.client(service, config=config))
 
 
 def find(stack: str | None, client: Clients) -> Deployment:
@@ -125,7 +134,8 @@ def find(stack: str | None, client: Clients) -> Deployment:
     if stack is None or stack not in there:
         known = ", ".join(ours) or "none in this account and region"
         what = f"no stack {stack}" if stack else "which deployment?" if ours else "no deployment"
-        raise CommandError(f"{what}: there are: {known}", "lockout --stack NAME …, or AWS_PROFILE and AWS_REGION", 2)
+        hint = "lockout --stack NAME …, or AWS_PROFILE and AWS_REGION"
+        raise CommandError(f"{what}: there are: {known}", hint, USAGE)
     outputs = {each["OutputKey"]: each["OutputValue"] for each in there[stack].get("Outputs", [])}
     template = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     body: Any = json.loads(template) if isinstance(template, str) else template

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from device_lockout.protocol import steps, sweep
-from device_lockout.protocol.ports import BusPort, LedgerPort, Ports, QueuePort, WorkMailPort
+from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.record import DeviceRecord, UserRecord
@@ -36,36 +36,36 @@ class _Ledger(_ReadOnly):
 
     def __init__(self, real: Any) -> None:
         super().__init__(real)
-        self._devices: dict[DeviceKey, DeviceRecord] = {}
-        self._users: dict[tuple[str, str], UserRecord] = {}
+        self._saved: dict[Any, Any] = {}
 
     def open_device(self, key: DeviceKey) -> DeviceRecord:
-        return self._devices.get(key) or replace(self._real.device(key), user=UserRecord())
+        record: DeviceRecord = self._saved.get(key) or self._real.device(key)
+        return replace(record, user=UserRecord())
 
     def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
-        self._devices[key] = replace(record, user=UserRecord())
+        self._saved[key] = record
 
     def user(self, organization: str, user_id: str) -> UserRecord:
-        known: UserRecord = self._users.get((organization, user_id)) or self._real.user(organization, user_id)
-        return known
+        record: UserRecord = self._saved.get((organization, user_id)) or self._real.user(organization, user_id)
+        return record
 
     def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
-        self._users[organization, user_id] = record
+        self._saved[organization, user_id] = record
 
     def count_lock(self, *_: Any) -> bool:
         """A flood is no matter of a rehearsal."""
         return True
 
-    def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:  # noqa: ARG002
+    def record_outcome(self, _: str, __: str, told: dict[str, Any], *___: Any) -> dict[str, Any]:
         return told
 
 
-@dataclass
 class _Collected:
     """The bus and the queue: what was announced, and the commands that were sent."""
 
-    told: list[dict[str, Any]] = field(default_factory=list)
-    sent: deque[Command] = field(default_factory=deque)
+    def __init__(self, *commands: Command) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.sent = deque(commands)
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
         self.told.append({"detailType": detail_type, "detail": detail})
@@ -79,20 +79,16 @@ class _Collected:
         return 0
 
 
-def _ports(deployment: Deployment) -> tuple[Ports, _Collected]:
-    collected = _Collected()
-    return Ports(
-        cast("WorkMailPort", _ReadOnly(deployment.workmail)),
-        cast("LedgerPort", _Ledger(deployment.ledger)),
-        cast("QueuePort", collected),
-        cast("BusPort", collected),
-    ), collected
+def _ports(deployment: Deployment, collected: Any) -> Ports:
+    workmail: Any = _ReadOnly(deployment.workmail)
+    ledger: Any = _Ledger(deployment.ledger)
+    return Ports(workmail, ledger, collected, collected)
 
 
 def of_command(command: Command, deployment: Deployment, now: datetime) -> list[dict[str, Any]]:
     """Return what would be announced of a command, and of those that it would send on."""
-    ports, collected = _ports(deployment)
-    collected.sent.append(command)
+    collected = _Collected(command)
+    ports = _ports(deployment, collected)
     while collected.sent:
         steps.carry_out(collected.sent.popleft(), ports, deployment.settings.rules, now)
     return collected.told
@@ -100,6 +96,5 @@ def of_command(command: Command, deployment: Deployment, now: datetime) -> list[
 
 def of_sweep(deployment: Deployment, organization: str, at: datetime) -> sweep.SweepResult:
     """Return how a sweep would go at some time, if nothing changes until then."""
-    ports, _ = _ports(deployment)
     run = sweep.Run("rehearsal", organization, at, lambda: datetime.now(UTC), lambda: True, lambda: None)
-    return sweep.run(run, ports, deployment.settings)
+    return sweep.run(run, _ports(deployment, _Collected()), deployment.settings)

@@ -27,7 +27,7 @@ BREACHES = [
     ("device_lockout.aws.pace", "local.in_memory"),
     ("configuration.loader", "device_lockout.inbound.report"),
     ("infra.queues", "device_lockout.aws.command_queue"),
-    ("configuration.sources", "lockout.inventory"),
+    ("configuration.sources", "lockout.commands.inventory"),
     ("infra.notices", "bench.burst"),
     ("bench.writers", "apply_commands"),
     ("device_lockout.wiring", "route_events"),

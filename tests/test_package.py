@@ -35,7 +35,10 @@ def test_the_wheel_holds_what_the_command_needs_and_nothing_else(tmp_path: Path)
         packed.extractall(tmp_path / "unpacked")
     folders = {path.name for path in (tmp_path / "unpacked").iterdir() if path.suffix != ".dist-info"}
     assert folders == {"lockout", "configuration", "device_lockout", "schemas"}
-    assert {path.name for path in (tmp_path / "unpacked" / "lockout").iterdir()} >= {"report.html", "evidence.txt"}
+    assert {path.name for path in (tmp_path / "unpacked" / "lockout" / "commands").iterdir()} >= {
+        "report.html",
+        "evidence.txt",
+    }
     (tmp_path / "config").symlink_to(ROOT / "config")
     code = "import lockout, sys; print(lockout.__file__); from lockout.__main__ import main; sys.exit(main())"
     event = ROOT / "samples" / "okta-suspicious-activity.json"

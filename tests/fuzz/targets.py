@@ -33,7 +33,7 @@ from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import EventMapping, Source, Webhook
 from device_lockout.values.tag import Broken, Foreign, HandWritten, Tag
 from local.in_memory import KEY, World, at, cause
-from lockout import inventory
+from lockout.commands import inventory
 from tests.fuzz.mutations import PIECES, document, text
 
 ROOT = Path(__file__).parents[2]
@@ -395,7 +395,7 @@ def check_file(content: str) -> None:
         file.flush()
         try:
             lines = within(
-                ANY, lambda: inventory.read(Path(file.name), "inventory", DEPLOYMENT, NOW, ignore_others=True)
+                ANY, lambda: inventory.read(Path(file.name), "inventory", SETTINGS, NOW, ignore_other_columns=True)
             )
         except ValueError:
             return

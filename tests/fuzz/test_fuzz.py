@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from configuration import loader
 from device_lockout.inbound import event_mapping, leniency, report
 from device_lockout.values import tag, wire
-from lockout import inventory
+from lockout.commands import inventory
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import search, targets
 from tests.fuzz.targets import FOUND, TARGETS

@@ -13,7 +13,7 @@ from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending
 from local.in_memory import BOB, KEY, ORGANIZATION, World, cause, key
-from lockout import inventory, mappings
+from lockout.commands import inventory, mapping
 from tests.measured import MEASURED
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -32,8 +32,8 @@ def tried(file: str, configuration: Configuration) -> list[str]:
     """What `lockout mapping try` says of those who get it."""
     said = [
         f"{source.partition(' ')[0]}: {words}"
-        for _, event in mappings.events_in(CASES / file)
-        for source, words, command in mappings.read(event, configuration, NOON)
+        for _, event in mapping.events_in(CASES / file)
+        for source, words, command in mapping.read(event, configuration, NOON)
         if command is not None or source == "nobody"
     ]
     MEASURED.extend(f"{file}  {words}" for words in said)
@@ -64,8 +64,8 @@ def test_an_event_is_read_as_its_sender_means_it(file: str, expected: list[str],
 
 def test_empty_columns_and_empty_lines_of_a_file_are_none(configuration: Configuration) -> None:
     file = "07-trailing-comma-columns.csv"
-    (line,) = inventory.read(CASES / file, "inventory", configuration, NOON)
-    assert line.faults == ()
+    (line,) = inventory.read(CASES / file, "inventory", configuration.settings, NOON)
+    assert line.faults == []
     assert (line.detail["userId"], line.detail["deviceId"]) == ("ana@example.com", "ApplDNQXK3P9N735")
     MEASURED.append(f"{file}  line {line.number} is good, and there is no other")
 
@@ -73,7 +73,7 @@ def test_empty_columns_and_empty_lines_of_a_file_are_none(configuration: Configu
 def test_a_lock_by_serial_number_reaches_both_mail_clients_of_a_phone(configuration: Configuration) -> None:
     file, world = "08-one-phone-two-mail-apps.json", World(known=configuration.settings)
     world.workmail.names |= {"ana": BOB}
-    for _, event in mappings.events_in(CASES / file):
+    for _, event in mapping.events_in(CASES / file):
         (command,) = report.read(json.dumps(event), "m", NOON, configuration.settings)
         world.deliver(command, NOON)
     phone = [key("appldnqxk3p9n735"), key("e9efcc65eb1a42cb9307f4ee165a460c")]

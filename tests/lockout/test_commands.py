@@ -27,7 +27,7 @@ from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization, Source
 from local.in_memory import BOB, ORGANIZATION, World, key
 from lockout import __main__ as cli
-from lockout import act, deployment, finding, rehearsal
+from lockout import deployment, lookup, rehearsal, sending
 from lockout.deployment import Deployment, find
 from lockout.errors import CommandError
 from tests.lockout.conftest import Clients, Run
@@ -224,13 +224,13 @@ def test_an_outcome_that_does_not_come_is_not_known_yet(run: Run, clients: Clien
 def test_who_reports_is_the_operator_or_the_first_that_may_without_limits(world: World) -> None:
     limited = Source("mdm", frozenset({"release"}), releases_own_only=True)
     settings = replace(world.settings, sources=(limited, Source("desk", frozenset({"lock", "release"}))))
-    assert act.source_for(settings, "release", None).name == "desk"
-    assert act.source_for(world.settings, "release", None).name == "helpdesk", "the first, and not who may more"
-    assert act.source_for(settings, "release", "mdm").name == "mdm"
+    assert sending.source_for(settings, "release", None).name == "desk"
+    assert sending.source_for(world.settings, "release", None).name == "helpdesk", "the first, and not who may more"
+    assert sending.source_for(settings, "release", "mdm").name == "mdm"
     operator = Source("operator", frozenset({"lock", "release"}))
-    assert act.source_for(replace(settings, sources=(*settings.sources, operator)), "lock", None).name == "operator"
+    assert sending.source_for(replace(settings, sources=(*settings.sources, operator)), "lock", None).name == "operator"
     with pytest.raises(CommandError, match="those that may lock are: desk"):
-        act.source_for(settings, "lock", "mdm")
+        sending.source_for(settings, "lock", "mdm")
 
 
 # Ask
@@ -534,8 +534,8 @@ def test_a_ticket_of_two_organizations_finds_the_devices_of_the_one_that_is_mean
     world.ledger.record_outcome("e", "0" * 64, {"detailType": "Device Locked", "detail": elsewhere}, datetime.now(UTC))
     (main,) = there.settings.organizations
     vars(there)["settings"] = replace(there.settings, organizations=(main, Organization(other, "other")))
-    assert finding.devices(there, main.id, "INC-1", None) == [key("ABC123")]
-    assert [each.device for each in finding.devices(there, other, "INC-1", None)] == ["other"]
+    assert lookup.devices(there, main.id, "INC-1", None) == [key("ABC123")]
+    assert [each.device for each in lookup.devices(there, other, "INC-1", None)] == ["other"]
     shown = json.loads(run("show", "INC-1", "--organization", "main", "--json")[1])
     assert [each["device"] for each in shown] == ["abc123"]
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
 from local.in_memory import BOB, ORGANIZATION, World
-from lockout import evidence
 from lockout.__main__ import main
+from lockout.commands import evidence
 from lockout.deployment import Deployment
 from tests.lockout.conftest import Clients, Run
 

@@ -18,20 +18,23 @@ from tree_sitter import Language, Node, Parser
 
 from configuration import loader
 from device_lockout.aws.ledger import Ledger
+from device_lockout.aws.workmail import WorkMail
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, UserRecord, tag_of
 from device_lockout.values.tag import HOLD, write
 from local.in_memory import _closed as closed
-from lockout import handover, reader
+from lockout import snapshot
+from lockout.commands import handover
+from lockout.deployment import Deployment
 from tests.functions.aws.fake_dynamodb import FakeDynamoDB
 from tests.local.workmail.conftest import Alone
 
 pytestmark = pytest.mark.slow
 
-DEPLOYMENT = loader.load("local")
-ORGANIZATION = DEPLOYMENT.settings.organizations[0].id
+SETTINGS = loader.load("local").settings
+ORGANIZATION = SETTINGS.organizations[0].id
 NOW = datetime(2026, 11, 22, 7, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 ANA, BOB, CARLA = (
@@ -56,6 +59,10 @@ class Aws:
     def __post_init__(self) -> None:
         self.workmail = self.emulator.client()
         self.ledger = Ledger(self.dynamodb, "ledger")
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment("s", "", {"LedgerTableName": "ledger"}, SETTINGS, self.client)
 
     def client(self, service: str) -> Any:
         return self.workmail if service == "workmail" else self.dynamodb
@@ -100,7 +107,7 @@ def claim(number: int, until: datetime = HOLD, **more: Any) -> Claim:
 
 def hand_over(aws: Aws, to: Path) -> dict[str, list[Row]]:
     """The rows of each CSV file, once the JSON has satisfied its schema."""
-    assert handover.handover(DEPLOYMENT, aws.client, "ledger", to, NOW) == 0
+    assert handover.write(aws.deployment, to, NOW)
     assert {file.name for file in to.iterdir()} == FILES
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"), object_hook=closed)
     fastjsonschema.validate(schema, json.loads((to / "handover.json").read_text(encoding="utf-8")))
@@ -342,19 +349,19 @@ def test_what_can_not_be_read_or_written_whole_leaves_nothing(
         names = {"overrides": "list_mobile_device_access_overrides", "users": "get_paginator"}
         monkeypatch.setattr(aws.workmail, names[what], refuse)
     with pytest.raises((ClientError, LockoutError, OSError)):
-        handover.handover(DEPLOYMENT, aws.client, "ledger", tmp_path / "over", NOW)
+        handover.write(aws.deployment, tmp_path / "over", NOW)
     assert [*tmp_path.iterdir()] == []
 
 
 def test_an_earlier_hand_over_is_not_written_over(aws: Aws, tmp_path: Path) -> None:
     hand_over(aws, tmp_path / "over")
     with pytest.raises(FileExistsError, match="expected the name of a new directory"):
-        handover.handover(DEPLOYMENT, aws.client, "ledger", tmp_path / "over", NOW)
+        handover.write(aws.deployment, tmp_path / "over", NOW)
 
 
 def test_a_device_that_is_listed_twice_makes_the_list_unsure(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     aws.override(BOB, "TWICE", Override("DENY"))
-    pages = reader.WorkMail.pages
-    monkeypatch.setattr(reader.WorkMail, "pages", lambda *of: [*pages(*of)] * 2)
+    pages = WorkMail.pages
+    monkeypatch.setattr(WorkMail, "pages", lambda *of: [*pages(*of)] * 2)
     with pytest.raises(ValueError, match="listed device twice of"):
-        reader.read(ORGANIZATION, "ledger", DEPLOYMENT.settings.rules, aws.client, NOW)
+        snapshot.read(aws.deployment, ORGANIZATION, NOW)

@@ -1,4 +1,6 @@
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +8,11 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
 from configuration import loader
-from configuration.loader import Configuration
+from device_lockout.values import instant
 from local.in_memory import at
-from lockout import inventory
 from lockout.__main__ import main
-from lockout.deployment import Deployment
+from lockout.commands import inventory
+from lockout.deployment import UNDER_WAY, Deployment
 from tests.lockout.conftest import Clients
 
 HEADER = "userId,deviceId,serialNumber,assetTag\n"
@@ -18,11 +20,12 @@ GOOD = HEADER + "ana@example.com,ApplDNQX1,S1,A1\nbob,ApplDNQX2,,\n"
 
 
 class Bus:
-    """Takes all events but those of the devices in ``refused``."""
+    """Takes all events but those of the devices in ``refused``. Of those that it took, some wait in a queue."""
 
     def __init__(self, *refused: str) -> None:
         self.refused = refused
         self.calls: list[list[dict[str, Any]]] = []
+        self.done: float = 0
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the SDK's name
         self.calls.append(Entries)
@@ -32,25 +35,29 @@ class Bus:
             "Entries": [{"ErrorCode": "ThrottlingException"} if no else {"EventId": "e"} for no in refused],
         }
 
+    def get_queue_attributes(self, QueueUrl: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        count = len(self.details) - self.done if QueueUrl == "reports" else 0
+        return {"Attributes": {"ApproximateNumberOfMessages": str(count)}}
+
     @property
     def details(self) -> list[dict[str, str]]:
         return [json.loads(entry["Detail"]) for call in self.calls for entry in call]
 
 
-@pytest.fixture(scope="module")
-def deployment() -> Configuration:
-    return loader.load("local")
+SETTINGS = loader.load("local").settings
+OUTPUTS = {"EventBusName": "device-security", "ReportsQueueUrl": "reports", "CommandsQueueUrl": "commands"}
 
 
-def run(text: str, bus: Bus | None, deployment: Configuration, directory: Path, **more: Any) -> int:
+def run(text: str, bus: Bus, directory: Path, *words: str) -> int:
     file = directory / "devices.csv"
     file.write_text(text, encoding="utf-8")
-    return inventory.import_file(file, "inventory", deployment, bus, at(0), **more)  # type: ignore[arg-type]
+    there = Deployment("s", "CREATE_COMPLETE", OUTPUTS, SETTINGS, lambda _: bus)
+    return main(["inventory", "import", str(file), *words], there)
 
 
-def test_each_line_becomes_one_event_of_the_contract(deployment: Configuration, tmp_path: Path) -> None:
+def test_each_line_becomes_one_event_of_the_contract(tmp_path: Path) -> None:
     bus = Bus()
-    assert run(GOOD, bus, deployment, tmp_path) == 0
+    assert run(GOOD, bus, tmp_path) == 0
     ((first, second),) = bus.calls
     assert first | {"Detail": ""} == {
         "EventBusName": "device-security",
@@ -58,20 +65,21 @@ def test_each_line_becomes_one_event_of_the_contract(deployment: Configuration, 
         "DetailType": "Device Enrolled",
         "Detail": "",
     }
-    assert json.loads(first["Detail"]) == {
+    detail = json.loads(first["Detail"])
+    assert abs(instant.read(detail.pop("reportedAt")) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert detail == {
         "userId": "ana@example.com",
         "deviceId": "ApplDNQX1",
         "serialNumber": "S1",
         "assetTag": "A1",
-        "reportedAt": "2026-11-22T07:30:00.000Z",
     }
     assert json.loads(second["Detail"]).keys() == {"userId", "deviceId", "reportedAt"}
 
 
-def lines_of(content: bytes, deployment: Configuration, directory: Path, **more: Any) -> list[dict[str, str]]:
+def lines_of(content: bytes, directory: Path, **more: Any) -> list[dict[str, str]]:
     file = directory / "devices.csv"
     file.write_bytes(content)
-    lines = inventory.read(file, "inventory", deployment, at(0), **more)
+    lines = inventory.read(file, "inventory", SETTINGS, at(0), **more)
     assert not [line.faults for line in lines if line.faults]
     return [{name: value for name, value in line.detail.items() if name != "reportedAt"} for line in lines]
 
@@ -88,21 +96,19 @@ def lines_of(content: bytes, deployment: Configuration, directory: Path, **more:
         b'"userId","deviceId","serialNumber"\n"ana","A1","S1"\n\n',
     ],
 )
-def test_a_file_is_read_in_each_form_that_products_export(
-    content: bytes, deployment: Configuration, tmp_path: Path
-) -> None:
-    assert lines_of(content, deployment, tmp_path) == [{"userId": "ana", "deviceId": "A1", "serialNumber": "S1"}]
+def test_a_file_is_read_in_each_form_that_products_export(content: bytes, tmp_path: Path) -> None:
+    assert lines_of(content, tmp_path) == [{"userId": "ana", "deviceId": "A1", "serialNumber": "S1"}]
 
 
-def test_other_columns_are_named_and_the_rest_is_left_out(deployment: Configuration, tmp_path: Path) -> None:
+def test_other_columns_are_named_and_the_rest_is_left_out(tmp_path: Path) -> None:
     content = b"Email Address,Exchange Device ID,Model\nana@example.com,A1,iPhone\n"
     columns = {"userId": "email address", "deviceId": "Exchange Device ID"}
-    read = lines_of(content, deployment, tmp_path, columns=columns, ignore_others=True)
+    read = lines_of(content, tmp_path, columns=columns, ignore_other_columns=True)
     assert read == [{"userId": "ana@example.com", "deviceId": "A1"}]
     with pytest.raises(ValueError, match="columns Email Address, Exchange Device ID, Model: expected userId and dev"):
-        lines_of(content, deployment, tmp_path, columns=columns)
+        lines_of(content, tmp_path, columns=columns)
     with pytest.raises(ValueError, match=r"columns userId: expected email address and Exchange Device ID"):
-        lines_of(b"userId\nana\n", deployment, tmp_path, columns=columns, ignore_others=True)
+        lines_of(b"userId\nana\n", tmp_path, columns=columns, ignore_other_columns=True)
 
 
 def test_the_command_names_other_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,16 +121,16 @@ def test_the_command_names_other_columns(tmp_path: Path, capsys: pytest.CaptureF
     assert "'phone=EAS': expected one of userId, deviceId" in capsys.readouterr().err
 
 
-def test_several_devices_may_share_a_serial_number(deployment: Configuration, tmp_path: Path) -> None:
+def test_several_devices_may_share_a_serial_number(tmp_path: Path) -> None:
     """Two mail clients on one phone."""
     content = b"userId,deviceId,serialNumber\nana,A1,S1\nana,A2,S1\nbob,A3,S1\n"
-    assert len(lines_of(content, deployment, tmp_path)) == 3
+    assert len(lines_of(content, tmp_path)) == 3
 
 
-def test_lines_go_in_batches_of_ten(deployment: Configuration, tmp_path: Path) -> None:
+def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
     bus = Bus()
     text = HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(25))
-    assert run(text, bus, deployment, tmp_path) == 0
+    assert run(text, bus, tmp_path) == 0
     assert [len(call) for call in bus.calls] == [10, 10, 5]
 
 
@@ -145,33 +151,31 @@ def test_lines_go_in_batches_of_ten(deployment: Configuration, tmp_path: Path) -
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_sent(
-    line: str, expected: str, deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bus = Bus()
-    assert run(f"{GOOD}{line}\n", bus, deployment, tmp_path) == 1
+    assert run(f"{GOOD}{line}\n", bus, tmp_path) == 1
     assert f"devices.csv:4: {expected}" in capsys.readouterr().err
     assert bus.calls == []
 
 
 def test_all_wrong_lines_are_named_and_the_rest_is_sent_if_asked(
-    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bus = Bus()
-    assert run(GOOD + "bob,-,,\nbob\ncarla,ApplY,,\n", bus, deployment, tmp_path, valid_lines=True) == 1
+    assert run(GOOD + "bob,-,,\nbob\ncarla,ApplY,,\n", bus, tmp_path, "--valid-lines") == 1
     said = capsys.readouterr()
     assert [line.split(":")[1] for line in said.err.splitlines()] == ["4", "5"]
     assert [detail["deviceId"] for detail in bus.details] == ["ApplDNQX1", "ApplDNQX2", "ApplY"]
     assert "3 of 5 lines were sent" in said.out
 
 
-def test_a_device_of_two_users_is_no_contradiction(deployment: Configuration, tmp_path: Path) -> None:
-    assert run(GOOD + "carla,ApplDNQX1,S1,A1\n", Bus(), deployment, tmp_path) == 0
+def test_a_device_of_two_users_is_no_contradiction(tmp_path: Path) -> None:
+    assert run(GOOD + "carla,ApplDNQX1,S1,A1\n", Bus(), tmp_path) == 0
 
 
-def test_a_line_that_the_bus_does_not_take_is_named(
-    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(GOOD, Bus("ApplDNQX2"), deployment, tmp_path) == 1
+def test_a_line_that_the_bus_does_not_take_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(GOOD, Bus("ApplDNQX2"), tmp_path) == 1
     assert "devices.csv:3: the bus did not take it: ThrottlingException" in capsys.readouterr().err
 
 
@@ -234,13 +238,12 @@ def test_a_call_that_fails_half_way_says_what_was_sent(
     call: int,
     error: Exception,
     expected: list[str],
-    deployment: Configuration,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bus = Cut(call, error)
     text = HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(25))
-    assert run(text, bus, deployment, tmp_path) == 1
+    assert run(text, bus, tmp_path) == 1
     said = capsys.readouterr()
     (line,) = said.err.splitlines()
     assert [part for part in expected if part not in line] == []
@@ -280,7 +283,7 @@ def test_a_preset_reads_a_products_export_as_it_is(
     preset: str, first: dict[str, str], left_out: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = EXPORTS / f"{preset}.csv"
-    lines = inventory.read(file, "inventory", loader.load("local"), at(0), preset=preset)
+    lines = inventory.read(file, "inventory", SETTINGS, at(0), preset=preset)
     assert {name: value for name, value in lines[0].detail.items() if name != "reportedAt"} == ANAS_IPHONE | first
     assert main(["inventory", "import", str(file), "--config", "local", "--check", "--preset", preset]) == 0
     said = capsys.readouterr()
@@ -294,28 +297,28 @@ def test_every_preset_has_an_export_and_the_columns_that_an_enrolment_needs() ->
         assert {*inventory.REQUIRED} <= columns.keys() <= {*inventory.COLUMNS}
 
 
-def test_an_export_without_a_needed_column_is_refused(deployment: Configuration, tmp_path: Path) -> None:
+def test_an_export_without_a_needed_column_is_refused(tmp_path: Path) -> None:
     """What `Get-MobileDevice` exports by itself has the user's directory path, and no address."""
     plain = b'"FriendlyName","DeviceId","UserDisplayName"\n"","A1","example.onmicrosoft.com/ana"\n'
     expected = "no column PrimarySmtpAddress or UserPrincipalName: --preset exchange takes userId from it"
     with pytest.raises(ValueError, match=expected):
-        lines_of(plain, deployment, tmp_path, preset="exchange")
+        lines_of(plain, tmp_path, preset="exchange")
     with pytest.raises(ValueError, match="no column Exchange Device ID: --preset jamf takes deviceId from it"):
-        lines_of(b"Email Address,Serial Number\na@example.com,S1\n", deployment, tmp_path, preset="jamf")
+        lines_of(b"Email Address,Serial Number\na@example.com,S1\n", tmp_path, preset="jamf")
     named = lines_of(
-        b"Mail,Exchange Device ID\na@example.com,A1\n", deployment, tmp_path, preset="jamf", columns={"userId": "Mail"}
+        b"Mail,Exchange Device ID\na@example.com,A1\n", tmp_path, preset="jamf", columns={"userId": "Mail"}
     )
     assert named == [{"userId": "a@example.com", "deviceId": "A1"}]
 
 
 def test_an_export_in_which_no_line_has_a_device_id_is_an_error(
-    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "Email Address,Exchange Device ID\na@example.com,\n"
-    assert run(text, None, deployment, tmp_path, preset="jamf") == 1
-    assert "1 lines were left out" in capsys.readouterr().err
     bus = Bus()
-    assert run(text, bus, deployment, tmp_path, preset="jamf") == 1
+    assert run(text, bus, tmp_path, "--preset", "jamf", "--check") == 1
+    assert "1 lines were left out" in capsys.readouterr().err
+    assert run(text, bus, tmp_path, "--preset", "jamf") == 1
     assert bus.calls == []
 
 
@@ -324,40 +327,41 @@ def numbered(count: int) -> str:
 
 
 def test_no_more_than_a_portion_waits_at_a_time(
-    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queues count a message a moment after it was sent, so the import waits before it asks."""
-    bus, portion, most, done = Bus(), deployment.settings.sweep.portion, [0], [0]
+    bus, portion, most = Bus(), SETTINGS.sweep.portion, [0.0]
 
-    def pause(_: float) -> None:
-        most[0] = max(most[0], len(bus.details) - done[0])
-        done[0] = min(len(bus.details), done[0] + 35)  # what the writers carry out meanwhile
+    def sleep(_: float) -> None:
+        most[0] = max(most[0], len(bus.details) - bus.done)
+        bus.done = min(len(bus.details), bus.done + 35)  # what the writers carry out meanwhile
 
-    text = numbered(4 * portion + 3)
-    assert run(text, bus, deployment, tmp_path, waiting=lambda: len(bus.details) - done[0], pause=pause) == 0
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert run(numbered(4 * portion + 3), bus, tmp_path) == 0
     assert len(bus.details) == 4 * portion + 3
     assert portion - 9 <= most[0] <= portion
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"{portion} of {4 * portion + 3} lines were sent, {portion - 35} messages are under way"
 
 
-def test_a_small_import_asks_no_queue(deployment: Configuration, tmp_path: Path) -> None:
-    def never(*_: float) -> int:
+def test_a_small_import_asks_no_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(**_: Any) -> Any:
         raise AssertionError
 
-    assert (
-        run(numbered(deployment.settings.sweep.portion), Bus(), deployment, tmp_path, waiting=never, pause=never) == 0
-    )
+    monkeypatch.setattr(bus := Bus(), "get_queue_attributes", never)
+    assert run(numbered(SETTINGS.sweep.portion), bus, tmp_path) == 0
 
 
 def test_a_count_that_fails_stops_the_import_and_says_which_lines_were_sent(
-    deployment: Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied() -> int:
+    def denied(**_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "Count")  # type: ignore[typeddict-item]
 
-    bus, portion = Bus(), deployment.settings.sweep.portion
-    assert run(numbered(portion + 5), bus, deployment, tmp_path, waiting=denied, pause=lambda _: None) == 1
+    bus, portion = Bus(), SETTINGS.sweep.portion
+    monkeypatch.setattr(bus, "get_queue_attributes", denied)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert run(numbered(portion + 5), bus, tmp_path) == 1
     assert len(bus.details) == portion
     assert f"lines {portion + 2} to {portion + 6} were not sent" in capsys.readouterr().err
 
@@ -369,5 +373,5 @@ def test_both_queues_of_the_stack_are_counted() -> None:
             return {"Attributes": dict(zip(AttributeNames, (visible, received), strict=True))}
 
     outputs = {"ReportsQueueUrl": "reports", "CommandsQueueUrl": "commands", "DeadReportsQueueUrl": "dead"}
-    there = Deployment("s", "CREATE_COMPLETE", outputs, loader.load("local").settings, lambda _: Sqs())
-    assert there.waiting(*inventory.QUEUES) == 52
+    there = Deployment("s", "CREATE_COMPLETE", outputs, SETTINGS, lambda _: Sqs())
+    assert there.waiting(*UNDER_WAY) == 52

@@ -19,7 +19,7 @@ import pytest
 from device_lockout.values import instant
 from device_lockout.values.tag import HOLD
 from local.in_memory import BOB, World, key
-from lockout import doctor, report
+from lockout.commands import doctor, report
 from tests.lockout.conftest import Run
 
 NOW = datetime(2026, 11, 27, 15, 2, tzinfo=UTC)

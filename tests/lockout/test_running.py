@@ -15,8 +15,8 @@ from device_lockout.values.command import Cause, Expire, Reassert, Target
 from device_lockout.values.override import Override
 from device_lockout.values.settings import Webhook
 from local.in_memory import KEY, ORGANIZATION, World, key
-from lockout import doctor
 from lockout.__main__ import main
+from lockout.commands import doctor
 from lockout.deployment import DEAD_LETTERS, Deployment
 from tests.lockout.conftest import OUTPUTS, Clients, Run
 

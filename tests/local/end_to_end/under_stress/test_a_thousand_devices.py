@@ -2,15 +2,14 @@
 
 import os
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from configuration import loader
 from local.deployment import Deployment
-from lockout import inventory
+from lockout.__main__ import main
+from lockout.deployment import find
 from tests.local.end_to_end.watching import LONG_DEADLINE, new_users, seen
 from tests.measured import MEASURED
 
@@ -36,7 +35,7 @@ def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_tha
     remember(there, user_id, devices[:-20])
     file = tmp_path / "devices.csv"
     file.write_text("userId,deviceId\n" + "".join(f"{user}@example.com,{name}\n" for name in imported))
-    assert inventory.import_file(file, "inventory", loader.load("local"), there.events, datetime.now(UTC)) == 0
+    assert main(["inventory", "import", str(file)], find("local", there.aws.client)) == 0
     seen(there, "all enrolled", lambda: known(there, user_id) == DEVICES, LONG_DEADLINE)
 
     lost = {devices[0], devices[500], devices[999]}

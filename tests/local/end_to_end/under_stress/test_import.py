@@ -6,14 +6,12 @@ IMPORTED=20000 before it tries more.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from configuration import loader
 from local.deployment import Deployment
-from lockout import inventory
+from lockout.__main__ import main
 from lockout.deployment import find
 from tests.local.end_to_end.under_stress.test_a_thousand_devices import known
 from tests.local.end_to_end.watching import LONG_DEADLINE, denied, new_device, new_users, seen
@@ -35,15 +33,7 @@ def test_a_lock_in_the_middle_of_a_bulk_import_waits_for_a_portion_at_most(
     deployed = find("local", there.aws.client)
     began = monotonic()
     with ThreadPoolExecutor(1) as pool:
-        importing = pool.submit(
-            inventory.import_file,
-            file,
-            "inventory",
-            loader.load("local"),
-            there.events,
-            datetime.now(UTC),
-            waiting=partial(deployed.waiting, *inventory.QUEUES),
-        )
+        importing = pool.submit(main, ["inventory", "import", str(file)], deployed)
         seen(there, "half are enrolled", lambda: known(there, user_id) >= LINES // 2, LONG_DEADLINE)
         before = known(there, user_id)
         among = _lock(there, other)

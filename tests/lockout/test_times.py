@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lockout.when import read
+from lockout.times import read
 
 NOW = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
 """A Wednesday, 14:00 in Berlin."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lockout.plain import cell, text
+from lockout.output import cell, text
 
 
 @pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

@@ -8,18 +8,16 @@ from typing import Any
 
 import click
 
-from device_lockout.aws.ledger import OUTCOMES_KEPT
 from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import DRILL
-from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization
-from device_lockout.values.tag import Tag
-from lockout import answers, finding
+from device_lockout.values.tag import HOLD, Tag
+from lockout import lookup, output
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DONE, NO
-from lockout.finding import Told
-from lockout.when import When
+from lockout.lookup import Told
+from lockout.times import When
 
 LOOKED_UP_AT_ONCE = 10
 WATCH_EVERY = 2
@@ -29,13 +27,10 @@ _STATUS = {"user": 20, "device": 33, "why": 12, "until": 27, "ends in": 9, "sinc
 _HISTORY = {"time": 27, "result": 18, "message": 0}
 
 
-@click.command(
-    epilog=answers.examples("lockout status", "lockout status --ending 7d", "lockout status --why stolen --json")
-)
+@output.command("lockout status", "lockout status --ending 7d", "lockout status --why stolen --json", prints="rows")
 @click.option("--user", metavar="USER", help="only this user's devices")
 @click.option("--why", metavar="REASON", help="only locks with this reason")
 @click.option("--ending", type=When(), metavar="WHEN", help="only what is let back in until then, such as 7d")
-@answers.forms
 @click.pass_obj
 def status(deployment: Deployment, user: str | None, why: str | None, ending: datetime | None, form: str | None) -> int:
     """Print who is locked now, why and until when. Then, for people: what needs somebody.
@@ -49,9 +44,9 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
         for row in locks(deployment, organization, user, now)
         if (why is None or row["why"] == why) and (ending is None or row["until"] <= ending)
     )
-    count = answers.rows(found, _STATUS, form)
+    count = output.rows(found, _STATUS, form)
     if form is None:
-        answers.line(f"{count} device{'s are' if count != 1 else ' is'} locked.")
+        output.line(f"{count} device{'s are' if count != 1 else ' is'} locked.")
         _needs(deployment, now)
     return DONE
 
@@ -60,10 +55,10 @@ def locks(
     deployment: Deployment, organization: Organization, user: str | None, now: datetime
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each lock of ours, page by page. WorkMail is asked for the names of one page's users at once."""
-    only = finding.user(deployment, organization.id, user) if user is not None else None
+    only = lookup.user(deployment, organization.id, user) if user is not None else None
     if user is not None and only is None:
         return
-    name = finding.names_of_users(deployment, organization.id)
+    name = lookup.names_of_users(deployment, organization.id)
     with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as pool:
         for page, _ in deployment.workmail.pages(organization.id):
             ours = [
@@ -74,83 +69,74 @@ def locks(
                 and (only is None or only.id == listed.key.user_id)
             ]
             names = list(pool.map(name, [listed.key.user_id for listed, _ in ours]))
-            yield from (_lock(*each, who, now) for each, who in zip(ours, names, strict=True))
-
-
-def _lock(listed: ListedOverride, tag: Tag, user: str, now: datetime) -> dict[str, Any]:
-    return {
-        "organizationId": listed.key.organization,
-        "userId": listed.key.user_id,
-        "user": user,
-        "device": listed.key.device,
-        "why": tag.why,
-        "until": tag.until,
-        "ends in": "over" if tag.until <= now else "-" if tag.until.year == 9999 else answers.apart(now, tag.until),
-        "since": tag.at,
-        "lock": tag.id,
-        "covers an ALLOW": tag.was == "allow",
-        "ticket and note": (listed.override.description or "").partition("]")[2].strip(),
-    }
+            for (listed, tag), who in zip(ours, names, strict=True):
+                left = output.apart(now, tag.until) if tag.until != HOLD else "-"
+                yield {
+                    "organizationId": organization.id,
+                    "userId": listed.key.user_id,
+                    "user": who,
+                    "device": listed.key.device,
+                    "why": tag.why,
+                    "until": tag.until,
+                    "ends in": "over" if tag.until <= now else left,
+                    "since": tag.at,
+                    "lock": tag.id,
+                    "covers an ALLOW": tag.was == "allow",
+                    "ticket and note": (listed.override.description or "").partition("]")[2].strip(),
+                }
 
 
 def _needs(deployment: Deployment, now: datetime) -> None:
     for organization in deployment.settings.organizations:
         last = deployment.ledger.last_sweep(organization.id)
-        ago = f"{answers.apart(last.began, now)} ago" if last else "never"
-        answers.line(f"Last sweep of {organization.alias}: {ago}.")
+        ago = f"{output.apart(last.began, now)} ago" if last else "never"
+        output.line(f"Last sweep of {organization.alias}: {ago}.")
     if deployment.settings.source(DRILL):
-        answers.line(_last_drill(deployment, now))
-    for told in finding.needing_somebody(deployment, now):
-        detail = told["detail"]
-        answers.line(f"! {detail['message']}")
-        answers.line(f"  {detail['advice']['do']}  {detail['advice']['command']}")
+        # When the drill last locked its device, and how long that took. Two periods may be two days.
+        recent = deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True)
+        locked = (told for told in recent if (told["detail"]["source"], told["detail"]["result"]) == (DRILL, "locked"))
+        if drill := next(locked, None):
+            at, received = lookup.time_of(drill), instant.read(drill["detail"]["times"]["received"])
+            output.line(f"Last drill: locked in {(at - received).total_seconds():.1f} s, {output.apart(at, now)} ago.")
+        else:
+            output.line("! Last drill: none locked its device in two days.  lockout doctor")
+    for told in lookup.needing_somebody(deployment, now):
+        advice = told["detail"]["advice"]
+        output.line(f"! {told['detail']['message']}\n  {advice['do']}  {advice['command']}")
     if dead := deployment.waiting(*DEAD_LETTERS.values()):
-        answers.line(f"! Dead letters: {dead}.  lockout dead show")
+        output.line(f"! Dead letters: {dead}.  lockout dead show")
 
 
-def _last_drill(deployment: Deployment, now: datetime) -> str:
-    """Say when the drill last locked its device, and how long that took. Two periods may be two days."""
-    recent = deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True)
-    locked = (told for told in recent if (told["detail"]["source"], told["detail"]["result"]) == (DRILL, "locked"))
-    last = next(locked, None)
-    if last is None:
-        return "! Last drill: none locked its device in two days.  lockout doctor"
-    took = finding.time_of(last) - instant.read(last["detail"]["times"]["received"])
-    return f"Last drill: locked in {took.total_seconds():.1f} s, {answers.apart(finding.time_of(last), now)} ago."
-
-
-@click.command(
-    epilog=answers.examples("lockout show bob ABC123", "lockout show INC-1234", "lockout show asset:PHONE-0042")
-)
+@output.command("lockout show bob ABC123", "lockout show INC-1234", "lockout show asset:PHONE-0042", prints="data")
 @click.argument("what")
 @click.argument("device", required=False)
-@answers.organization_option
-@answers.data
+@output.organization
 @click.pass_obj
 def show(deployment: Deployment, what: str, device: str | None, organization: str | None, form: str | None) -> int:
     """Show what stands on a device, what is wanted, and what happened last.
 
     WHAT is a user, a device ID, a ticket, serial:NUMBER or asset:TAG. The exit status is 1 if nothing is known of it.
     """
-    where = deployment.organization(organization)
-    keys = finding.devices(deployment, where.id, what, device)
     now = datetime.now(UTC)
+    keys = lookup.devices(deployment, deployment.organization(organization).id, what, device)
     shown = [_device(deployment, key, now) for key in keys]
     if form:
-        answers.rows(shown, {}, form)
+        output.rows(shown, {}, form)
     else:
         for each in shown:
             _print_device(each, now)
         if not shown:
-            answers.say(f"nothing is known of {what}{f' and {device}' if device else ''}.  try: lockout history {what}")
+            output.say(f"nothing is known of {what}{f' and {device}' if device else ''}.  try: lockout history {what}")
     return DONE if shown else NO
 
 
 def _device(deployment: Deployment, key: DeviceKey, now: datetime) -> dict[str, Any]:
     record = deployment.ledger.device(key)
     wanted, observed = record.wanted(now), deployment.workmail.get(key).override
-    user = finding.user(deployment, key.organization, key.user_id)
-    told = finding.history(deployment, key.device, now - OUTCOMES_KEPT)
+    user = lookup.user(deployment, key.organization, key.user_id)
+    told = lookup.history(deployment, key.device)
+    denied = observed is not None and observed.effect == "DENY"
+    ours = observed is not None and isinstance(observed.read(deployment.settings.owner), Tag)
     about = [each for each in told if (each["detail"].get("user") or {}).get("id") in (key.user_id, None)]
     return {
         "userId": key.user_id,
@@ -162,53 +148,42 @@ def _device(deployment: Deployment, key: DeviceKey, now: datetime) -> dict[str, 
         "ticket": wanted.reference if wanted else None,
         "note": wanted.note if wanted else None,
         "source": wanted.source if wanted else None,
-        "agrees": _agrees(observed, wanted is not None, deployment.settings.owner),
+        "agrees": denied if wanted else not ours,
         "underneath": record.prior.fields() if record.prior else None,
         "known": record.known,
         "happened": about[-10:],
     }
 
 
-def _agrees(observed: Override | None, wanted: bool, owner: str) -> bool:
-    denied = observed is not None and observed.effect == "DENY"
-    ours = observed is not None and isinstance(observed.read(owner), Tag)
-    return denied if wanted else not ours
-
-
 def _print_device(shown: dict[str, Any], now: datetime) -> None:
-    denied = shown["override"] is not None and shown["override"]["effect"] == "DENY"
+    override, wanted, underneath = shown["override"], shown["wanted"], shown["underneath"]
+    denied = override is not None and override["effect"] == "DENY"
     who = f"{shown['user'] or shown['userId']} <{shown['email'] or '-'}>"
-    answers.line(f"{who}, device {shown['device']}: {'DENIED' if denied else 'NOT DENIED'}", bold=True)
-    override = shown["override"]
-    answers.line(
-        f"  in WorkMail   {override['effect']}, {override['description']}" if override else "  in WorkMail   -"
-    )
-    wanted = shown["wanted"]
+    output.line(f"{who}, device {shown['device']}: {'DENIED' if denied else 'NOT DENIED'}", bold=True)
+    output.line(f"  in WorkMail   {f'{override["effect"]}, {override["description"]}' if override else '-'}")
     if wanted:
         because = ", ".join(filter(None, (shown["ticket"], shown["source"], shown["note"])))
-        answers.line(f"  wanted        lock ({wanted['why']}), {answers.local(wanted['until'])}")
-        answers.line(f"  because       {because or '-'}")
+        output.line(f"  wanted        lock ({wanted['why']}), {output.local(wanted['until'])}")
+        output.line(f"  because       {because or '-'}")
     else:
-        answers.line("  wanted        no lock")
+        output.line("  wanted        no lock")
     if not shown["agrees"]:
-        answers.line("  ! WorkMail does not show what is wanted: the next sweep mends it.  lockout sweep now")
-    if shown["underneath"]:
-        answers.line(f"  underneath    {shown['underneath']['effect']}, {shown['underneath']['description']}")
-    answers.line(f"  known         {'yes' if shown['known'] else 'no: only reports say that this device exists'}")
+        output.line("  ! WorkMail does not show what is wanted: the next sweep mends it.  lockout sweep now")
+    if underneath:
+        output.line(f"  underneath    {underneath['effect']}, {underneath['description']}")
+    output.line(f"  known         {'yes' if shown['known'] else 'no: only reports say that this device exists'}")
     for told in shown["happened"]:
-        ago = answers.apart(finding.time_of(told), now)
-        answers.line(f"  {ago:>7} ago   {told['detail']['message']}")
+        ago = output.apart(lookup.time_of(told), now)
+        output.line(f"  {ago:>7} ago   {told['detail']['message']}")
 
 
-@click.command(
-    epilog=answers.examples(
-        "lockout history INC-1234", "lockout history bob --since 7d", "lockout history --since today --csv"
-    )
+@output.command(
+    *("lockout history INC-1234", "lockout history bob --since 7d", "lockout history --since today --csv"),
+    prints="rows",
 )
 @click.argument("what", required=False)
 @click.option("--since", type=When(past=True), metavar="WHEN", help="from when on: 7d, monday (without WHAT: 1d)")
 @click.option("--until", type=When(past=True), metavar="WHEN", help="until when")
-@answers.forms
 @click.pass_obj
 def history(
     deployment: Deployment, what: str | None, since: datetime | None, until: datetime | None, form: str | None
@@ -219,13 +194,14 @@ def history(
     Outcomes are kept for 400 days. The exit status is 1 if nothing happened.
     """
     now = datetime.now(UTC)
-    if what is not None:
-        told: Any = finding.history(deployment, what, since or now - OUTCOMES_KEPT, until)
-    else:
-        told = deployment.ledger.timeline(since or now - timedelta(days=1), until or now + timedelta(minutes=1))
-    count = answers.rows((happened(each, form) for each in told), _HISTORY, form)
+    told = (
+        lookup.history(deployment, what, since, until)
+        if what is not None
+        else deployment.ledger.timeline(since or now - timedelta(days=1), until or now + timedelta(minutes=1))
+    )
+    count = output.rows((happened(each, form) for each in told), _HISTORY, form)
     if not count:
-        answers.say(f"nothing is recorded{f' of {what}' if what else ''} in this time")
+        output.say(f"nothing is recorded{f' of {what}' if what else ''} in this time")
     return DONE if count else NO
 
 
@@ -235,7 +211,7 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
         return {"detailType": told["detailType"], **detail}
     user, lock = detail.get("user") or {}, detail.get("lock") or {}
     return {
-        "time": finding.time_of(told),
+        "time": lookup.time_of(told),
         "result": detail.get("result") or told["detailType"],
         "severity": detail["severity"],
         "user": user.get("email") or user.get("name") or detail.get("userId"),
@@ -247,18 +223,17 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
     }
 
 
-@click.command(epilog=answers.examples("lockout watch", "lockout watch --json"))
-@answers.data
+@output.command("lockout watch", "lockout watch --json", prints="data")
 @click.pass_obj
 def watch(deployment: Deployment, form: str | None) -> int:
     """Print outcomes as they are recorded, until Ctrl-C."""
     seen: set[str] = set()
     began = datetime.now(UTC)
-    answers.say("watching; Ctrl-C ends it")
+    output.say("watching; Ctrl-C ends it")
     while True:
         now = datetime.now(UTC)
         for told in deployment.ledger.timeline(max(began, now - timedelta(minutes=2)), now + timedelta(minutes=1)):
             if told["detail"]["id"] not in seen:
                 seen.add(told["detail"]["id"])
-                answers.one(happened(told, form), _HISTORY, form)
+                output.one(happened(told, form), _HISTORY, form)
         time.sleep(WATCH_EVERY)

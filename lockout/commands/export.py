@@ -1,16 +1,15 @@
 """The export: every override with its user and what its tag says. It is whole or absent."""
 
-import csv
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import click
 
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
-from lockout import answers, plain, reader
-from lockout.deployment import Clients, Deployment, Known
-from lockout.reader import Everything
+from lockout import output, snapshot
+from lockout.deployment import Deployment
+from lockout.errors import DONE
+from lockout.snapshot import Everything
 
 COLUMNS = (
     *("organizationId", "userId", "userName", "email", "deviceId", "effect"),
@@ -19,48 +18,36 @@ COLUMNS = (
 )
 """The last four are from the ledger: the report's ticket and words, and the ALLOW that a lock covers."""
 
-type Row = dict[str, str | None]
 
-
-@click.command("export", epilog=answers.examples("lockout export > overrides.csv", "lockout export --json > all.json"))
-@answers.data
+@output.command("lockout export > overrides.csv", "lockout export --json > all.json", prints="data")
 @click.pass_obj
-def command(deployment: Deployment, form: str | None) -> int:
+def export(deployment: Deployment, form: str | None) -> int:
     """Print every override as CSV, or none: whose it is, why it is there and until when, and what a lock covers."""
-    return export(deployment, deployment.client, deployment.outputs["LedgerTableName"], form, datetime.now(UTC))
-
-
-def export(deployment: Known, clients: Clients, table: str, form: str | None, now: datetime) -> int:
-    """Print every override of the deployment's organizations, or none. Return 0.
-
-    ``table`` is the ledger's. Raises as :func:`reader.read`.
-    """
-    rules = deployment.settings.rules
+    now = datetime.now(UTC)
     rows = [
-        {name: row[name] for name in COLUMNS}
+        row
         for organization in deployment.settings.organizations
-        for row in _rows(organization.id, reader.read(organization.id, table, rules, clients, now))
+        for row in _rows(organization.id, snapshot.read(deployment, organization.id, now))
     ]
     if form == "json":
-        answers.whole(rows, 2)
+        output.whole(rows, 2)
     else:
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: plain.cell(value) for name, value in row.items()} for row in rows)
-    print(f"{len(rows)} overrides: the list is complete", file=sys.stderr)
-    return 0
+        output.table(COLUMNS, rows)
+    output.say(f"{len(rows)} overrides: the list is complete")
+    return DONE
 
 
-def _rows(organization: str, everything: Everything) -> Iterator[Row]:
+def _rows(organization: str, everything: Everything) -> Iterator[dict[str, str | None]]:
     """Yield the rows of one organization in WorkMail's order. A deleted user's row has an ID only."""
     for device in everything.devices:
         if device.observed is None:
             continue
-        user = everything.users.get(device.key.user_id, {})
-        reading = device.reading
+        user, reading = everything.users.get(device.key.user_id, {}), device.reading
+        tag = reading if isinstance(reading, Tag) else None
         until = reading.until if isinstance(reading, Tag | HandWritten) else None
         lock = device.lock if isinstance(reading, Tag | Broken) else None
         covered = device.covered if device.denied else None
+        description = device.observed.description
         yield {
             "organizationId": organization,
             "userId": device.key.user_id,
@@ -69,11 +56,11 @@ def _rows(organization: str, everything: Everything) -> Iterator[Row]:
             "deviceId": device.key.device,
             "effect": device.observed.effect,
             "kind": device.kind,
-            "why": reading.why if isinstance(reading, Tag) else None,
+            "why": tag.why if tag else None,
             "until": write_time(until) if until else None,
-            "was": reading.was if isinstance(reading, Tag) else None,
-            "remark": (device.description.partition("]")[2].strip() or None) if until else None,
-            "description": device.observed.description,
+            "was": tag.was if tag else None,
+            "remark": ((description or "").partition("]")[2].strip() or None) if until else None,
+            "description": description,
             "reference": (lock.reference or None) if lock else None,
             "note": (lock.note or None) if lock else None,
             "priorEffect": covered.effect if covered else None,

@@ -18,11 +18,13 @@ from device_lockout import wiring
 from device_lockout.values import instant
 from device_lockout.values.advice import Advice
 from device_lockout.values.tag import HOLD, read_time
-from lockout import answers, ask, doctor, finding, plain
+from lockout import lookup, output
+from lockout.commands import doctor
+from lockout.commands import status_and_history as asked
 from lockout.deployment import Deployment
 from lockout.errors import DONE, USAGE, CommandError
-from lockout.finding import Told
-from lockout.when import When
+from lockout.lookup import Told
+from lockout.times import When
 
 SOON = timedelta(days=3)
 LONG = timedelta(days=30)
@@ -55,18 +57,16 @@ ADDRESS = re.compile(wiring.ADDRESS)
 type Row = dict[str, Any]
 
 
-@click.command(
-    epilog=answers.examples(
-        "lockout report > today.html", "lockout report --since monday -o week.html", "lockout report --since 7d --csv"
-    )
+@output.command(
+    *("lockout report > today.html", "lockout report --since monday -o week.html", "lockout report --since 7d --csv"),
+    prints="rows",
 )
 @click.option("--since", type=When(past=True), default="today", metavar="WHEN", help="from when on (today)")
 @click.option("--until", type=When(past=True), metavar="WHEN", help="until when (now)")
 @click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @click.option("--redact", is_flag=True, help="initials for names, ends for device IDs, and no free text")
-@answers.forms
 @click.pass_obj
-def command(
+def report(
     deployment: Deployment,
     since: datetime,
     until: datetime | None,
@@ -86,10 +86,10 @@ def command(
         raise CommandError("the report's time ends before it begins", "--since must be before --until", USAGE)
     where = deployment.settings.organizations
     data = of(
-        [lock for organization in where for lock in ask.locks(deployment, organization, None, now)],
+        [lock for organization in where for lock in asked.locks(deployment, organization, None, now)],
         deployment.ledger.timeline(since, until),
         {
-            "urgent": [*finding.needing_somebody(deployment, now, most=100)],
+            "urgent": [*lookup.needing_somebody(deployment, now, most=100)],
             "findings": [each for check in doctor.READING for each in doctor.answered(check, deployment)],
         },
         (since, until, now),
@@ -114,7 +114,7 @@ def of(
     told = [*{each["detail"]["id"]: each for each in outcomes}.values()]
     found: dict[str, list[Told]] = {
         "new": [each for each in told if each["detail"].get("result") in ("locked", "took-over")],
-        "letIn": [each for each in told if _let_in(each)],
+        "letIn": [each for each in told if _let_in(each["detail"])],
         "undone": [each for each in told if each["detail"].get("result") in ("reasserted", "contested", "adopted")],
         "rejected": [each for each in told if each["detail"].get("result") == "rejected"],
     }
@@ -135,30 +135,33 @@ def of(
             "report→DENY p95": _share(took, 0.95),
         },
         "decisions": [*_decisions(health["urgent"], found["new"], locks, now)],
-        "locked": [_standing(lock) for lock in sorted(locks, key=lambda lock: lock["since"], reverse=True)],
+        "locked": [*map(_standing, sorted(locks, key=lambda lock: lock["since"], reverse=True))],
         **{name: [*map(_row, found[name])] for name in ("letIn", "undone", "rejected")},
-        "bars": _bars({name: [*map(finding.time_of, each)] for name, each in found.items()}, since, until),
+        "bars": _bars({name: [*map(lookup.time_of, each)] for name, each in found.items()}, since, until),
         "sweeps": {"completed": runs.count(None), "refused": len(runs) - runs.count(None)},
         "machine": [dict(zip(("state", "found", "mend"), each, strict=True)) for each in health["findings"]],
     }
 
 
-def _let_in(told: Told) -> bool:
+def _let_in(detail: Row) -> bool:
     """Whether a device that was denied is denied no more. An ALLOW that expires lets nobody in."""
-    before, after = told["detail"].get("before"), told["detail"].get("after")
+    before, after = (detail.get(name) for name in ("before", "after"))
     denied = before is not None and before["effect"] == "DENY"
-    return "result" in told["detail"] and denied and (after is None or after["effect"] == "ALLOW")
+    return "result" in detail and denied and (after is None or after["effect"] == "ALLOW")
 
 
 def _row(told: Told) -> Row:
-    detail, said = told["detail"], ask.happened(told, None)
+    detail, said = told["detail"], asked.happened(told, None)
     until = read_time(detail["until"]) if detail.get("until") else None
     known = said | {"why": detail.get("reason"), "until": until, "source": detail["source"]}
     return {name: known.get(name) or "" for name in COLUMNS}
 
 
-def _standing(lock: Row) -> Row:
+def _standing(lock: Row, advice: Advice | None = None) -> Row:
     known = lock | {"time": lock["since"], "result": "locked", "message": lock["ticket and note"]}
+    if advice:
+        words = advice.about(lock["userId"], lock["device"], "")
+        known |= words | {"severity": advice.severity, "result": words["title"]}
     return {name: known.get(name, "") for name in COLUMNS}
 
 
@@ -170,14 +173,9 @@ def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row]
     for lock in locks:
         held = lock["until"] == HOLD
         if (now - lock["since"] > LONG) if held else (lock["until"] - now < SOON):
-            yield _standing(lock) | _advised(_HELD if held else _ENDS, lock)
+            yield _standing(lock, _HELD if held else _ENDS)
     trusted = {(told["detail"].get("lock") or {}).get("id") for told in new if told["detail"].get("verified") is False}
-    yield from (_standing(lock) | _advised(_TRUSTED, lock) for lock in locks if lock["lock"] in trusted)
-
-
-def _advised(advice: Advice, lock: Row) -> Row:
-    words = advice.about(lock["userId"], lock["device"], "")
-    return {"severity": advice.severity, "result": words["title"], "do": words["do"], "command": words["command"]}
+    yield from (_standing(lock, _TRUSTED) for lock in locks if lock["lock"] in trusted)
 
 
 def _share(ordered: Sequence[float], share: float) -> str:
@@ -228,26 +226,21 @@ def _end(device: str) -> str:
 
 
 def write(data: Row, form: str | None) -> None:
-    """Print the report as JSON, as CSV or, without a form, as the page."""
+    """Print the report as JSON, as CSV or, without a form, as the page. CSV has all but the bars in one table."""
     if form == "json":
-        answers.whole(data)
+        output.whole(data)
     elif form == "csv":
-        answers.rows(_rows(data), {}, form)
+        figures = {**data["figures"], **{f"sweeps {name}": count for name, count in data["sweeps"].items()}}
+        machine = ({"result": it["state"], "message": it["found"], "command": it["mend"]} for it in data["machine"])
+        sections = {
+            "figures": [{"result": name, "message": value} for name, value in figures.items()],
+            **{section: data[section] for section in SECTIONS},
+            "machine": machine,
+        }
+        rows = ({"section": section, **row} for section, found in sections.items() for row in found)
+        output.table(("section", *COLUMNS), rows)
     else:
         print(_page(data))
-
-
-def _rows(data: Row) -> Iterator[Row]:
-    """Yield all of the data but the bars as rows of one table."""
-    figures = [*data["figures"].items(), *((f"sweeps {name}", count) for name, count in data["sweeps"].items())]
-    for section, rows in {
-        "figures": [{"result": name, "message": value} for name, value in figures],
-        **{section: data[section] for section in SECTIONS},
-        "machine": [
-            {"result": row["state"], "message": row["found"], "command": row["mend"]} for row in data["machine"]
-        ],
-    }.items():
-        yield from ({"section": section, **{name: row.get(name, "") for name in COLUMNS}} for row in rows)
 
 
 def _page(data: Row) -> str:
@@ -257,10 +250,10 @@ def _page(data: Row) -> str:
 
     def shown(value: object) -> object:
         if isinstance(value, datetime):
-            return answers.local(value)
-        return value if isinstance(value, Markup) else plain.line(str(value))
+            return output.local(value)
+        return value if isinstance(value, Markup) else output.in_line(str(value))
 
-    where = jinja2.PackageLoader("lockout", "")
+    where = jinja2.PackageLoader("lockout", "commands")
     pages = jinja2.Environment(loader=where, autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)
     pages.filters["digest"] = lambda text: b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return pages.get_template("report.html").render(data, most=MOST_ROWS)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 from botocore.exceptions import ClientError
@@ -11,7 +10,7 @@ from configuration import loader
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import SOURCE
-from lockout import answers
+from lockout import output
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
 
@@ -19,11 +18,11 @@ DEPLOY = "npx cdk deploy"
 
 type Finding = tuple[str, str, str]
 """``ok``, ``wrong`` or ``note``; what was found; and the command that mends it."""
+type Check = Callable[[Deployment], Iterator[Finding]]
 
 
-@click.command(epilog=answers.examples("lockout doctor", "lockout doctor --config prod"))
+@output.command("lockout doctor", "lockout doctor --config prod", prints="rows")
 @click.option("--config", metavar="NAME", help="compare the stack with config/NAME.toml, too")
-@answers.forms
 @click.pass_obj
 def doctor(deployment: Deployment, config: str | None, form: str | None) -> int:
     """Say whether the deployment is whole, a line for each question. The exit status is 1 if anything is wrong."""
@@ -36,11 +35,11 @@ def doctor(deployment: Deployment, config: str | None, form: str | None) -> int:
                 wrong += state == "wrong"
                 yield {"state": state, "found": said if form or not mend else f"{said}  {mend}", "mend": mend}
 
-    answers.rows(rows(), {"state": 6, "found": 0}, form)
+    output.rows(rows(), {"state": 6, "found": 0}, form)
     return NO if wrong else DONE
 
 
-def answered(check: Callable[[Deployment], Iterator[Finding]], deployment: Deployment) -> Iterator[Finding]:
+def answered(check: Check, deployment: Deployment) -> Iterator[Finding]:
     """Yield what a check finds. What can't be asked is no reason to trust."""
     try:
         yield from check(deployment)
@@ -48,116 +47,110 @@ def answered(check: Callable[[Deployment], Iterator[Finding]], deployment: Deplo
         yield "wrong", f"{check.__name__.strip('_').replace('_', ' ')}: {explain(error)}", "aws sts get-caller-identity"
 
 
+def found(well: bool, said: str, mend: str = DEPLOY) -> Finding:
+    return ("ok", said, "") if well else ("wrong", said, mend)
+
+
 def _stack(there: Deployment) -> Iterator[Finding]:
     whole = there.status.endswith("_COMPLETE") and "ROLLBACK" not in there.status
-    yield "ok" if whole else "wrong", f"stack {there.stack}: {there.status}", "" if whole else DEPLOY
+    yield found(whole, f"stack {there.stack}: {there.status}")
 
 
-def _settings(name: str) -> Callable[[Deployment], Iterator[Finding]]:
+def _settings(name: str) -> Check:
     def settings(there: Deployment) -> Iterator[Finding]:
         same = loader.load(name).settings == there.settings
         said = f"config/{name}.toml {'is what is deployed' if same else 'is not what is deployed'}"
-        yield "ok" if same else "wrong", said, "" if same else f"lockout config diff {name}"
+        yield found(same, said, f"lockout config diff {name}")
 
     return settings
 
 
 def _queue_consumers(there: Deployment) -> Iterator[Finding]:
     for name in ("RouteEventsFunctionName", "ApplyCommandsFunctionName"):
-        found = there.client("lambda").list_event_source_mappings(FunctionName=there.outputs[name])
-        for mapping in found["EventSourceMappings"] or [{"State": "Missing", "UUID": "?"}]:
+        answer = there.client("lambda").list_event_source_mappings(FunctionName=there.outputs[name])
+        for mapping in answer["EventSourceMappings"] or [{"State": "Missing", "UUID": "?"}]:
             on = mapping["State"] in ("Enabled", "Updating", "Enabling")
             mend = f"aws lambda update-event-source-mapping --enabled --uuid {mapping['UUID']}"
-            yield "ok" if on else "wrong", f"{name[:-12]} takes its queue: {mapping['State']}", "" if on else mend
+            yield found(on, f"{name[:-12]} takes its queue: {mapping['State']}", mend)
 
 
 def _schedules(there: Deployment) -> Iterator[Finding]:
-    scheduler = there.client("scheduler")
-    pages = scheduler.get_paginator("list_schedules").paginate()
-    ours = there.outputs["SweepOverridesFunctionName"]
-    found = [each for page in pages for each in page["Schedules"] if each["Target"]["Arn"].endswith(f":{ours}")]
-    for each in found:
-        on = each["State"] == "ENABLED"
-        yield "ok" if on else "wrong", f"schedule {each['Name']}: {each['State']}", "" if on else DEPLOY
-    if len(found) != len(there.settings.organizations):
-        yield "wrong", f"{len(found)} schedules of {len(there.settings.organizations)}", DEPLOY
+    ours, count = there.outputs["SweepOverridesFunctionName"], 0
+    for each in there.listed("scheduler", "list_schedules", "Schedules"):
+        if each["Target"]["Arn"].endswith(f":{ours}"):
+            count += 1
+            yield found(each["State"] == "ENABLED", f"schedule {each['Name']}: {each['State']}")
+    if count != len(there.settings.organizations):
+        yield found(False, f"{count} schedules of {len(there.settings.organizations)}")
 
 
 def _last_sweeps(there: Deployment) -> Iterator[Finding]:
     now = datetime.now(UTC)
     for each in there.settings.organizations:
         last = there.ledger.last_sweep(each.id)
-        late = last is None or now - last.began > 2 * there.settings.sweep.every + timedelta(minutes=15)
-        said = f"last sweep of {each.alias}: {f'{answers.apart(last.began, now)} ago' if last else 'never'}"
-        yield "wrong" if late else "ok", said, "lockout sweep now" if late else ""
+        on_time = last is not None and now - last.began <= 2 * there.settings.sweep.every + timedelta(minutes=15)
+        said = f"last sweep of {each.alias}: {f'{output.apart(last.began, now)} ago' if last else 'never'}"
+        yield found(on_time, said, "lockout sweep now")
 
 
 def _timeline(there: Deployment) -> Iterator[Finding]:
     """Look for the index in the ledger. A table that was made elsewhere and adopted may lack it."""
     table = there.outputs["LedgerTableName"]
-    found = there.client("dynamodb").describe_table(TableName=table)["Table"].get("GlobalSecondaryIndexes", [])
-    state = next((each.get("IndexStatus", "ACTIVE") for each in found if each["IndexName"] == TIMELINE), "missing")
+    indexes = there.client("dynamodb").describe_table(TableName=table)["Table"].get("GlobalSecondaryIndexes", [])
+    state = next((each.get("IndexStatus", "ACTIVE") for each in indexes if each["IndexName"] == TIMELINE), "missing")
     index = f"IndexName={TIMELINE},KeySchema=[{{AttributeName=month,KeyType=HASH}},{{AttributeName=at,KeyType=RANGE}}]"
     mend = (
         f"aws dynamodb update-table --table-name {table}"
         " --attribute-definitions AttributeName=month,AttributeType=S AttributeName=at,AttributeType=S"
         f" --global-secondary-index-updates 'Create={{{index},Projection={{ProjectionType=ALL}}}}'"
     )
-    yield (
-        "ok" if state == "ACTIVE" else "wrong",
-        f"the ledger's index of what happened: {state}",
-        mend * (state == "missing"),
-    )
+    said = f"the ledger's index of what happened: {state}"
+    yield found(state == "ACTIVE", said, mend if state == "missing" else "")
 
 
 def _subscriptions(there: Deployment) -> Iterator[Finding]:
     topic = there.outputs["NoticesTopicArn"]
-    pages = there.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    found = [each for page in pages for each in page["Subscriptions"]]
-    if not found:
+    subscriptions = [*there.listed("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)]
+    if not subscriptions:
         mend = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
-        yield "wrong", "nobody is told of anything: the topic of the notices has no subscription", mend
-    for each in found:
+        yield found(False, "nobody is told of anything: the topic of the notices has no subscription", mend)
+    for each in subscriptions:
         confirmed = each["SubscriptionArn"].startswith("arn:")
         said = f"{each['Endpoint']} {'gets notices' if confirmed else 'has not confirmed its subscription'}"
-        yield "ok" if confirmed else "wrong", said, "" if confirmed else "open the mail from AWS and confirm"
+        yield found(confirmed, said, "open the mail from AWS and confirm")
 
 
 def _bus_policy(there: Deployment) -> Iterator[Finding]:
     """Try to speak as the deployment itself. An event that is taken pages nobody, and no rule of ours takes it."""
-    entry = {"EventBusName": there.bus, "Source": SOURCE, "DetailType": "Trying the policy", "Detail": "{}"}
     try:
-        (answer,) = there.client("events").put_events(Entries=[entry])["Entries"]
+        (answer,) = there.put(SOURCE, "Trying the policy", {})
         code = answer.get("ErrorCode", "")
     except ClientError as error:
         code = error.response["Error"]["Code"]
     refused = code.startswith(DENIED)
     said = f"the bus {'refuses' if refused else 'does not refuse'} an event of source {SOURCE} from others (tried)"
-    yield "ok" if refused else "wrong", said, "" if refused else f"aws events describe-event-bus --name {there.bus}"
+    yield found(refused, said, f"aws events describe-event-bus --name {there.outputs['EventBusName']}")
 
 
 def _dead_letters(there: Deployment) -> Iterator[Finding]:
     count = there.waiting(*DEAD_LETTERS.values())
-    yield "wrong" if count else "ok", f"dead letters: {count}", "lockout dead show" if count else ""
+    yield found(not count, f"dead letters: {count}", "lockout dead show")
 
 
 def _alarms(there: Deployment) -> Iterator[Finding]:
-    pages = there.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=there.stack)
-    found = [each for page in pages for each in page["MetricAlarms"]]
-    on = [each for each in found if each["StateValue"] == "ALARM"]
+    alarms = [*there.listed("cloudwatch", "describe_alarms", "MetricAlarms", AlarmNamePrefix=there.stack)]
+    on = [each for each in alarms if each["StateValue"] == "ALARM"]
     for each in on:
-        yield "wrong", f"alarm is on: {each['AlarmDescription']}", "docs/runbook.md"
+        yield found(False, f"alarm is on: {each['AlarmDescription']}", "docs/runbook.md")
     if not on:
-        yield "ok" if found else "wrong", f"alarms that are on: 0 of {len(found)}", ""
+        yield found(bool(alarms), f"alarms that are on: 0 of {len(alarms)}", "")
 
 
 def _secrets(there: Deployment) -> Iterator[Finding]:
     for each in there.settings.webhooks:
-        found: Any = there.client("secretsmanager").describe_secret(SecretId=each.secret)
-        gone = "DeletedDate" in found
+        gone = "DeletedDate" in there.client("secretsmanager").describe_secret(SecretId=each.secret)
         said = f"secret {each.secret} of webhook {each.name} {'is to be deleted' if gone else 'is there'}"
-        mend = f"aws secretsmanager restore-secret --secret-id {each.secret}"
-        yield "wrong" if gone else "ok", said, mend if gone else ""
+        yield found(not gone, said, f"aws secretsmanager restore-secret --secret-id {each.secret}")
 
 
 def _workmail(there: Deployment) -> Iterator[Finding]:
@@ -165,8 +158,8 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
     for each in there.settings.organizations:
         _, date = next(iter(there.workmail.pages(each.id)))
         apart = abs(date - datetime.now(UTC))
-        off = apart > there.settings.limits.clock_skew
-        yield "wrong" if off else "ok", f"WorkMail's clock and this one in {each.alias}: {apart.seconds} s apart", ""
+        agrees = apart <= there.settings.limits.clock_skew
+        yield found(agrees, f"WorkMail's clock and this one in {each.alias}: {apart.seconds} s apart", "")
         left = f"{each.ends_at:%d %b %Y}, in {(each.ends_at - now).days} days"
         yield "note", f"WorkMail of {each.alias} ends on {left}", "lockout handover after-workmail"
 

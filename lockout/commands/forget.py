@@ -17,10 +17,10 @@ from device_lockout.values.errors import UnknownUserError
 from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, Tag
 from device_lockout.values.wire import dump_claim
-from lockout import act, answers, finding
+from lockout import lookup, output, sending
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO
-from lockout.finding import Told
+from lockout.lookup import Told
 
 type Step = tuple[str, Callable[[], Any] | None]
 """What becomes of an item, in words, and what does it; None if the item stays as it is."""
@@ -30,11 +30,11 @@ ERASED: Told = dict.fromkeys(("userId", "deviceId", "device", "reference", "repo
 ERASED |= dict.fromkeys(("user", "lock", "advice", "before", "after")) | {"names": {}, "message": "erased"}
 
 
-@click.command(epilog=answers.examples("lockout forget bob --dry-run", "lockout forget bob --yes"))
+@output.command("lockout forget bob --dry-run", "lockout forget bob --yes")
 @click.argument("name", metavar="USER")
-@answers.organization_option
+@output.organization
 @click.option("--dry-run", is_flag=True, help="say what would be erased; erase nothing")
-@click.option("--yes", is_flag=True, help="do not ask")
+@output.yes
 @click.pass_obj
 def forget(deployment: Deployment, name: str, organization: str | None, *, dry_run: bool, yes: bool) -> int:
     """Erase what the ledger holds of a user: notes, names, inventory, and whom its outcomes are about.
@@ -43,26 +43,25 @@ def forget(deployment: Deployment, name: str, organization: str | None, *, dry_r
     exit status is 1 if anything stays: call it again once locks are over and `max_event_age` has passed.
     """
     where = deployment.organization(organization).id
-    known = finding.user(deployment, where, name)
+    known = lookup.user(deployment, where, name)
     user_id = known.id if known else deployment.ledger.user_named(where, name) or name
     names = {name, user_id} | set(known.names if known else ())
     steps = list(_steps(deployment, where, user_id, names, datetime.now(UTC)))
     for words, _ in steps:
-        answers.line(words)
+        output.line(words)
     todo = [erase for _, erase in steps if erase is not None]
     if todo and not dry_run:
         if not yes:
-            act.confirm(f"Erase from {len(todo)} items, for good?", "--yes")
+            sending.confirm(f"Erase from {len(todo)} items, for good?", "--yes")
         for erase in todo:
             erase()
-    answers.say("Overrides, logs, queues and dead letters are not looked at.")
+    output.say("Overrides, logs, queues and dead letters are not looked at.")
     return NO if any(STAYS in words for words, _ in steps) else DONE
 
 
 def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], now: datetime) -> Iterator[Step]:
     """Yield what to do with each item of the user, locks first: they say whether names and inventory are needed."""
-    client = deployment.client("dynamodb")
-    table = LedgerTable(client, deployment.outputs["LedgerTableName"])
+    table = deployment.table
     items = {item["sk"]: item for item in table.query(where, "")}
     own = {sk for sk, item in items.items() if _user(sk, item) == user_id}
     own |= {f"locks#serial#{sk.split('#')[1]}" for sk in own if sk.startswith("serial#")} & items.keys()
@@ -75,7 +74,9 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
         if "version" in items[sk]:
             read = {":read": {"N": str(items[sk]["version"])}}
             condition = {"ConditionExpression": "version = :read", "ExpressionAttributeValues": read}
-        client.delete_item(TableName=table.name, Key={"pk": {"S": where}, "sk": {"S": sk}}, **condition)
+        deployment.client("dynamodb").delete_item(
+            TableName=table.name, Key={"pk": {"S": where}, "sk": {"S": sk}}, **condition
+        )
 
     for sk in sorted(own, key=lambda sk: (not sk.startswith(("device#", "user#", "locks#")), sk)):
         device = device_key(where, sk) if sk.startswith("device#") else None

@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,11 @@ from typing import Any
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from device_lockout.aws.ledger import OUTCOMES_KEPT
 from device_lockout.aws.ledger_items import device_place
-from device_lockout.aws.ledger_table import LedgerTable
 from device_lockout.values import settings
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError
-from lockout import answers, finding, plain
+from lockout import lookup, output
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO, CommandError, explain
 
@@ -39,12 +37,10 @@ README = Path(__file__).with_name("evidence.txt")
 type Files = dict[str, bytes]
 
 
-@click.command(
-    epilog=answers.examples(
-        "lockout evidence INC-1234",
-        "lockout evidence bob -o bob.zip --sign alias/evidence",
-        "lockout evidence verify INC-1234.zip --key public.pem",
-    )
+@output.command(
+    "lockout evidence INC-1234",
+    "lockout evidence bob -o bob.zip --sign alias/evidence",
+    "lockout evidence verify INC-1234.zip --key public.pem",
 )
 @click.argument("what")
 @click.argument("archive", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -52,7 +48,7 @@ type Files = dict[str, bytes]
 @click.option("--sign", metavar="KEY", help="sign the digests with this RSA key of KMS: an ID, ARN or alias")
 @click.option("--key", type=click.Path(path_type=Path, exists=True), metavar="PEM", help="check the signature by it")
 @click.pass_obj
-def command(
+def evidence(
     deployment: Deployment, what: str, archive: Path | None, file: Path | None, sign: str | None, key: Path | None
 ) -> int:
     """Collect everything about WHAT in one archive: a ticket, an event ID, a user or a device.
@@ -63,9 +59,9 @@ def command(
     if what == "verify" and archive is not None:
         found = faults(archive.read_bytes(), key.read_bytes() if key else None)
         for fault in found:
-            answers.line(fault)
+            output.line(fault)
         if not found:
-            answers.line(f"{archive}: every byte is as it was written{', and the signature is right' if key else ''}")
+            output.line(f"{archive}: every byte is as it was written{', and the signature is right' if key else ''}")
         return NO if found else DONE
     file = file or Path(f"{re.sub(r'[^\w-]+', '-', what).strip('-')}.zip")
     files, unread = collect(deployment, what, datetime.now(UTC))
@@ -73,9 +69,9 @@ def command(
         files |= _signed(deployment, sign, files[MANIFEST])
     with file.open("xb") as out:
         out.write(pack(files))
-    answers.line(f"{file}: {len(files)} files; SHA256SUMS is {hashlib.sha256(files[MANIFEST]).hexdigest()}")
+    output.line(f"{file}: {len(files)} files; SHA256SUMS is {hashlib.sha256(files[MANIFEST]).hexdigest()}")
     for name, why in unread.items():
-        answers.say(f"not read: {name}: {why}")
+        output.say(f"not read: {name}: {why}")
     return NO if unread else DONE
 
 
@@ -85,32 +81,28 @@ def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, di
     Raises:
         CommandError: Nothing is known of it.
     """
-    since = now - OUTCOMES_KEPT
-    told = finding.history(deployment, what, since)
-    keys = {
-        DeviceKey(it["organizationId"], it["user"]["id"], it["device"])
-        for it in (each["detail"] for each in told)
-        if it.get("user") and it.get("device")
-    } or {key for each in deployment.settings.organizations for key in finding.devices(deployment, each.id, what, None)}
-    told = told or [each for key in sorted(keys) for each in finding.history(deployment, key.device, since)]
+    told, organizations = lookup.history(deployment, what), deployment.settings.organizations
+    keys = sorted(lookup.devices_in(told)) or [
+        key for each in organizations for key in lookup.devices(deployment, each.id, what)
+    ]
+    told = told or [each for key in keys for each in lookup.history(deployment, key.device)]
     if not told and not keys:
         raise CommandError(f"nothing is known of {what}", "lockout history --since 7d")
-    times = [finding.time_of(each) for each in told] or [now - OF_CLOUDTRAIL]
+    times = [lookup.time_of(each) for each in told] or [now - OF_CLOUDTRAIL]
+    began, ended = min(times) - AROUND, max(times) + AROUND
     events = sorted({each["detail"]["eventId"] for each in told})
-    files, unread = {}, {}
 
-    def stands(key: DeviceKey) -> dict[str, Any] | None:
-        found = deployment.workmail.get(key).override
-        return found.fields() if found else None
+    def stands(key: DeviceKey) -> dict[str, Any]:
+        override = deployment.workmail.get(key).override
+        return key._asdict() | {"override": override.fields() if override else None}
 
+    places = {place for key in keys for place in (device_place(key), (key.organization, f"user#{key.user_id}"))}
     reads: dict[str, Callable[[], Any]] = {
         "timeline.json": lambda: told,
-        "ledger.json": lambda: _items(deployment, keys),
-        "workmail.json": lambda: [key._asdict() | {"override": stands(key)} for key in sorted(keys)],
-        "cloudtrail.json": lambda: _calls(deployment, keys, max(min(times) - AROUND, now - OF_CLOUDTRAIL), now),
-        **{
-            f"logs/{each}.json": partial(_lines, deployment, each, events, min(times), max(times)) for each in FUNCTIONS
-        },
+        "ledger.json": lambda: [item for place in sorted(places) if (item := deployment.table.get(*place))],
+        "workmail.json": lambda: [*map(stands, keys)],
+        "cloudtrail.json": lambda: _calls(deployment, {key.device for key in keys}, began, now),
+        **{f"logs/{each}.json": partial(_lines, deployment, each, events, began, ended) for each in FUNCTIONS},
         "deployment.json": lambda: {
             "stack": deployment.stack,
             "status": deployment.status,
@@ -118,8 +110,9 @@ def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, di
             "settings": json.loads(settings.dump(deployment.settings)),
         },
     }
+    files, unread = {}, {}
     for name, read in reads.items():
-        answers.say(f"reading {name}")
+        output.say(f"reading {name}")
         try:
             files[name] = json.dumps(read(), indent=1).encode()
         except (BotoCoreError, ClientError, LockoutError) as error:
@@ -127,42 +120,34 @@ def collect(deployment: Deployment, what: str, now: datetime) -> tuple[Files, di
     listed = "\n".join(f"{name}: {why}" for name, why in unread.items()) or "nothing: all of it was read"
     said = {"what": what, "stack": deployment.stack, "now": f"{now:%F %T} UTC", "by": deployment.caller}
     readme = README.read_text(encoding="utf-8").format(**said, unread=listed)
-    files["README.txt"] = plain.text(readme).encode()
+    files["README.txt"] = output.text(readme).encode()
     return files | {MANIFEST: _manifest(files)}, unread
 
 
-def _items(deployment: Deployment, keys: Iterable[DeviceKey]) -> list[dict[str, Any]]:
-    table = LedgerTable(deployment.client("dynamodb"), deployment.outputs["LedgerTableName"])
-    places = {place for key in keys for place in (device_place(key), (key.organization, f"user#{key.user_id}"))}
-    return [item for place in sorted(places) if (item := table.get(*place))]
-
-
-def _calls(deployment: Deployment, keys: Iterable[DeviceKey], since: datetime, now: datetime) -> list[dict[str, Any]]:
+def _calls(deployment: Deployment, devices: set[str], since: datetime, now: datetime) -> list[dict[str, Any]]:
     """Return CloudTrail's events of changes of these devices' overrides, oldest first."""
-    devices, found = {key.device for key in keys}, []
-    pages = deployment.client("cloudtrail").get_paginator("lookup_events")
+    found = []
     for name in CHANGES:
-        asked = [{"AttributeKey": "EventName", "AttributeValue": name}]
-        for page in pages.paginate(LookupAttributes=asked, StartTime=since, EndTime=now):
-            found += [json.loads(event["CloudTrailEvent"]) for event in page["Events"]]
+        asked: Any = {"LookupAttributes": [{"AttributeKey": "EventName", "AttributeValue": name}]}
+        asked |= {"StartTime": max(since, now - OF_CLOUDTRAIL), "EndTime": now}
+        events = deployment.listed("cloudtrail", "lookup_events", "Events", **asked)
+        found += [json.loads(each["CloudTrailEvent"]) for each in events]
     about = [each for each in found if str((each["requestParameters"] or {}).get("deviceId")).casefold() in devices]
     return sorted(about, key=lambda each: str(each["eventTime"]))
 
 
-def _lines(deployment: Deployment, name: str, events: list[str], first: datetime, last: datetime) -> list[Any]:
+def _lines(deployment: Deployment, name: str, events: list[str], since: datetime, until: datetime) -> list[Any]:
     """Return a function's log lines that name an event."""
     function = deployment.outputs[f"{name}FunctionName"]
     known = deployment.client("lambda").get_function_configuration(FunctionName=function)
-    pages, found = deployment.client("logs").get_paginator("filter_log_events"), []
-    for event in events:
-        for page in pages.paginate(
-            logGroupName=known["LoggingConfig"]["LogGroup"],
-            filterPattern=json.dumps(event),
-            startTime=int((first - AROUND).timestamp() * 1000),
-            endTime=int((last + AROUND).timestamp() * 1000),
-        ):
-            found += page["events"]
-    return [line for _, line in sorted({(each["timestamp"], each["message"]): each for each in found}.items())]
+    asked = {"logGroupName": known["LoggingConfig"]["LogGroup"]}
+    asked |= {"startTime": int(since.timestamp() * 1000), "endTime": int(until.timestamp() * 1000)}
+    found = {
+        (each["timestamp"], each["message"]): each
+        for event in events
+        for each in deployment.listed("logs", "filter_log_events", "events", filterPattern=json.dumps(event), **asked)
+    }
+    return [line for _, line in sorted(found.items())]
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:

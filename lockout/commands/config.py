@@ -11,12 +11,11 @@ from configuration.loader import Configuration, ConfigurationError
 from device_lockout.values import settings
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.settings import WEBHOOK_PREFIX, Source
-from lockout import answers
+from lockout import output
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO
 
 _EXPLAINED = {"name": 28, "may": 30, "who": 48, "events": 0}
-_DIFFERENCES = {"key": 44, "file": 28, "deployed": 0}
 
 
 @click.group()
@@ -24,29 +23,27 @@ def config() -> None:
     """A configuration: its mistakes, what it means, what is deployed. NAME is config/NAME.toml, or a .toml file."""
 
 
-@config.command(epilog=answers.examples("lockout config check prod"))
+@output.command("lockout config check prod", within=config, prints="rows")
 @click.argument("name")
-@answers.forms
 def check(name: str, form: str | None) -> int:
     """Print every mistake at once, as a deployment would. The exit status is 1 if there is any."""
     try:
         loader.load(name)
     except ConfigurationError as error:
-        answers.rows(({"mistake": problem} for problem in error.problems), {"mistake": 0}, form)
+        output.rows(({"mistake": problem} for problem in error.problems), {"mistake": 0}, form)
         return NO
-    answers.rows((), {}, form)
-    answers.say(f"{name} has no mistake")
+    output.rows((), {}, form)
+    output.say(f"{name} has no mistake")
     return DONE
 
 
-@config.command(epilog=answers.examples("lockout config explain prod", "lockout config explain prod --csv"))
+@output.command("lockout config explain prod", "lockout config explain prod --csv", within=config, prints="rows")
 @click.argument("name")
-@answers.forms
 def explain(name: str, form: str | None) -> int:
     """Print who may report what, by which events and on which bus, and for how long each reason locks."""
     whole = loader.load(name)
     rows = [*(_source(each, whole) for each in whole.settings.sources), *_reasons(whole)]
-    answers.rows((dict(zip(_EXPLAINED, row, strict=True)) for row in rows), _EXPLAINED, form)
+    output.rows((dict(zip(_EXPLAINED, row, strict=True)) for row in rows), _EXPLAINED, form)
     return DONE
 
 
@@ -72,26 +69,23 @@ def _reasons(whole: Configuration) -> Iterator[tuple[str, str, str, str]]:
         yield f"reason {each.name}", f"locks: {lasts}; at most: {most}{ahead}", "", ""
 
 
-@config.command(epilog=answers.examples("lockout config diff prod"))
+@output.command("lockout config diff prod", within=config, prints="rows")
 @click.argument("name")
-@answers.forms
 @click.pass_obj
 def diff(deployment: Deployment, name: str, form: str | None) -> int:
     """Print each setting that is not what the deployed functions run with. The exit status is 1 if there is any.
 
     What only the stack has, such as buses and publishers, `npx cdk diff` compares.
     """
-    count = answers.rows(differences(loader.load(name), deployment), _DIFFERENCES, form)
-    answers.say(f"{count} settings of {name} are not what {deployment.stack} runs with")
+    said, runs = (dict(_flat("", json.loads(settings.dump(each.settings)))) for each in (loader.load(name), deployment))
+    differences = (
+        {"key": key, "file": said.get(key), "deployed": runs.get(key)}
+        for key in {**said, **runs}
+        if said.get(key) != runs.get(key)
+    )
+    count = output.rows(differences, {"key": 44, "file": 28, "deployed": 0}, form)
+    output.say(f"{count} settings of {name} are not what {deployment.stack} runs with")
     return NO if count else DONE
-
-
-def differences(file: Configuration, deployed: Deployment) -> Iterator[dict[str, Any]]:
-    """Yield a row for each setting that differs. One that is missing is None."""
-    said, runs = (dict(_flat("", json.loads(settings.dump(each.settings)))) for each in (file, deployed))
-    for key in {**said, **runs}:
-        if said.get(key) != runs.get(key):
-            yield {"key": key, "file": said.get(key), "deployed": runs.get(key)}
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:

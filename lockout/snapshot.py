@@ -1,4 +1,4 @@
-"""The reader of the export and the hand-over: all that WorkMail and the ledger know of an organization, or an error.
+"""One organization as it stands, for the export and the hand-over: all that WorkMail and the ledger know, or an error.
 
 The list is read before the ledger, so a lock that is set meanwhile is there as wanted. The operator needs the
 permissions `workmail:ListMobileDeviceAccessOverrides`, `workmail:ListUsers` and, on the ledger, `dynamodb:Query`.
@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from device_lockout.aws.ledger_items import device_key, load_device, load_user
-from device_lockout.aws.ledger_table import LedgerTable
-from device_lockout.aws.workmail import WorkMail
+from device_lockout.aws.ledger_items import device_key, load_device
 from device_lockout.decisions.decision import DESCRIPTION_LOST
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
-from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
-from lockout.deployment import Clients
+from lockout.deployment import Deployment
 
 PAGE_SIZE = 100
 """The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListUsers.html)."""
+
+_LOST = Override("ALLOW", DESCRIPTION_LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +49,6 @@ class Device:
         return {Tag: "ours", HandWritten: "hand-written", Broken: "broken"}.get(type(self.reading), "foreign")
 
     @property
-    def description(self) -> str:
-        return (self.observed.description if self.observed else None) or ""
-
-    @property
     def denied(self) -> bool:
         """Whether a ``DENY`` stands, whosever it is."""
         return self.observed is not None and self.observed.effect == "DENY"
@@ -66,21 +61,25 @@ class Device:
     @property
     def lock(self) -> Claim | None:
         """The lock that the tag shows; else the wanted one."""
-        reading, known = self.reading, self.record.all_claims()
-        shown = self.record.shown_by(reading) if isinstance(reading, Tag) else ()
-        shown = shown or tuple(claim for claim in known if isinstance(reading, Broken) and claim.id == reading.id)
+        match self.reading:
+            case Tag() as tag:
+                shown = self.record.shown_by(tag)
+            case Broken(id=id_):
+                shown = tuple(claim for claim in self.record.all_claims() if claim.id == id_)
+            case _:
+                shown = ()
         return max(shown, key=lambda claim: claim.rank, default=self.wanted)
 
     @property
     def covered(self) -> Override | None:
         """The ``ALLOW`` that comes back when the lock ends; None for none. The rules are the write table's."""
-        lost = Override("ALLOW", DESCRIPTION_LOST)
+        prior = self.record.prior
         match self.reading:
             case Tag(was=was):
-                return (self.record.prior or lost) if was == "allow" else None
+                return (prior or _LOST) if was == "allow" else None
             case Broken(was=was) if self.denied:  # what it covers may have gone with the tag
                 ours = self.wanted is not None or self.record.knows(self.reading)
-                return (self.record.prior or (lost if was == "allow" else None)) if ours else None
+                return (prior or (_LOST if was == "allow" else None)) if ours else None
             case _:
                 return self.observed if self.wanted is not None and not self.denied else None
 
@@ -118,35 +117,29 @@ class Everything:
                 yield user_id, claim
 
 
-def read(organization: str, table: str, rules: Rules, clients: Clients, now: datetime) -> Everything:
-    """Return everything about an organization. ``table`` is the ledger's.
+def read(deployment: Deployment, organization: str, now: datetime) -> Everything:
+    """Return everything about an organization.
 
     Raises:
         LockoutError: WorkMail's overrides or the ledger can't be read.
         ClientError, BotoCoreError: WorkMail's users can't be read.
         ValueError: WorkMail listed a device twice, so another may be missing.
     """
-    workmail = clients("workmail")
+    rules = deployment.settings.rules
     listed: dict[DeviceKey, Override] = {}
-    for page, _ in WorkMail(workmail).pages(organization):
+    for page, _ in deployment.workmail.pages(organization):
         for each in page:
             if each.key in listed:
                 raise ValueError(f"WorkMail listed device {each.key.device} of {each.key.user_id} twice: try again")
             listed[each.key] = each.override
-    pages = workmail.get_paginator("list_users").paginate(
-        OrganizationId=organization, PaginationConfig={"PageSize": PAGE_SIZE}
-    )
-    users = {user["Id"]: user for page in pages for user in page["Users"]}
-    ledger = LedgerTable(clients("dynamodb"), table)
+    asked = {"OrganizationId": organization, "PaginationConfig": {"PageSize": PAGE_SIZE}}
+    users = {user["Id"]: user for user in deployment.listed("workmail", "list_users", "Users", **asked)}
 
-    def items(prefix: str) -> dict[str, Any]:
-        return {item["sk"]: item for item in ledger.query(organization, prefix)}
-
-    locks = {sk.removeprefix("user#"): load_user(item) for sk, item in items("user#").items()}
-    known = {device_key(organization, sk): item for sk, item in items("device#").items()}
+    locks = deployment.ledger.users(organization)
+    known = {device_key(organization, item["sk"]): item for item in deployment.table.query(organization, "device#")}
     names: dict[str, tuple[str, ...]] = {}
-    for sk, item in items("name#").items():
-        names[item["userId"]] = (*names.get(item["userId"], ()), sk.removeprefix("name#"))
+    for item in deployment.table.query(organization, "name#"):
+        names[item["userId"]] = (*names.get(item["userId"], ()), item["sk"].removeprefix("name#"))
 
     def device(key: DeviceKey) -> Device:
         observed, item = listed.get(key), known.get(key, {})

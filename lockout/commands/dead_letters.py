@@ -13,13 +13,10 @@ import click
 
 from device_lockout.values import instant, wire
 from device_lockout.values.errors import UnreadableError
-from lockout import answers, mappings, sweeping
-from lockout.act import confirm
+from lockout import output, sending
+from lockout.commands import mapping, sweep
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DONE, NO, CommandError
-
-_COLUMNS = {"queue": 12, "since": 27, "message": 0}
-_BATCH = 10
 
 queue_option = click.option("--queue", type=click.Choice([*DEAD_LETTERS]), help="only this queue")
 
@@ -29,9 +26,8 @@ def dead() -> None:
     """What ended up in a dead-letter queue, and its way back."""
 
 
-@dead.command(epilog=answers.examples("lockout dead show", "lockout dead show --queue commands --json"))
+@output.command("lockout dead show", "lockout dead show --queue commands --json", within=dead, prints="rows")
 @queue_option
-@answers.forms
 @click.pass_obj
 def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
     """Print each dead letter in words. The exit status is 1 if there is any.
@@ -39,17 +35,25 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
     It is hidden from others for ten seconds meanwhile.
     """
     found = (
-        (name, letter) for name in ([queue] if queue else DEAD_LETTERS) for letter in letters(deployment, name, 10)
+        {
+            "queue": name,
+            "since": instant.from_epoch_milliseconds(letter["Attributes"]["SentTimestamp"]),
+            "id": letter["MessageId"],
+            "why": _attribute(letter, "ERROR_MESSAGE"),
+            "message": _words(letter),
+        }
+        for name in ([queue] if queue else DEAD_LETTERS)
+        for letter in letters(deployment, name, 10)
     )
-    count = answers.rows((_row(*each) for each in found), _COLUMNS, form)
+    count = output.rows(found, {"queue": 12, "since": 27, "message": 0}, form)
     if not count:
-        answers.say("there are no dead letters")
+        output.say("there are no dead letters")
     return NO if count else DONE
 
 
-@dead.command("send-back", epilog=answers.examples("lockout dead send-back --queue commands --yes"))
+@output.command("lockout dead send-back --queue commands --yes", name="send-back", within=dead)
 @queue_option
-@click.option("--yes", is_flag=True, help="do not ask")
+@output.yes
 @click.pass_obj
 def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     """Send dead letters back to where they were going, once their cause is mended. It takes one of the `operators`.
@@ -57,16 +61,15 @@ def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     A missed sweep is asked for again.
     """
     if not yes:
-        confirm("Is the cause mended, and shall they go back?", "--yes")
+        sending.confirm("Is the cause mended, and shall they go back?", "--yes")
     count = 0
     for name in [queue] if queue else DEAD_LETTERS:
         for letter in letters(deployment, name, 60):
             _send(deployment, name, letter)
-            url = deployment.outputs[DEAD_LETTERS[name]]
-            deployment.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
+            delete(deployment, name, letter)
             count += 1
-            answers.line(f"{name}: {_words(letter)}")
-    answers.say(f"sent back: {count}")
+            output.line(f"{name}: {_words(letter)}")
+    output.say(f"sent back: {count}")
     return DONE
 
 
@@ -76,7 +79,7 @@ def letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[str
     while True:
         answer = deployment.client("sqs").receive_message(
             QueueUrl=deployment.outputs[DEAD_LETTERS[name]],
-            MaxNumberOfMessages=_BATCH,
+            MaxNumberOfMessages=10,
             VisibilityTimeout=hidden,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
@@ -88,16 +91,20 @@ def letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[str
         yield from fresh
 
 
-def _row(name: str, letter: dict[str, Any]) -> dict[str, Any]:
-    since = instant.from_epoch_milliseconds(letter["Attributes"]["SentTimestamp"])
-    why = letter.get("MessageAttributes", {}).get("ERROR_MESSAGE", {}).get("StringValue")
-    return {"queue": name, "since": since, "id": letter["MessageId"], "why": why, "message": _words(letter)}
+def delete(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
+    url = deployment.outputs[DEAD_LETTERS[name]]
+    deployment.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
+
+
+def _attribute(letter: dict[str, Any], name: str) -> Any:
+    """Return what EventBridge wrote beside a message; None for nothing."""
+    return letter.get("MessageAttributes", {}).get(name, {}).get("StringValue")
 
 
 def _words(letter: dict[str, Any]) -> str:
     """Say what a message asks for."""
     with suppress(UnreadableError):
-        return mappings.describe(wire.load(letter["Body"]))
+        return mapping.describe(wire.load(letter["Body"]))
     try:
         body = json.loads(letter["Body"])
         event = body.get("event", body)
@@ -108,34 +115,33 @@ def _words(letter: dict[str, Any]) -> str:
 
 
 def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
-    sqs, body = deployment.client("sqs"), letter["Body"]
-    target = letter.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue", "")
+    sqs, body, outputs = deployment.client("sqs"), letter["Body"], deployment.outputs
+    target = _attribute(letter, "TARGET_ARN") or ""
     if name == "sweeps":
         asked = json.loads(body)
-        sweeping.ask_for(deployment, asked.get("requestPayload", asked)["organizationId"])
+        sweep.ask_for(deployment, asked.get("requestPayload", asked)["organizationId"])
     elif name == "commands":
-        group = letter["Attributes"]["MessageGroupId"]
-        url = deployment.outputs["CommandsQueueUrl"]
-        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=str(uuid.uuid4()))
+        group, copy = letter["Attributes"]["MessageGroupId"], str(uuid.uuid4())
+        url = outputs["CommandsQueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=copy)
     elif ":event-bus/" in target:  # an outcome to another bus
         event = json.loads(body)
-        told = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
-        entry: Any = {"EventBusName": target, "Time": event["time"], **told}
-        (answer,) = deployment.client("events").put_events(Entries=[entry])["Entries"]
+        told = event["source"], event["detail-type"], event["detail"]
+        (answer,) = deployment.put(*told, bus=target, Time=event["time"])
         if "EventId" not in answer:
             raise CommandError(f"{target} did not take an outcome: {answer.get('ErrorMessage')}")
     elif ":sns:" in target:
         message = json.dumps(json.loads(body)["detail"]["message"])
-        deployment.client("sns").publish(TopicArn=deployment.outputs["NoticesTopicArn"], Message=message)
+        deployment.client("sns").publish(TopicArn=outputs["NoticesTopicArn"], Message=message)
     else:
         source = _mapped_source(deployment, letter) if name == "undelivered" else None
         wrapped = json.dumps({"mappedSource": source, "event": json.loads(body)}) if source else body
-        sqs.send_message(QueueUrl=deployment.outputs["ReportsQueueUrl"], MessageBody=wrapped)
+        sqs.send_message(QueueUrl=outputs["ReportsQueueUrl"], MessageBody=wrapped)
 
 
 def _mapped_source(deployment: Deployment, letter: dict[str, Any]) -> str | None:
     """Return the mapped source whose rule could not deliver an event, as the rule's own target says it."""
-    bus, _, rule = letter["MessageAttributes"]["RULE_ARN"]["StringValue"].partition(":rule/")[2].rpartition("/")
+    bus, _, rule = _attribute(letter, "RULE_ARN").partition(":rule/")[2].rpartition("/")
     where = {"EventBusName": bus} if bus else {}
     (target,) = deployment.client("events").list_targets_by_rule(Rule=rule, **where)["Targets"]
     template = target.get("InputTransformer", {}).get("InputTemplate", "{}").replace("<aws.events.event.json>", "{}")

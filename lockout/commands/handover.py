@@ -3,10 +3,8 @@
 `docs/after-workmail.md` says what each file is for.
 """
 
-import csv
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,9 +17,10 @@ from device_lockout.values.moved import exchange
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
 from device_lockout.values.wire import dump_claim
-from lockout import answers, plain, reader
-from lockout.deployment import Clients, Deployment, Known
-from lockout.reader import Device, Everything
+from lockout import output, snapshot
+from lockout.deployment import Deployment
+from lockout.errors import DONE
+from lockout.snapshot import Device, Everything
 
 VERSION = "1"
 """The version of ``handover.json``. Its schema is ``docs/schemas/handover.json``."""
@@ -40,44 +39,42 @@ COLUMNS = {
 type Row = dict[str, str]
 
 
-@click.command("handover", epilog=answers.examples("lockout handover after-workmail"))
+@output.command("lockout handover after-workmail")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.pass_obj
-def command(deployment: Deployment, directory: Path) -> int:
+def handover(deployment: Deployment, directory: Path) -> int:
     """Write everything that must not be lost when WorkMail ends into a new directory, with commands for Exchange."""
-    table = deployment.outputs["LedgerTableName"]
-    return handover(deployment, deployment.client, table, directory, datetime.now(UTC))
+    rows = write(deployment, directory, datetime.now(UTC))
+    output.say(f"{directory}: {', '.join(f'{len(rows[name])} in {name}' for name in COLUMNS)}")
+    return DONE
 
 
-def handover(deployment: Known, clients: Clients, table: str, to: Path, now: datetime) -> int:
-    """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return 0.
+def write(deployment: Deployment, to: Path, now: datetime) -> dict[str, list[Row]]:
+    """Write the hand-over of all organizations into the new directory ``to``, whole or not at all. Return the rows.
 
-    ``table`` is the ledger's. Raises FileExistsError if there is such a directory, and as :func:`reader.read`.
+    Raises FileExistsError if there is such a directory, and as :func:`snapshot.read`.
     """
-    rules = deployment.settings.rules
     if to.exists():
         raise FileExistsError(f"{to}: expected the name of a new directory")
     rows: dict[str, list[Row]] = {name: [] for name in COLUMNS}
     described = []
     for organization in deployment.settings.organizations:
-        everything = reader.read(organization.id, table, rules, clients, now)
+        everything = snapshot.read(deployment, organization.id, now)
         described.append(_described(organization, everything, now))
         for name, row in _rows(organization, everything, now):
             rows[name].append(row)
     rows["due.csv"].sort(key=lambda row: row["until"])
+    owner = deployment.settings.owner
+    whole = {"schemaVersion": VERSION, "owner": owner, "at": write_time(now), "organizations": described}
     with tempfile.TemporaryDirectory(prefix=".handover-", dir=to.absolute().parent) as private:
         made = Path(private) / to.name
         made.mkdir(mode=0o700)
         for name, columns in COLUMNS.items():
             with (made / name).open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows({column: plain.cell(value) for column, value in row.items()} for row in rows[name])
-        whole = {"schemaVersion": VERSION, "owner": rules.owner, "at": write_time(now), "organizations": described}
+                output.table(columns, rows[name], file)
         (made / "handover.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
         made.rename(to)
-    print(f"{to}: {', '.join(f'{len(rows[name])} in {name}' for name in COLUMNS)}", file=sys.stderr)
-    return 0
+    return rows
 
 
 def _rows(organization: Organization, everything: Everything, now: datetime) -> Iterator[tuple[str, Row]]:
@@ -107,18 +104,19 @@ def _rows(organization: Organization, everything: Everything, now: datetime) -> 
 
 def _blocked(device: Device, row: Row, now: datetime) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a device that a DENY keeps out, or that a lock is to keep out."""
-    lock, end = device.lock, device.end(now)
+    reading, lock, end = device.reading, device.lock, device.end(now)
+    why = reading.why if isinstance(reading, Tag) else lock.why if lock else ""
     row = row | {
         "kind": device.kind if device.denied else "wanted",
-        "why": device.reading.why if isinstance(device.reading, Tag) else lock.why if lock else "",
+        "why": why,
         "until": write_time(end) if end else "",
         "reference": lock.reference if lock else "",
-        "note": lock.note if lock else device.description,
+        "note": lock.note if lock else (device.observed and device.observed.description) or "",
+        "what": f"lock ({why})" if why else "DENY",
     }
-    row["what"] = f"lock ({row['why']})" if row["why"] else "DENY"
     yield from _commands("Blocked", row)
-    if isinstance(device.reading, Broken):
-        yield "by-hand.csv", row | {"because": f"Nothing says when it ends: {device.reading.fault}."}
+    if isinstance(reading, Broken):
+        yield "by-hand.csv", row | {"because": f"Nothing says when it ends: {reading.fault}."}
     if PERHAPS_OUTLOOK.fullmatch(device.key.device):
         yield "by-hand.csv", row | {"because": "If it is Outlook, its ID is another one there: look after it connects."}
 
@@ -127,11 +125,8 @@ def _commands(kind: Literal["Allowed", "Blocked"], row: Row) -> Iterator[tuple[s
     """Yield a row with its commands. If none can be written, it is for people."""
     mailbox, device = row["mailbox"], row["deviceId"]
     if apply := exchange(mailbox, device, kind, "Add"):
-        row = row | {
-            "apply": apply,
-            "check": f"(Get-CASMailbox -Identity '{mailbox}').ActiveSync{kind}DeviceIDs -contains '{device}'",
-            "end": exchange(mailbox, device, kind, "Remove"),
-        }
+        check = f"(Get-CASMailbox -Identity '{mailbox}').ActiveSync{kind}DeviceIDs -contains '{device}'"
+        row = row | {"apply": apply, "check": check, "end": exchange(mailbox, device, kind, "Remove")}
         yield f"exchange-{kind.lower()}.csv", row
     else:
         because = "The address or the ID is none that WorkMail writes." if mailbox else "WorkMail knows no address."

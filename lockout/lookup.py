@@ -1,6 +1,6 @@
 """What people name, found: users, devices, and what the timeline has of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -30,12 +30,12 @@ def names_of_users(deployment: Deployment, organization: str) -> Callable[[str],
     @lru_cache(maxsize=1000)
     def name(user_id: str) -> str:
         found = user(deployment, organization, user_id)
-        return (found.name or found.email) if found and (found.name or found.email) else user_id
+        return (found and (found.name or found.email)) or user_id
 
     return name
 
 
-def devices(deployment: Deployment, organization: str, what: str, device: str | None) -> list[DeviceKey]:
+def devices(deployment: Deployment, organization: str, what: str, device: str | None = None) -> list[DeviceKey]:
     """Return the devices that are meant by a user and a device, a user, ``serial:…``, ``asset:…`` or any other word."""
     kind, _, value = what.partition(":")
     if kind in ("serial", "asset") and value:
@@ -46,26 +46,35 @@ def devices(deployment: Deployment, organization: str, what: str, device: str | 
         if device is not None:
             return [DeviceKey(organization, known.id, device)]
         return sorted(deployment.ledger.devices_of(organization, known.id))
-    meant = {
-        DeviceKey(organization, told["detail"]["user"]["id"], told["detail"]["device"])
-        for told in history(deployment, what, datetime.now(UTC) - OUTCOMES_KEPT)
-        if told["detail"]["organizationId"] == organization
-        and told["detail"].get("user")
-        and told["detail"].get("device")
-    }
+    meant = (key for key in devices_in(history(deployment, what)) if key.organization == organization)
     return sorted(key for key in meant if device is None or key.device == device.casefold())
 
 
-def history(deployment: Deployment, what: str, since: datetime, until: datetime | None = None) -> list[Told]:
-    """Return what was announced of a ticket, user, device, lock or event, each once, oldest first."""
-    until = until or datetime.now(UTC) + timedelta(days=1)
+def devices_in(found: Iterable[Told]) -> set[DeviceKey]:
+    """Return the devices of known users that announcements are about."""
+    details = (told["detail"] for told in found)
+    return {
+        DeviceKey(it["organizationId"], it["user"]["id"], it["device"])
+        for it in details
+        if it.get("user") and it.get("device")
+    }
+
+
+def history(
+    deployment: Deployment, what: str, since: datetime | None = None, until: datetime | None = None
+) -> list[Told]:
+    """Return what was announced of a ticket, user, device, lock or event, each once, oldest first.
+
+    Without ``since`` it is all that is kept.
+    """
+    now = datetime.now(UTC)
     words = {what.casefold()}
     for organization in deployment.settings.organizations:
         known = user(deployment, organization.id, what)
         words |= {known.id.casefold()} if known else set()
     found = [*deployment.ledger.outcomes_of(what)]
     for word in words:
-        found += deployment.ledger.timeline(since, until, word)
+        found += deployment.ledger.timeline(since or now - OUTCOMES_KEPT, until or now + timedelta(days=1), word)
     return sorted({told["detail"]["id"]: told for told in found}.values(), key=time_of)
 
 

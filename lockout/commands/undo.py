@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,69 +18,67 @@ from device_lockout.values.command import Lock, claim_id
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.record import Claim
-from lockout import act, answers, dead, finding
-from lockout.deployment import DEAD_LETTERS, Deployment
+from lockout import lookup, output, sending
+from lockout.commands import dead_letters
+from lockout.commands.lock_and_release import LET_IN
+from lockout.deployment import UNDER_WAY, Deployment
 from lockout.errors import DONE, NO, NOT_YET, CommandError
-from lockout.finding import Told
-from lockout.when import When
+from lockout.lookup import Told
+from lockout.sending import How
+from lockout.times import When
 
-UNDER_WAY = ("ReportsQueueUrl", "CommandsQueueUrl")
 
-
-@click.command(
-    epilog=answers.examples("lockout undo siem --since 2h --dry-run", "lockout undo siem --since 2h --ref INC-7")
-)
+@sending.change("lockout undo siem --since 2h --dry-run", "lockout undo siem --since 2h --ref INC-7")
 @click.argument("whose", metavar="SOURCE")
 @click.option("--since", type=When(past=True), required=True, metavar="WHEN", help="2h, 14:00, 2026-12-01T12:00:00Z")
-@act.changes
-def undo(deployment: Deployment, how: act.How, whose: str, since: datetime) -> int:
+def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
     """Release all that SOURCE locked since then, and drop the locks of it that were held. Stop SOURCE first.
 
     SOURCE is the `source` of its events. Locks of other sources stay. So does a device that SOURCE had locked before:
     the release would end that lock, too. The exit status is 1 if a device was left out, or is as it was.
     """
     now = datetime.now(UTC)
-    told = [each["detail"] for each in deployment.ledger.timeline(since, now) if "result" in each["detail"]]
-    flood = [detail for detail in told if detail["source"] == whose]
+    told = [each for each in deployment.ledger.timeline(since, now) if "result" in each["detail"]]
+    flood = [each for each in told if each["detail"]["source"] == whose]
     if not flood:
-        known = ", ".join(sorted({detail["source"] for detail in told})) or "nobody"
-        raise CommandError(f"nothing of {whose} was recorded since {answers.local(since)}: reports came from {known}")
+        known = ", ".join(sorted({each["detail"]["source"] for each in told})) or "nobody"
+        raise CommandError(f"nothing of {whose} was recorded since {output.local(since)}: reports came from {known}")
     ready, left, expected = [], 0, list[Told]()
     for kind, organization, about, older in _releases(deployment, whose, flood, now):
         if older:
-            answers.line(f"left out, since {whose} had locked it before: {' '.join(about.values())}")
+            output.line(f"left out, since {whose} had locked it before: {' '.join(about.values())}")
             left += 1
             continue
         detail = about | {"lockedBy": whose, "reportedAt": now}
-        release = act.rehearsed(deployment, kind, detail, replace(how, organization=organization))
+        release = sending.rehearsed(deployment, kind, detail, replace(how, organization=organization))
         ready.append((kind, *release))
         expected += release[-1]
     for each in expected if how.dry_run else ():
-        answers.line(f"would be {each['detail']['result']}: {each['detail']['message']}")
-    held = sum(detail["result"] == "held" for detail in flood)
-    answers.say(f"{len(ready)} releases, each alone: {_counts(expected)}; {held} held locks to drop")
+        output.line(f"would be {each['detail']['result']}: {each['detail']['message']}")
+    held = sum(each["detail"]["result"] == "held" for each in flood)
+    output.say(f"{len(ready)} releases, each alone: {_counts(expected)}; {held} held locks to drop")
     if how.dry_run:
         return NO if left else DONE
     if not how.yes:
-        act.confirm("Send these releases, and drop what is held?", "--yes")
-    answers.say(f"dropped: {_drop(deployment, whose, since)} held locks")
+        sending.confirm("Send these releases, and drop what is held?", "--yes")
+    output.say(f"dropped: {_drop(deployment, whose, since)} held locks")
     status = _send(deployment, ready, how)
     if under_way := deployment.waiting(*UNDER_WAY):
-        answers.say(f"{under_way} messages are under way. If they are of {whose}, call this again later.")
+        output.say(f"{under_way} messages are under way. If they are of {whose}, call this again later.")
     return NO if left and status == DONE else status
 
 
 def _releases(
-    deployment: Deployment, whose: str, flood: list[dict[str, Any]], now: datetime
-) -> Iterator[tuple[str, str, dict[str, str], bool]]:
+    deployment: Deployment, whose: str, flood: list[Told], now: datetime
+) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     """Yield a release for each user, serial number and device with a live lock of the flood.
 
     That is its detail-type, its organization, who or what it is about, and whether an older lock would end as well.
     """
-    ledger, ours = deployment.ledger, {claim_id(detail["eventId"]) for detail in flood}
-    users = {(each["organizationId"], each["user"]["id"]) for each in flood if each["user"]}
-    serials = {(each["organizationId"], each["names"].get("serial")) for each in flood if each.get("names")}
-    keys = {DeviceKey(each["organizationId"], each["user"]["id"], each["device"]) for each in flood if each["user"]}
+    ledger, details = deployment.ledger, [each["detail"] for each in flood]
+    ours, keys = {claim_id(detail["eventId"]) for detail in details}, lookup.devices_in(flood)
+    users = {(each["organizationId"], each["user"]["id"]) for each in details if each["user"]}
+    serials = {(each["organizationId"], each["names"].get("serial")) for each in details if each.get("names")}
 
     def of(claims: Iterable[Claim]) -> set[str]:
         return {claim.id for claim in claims if claim.source == whose}
@@ -98,7 +96,7 @@ def _releases(
             older = bool(live.union(*map(on, rows)) - ours)
             yield "Device Recovered", organization, {"serialNumber": serial}, older
             keys -= set() if older else rows
-    for key in sorted(key for key in keys if key.device):
+    for key in sorted(keys):
         if (live := on(key)) & ours:
             about = {"userId": key.user_id, "deviceId": key.device}
             yield "Device Recovered", key.organization, about, bool(live - ours)
@@ -107,42 +105,33 @@ def _releases(
 def _drop(deployment: Deployment, whose: str, since: datetime) -> int:
     """Delete the held locks of a source from the dead letters, so that nobody sends them back. Return how many."""
     count = 0
-    for letter in dead.letters(deployment, "commands", 60):
+    for letter in dead_letters.letters(deployment, "commands", 60):
         with suppress(UnreadableError, TransientError):
             command = wire.load(letter["Body"])
             if isinstance(command, Lock) and command.cause.source == whose and command.cause.received >= since:
-                url = deployment.outputs[DEAD_LETTERS["commands"]]
-                deployment.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
+                dead_letters.delete(deployment, "commands", letter)
                 count += 1
     return count
 
 
-def _send(deployment: Deployment, ready: list[Any], how: act.How) -> int:
+def _send(deployment: Deployment, ready: list[Any], how: How) -> int:
     """Send the releases, a portion at a time, so that no fresh lock waits for them. Wait for their outcomes."""
-    missing: dict[str, int] = {}
+    sent: dict[str, int] = {}
     for number, (kind, source, detail, _, expected) in enumerate(ready):
         while number % 10 == 0 and deployment.waiting(*UNDER_WAY) > deployment.settings.sweep.portion:
-            time.sleep(act.LOOK_EVERY)
-        missing[act.publish(deployment, source.name, kind, detail)] = len(expected)
-    found: list[Told] = []
-    latest = time.monotonic()
-    while missing and not how.no_wait and time.monotonic() - latest <= how.timeout:
-        time.sleep(act.LOOK_EVERY)
-        for event, expected in [*missing.items()]:
-            told = deployment.ledger.outcomes_of(event)
-            if len(told) >= expected or any(each["detail"]["result"] == "rejected" for each in told):
-                found, latest = found + told, time.monotonic()
-                del missing[event]
-    found.sort(key=finding.time_of)  # of two releases of a device, of its own lock and its user's, the last one counts
-    found = [*{(each["detail"]["userId"], each["detail"]["device"]): each for each in found}.values()]
+            time.sleep(sending.LOOK_EVERY)
+        sent[sending.publish(deployment, source, kind, detail)] = len(expected)
+    told, waits = ([], len(sent)) if how.no_wait else sending.outcomes(deployment, sent, how.timeout)
+    told.sort(key=lookup.time_of)  # of two releases of a device, of its own lock and its user's, the last one counts
+    found = [*{(each["detail"]["userId"], each["detail"]["device"]): each for each in told}.values()]
     for each in found:
-        if each["detail"]["result"] not in act.LET_IN:
-            answers.line(each["detail"]["message"])
-    answers.line(f"done: {_counts(found)}")
-    if missing:
-        answers.say(f"{len(missing)} releases wait.  lockout history --since 10m")
+        if each["detail"]["result"] not in LET_IN:
+            output.line(each["detail"]["message"])
+    output.line(f"done: {_counts(found)}")
+    if waits:
+        output.say(f"{waits} releases wait.  lockout history --since 10m")
         return NOT_YET
-    return DONE if all(each["detail"]["result"] in {*act.LET_IN, "still-locked"} for each in found) else NO
+    return DONE if all(each["detail"]["result"] in {*LET_IN, "still-locked"} for each in found) else NO
 
 
 def _counts(told: list[Told]) -> str:

@@ -14,9 +14,9 @@ from device_lockout.inbound import report
 from device_lockout.values.command import Command, Lock, Reject
 from device_lockout.values.settings import EventMapping, Source
 from local.in_memory import ORGANIZATION, at
-from lockout import mappings
 from lockout.__main__ import main
-from lockout.mappings import describe, read
+from lockout.commands import mapping
+from lockout.commands.mapping import describe, read
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 
@@ -376,13 +376,13 @@ def test_cloudtrails_records_are_replayed_as_events(
 
 def test_the_event_of_a_record_is_the_one_that_eventbridge_delivers() -> None:
     event = sample("identity-center-user-deleted")
-    made_of_it = mappings._of_cloudtrail(event["detail"])
+    made_of_it = mapping._of_cloudtrail(event["detail"])
     for name in ("source", "detail-type", "detail"):
         assert made_of_it[name] == event[name]
     for name in ("eventType", "kind"):
-        assert mappings._of_cloudtrail(CALL | {name: "AwsServiceEvent"})["detail-type"].endswith(" via CloudTrail")
+        assert mapping._of_cloudtrail(CALL | {name: "AwsServiceEvent"})["detail-type"].endswith(" via CloudTrail")
     signed_in = CALL | {"eventType": "AwsConsoleSignIn", "eventSource": "signin.amazonaws.com"}
-    assert mappings._of_cloudtrail(signed_in)["detail-type"] == "AWS Console Sign In via CloudTrail"
+    assert mapping._of_cloudtrail(signed_in)["detail-type"] == "AWS Console Sign In via CloudTrail"
 
 
 def test_findings_of_security_hub_are_replayed_as_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,302 @@
+"""The import of an inventory: each line of a CSV file becomes a `Device Enrolled` event on the bus.
+
+Only the writer writes the ledger. Each line is checked before anything is sent, with the router's own code.
+"""
+
+import codecs
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from configuration import loader
+from device_lockout.inbound import report
+from device_lockout.values import instant
+from device_lockout.values.command import Reject
+from device_lockout.values.settings import Settings
+from lockout import output
+from lockout.deployment import UNDER_WAY, Deployment
+from lockout.errors import DONE, NO
+
+KIND = "Device Enrolled"
+REQUIRED = ("userId", "deviceId")
+COLUMNS = (*REQUIRED, "serialNumber", "assetTag", "organizationId", "reference", "note")
+PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "exchange": {"userId": ("PrimarySmtpAddress", "UserPrincipalName"), "deviceId": ("DeviceId",)},
+    "intune": {
+        "userId": ("Primary user email address", "Primary user UPN"),
+        "deviceId": ("EAS activation ID",),
+        "serialNumber": ("Serial number",),
+    },
+    "jamf": {
+        "userId": ("Email Address", "Username"),
+        "deviceId": ("Exchange Device ID",),
+        "serialNumber": ("Serial Number",),
+        "assetTag": ("Asset Tag",),
+    },
+    "workspace-one": {"userId": ("Email Address",), "deviceId": ("Identifier",)},
+}
+"""For each product the columns of its export that fill a field, the best one first; see ``docs/sources.md``."""
+WORDS = ("reference", "note")
+"""The columns of words for people."""
+_SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
+"""What spreadsheets make of IDs: a leading apostrophe, or a number that lost its digits."""
+SETTLING = 1.0
+"""Seconds until the queues count what was sent. EventBridge takes about half a second."""
+
+
+@click.group()
+def inventory() -> None:
+    """The devices that the ledger knows."""
+
+
+def _column(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    columns = {}
+    for text in given:
+        field, equals, name = text.partition("=")
+        if not equals or not name.strip() or field not in COLUMNS:
+            raise click.BadParameter(f"{text!r}: expected one of {', '.join(COLUMNS)}, '=' and a name")
+        columns[field] = name.strip()
+    return columns
+
+
+@output.command(
+    "lockout inventory import devices.csv --check",
+    'lockout inventory import devices.csv --column deviceId="Exchange Device ID" --ignore-other-columns',
+    name="import",
+    within=inventory,
+)
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
+@click.option("--check", is_flag=True, help="check the lines and send nothing")
+@click.option("--config", metavar="NAME", help="with --check: by config/NAME.toml, without AWS")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    callback=_column,
+    metavar="FIELD=NAME",
+    help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
+)
+@click.option("--preset", type=click.Choice([*PRESETS]), help="whose export it is, for its columns")
+@click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")
+@click.option("--valid-lines", is_flag=True, help="send the good lines, even if others are wrong")
+@click.option("--source", default="inventory", show_default=True, help="report as this source")
+@click.pass_obj
+def import_(
+    there: Deployment, /, file: Path, source: str, *, check: bool, config: str | None, valid_lines: bool, **how: Any
+) -> int:
+    """Enrol the devices of a CSV file.
+
+    It needs the columns userId and deviceId, and may have serialNumber, assetTag, organizationId, reference and note.
+    If a line is wrong, nothing is sent, unless --valid-lines says otherwise.
+    The exit status is 0 if all lines are good, and were sent unless they are only checked.
+    """
+    if config is not None and not check:
+        raise click.UsageError("--config is for --check: what is sent goes by what the stack publishes")
+    settings = loader.load(config).settings if config is not None else there.settings
+    found = read(file, source, settings, datetime.now(UTC), **how)
+    lines = [line for line in found if line.detail or line.faults]
+    without = len(found) - len(lines)
+    if without:
+        output.say(f"{file}: {without} lines were left out, since they have no device ID")
+    good = [line for line in lines if not line.faults]
+    wrong = len(lines) - len(good)
+    for line in lines:
+        if line.faults:
+            output.say(output.in_line(f"{file}:{line.number}: {'; '.join(line.faults)}"))
+    if check or (wrong and not valid_lines):
+        nothing = "nothing was sent"
+        counts = f"{len(good)} lines are good, {wrong} are not; {nothing}"
+        output.line(counts if check else f"{nothing}: {wrong} of {len(lines)} lines are wrong")
+        return NO if wrong or (without and not good) else DONE
+    sent = _send(file, good, source, there)
+    output.line(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
+    return DONE if sent == len(lines) and (lines or not without) else NO
+
+
+class Line(NamedTuple):
+    """One line of the file.
+
+    Attributes:
+        number: The number of its last line in the file.
+        detail: The event's detail. It is empty if the line has no device ID and a preset leaves it out.
+        faults: What is wrong with it, or nothing.
+    """
+
+    number: int
+    detail: dict[str, str]
+    faults: list[str]
+
+
+def read(
+    file: Path,
+    source: str,
+    settings: Settings,
+    now: datetime,
+    columns: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    *,
+    ignore_other_columns: bool = False,
+) -> list[Line]:
+    """Return the checked lines of the file. Empty ones are left out, and with a preset those without a device ID.
+
+    It is UTF-8, or UTF-16 with a byte order mark, separated by commas, semicolons or tabs. The case of its column names
+    and blanks around them don't matter.
+
+    Args:
+        file: The CSV file.
+        source: The source of the events.
+        settings: The deployment's settings.
+        now: When the devices count as reported.
+        columns: Other names of columns, by the field of the contract that they fill.
+        preset: One of :data:`PRESETS`. Its product's other columns are left out.
+        ignore_other_columns: Leave columns out that fill no field. Otherwise they are a fault, unless they are empty.
+
+    Raises:
+        ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
+    """
+    known = settings.source(source)
+    if known is None or known.mapping is not None or "inventory" not in known.may:
+        raise ValueError(
+            f'{source} may not enrol devices: expected a source of the configuration with may = ["inventory"]'
+        )
+    text = _text(file)
+    first = text.lstrip("\n").partition("\n")[0]
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=first.count))
+    try:
+        header = [name.strip() for name in next(filter(None, rows), [])]
+        fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
+        lines = [
+            _check(rows.line_num, fields, row, source, settings, now, skips=bool(preset))
+            for row in rows
+            if any(map(str.strip, row))
+        ]
+    except csv.Error as error:
+        raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
+    seen: dict[tuple[str, str, str], int] = {}
+    for number, detail, faults in lines:
+        if detail and not faults:
+            organization = settings.organization(detail.get("organizationId"))
+            user, device = detail["userId"], detail["deviceId"].casefold()
+            first_of_it = seen.setdefault((organization.id if organization else "", user.casefold(), device), number)
+            if first_of_it != number:  # several devices may share other names
+                faults.append(f"device {device} of {user} is in line {first_of_it} already")
+    return lines
+
+
+def _text(file: Path) -> str:
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected text in UTF-8, or in UTF-16 with a byte order mark: {error}") from error
+    # The first line of PowerShell's Export-Csv says of what type its objects are.
+    return "\n" + text.partition("\n")[2] if text.startswith("#TYPE ") else text
+
+
+def _fields(
+    file: Path, header: list[str], columns: Mapping[str, str], preset: str | None, *, ignore_others: bool
+) -> list[str]:
+    """Return the field of the contract that each column fills: empty for a column without a name or to be ignored."""
+    there = {name.casefold() for name in header}
+    columns = dict(columns)
+    for field, names in PRESETS.get(preset or "", {}).items():
+        column = next((name for name in names if name.casefold() in there), None)
+        if column is None and field in REQUIRED and field not in columns:
+            raise ValueError(
+                f"{file}:1: no column {' or '.join(names)}: --preset {preset} takes {field} from it;"
+                f" see docs/sources.md, or name another with --column {field}=NAME"
+            )
+        if column is not None:
+            columns.setdefault(field, column)
+    meant = {name.casefold(): name for name in COLUMNS if name not in columns}
+    meant |= {name.casefold(): field for field, name in columns.items()}
+    fields = [meant.get(name.casefold(), "") for name in header]
+    others = {name for name, field in zip(header, fields, strict=True) if name and not field}
+    twice = any(fields.count(field) > 1 for field in filter(None, fields))
+    absent = columns.keys() - fields
+    if absent or twice or not {*REQUIRED} <= {*fields} or (others and not (ignore_others or preset)):
+        expected = (
+            " and ".join(columns.values())
+            if absent
+            else (
+                f"userId and deviceId, and of {', '.join(COLUMNS[2:])} what there is, each at most once;"
+                " --column FIELD=NAME names another column, and --ignore-other-columns leaves others out"
+            )
+        )
+        raise ValueError(f"{file}:1: columns {', '.join(filter(None, header)) or 'none'}: expected {expected}")
+    return fields
+
+
+def _check(
+    number: int, fields: list[str], row: list[str], source: str, settings: Settings, now: datetime, *, skips: bool
+) -> Line:
+    """Return a line with its faults. ``skips`` says that lines without a device ID are none."""
+    detail = {field: value.strip() for field, value in zip(fields, row, strict=False) if field and value.strip()}
+    if skips and "deviceId" not in detail:
+        return Line(number, {}, [])
+    if len(row) != len(fields):
+        return Line(number, {}, [f"{len(row)} values: expected {len(fields)}, one for each column"])
+    faults = [
+        f"{field} is {value!r}, which a spreadsheet made of it: expected the text as it was"
+        for field, value in detail.items()
+        if field not in WORDS and _SPREADSHEETS.match(value)
+    ]
+    detail["reportedAt"] = instant.write(now)
+    event = {"id": f"line-{number}", "source": source, "detail-type": KIND, "detail": detail}
+    (command,) = report.read(json.dumps(event), "line", now, settings)
+    if isinstance(command, Reject) and not faults:
+        faults.append(command.because)
+    return Line(number, detail, faults)
+
+
+def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) -> int:
+    """Send the lines as events. Return how many the bus took.
+
+    They go in portions as a sweep's removals do: at most ``portion`` of the configuration's ``[sweep]`` are under way,
+    so that no fresh lock waits long. If a call fails, stop and say what was sent.
+    """
+    sent, portion = 0, deployment.settings.sweep.portion
+    room = portion
+    for batch in batched(lines, min(10, portion), strict=False):
+        try:
+            while room < len(batch):
+                time.sleep(SETTLING)
+                ahead = deployment.waiting(*UNDER_WAY)
+                room = portion - ahead
+                output.say(f"{sent} of {len(lines)} lines were sent, {ahead} messages are under way")
+            answers = deployment.put(source, KIND, *(line.detail for line in batch))
+        except (BotoCoreError, ClientError) as error:
+            output.say(f"{file}: {_interruption(lines, batch, error)}")
+            break
+        for line, answer in zip(batch, answers, strict=True):
+            if code := answer.get("ErrorCode"):
+                why = f"{code}: {answer.get('ErrorMessage', '')}"
+                output.say(output.in_line(f"{file}:{line.number}: the bus did not take it: {why}"))
+            sent += not code
+        room -= len(batch)
+    return sent
+
+
+def _interruption(lines: Sequence[Line], at: Sequence[Line], error: BotoCoreError | ClientError) -> str:
+    """Return, after a failed call, which lines were sent, which were not, and which may have been."""
+    if isinstance(error, ClientError):
+        unknown = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
+    else:
+        unknown = isinstance(error, HTTPClientError)  # any other is botocore's own, before it calls
+    first, last = at[0].number, at[-1].number
+    before = "none before them was" if at[0] is lines[0] else "those before them were, but for any named above"
+    return (
+        f"lines {first} to {last} {'were sent or not, which nobody knows' if unknown else 'were not sent'}: {error};"
+        f" {before}; those after line {last} were not."
+        " Import the file again once that is mended: to enrol a device twice does no harm."
+    )

@@ -1,0 +1,173 @@
+"""A lock, a release, another end, and the drill. Each is a report on the bus, as any other source's."""
+
+import time
+from copy import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from device_lockout.values.actions import ACTIONS, DETAIL_TYPES
+from device_lockout.values.command import Change, Lock
+from device_lockout.values.record import Scope
+from lockout import lookup, output, sending
+from lockout.deployment import Deployment
+from lockout.errors import DONE, NO, NOT_YET, USAGE, CommandError
+from lockout.lookup import Told
+from lockout.sending import How
+from lockout.times import When
+
+IN_FORCE = {"locked", "already-locked", "already-denied", "extended", "shortened", "renewed", "took-over"}
+LET_IN = {"released", "nothing-to-release"}
+
+
+@sending.change(
+    'lockout lock bob ABC123 --ref INC-1234 --note "left in a taxi"',
+    "lockout lock dave --all-devices --why compromised --ref CASE-77",
+    "lockout lock asset:PHONE-0042 --why stolen --until 2d --dry-run",
+)
+@click.argument("user")
+@click.argument("device", required=False)
+@click.option("--all-devices", is_flag=True, help="lock all devices of the user, those to come as well")
+@click.option("--why", default="lost", metavar="REASON", help="lost, stolen, compromised or offboarded (lost)")
+@click.option("--until", type=When(), metavar="WHEN", help="2d, friday, 2026-12-01; else as long as the reason says")
+@click.option("--at", type=When(past=True), metavar="WHEN", help="when it happened, such as 2h for two hours ago")
+def lock(deployment: Deployment, how: How, user: str, device: str | None, **given: Any) -> int:
+    """Lock a device, or all devices of a user. USER may also be serial:NUMBER or asset:TAG.
+
+    It goes by the bus, as every report. The exit status is 0 once WorkMail denies the device.
+    """
+    why, scope = given["why"], "user" if given["all_devices"] else "device"
+    kinds = {
+        row.reason: name for name, row in DETAIL_TYPES.items() if row.reason and ACTIONS[row.action].scope == scope
+    }
+    if why not in kinds:
+        raise CommandError(f"reason {why}: a report about a {scope} can have {', '.join(kinds)}", status=USAGE)
+    times = {"reportedAt": given["at"] or datetime.now(UTC), "expiresAt": given["until"]}
+    return _send(deployment, kinds[why], _about(user, device, scope) | times, how)
+
+
+@sending.change("lockout release bob ABC123 --ref INC-1234", "lockout release dave --user-locks --ref CASE-77")
+@click.argument("user")
+@click.argument("device", required=False)
+@click.option("--user-locks", is_flag=True, help="end the locks of the whole user, not those of one device")
+def release(deployment: Deployment, how: How, user: str, device: str | None, *, user_locks: bool) -> int:
+    """Let a device back in, or a user. USER may also be serial:NUMBER or asset:TAG.
+
+    A device's release does not end a lock of its user, nor the other way round. The exit status is 1 if the device is
+    still denied afterwards.
+    """
+    kind, scope = ("User Restored", "user") if user_locks else ("Device Recovered", "device")
+    return _send(deployment, kind, _about(user, device, scope), how)
+
+
+@sending.change("lockout extend bob ABC123 --until friday")
+@click.argument("user")
+@click.argument("device")
+@click.option("--until", type=When(), required=True, metavar="WHEN", help="2d, friday, 2026-12-01")
+def extend(deployment: Deployment, how: How, user: str, device: str, until: datetime) -> int:
+    """Let a lock end later or sooner. Its reason stays, and so do ticket and note unless you give others.
+
+    A lock of the whole user changes for all of the user's devices.
+    """
+    now = datetime.now(UTC)
+    keys = lookup.devices(deployment, deployment.organization(how.organization).id, user, device)
+    claims = [(key, claim) for key in keys if (claim := deployment.ledger.device(key).wanted(now)) is not None]
+    if not claims:
+        raise CommandError(f"no lock of {device} is in force", f"lockout show {user} {device}")
+    key, claim = claims[0]
+    kind, named = ("User Lock Changed", None) if claim.scope == "user" else ("Lock Changed", key.device)
+    detail = _about(key.user_id if ":" in user else user, named, claim.scope)
+    output.say(f"its lock ({claim.why}) lasts now: {output.local(claim.until)}")
+    return _send(deployment, kind, detail | {"expiresAt": until}, replace(how, unverified=True))
+
+
+@sending.change("lockout drill canary DRILL0001")
+@click.argument("user")
+@click.argument("device")
+def drill(deployment: Deployment, how: How, user: str, device: str) -> int:
+    """Lock a device that nobody uses and let it back in, by real events through the whole chain. Say how long it took.
+
+    The exit status is 0 if WorkMail denied the device, and then did not.
+    """
+    how = replace(how, yes=True, unverified=True, ref=how.ref or "DRILL")
+    about = {"userId": user, "deviceId": device}
+    locked = _send(deployment, "Device Lost", about, how)
+    return locked if locked != DONE or how.dry_run else _send(deployment, "Device Recovered", about, how)
+
+
+def _about(user: str, device: str | None, scope: Scope | str) -> dict[str, Any]:
+    """Return the fields of the contract that say who or what is meant."""
+    kind, _, value = user.partition(":")
+    if value and kind in ("serial", "asset"):
+        return {"serialNumber" if kind == "serial" else "assetTag": value}
+    if (device is None) != (scope == "user"):
+        raise click.UsageError("expected a device, or the option for all of the user's devices")
+    return {"userId": user, "deviceId": device}
+
+
+def _send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -> int:
+    """Rehearse a report, ask, put it on the bus and wait for its outcomes. By default it is reported now."""
+    locks = not DETAIL_TYPES[kind].action.startswith("release")
+    detail = {"reportedAt": datetime.now(UTC)} | detail
+    source, written, command, expected = sending.rehearsed(deployment, kind, detail, how)
+    until = f": until {output.local(command.claim.until)}" if isinstance(command, Lock | Change) else ""
+    output.say(f"{kind}, as {source.name}{until}")
+    for told in expected[:10]:
+        say = output.line if how.dry_run else output.say
+        say(f"would be {told['detail']['result']}: {told['detail']['message']}")
+    if how.dry_run:
+        return _status(expected, locks=locks)
+    if any(told["detail"]["result"] == "rejected" for told in expected):
+        raise CommandError("nothing was sent: it would be rejected")
+    unknown = next((told["detail"] for told in expected if _is_unknown(told["detail"])), None)
+    if unknown and not how.unverified:
+        _ask_about(unknown, deployment)
+    if not how.yes:
+        sending.confirm("Send this report?", "--yes")
+    sent = time.monotonic()
+    event = sending.publish(deployment, source, kind, written)
+    output.say(f"sent, event {event}")
+    return NOT_YET if how.no_wait else _wait(deployment, event, sent, len(expected), how, locks=locks)
+
+
+def _wait(deployment: Deployment, event: str, sent: float, expected: int, how: How, *, locks: bool) -> int:
+    found, waits = sending.outcomes(deployment, {event: expected}, how.timeout)
+    if waits:
+        output.say(f"no outcome within {how.timeout:.0f} s: the report waits.  lockout history {event}")
+        return NOT_YET
+    took = time.monotonic() - sent
+    for told in found:
+        output.line(told["detail"]["message"])
+    output.say(f"{took:.1f} s after the report")
+    status = _status(found, locks=locks)
+    if locks and status == DONE:
+        output.say("It reaches the device within 5 minutes. IMAP, EWS and webmail go on: reset the password too.")
+    return status
+
+
+def _is_unknown(detail: dict[str, Any]) -> bool:
+    """Return whether a lock would be of a device that nothing but this command knows, or of no device."""
+    return detail["result"] in IN_FORCE and (detail["verified"] is False or detail["devices"] == 0)
+
+
+def _ask_about(detail: dict[str, Any], deployment: Deployment) -> None:
+    if detail["devices"] is None:
+        user = (detail["user"] or {}).get("id")
+        devices = deployment.ledger.devices_of(detail["organizationId"], user)
+        known = ", ".join(key.device for key in devices) or "none"
+        output.say(
+            f"Nothing knows a device {detail['deviceId']} of this user (known are: {known})."
+            " WorkMail would take the lock without an error, and it would lock nothing."
+        )
+    sending.confirm("Lock it all the same?", "--unverified")
+
+
+def _status(found: list[Told], *, locks: bool) -> int:
+    """Return whether all devices are as they were asked to be."""
+    good = [
+        told["detail"]["result"] in (IN_FORCE if locks else LET_IN)
+        and (locks or told["detailType"] != "Already Denied")
+        for told in found
+    ]
+    return DONE if good and all(good) else NO
