@@ -1,8 +1,7 @@
 """What people name, found: users, devices, and what the timeline has of them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from device_lockout.aws.ledger import OUTCOMES_KEPT
@@ -22,17 +21,6 @@ def user(deployment: Deployment, organization: str, name: str) -> User | None:
     except RejectedError:
         return None
     return found
-
-
-def names_of_users(deployment: Deployment, organization: str) -> Callable[[str], str]:
-    """Return what gives a user's name for people. WorkMail is asked once for each of the last thousand users."""
-
-    @lru_cache(maxsize=1000)
-    def name(user_id: str) -> str:
-        found = user(deployment, organization, user_id)
-        return (found and (found.name or found.email)) or user_id
-
-    return name
 
 
 def devices(deployment: Deployment, organization: str, what: str, device: str | None = None) -> list[DeviceKey]:

@@ -31,7 +31,7 @@ yes = click.option("--yes", is_flag=True, help="do not ask")
 
 
 def command(*examples: str, name: str | None = None, within: Any = click, prints: str = "") -> Declare:
-    """Declare a command, with examples at the end of its help.
+    """Declare a command, with examples at the end of its help. Its first argument is the deployment.
 
     One that prints ``data`` or ``rows`` gets the argument ``form``, by the options ``--json`` and ``--query``, which
     :func:`whole` applies, and for rows ``--csv``.
@@ -49,7 +49,8 @@ class _Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         if _asked():
             ctx.params["form"] = "json"
-        return super().invoke(ctx)
+        assert self.callback is not None
+        return ctx.invoke(self.callback, ctx.obj, **ctx.params)
 
 
 def _asked() -> Any:

@@ -53,7 +53,7 @@ def change(*examples: str) -> output.Declare:
 
         for option in reversed(_OPTIONS.values()):
             option(gathered)
-        return output.command(*examples)(click.pass_obj(gathered))
+        return output.command(*examples)(gathered)
 
     return declared
 

@@ -18,14 +18,15 @@ from lockout.errors import DONE, NO
 _EXPLAINED = {"name": 28, "may": 30, "who": 48, "events": 0}
 
 
-@click.group()
-def config() -> None:
-    """A configuration: its mistakes, what it means, what is deployed. NAME is config/NAME.toml, or a .toml file."""
+config = click.Group(
+    "config",
+    help="A configuration: its mistakes, what it means, what is deployed. NAME is config/NAME.toml, or a .toml file.",
+)
 
 
 @output.command("lockout config check prod", within=config, prints="rows")
 @click.argument("name")
-def check(name: str, form: str | None) -> int:
+def check(_: Deployment, name: str, form: str | None) -> int:
     """Print every mistake at once, as a deployment would. The exit status is 1 if there is any."""
     try:
         loader.load(name)
@@ -39,7 +40,7 @@ def check(name: str, form: str | None) -> int:
 
 @output.command("lockout config explain prod", "lockout config explain prod --csv", within=config, prints="rows")
 @click.argument("name")
-def explain(name: str, form: str | None) -> int:
+def explain(_: Deployment, name: str, form: str | None) -> int:
     """Print who may report what, by which events and on which bus, and for how long each reason locks."""
     whole = loader.load(name)
     rows = [*(_source(each, whole) for each in whole.settings.sources), *_reasons(whole)]
@@ -71,7 +72,6 @@ def _reasons(whole: Configuration) -> Iterator[tuple[str, str, str, str]]:
 
 @output.command("lockout config diff prod", within=config, prints="rows")
 @click.argument("name")
-@click.pass_obj
 def diff(deployment: Deployment, name: str, form: str | None) -> int:
     """Print each setting that is not what the deployed functions run with. The exit status is 1 if there is any.
 

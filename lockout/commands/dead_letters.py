@@ -21,14 +21,11 @@ from lockout.errors import DONE, NO, CommandError
 queue_option = click.option("--queue", type=click.Choice([*DEAD_LETTERS]), help="only this queue")
 
 
-@click.group()
-def dead() -> None:
-    """What ended up in a dead-letter queue, and its way back."""
+dead = click.Group("dead", help="What ended up in a dead-letter queue, and its way back.")
 
 
 @output.command("lockout dead show", "lockout dead show --queue commands --json", within=dead, prints="rows")
 @queue_option
-@click.pass_obj
 def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
     """Print each dead letter in words. The exit status is 1 if there is any.
 
@@ -54,7 +51,6 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
 @output.command("lockout dead send-back --queue commands --yes", name="send-back", within=dead)
 @queue_option
 @output.yes
-@click.pass_obj
 def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     """Send dead letters back to where they were going, once their cause is mended. It takes one of the `operators`.
 

@@ -23,7 +23,6 @@ type Check = Callable[[Deployment], Iterator[Finding]]
 
 @output.command("lockout doctor", "lockout doctor --config prod", prints="rows")
 @click.option("--config", metavar="NAME", help="compare the stack with config/NAME.toml, too")
-@click.pass_obj
 def doctor(deployment: Deployment, config: str | None, form: str | None) -> int:
     """Say whether the deployment is whole, a line for each question. The exit status is 1 if anything is wrong."""
     wrong = 0

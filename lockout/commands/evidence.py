@@ -47,7 +47,6 @@ type Files = dict[str, bytes]
 @click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there (WHAT.zip)")
 @click.option("--sign", metavar="KEY", help="sign the digests with this RSA key of KMS: an ID, ARN or alias")
 @click.option("--key", type=click.Path(path_type=Path, exists=True), metavar="PEM", help="check the signature by it")
-@click.pass_obj
 def evidence(
     deployment: Deployment, what: str, archive: Path | None, file: Path | None, sign: str | None, key: Path | None
 ) -> int:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import click
-
 from device_lockout.values.tag import Broken, HandWritten, Tag, write_time
 from lockout import output, snapshot
 from lockout.deployment import Deployment
@@ -20,7 +18,6 @@ COLUMNS = (
 
 
 @output.command("lockout export > overrides.csv", "lockout export --json > all.json", prints="data")
-@click.pass_obj
 def export(deployment: Deployment, form: str | None) -> int:
     """Print every override as CSV, or none: whose it is, why it is there and until when, and what a lock covers."""
     now = datetime.now(UTC)

@@ -35,7 +35,6 @@ ERASED |= dict.fromkeys(("user", "lock", "advice", "before", "after")) | {"names
 @output.organization
 @click.option("--dry-run", is_flag=True, help="say what would be erased; erase nothing")
 @output.yes
-@click.pass_obj
 def forget(deployment: Deployment, name: str, organization: str | None, *, dry_run: bool, yes: bool) -> int:
     """Erase what the ledger holds of a user: notes, names, inventory, and whom its outcomes are about.
 

@@ -41,7 +41,6 @@ type Row = dict[str, str]
 
 @output.command("lockout handover after-workmail")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.pass_obj
 def handover(deployment: Deployment, directory: Path) -> int:
     """Write everything that must not be lost when WorkMail ends into a new directory, with commands for Exchange."""
     rows = write(deployment, directory, datetime.now(UTC))

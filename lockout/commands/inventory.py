@@ -54,9 +54,7 @@ SETTLING = 1.0
 """Seconds until the queues count what was sent. EventBridge takes about half a second."""
 
 
-@click.group()
-def inventory() -> None:
-    """The devices that the ledger knows."""
+inventory = click.Group("inventory", help="The devices that the ledger knows.")
 
 
 def _column(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -90,9 +88,8 @@ def _column(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
 @click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")
 @click.option("--valid-lines", is_flag=True, help="send the good lines, even if others are wrong")
 @click.option("--source", default="inventory", show_default=True, help="report as this source")
-@click.pass_obj
 def import_(
-    there: Deployment, /, file: Path, source: str, *, check: bool, config: str | None, valid_lines: bool, **how: Any
+    deployment: Deployment, file: Path, source: str, *, check: bool, config: str | None, valid_lines: bool, **how: Any
 ) -> int:
     """Enrol the devices of a CSV file.
 
@@ -102,7 +99,7 @@ def import_(
     """
     if config is not None and not check:
         raise click.UsageError("--config is for --check: what is sent goes by what the stack publishes")
-    settings = loader.load(config).settings if config is not None else there.settings
+    settings = loader.load(config).settings if config is not None else deployment.settings
     found = read(file, source, settings, datetime.now(UTC), **how)
     lines = [line for line in found if line.detail or line.faults]
     without = len(found) - len(lines)
@@ -118,7 +115,7 @@ def import_(
         counts = f"{len(good)} lines are good, {wrong} are not; {nothing}"
         output.line(counts if check else f"{nothing}: {wrong} of {len(lines)} lines are wrong")
         return NO if wrong or (without and not good) else DONE
-    sent = _send(file, good, source, there)
+    sent = _send(file, good, source, deployment)
     output.line(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
     return DONE if sent == len(lines) and (lines or not without) else NO
 

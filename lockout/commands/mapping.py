@@ -15,15 +15,14 @@ from device_lockout.values import instant
 from device_lockout.values.command import Change, Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
 from device_lockout.values.tag import until
 from lockout import output
+from lockout.deployment import Deployment
 from lockout.errors import DONE, NO
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
 NOBODY = "nobody gets it, or it is not meant"
 
 
-@click.group()
-def mapping() -> None:
-    """How events of other products are read."""
+mapping = click.Group("mapping", help="How events of other products are read.")
 
 
 @output.command(
@@ -33,7 +32,7 @@ def mapping() -> None:
 )
 @click.argument("events", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENT.json…")
 @click.option("--config", default="local", show_default=True, metavar="NAME", help="the sources of config/NAME.toml")
-def try_(events: tuple[Path, ...], config: str) -> int:
+def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
     """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
 
     EVENT.json is an event as EventBridge delivers it, entries as put-events takes them, a .jsonl file or a directory.
@@ -66,7 +65,7 @@ def try_(events: tuple[Path, ...], config: str) -> int:
 @click.argument("events", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENTS…")
 @click.option("--config", required=True, metavar="NAME", help="the configuration config/NAME.toml, or a .toml file")
 @click.option("--against", metavar="NAME", help="print only what another configuration would do differently")
-def replay(events: tuple[Path, ...], config: str, against: str | None, form: str | None) -> int:
+def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str | None, form: str | None) -> int:
     """Print what past events would do, by the router's own code. AWS is not called.
 
     EVENTS are files and directories as `mapping try` takes them: events, CloudTrail's log files, and what

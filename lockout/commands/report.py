@@ -65,7 +65,6 @@ type Row = dict[str, Any]
 @click.option("--until", type=When(past=True), metavar="WHEN", help="until when (now)")
 @click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @click.option("--redact", is_flag=True, help="initials for names, ends for device IDs, and no free text")
-@click.pass_obj
 def report(
     deployment: Deployment,
     since: datetime,

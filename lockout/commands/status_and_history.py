@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -31,7 +32,6 @@ _HISTORY = {"time": 27, "result": 18, "message": 0}
 @click.option("--user", metavar="USER", help="only this user's devices")
 @click.option("--why", metavar="REASON", help="only locks with this reason")
 @click.option("--ending", type=When(), metavar="WHEN", help="only what is let back in until then, such as 7d")
-@click.pass_obj
 def status(deployment: Deployment, user: str | None, why: str | None, ending: datetime | None, form: str | None) -> int:
     """Print who is locked now, why and until when. Then, for people: what needs somebody.
 
@@ -54,11 +54,19 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
 def locks(
     deployment: Deployment, organization: Organization, user: str | None, now: datetime
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each lock of ours, page by page. WorkMail is asked for the names of one page's users at once."""
+    """Yield a row for each lock of ours, page by page.
+
+    WorkMail is asked for the names of one page's users at once, and once for each of the last thousand users.
+    """
     only = lookup.user(deployment, organization.id, user) if user is not None else None
     if user is not None and only is None:
         return
-    name = lookup.names_of_users(deployment, organization.id)
+
+    @lru_cache(maxsize=1000)
+    def name(user_id: str) -> str:
+        found = lookup.user(deployment, organization.id, user_id)
+        return (found and (found.name or found.email)) or user_id
+
     with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as pool:
         for page, _ in deployment.workmail.pages(organization.id):
             ours = [
@@ -111,7 +119,6 @@ def _needs(deployment: Deployment, now: datetime) -> None:
 @click.argument("what")
 @click.argument("device", required=False)
 @output.organization
-@click.pass_obj
 def show(deployment: Deployment, what: str, device: str | None, organization: str | None, form: str | None) -> int:
     """Show what stands on a device, what is wanted, and what happened last.
 
@@ -184,7 +191,6 @@ def _print_device(shown: dict[str, Any], now: datetime) -> None:
 @click.argument("what", required=False)
 @click.option("--since", type=When(past=True), metavar="WHEN", help="from when on: 7d, monday (without WHAT: 1d)")
 @click.option("--until", type=When(past=True), metavar="WHEN", help="until when")
-@click.pass_obj
 def history(
     deployment: Deployment, what: str | None, since: datetime | None, until: datetime | None, form: str | None
 ) -> int:
@@ -224,7 +230,6 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
 
 
 @output.command("lockout watch", "lockout watch --json", prints="data")
-@click.pass_obj
 def watch(deployment: Deployment, form: str | None) -> int:
     """Print outcomes as they are recorded, until Ctrl-C."""
     seen: set[str] = set()

@@ -18,15 +18,12 @@ _LOOK_EVERY = 1
 """Seconds."""
 
 
-@click.group()
-def sweep() -> None:
-    """What the next sweep would do, how the last ones went, and one now."""
+sweep = click.Group("sweep", help="What the next sweep would do, how the last ones went, and one now.")
 
 
 @output.command("lockout sweep plan", "lockout sweep plan --at friday", within=sweep, prints="rows")
 @click.option("--at", type=When(), metavar="WHEN", help="as if it were then, and nothing changed until then")
 @output.organization
-@click.pass_obj
 def plan(deployment: Deployment, at: datetime | None, organization: str | None, form: str | None) -> int:
     """Print what a sweep would do: the functions' own sweep, run here with nothing written and nothing sent.
 
@@ -47,7 +44,6 @@ def plan(deployment: Deployment, at: datetime | None, organization: str | None, 
 
 
 @output.command("lockout sweep last", within=sweep, prints="rows")
-@click.pass_obj
 def last(deployment: Deployment, form: str | None) -> int:
     """Print how the last sweeps went, newest first. The exit status is 1 if the newest was refused."""
     now = datetime.now(UTC)
@@ -64,7 +60,6 @@ def last(deployment: Deployment, form: str | None) -> int:
 @click.option("--accept-ledger", is_flag=True, help="say that the ledger is right, although it is another table")
 @click.option("--timeout", default=120.0, metavar="SECONDS", help="how long to wait for its end (120)")
 @output.organization
-@click.pass_obj
 def now(deployment: Deployment, timeout: float, organization: str | None, *, accept_ledger: bool) -> int:
     """Ask for a sweep, and wait for its end. The exit status is 1 if a guard refused removals."""
     where = deployment.organization(organization).id
