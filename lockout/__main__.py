@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -77,13 +78,14 @@ class _Later:
 
     def __init__(self, stack: str | None) -> None:
         self._stack = stack
-        self._found: Any = None
+
+    @cached_property
+    def _found(self) -> Any:
+        from lockout import deployment
+
+        return deployment.find(self._stack, deployment.clients())
 
     def __getattr__(self, name: str) -> Any:
-        if self._found is None:
-            from lockout import deployment
-
-            self._found = deployment.find(self._stack, deployment.clients())
         return getattr(self._found, name)
 
 
@@ -99,11 +101,9 @@ def lockout(ctx: click.Context, stack: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None, deployment: Any = None) -> int:
-    """Run one command and return its exit status.
+    """Run one command, by default the process's, and return its exit status.
 
-    Args:
-        arguments: The words after ``lockout``; those of the process by default.
-        deployment: A deployment to use in the place of the one that is found.
+    ``deployment`` takes the place of the one that is found.
     """
     try:
         return int(lockout.main(arguments, prog_name="lockout", standalone_mode=False, obj=deployment) or 0)

@@ -29,20 +29,13 @@ type Clients = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployed stack. The gateways are the functions' own.
-
-    Attributes:
-        stack: The stack's name.
-        status: CloudFormation's word for its state.
-        outputs: The stack's outputs.
-        settings: The settings that its functions run with.
-        client: Makes the clients.
-    """
+    """A deployed stack, its ``status`` in CloudFormation's word. The gateways are the functions' own."""
 
     stack: str
     status: str
     outputs: Mapping[str, str]
     settings: Settings
+    """What its functions run with."""
     client: Clients = field(repr=False)
 
     @cached_property

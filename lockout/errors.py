@@ -14,12 +14,7 @@ _BAD_KEY = ("ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "Signa
 
 
 class CommandError(Exception):
-    """A command can't go on.
-
-    Attributes:
-        hint: What to try; empty for nothing.
-        status: The exit status.
-    """
+    """A command can't go on. ``hint`` says what to try; it is empty for nothing."""
 
     def __init__(self, message: str, hint: str = "", status: int = NO) -> None:
         super().__init__(message)

@@ -147,12 +147,9 @@ def whole(value: Any, indent: int | None = 1) -> None:
 
 
 def rows(found: Iterable[Row], columns: Mapping[str, int], form: str | None) -> int:
-    """Print rows as they come. Return how many.
+    """Print rows as they come, as ``json``, ``csv``, or None for people. Return how many. Times are texts or instants.
 
-    Args:
-        found: The rows. Their times are texts or instants.
-        columns: The columns of a list for people, each with its width; the last one takes what it needs.
-        form: ``json``, ``csv``, or None for people.
+    ``columns`` are those of a list for people, each with its width; the last one takes what it needs.
     """
     if _asked():
         found = [*found]

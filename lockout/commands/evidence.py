@@ -8,6 +8,7 @@ import re
 import textwrap
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -178,7 +179,10 @@ def faults(archive: bytes, key: bytes | None = None) -> list[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             for entry in packed.infolist():
-                files[entry.filename] = _content(packed, entry)
+                files[entry.filename] = None
+                with suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
+                    if entry.compress_type == zipfile.ZIP_STORED:
+                        files[entry.filename] = packed.read(entry)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         return [f"the archive can't be read: {error}"]
     manifest = files.get(MANIFEST) or b""
@@ -193,13 +197,6 @@ def faults(archive: bytes, key: bytes | None = None) -> list[str]:
     if key and not _is_signed(manifest, files.get(SIGNATURE) or b"", key):
         found.append(f"{SIGNATURE}: it is not this key's signature of {MANIFEST}")
     return found
-
-
-def _content(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
-    try:
-        return packed.read(entry) if entry.compress_type == zipfile.ZIP_STORED else None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError):
-        return None
 
 
 def _is_signed(manifest: bytes, signature: bytes, key: bytes) -> bool:

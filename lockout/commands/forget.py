@@ -62,7 +62,10 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
     """Yield what to do with each item of the user, locks first: they say whether names and inventory are needed."""
     table = deployment.table
     items = {item["sk"]: item for item in table.query(where, "")}
-    own = {sk for sk, item in items.items() if _user(sk, item) == user_id}
+    at = {"device": 1, "user": 1, "serial": 2, "asset": 2}  # where a key has the user's ID
+    parts = {sk: sk.split("#") for sk in items}
+    own = {sk for sk, (kind, *_) in parts.items() if kind in at and parts[sk][at[kind]] == user_id}
+    own |= {sk for sk, (kind, *_) in parts.items() if kind == "name" and items[sk]["userId"] == user_id}
     own |= {f"locks#serial#{sk.split('#')[1]}" for sk in own if sk.startswith("serial#")} & items.keys()
     names |= {sk.removeprefix("name#") for sk in own if sk.startswith("name#")}
     user, oldest = load_user(items.get(f"user#{user_id}", {})), now - deployment.settings.limits.max_event_age
@@ -105,15 +108,6 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
         first = [row for row in told["detail"].get("first", ()) if row["userId"] != user_id]
         if len(first) < len(told["detail"].get("first", ())):
             yield f"sweep {told['detail']['eventId']}: erased", partial(_tell, table, told, {"first": first})
-
-
-def _user(sk: str, item: dict[str, Any]) -> str | None:
-    """Return whose an item is; None if it is nobody's."""
-    kind, *rest = sk.split("#")
-    if kind == "name":
-        return str(item["userId"])
-    at = {"device": 0, "user": 0, "serial": 1, "asset": 1}.get(kind)
-    return None if at is None else rest[at]
 
 
 def _tell(table: LedgerTable, told: Told, erased: dict[str, Any]) -> None:

@@ -57,14 +57,12 @@ SETTLING = 1.0
 inventory = click.Group("inventory", help="The devices that the ledger knows.")
 
 
-def _column(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    columns = {}
-    for text in given:
-        field, equals, name = text.partition("=")
-        if not equals or not name.strip() or field not in COLUMNS:
+def _columns(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    columns = {text: text.partition("=")[::2] for text in given}
+    for text, (field, name) in columns.items():
+        if not name.strip() or field not in COLUMNS:
             raise click.BadParameter(f"{text!r}: expected one of {', '.join(COLUMNS)}, '=' and a name")
-        columns[field] = name.strip()
-    return columns
+    return {field: name.strip() for field, name in columns.values()}
 
 
 @output.command(
@@ -80,7 +78,7 @@ def _column(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> di
     "--column",
     "columns",
     multiple=True,
-    callback=_column,
+    callback=_columns,
     metavar="FIELD=NAME",
     help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
 )
@@ -102,19 +100,17 @@ def import_(
     settings = loader.load(config).settings if config is not None else deployment.settings
     found = read(file, source, settings, datetime.now(UTC), **how)
     lines = [line for line in found if line.detail or line.faults]
-    without = len(found) - len(lines)
-    if without:
+    if without := len(found) - len(lines):
         output.say(f"{file}: {without} lines were left out, since they have no device ID")
-    good = [line for line in lines if not line.faults]
-    wrong = len(lines) - len(good)
-    for line in lines:
-        if line.faults:
-            output.say(output.in_line(f"{file}:{line.number}: {'; '.join(line.faults)}"))
-    if check or (wrong and not valid_lines):
-        nothing = "nothing was sent"
-        counts = f"{len(good)} lines are good, {wrong} are not; {nothing}"
-        output.line(counts if check else f"{nothing}: {wrong} of {len(lines)} lines are wrong")
+    good, wrong = ([line for line in lines if bool(line.faults) is faulty] for faulty in (False, True))
+    for line in wrong:
+        output.say(output.in_line(f"{file}:{line.number}: {'; '.join(line.faults)}"))
+    if check:
+        output.line(f"{len(good)} lines are good, {len(wrong)} are not; nothing was sent")
         return NO if wrong or (without and not good) else DONE
+    if wrong and not valid_lines:
+        output.line(f"nothing was sent: {len(wrong)} of {len(lines)} lines are wrong")
+        return NO
     sent = _send(file, good, source, deployment)
     output.line(f"{sent} of {len(lines)} lines were sent; their outcomes are on the bus")
     return DONE if sent == len(lines) and (lines or not without) else NO
@@ -144,19 +140,14 @@ def read(
     *,
     ignore_other_columns: bool = False,
 ) -> list[Line]:
-    """Return the checked lines of the file. Empty ones are left out, and with a preset those without a device ID.
+    """Return the checked lines of the file, as reported now. Empty ones are left out.
 
     It is UTF-8, or UTF-16 with a byte order mark, separated by commas, semicolons or tabs. The case of its column names
     and blanks around them don't matter.
 
-    Args:
-        file: The CSV file.
-        source: The source of the events.
-        settings: The deployment's settings.
-        now: When the devices count as reported.
-        columns: Other names of columns, by the field of the contract that they fill.
-        preset: One of :data:`PRESETS`. Its product's other columns are left out.
-        ignore_other_columns: Leave columns out that fill no field. Otherwise they are a fault, unless they are empty.
+    ``columns`` are other names of columns, by the field of the contract that they fill. With a preset its product's
+    other columns are left out, and lines without a device ID. Elsewhere a column that fills no field is a fault, unless
+    it is empty or ``ignore_other_columns`` says otherwise.
 
     Raises:
         ValueError: The file is not CSV with the right columns, or the source may not enrol devices.

@@ -120,11 +120,7 @@ def _send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -
         return _status(expected, locks=locks)
     if any(told["detail"]["result"] == "rejected" for told in expected):
         raise CommandError("nothing was sent: it would be rejected")
-    unknown = next((told["detail"] for told in expected if _is_unknown(told["detail"])), None)
-    if unknown and not how.unverified:
-        _ask_about(unknown, deployment)
-    if not how.yes:
-        sending.confirm("Send this report?", "--yes")
+    _ask(expected, deployment, how)
     sent = time.monotonic()
     event = sending.publish(deployment, source, kind, written)
     output.say(f"sent, event {event}")
@@ -146,21 +142,22 @@ def _wait(deployment: Deployment, event: str, sent: float, expected: int, how: H
     return status
 
 
-def _is_unknown(detail: dict[str, Any]) -> bool:
-    """Return whether a lock would be of a device that nothing but this command knows, or of no device."""
-    return detail["result"] in IN_FORCE and (detail["verified"] is False or detail["devices"] == 0)
-
-
-def _ask_about(detail: dict[str, Any], deployment: Deployment) -> None:
-    if detail["devices"] is None:
-        user = (detail["user"] or {}).get("id")
-        devices = deployment.ledger.devices_of(detail["organizationId"], user)
-        known = ", ".join(key.device for key in devices) or "none"
-        output.say(
-            f"Nothing knows a device {detail['deviceId']} of this user (known are: {known})."
-            " WorkMail would take the lock without an error, and it would lock nothing."
-        )
-    sending.confirm("Lock it all the same?", "--unverified")
+def _ask(expected: list[Told], deployment: Deployment, how: How) -> None:
+    """Ask before a change, and first about a device that nothing but this command knows."""
+    details = [told["detail"] for told in expected if told["detail"]["result"] in IN_FORCE]
+    unknown = [it for it in details if it["verified"] is False or it["devices"] == 0]
+    if unknown and not how.unverified:
+        if unknown[0]["devices"] is None:
+            user = (unknown[0]["user"] or {}).get("id")
+            devices = deployment.ledger.devices_of(unknown[0]["organizationId"], user)
+            output.say(
+                f"Nothing knows a device {unknown[0]['deviceId']} of this user (known are:"
+                f" {', '.join(key.device for key in devices) or 'none'})."
+                " WorkMail would take the lock without an error, and it would lock nothing."
+            )
+        sending.confirm("Lock it all the same?", "--unverified")
+    if not how.yes:
+        sending.confirm("Send this report?", "--yes")
 
 
 def _status(found: list[Told], *, locks: bool) -> int:

@@ -101,21 +101,21 @@ def report(
 def of(
     locks: Sequence[Row], outcomes: Iterable[Told], health: dict[str, Any], times: tuple[datetime, datetime, datetime]
 ) -> Row:
-    """Return the report's data.
+    """Return the report's data: of the locks that stand, and of what was announced in the time, oldest first.
 
-    Args:
-        locks: The locks that stand, as ``lockout status`` has them.
-        outcomes: What was announced in the time, oldest first.
-        health: ``urgent``, the outcomes that ask for action now, and the doctor's ``findings``.
-        times: The beginning and the end of the time, and now.
+    ``health`` has ``urgent``, the outcomes that ask for action now, and the doctor's ``findings``. The times are the
+    beginning, the end, and now.
     """
     since, until, now = times
     told = [*{each["detail"]["id"]: each for each in outcomes}.values()]
+    results = [(each["detail"].get("result"), each) for each in told]
     found: dict[str, list[Told]] = {
-        "new": [each for each in told if each["detail"].get("result") in ("locked", "took-over")],
-        "letIn": [each for each in told if _let_in(each["detail"])],
-        "undone": [each for each in told if each["detail"].get("result") in ("reasserted", "contested", "adopted")],
-        "rejected": [each for each in told if each["detail"].get("result") == "rejected"],
+        "new": [each for result, each in results if result in ("locked", "took-over")],
+        "letIn": [
+            each for result, each in results if result and _denied(each, "before") and not _denied(each, "after")
+        ],
+        "undone": [each for result, each in results if result in ("reasserted", "contested", "adopted")],
+        "rejected": [each for result, each in results if result == "rejected"],
     }
     locked = [each["detail"]["times"] for each in found["new"] if each["detail"]["result"] == "locked"]
     took = sorted((instant.read(it["decided"]) - instant.read(it["received"])).total_seconds() for it in locked)
@@ -142,11 +142,9 @@ def of(
     }
 
 
-def _let_in(detail: Row) -> bool:
-    """Whether a device that was denied is denied no more. An ALLOW that expires lets nobody in."""
-    before, after = (detail.get(name) for name in ("before", "after"))
-    denied = before is not None and before["effect"] == "DENY"
-    return "result" in detail and denied and (after is None or after["effect"] == "ALLOW")
+def _denied(told: Told, when: str) -> bool:
+    """Return whether a DENY stood before or after it. An ALLOW that expires lets nobody in."""
+    return (told["detail"].get(when) or {}).get("effect") == "DENY"
 
 
 def _row(told: Told) -> Row:
@@ -199,16 +197,17 @@ def _bars(times: dict[str, list[datetime]], since: datetime, until: datetime) ->
 
 
 def redacted(data: Row) -> Row:
-    """Return the data without names, addresses and whole device IDs. Free text may have any of them and goes, too."""
-    rows = {
-        section: [
-            row
-            | {"user": _initials(row["user"]), "reporter": _initials(row["reporter"]), "device": _end(row["device"])}
-            | dict.fromkeys(("message", "command"), "")
-            for row in data[section]
-        ]
-        for section in SECTIONS
-    }
+    """Return the data without names, addresses and whole device IDs. Free text may have any of them and goes, too.
+
+    Of a device ID at most four characters stay, and at most half.
+    """
+
+    def hidden(row: Row) -> Row:
+        device, names = row["device"], {name: _initials(row[name]) for name in ("user", "reporter")}
+        end = device[len(device) - min(4, len(device) // 2) :]
+        return row | names | {"device": device and f"…{end}", "message": "", "command": ""}
+
+    rows = {section: [*map(hidden, data[section])] for section in SECTIONS}
     machine = [{k: ADDRESS.sub(lambda who: _initials(who[0]), v) for k, v in row.items()} for row in data["machine"]]
     return {**data, **rows, "machine": machine, "by": _initials(data["by"])}
 
@@ -217,11 +216,6 @@ def _initials(name: str) -> str:
     """Return ``B. E.`` for ``Bob Example``, for ``bob.example@example.com``, and for an ARN that ends in either."""
     words = re.split(r"[\W_]+", name.rpartition("/")[2].partition("@")[0])
     return " ".join(f"{word[0].upper()}." for word in words if word)
-
-
-def _end(device: str) -> str:
-    """Return a device ID without its beginning. At most four characters stay, and at most half."""
-    return f"…{device[len(device) - min(4, len(device) // 2) :]}" if device else ""
 
 
 def write(data: Row, form: str | None) -> None:
