@@ -44,7 +44,7 @@ def command(*examples: str, name: str | None = None, within: Any = click, prints
 class _Command(click.Command):
     def __init__(self, *given: Any, prints: str, **more: Any) -> None:
         super().__init__(*given, **more)
-        self.params += [_JSON, _QUERIES] * (prints in ("data", "rows")) + [_CSV] * (prints == "rows")
+        self.params += {"rows": [_CSV, _JSON, _QUERIES], "data": [_JSON, _QUERIES]}.get(prints, [])
 
     def invoke(self, ctx: click.Context) -> Any:
         if _asked():

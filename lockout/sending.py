@@ -42,20 +42,17 @@ type How = SimpleNamespace
 """Their values."""
 
 
-def change(*examples: str) -> output.Declare:
-    """Declare a command that sends reports. It gets the deployment, the values of its common options, and its own."""
+def change(run: Callable[..., int]) -> Callable[..., int]:
+    """Add these options to a command. They come as one argument, after the deployment."""
 
-    def declared(run: Callable[..., int]) -> click.Command:
-        @wraps(run)
-        def gathered(deployment: Deployment, **given: Any) -> int:
-            how = SimpleNamespace(**{name: given.pop(name) for name in _OPTIONS})
-            return run(deployment, how, **given)
+    @wraps(run)
+    def gathered(deployment: Deployment, **given: Any) -> int:
+        how = SimpleNamespace(**{name: given.pop(name) for name in _OPTIONS})
+        return run(deployment, how, **given)
 
-        for option in reversed(_OPTIONS.values()):
-            option(gathered)
-        return output.command(*examples)(gathered)
-
-    return declared
+    for option in reversed(_OPTIONS.values()):
+        option(gathered)
+    return gathered
 
 
 def rehearsed(

@@ -21,7 +21,7 @@ IN_FORCE = {"locked", "already-locked", "already-denied", "extended", "shortened
 LET_IN = {"released", "nothing-to-release"}
 
 
-@sending.change(
+@output.command(
     'lockout lock bob ABC123 --ref INC-1234 --note "left in a taxi"',
     "lockout lock dave --all-devices --why compromised --ref CASE-77",
     "lockout lock asset:PHONE-0042 --why stolen --until 2d --dry-run",
@@ -32,6 +32,7 @@ LET_IN = {"released", "nothing-to-release"}
 @click.option("--why", default="lost", metavar="REASON", help="lost, stolen, compromised or offboarded (lost)")
 @click.option("--until", type=When(), metavar="WHEN", help="2d, friday, 2026-12-01; else as long as the reason says")
 @click.option("--at", type=When(past=True), metavar="WHEN", help="when it happened, such as 2h for two hours ago")
+@sending.change
 def lock(deployment: Deployment, how: How, user: str, device: str | None, **given: Any) -> int:
     """Lock a device, or all devices of a user. USER may also be serial:NUMBER or asset:TAG.
 
@@ -47,10 +48,11 @@ def lock(deployment: Deployment, how: How, user: str, device: str | None, **give
     return _send(deployment, kinds[why], _about(user, device, scope) | times, how)
 
 
-@sending.change("lockout release bob ABC123 --ref INC-1234", "lockout release dave --user-locks --ref CASE-77")
+@output.command("lockout release bob ABC123 --ref INC-1234", "lockout release dave --user-locks --ref CASE-77")
 @click.argument("user")
 @click.argument("device", required=False)
 @click.option("--user-locks", is_flag=True, help="end the locks of the whole user, not those of one device")
+@sending.change
 def release(deployment: Deployment, how: How, user: str, device: str | None, *, user_locks: bool) -> int:
     """Let a device back in, or a user. USER may also be serial:NUMBER or asset:TAG.
 
@@ -61,10 +63,11 @@ def release(deployment: Deployment, how: How, user: str, device: str | None, *, 
     return _send(deployment, kind, _about(user, device, scope), how)
 
 
-@sending.change("lockout extend bob ABC123 --until friday")
+@output.command("lockout extend bob ABC123 --until friday")
 @click.argument("user")
 @click.argument("device")
 @click.option("--until", type=When(), required=True, metavar="WHEN", help="2d, friday, 2026-12-01")
+@sending.change
 def extend(deployment: Deployment, how: How, user: str, device: str, until: datetime) -> int:
     """Let a lock end later or sooner. Its reason stays, and so do ticket and note unless you give others.
 
@@ -82,9 +85,10 @@ def extend(deployment: Deployment, how: How, user: str, device: str, until: date
     return _send(deployment, kind, detail | {"expiresAt": until}, replace(how, unverified=True))
 
 
-@sending.change("lockout drill canary DRILL0001")
+@output.command("lockout drill canary DRILL0001")
 @click.argument("user")
 @click.argument("device")
+@sending.change
 def drill(deployment: Deployment, how: How, user: str, device: str) -> int:
     """Lock a device that nobody uses and let it back in, by real events through the whole chain. Say how long it took.
 

@@ -28,9 +28,10 @@ from lockout.sending import How
 from lockout.times import When
 
 
-@sending.change("lockout undo siem --since 2h --dry-run", "lockout undo siem --since 2h --ref INC-7")
+@output.command("lockout undo siem --since 2h --dry-run", "lockout undo siem --since 2h --ref INC-7")
 @click.argument("whose", metavar="SOURCE")
 @click.option("--since", type=When(past=True), required=True, metavar="WHEN", help="2h, 14:00, 2026-12-01T12:00:00Z")
+@sending.change
 def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
     """Release all that SOURCE locked since then, and drop the locks of it that were held. Stop SOURCE first.
 
