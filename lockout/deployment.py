@@ -117,12 +117,12 @@ def find(stack: str | None, client: Clients) -> Deployment:
         CommandError: There is no such stack, there are several, or another version of this code deployed it.
     """
     cloudformation = client("cloudformation")
-    if stack is not None and not stack.startswith(PREFIX):
-        stack = PREFIX + stack
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     there = {each["StackName"]: each for page in pages for each in page["Stacks"]}
     ours = sorted(name for name in there if name.startswith(PREFIX))
-    if stack is None and len(ours) == 1:
+    if stack is not None:
+        stack = PREFIX + stack.removeprefix(PREFIX)
+    elif len(ours) == 1:
         stack = ours[0]
     if stack is None or stack not in there:
         known = ", ".join(ours) or "none in this account and region"

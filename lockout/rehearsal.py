@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,20 +23,19 @@ _READS = frozenset(
 """The calls of the ports that are passed on. Any other does nothing."""
 
 
+@dataclass
 class _ReadOnly:
-    def __init__(self, real: Any) -> None:
-        self._real = real
+    _real: Any
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name) if name in _READS else lambda *_, **__: None
 
 
+@dataclass
 class _Ledger(_ReadOnly):
     """The ledger. What a command saves is there for the commands that it sends on."""
 
-    def __init__(self, real: Any) -> None:
-        super().__init__(real)
-        self._saved: dict[Any, Any] = {}
+    _saved: dict[Any, Any] = field(default_factory=dict)
 
     def open_device(self, key: DeviceKey) -> DeviceRecord:
         record: DeviceRecord = self._saved.get(key) or self._real.device(key)
@@ -60,12 +59,12 @@ class _Ledger(_ReadOnly):
         return told
 
 
+@dataclass
 class _Collected:
     """The bus and the queue: what was announced, and the commands that were sent."""
 
-    def __init__(self, *commands: Command) -> None:
-        self.told: list[dict[str, Any]] = []
-        self.sent = deque(commands)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    sent: deque[Command] = field(default_factory=deque)
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None:
         self.told.append({"detailType": detail_type, "detail": detail})
@@ -87,7 +86,7 @@ def _ports(deployment: Deployment, collected: Any) -> Ports:
 
 def of_command(command: Command, deployment: Deployment, now: datetime) -> list[dict[str, Any]]:
     """Return what would be announced of a command, and of those that it would send on."""
-    collected = _Collected(command)
+    collected = _Collected(sent=deque([command]))
     ports = _ports(deployment, collected)
     while collected.sent:
         steps.carry_out(collected.sent.popleft(), ports, deployment.settings.rules, now)

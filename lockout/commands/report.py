@@ -67,11 +67,11 @@ type Row = dict[str, Any]
 @click.option("--redact", is_flag=True, help="initials for names, ends for device IDs, and no free text")
 def report(
     deployment: Deployment,
+    *,
     since: datetime,
     until: datetime | None,
     file: Path | None,
     form: str | None,
-    *,
     redact: bool,
 ) -> int:
     """Write what happened and what stands as one HTML page, which opens without a network.
