@@ -17,7 +17,6 @@ from lockout.errors import DONE, NO
 
 _EXPLAINED = {"name": 28, "may": 30, "who": 48, "events": 0}
 
-
 config = click.Group(
     "config",
     help="A configuration: its mistakes, what it means, what is deployed. NAME is config/NAME.toml, or a .toml file.",

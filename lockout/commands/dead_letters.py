@@ -20,7 +20,6 @@ from lockout.errors import DONE, NO, CommandError
 
 queue_option = click.option("--queue", type=click.Choice([*DEAD_LETTERS]), help="only this queue")
 
-
 dead = click.Group("dead", help="What ended up in a dead-letter queue, and its way back.")
 
 

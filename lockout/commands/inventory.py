@@ -53,7 +53,6 @@ _SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
 SETTLING = 1.0
 """Seconds until the queues count what was sent. EventBridge takes about half a second."""
 
-
 inventory = click.Group("inventory", help="The devices that the ledger knows.")
 
 

@@ -21,7 +21,6 @@ from lockout.errors import DONE, NO
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
 NOBODY = "nobody gets it, or it is not meant"
 
-
 mapping = click.Group("mapping", help="How events of other products are read.")
 
 

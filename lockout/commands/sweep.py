@@ -17,7 +17,6 @@ _SHOWN = 5
 _LOOK_EVERY = 1
 """Seconds."""
 
-
 sweep = click.Group("sweep", help="What the next sweep would do, how the last ones went, and one now.")
 
 
