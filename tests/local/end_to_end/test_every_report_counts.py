@@ -146,7 +146,7 @@ def test_an_end_that_is_a_day_is_the_end_of_that_day(deployment: Deployment) -> 
         there.publish("Device Lost", userId=user, deviceId=device, expiresAt=end)
     read_as, instead = (denied(there, user, device) for device in devices)
     assert read_as.until == datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
-    assert instead.until - instead.at == timedelta(days=30), "as its reason says"
+    assert abs(instead.until - instead.at - timedelta(days=30)) <= timedelta(seconds=1), "as its reason says"
 
 
 def test_another_directorys_user_and_what_is_not_meant_are_nobodys_business(deployment: Deployment) -> None:
@@ -154,10 +154,13 @@ def test_another_directorys_user_and_what_is_not_meant_are_nobodys_business(depl
     (user,) = new_users(there, 1)
     enrolled = there.publish("Device Enrolled", "mdm", userId=user, deviceId=device)
     recorded(there, [enrolled])
-    events = [sample("directory-user-disabled") | {"id": str(uuid4()), "bus": "default"} for _ in range(2)]
-    harmless, meant = events
-    for event, directory in ((harmless, "d-0000000001"), (meant, "d-9367123457")):
+
+    def disabled(directory: str) -> Json:
+        event = sample("directory-user-disabled") | {"id": str(uuid4()), "bus": "default"}
         event["detail"]["requestParameters"] |= {"directoryId": directory, "sAMAccountName": user}
+        return event
+
+    harmless = disabled("d-0000000001")
     not_meant = sample("workspace-one-compromised") | {
         "id": str(uuid4()),
         "bus": there.outputs["EventBusName"],
@@ -170,7 +173,7 @@ def test_another_directorys_user_and_what_is_not_meant_are_nobodys_business(depl
     seen(there, "all is worked off", there.is_idle)
     assert tag_on(there, user, device) is None
     assert [there.outcomes(event["id"]) for event in (harmless, not_meant)] == [[], []]
-    there.control("POST", "events", meant)
+    there.control("POST", "events", disabled("d-9367123457"))
     assert denied(there, user, device).why == "offboarded"
 
 
