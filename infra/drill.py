@@ -4,10 +4,8 @@ import json
 import math
 from datetime import timedelta
 
-from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
@@ -15,7 +13,7 @@ from configuration.loader import Drill as Canary
 from device_lockout.values.outcome import DRILL
 from infra.function import Function
 from infra.notices import Notices
-from infra.sweep_schedule import schedule_role
+from infra.roles import add_role, grant
 
 LATE = 30
 """Seconds from a report to its deny. Two cold starts and slow calls take less; a command that came twice takes more."""
@@ -35,8 +33,9 @@ class Drill(Construct):
         self, scope: Construct, id: str, *, canary: Canary, bus: events.EventBus, writer: Function, notices: Notices
     ) -> None:
         super().__init__(scope, id)
-        self.role = schedule_role(self, "Permission of the schedules of the drill")
-        self.role.add_to_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus.event_bus_arn]))
+        put = grant(["events:PutEvents"], [bus.event_bus_arn])
+        said = "Permission of the schedules of the drill"
+        self.role = add_role(self, "Role", "scheduler", said, put, own_account=True)
         for kind, minute in (("Device Lost", 7), ("Device Recovered", 12)):
             report = {
                 "organizationId": canary.organization,
@@ -62,23 +61,21 @@ class Drill(Construct):
             )
             schedule.node.add_dependency(self.role)
         period = max(canary.every, _HOUR)
-        late = writer.alarm(
+        writer.alarm(
             "DrillToDeny",
+            f"A drill was late. It took {LATE} seconds or more from the report to the deny.",
+            notices,
             statistic=cloudwatch.Stats.MAXIMUM,
-            period=Duration.minutes(5),
             threshold=LATE * 1000,
-            description=f"A drill was late. It took {LATE} seconds or more from the report to the deny.",
         )
-        missing = writer.alarm(
+        writer.alarm(
             "DrillToDeny",
+            "No drill locked its device. Real reports may fare no better. See lockout doctor.",
+            notices,
             statistic=cloudwatch.Stats.SAMPLE_COUNT,
-            period=Duration.hours(period // _HOUR),
-            threshold=1,
-            description="No drill locked its device. Real reports may fare no better. See lockout doctor.",
+            minutes=period // timedelta(minutes=1),
             missing_for=math.ceil(2 * canary.every / period),
         )
-        for alarm in (late, missing):
-            notices.notify_on(alarm)
 
 
 def _cron(minute: int, every: timedelta) -> str:

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from aws_cdk import App, Aws, CfnOutput, Environment, Stack
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
 
 from configuration import bus_limits
 from configuration.loader import Configuration
 from configuration.sources import Forwarder
+from infra.alarms import explain_alarms
 from infra.notices import Notices
 from infra.queues import DeadLetters
+from infra.roles import add_role, grant
 from infra.security_bus import delivery, let_rules_send, rule_arn, rule_name
 from infra.tags_and_key import finish
 
@@ -37,17 +38,8 @@ class ForwardEvents(Stack):
         unforwarded = DeadLetters(
             self, "Unforwarded", notices=notices, contents="Events that could not be forwarded for a day"
         )
-        role = iam.Role(
-            self,
-            "Role",
-            role_name=forwarder.stack,
-            description=f"Puts events on {configuration.bus}",
-            # https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
-            assumed_by=iam.ServicePrincipal(
-                "events.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
-        )
-        role.add_to_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[bus]))
+        put, said = grant(["events:PutEvents"], [bus]), f"Puts events on {configuration.bus}"
+        role = add_role(self, "Role", "events", said, put, own_account=True, name=forwarder.stack)
         arns = []
         for name, route in configuration.routes.items():
             if forwarder.name not in route.forwarders:
@@ -67,7 +59,7 @@ class ForwardEvents(Stack):
             rule.node.add_dependency(role, unforwarded.queue.node.find_child("Policy"))
             arns.append(rule_arn(rule.name or ""))
         let_rules_send(unforwarded.queue, arns)
-        notices.explain_alarms(self)
+        explain_alarms(self)
         boundary, key = forwarder.permissions_boundary, forwarder.encryption_key
         finish(self, configuration.settings.owner, configuration.tags, boundary, key)
         CfnOutput(self, "UnforwardedEventsQueueUrl", value=unforwarded.queue.queue_url)

@@ -15,6 +15,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from configuration.loader import Notify
+from infra.roles import add_role, grant
 
 PATHS = {
     "type": "$.detail-type",
@@ -51,14 +52,6 @@ CHAT = {
 https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
 """
 
-
-RUNBOOK = {
-    "ApproximateNumberOfMessagesVisible": "send-dead-letters-back",
-    "Paged": "when-an-outcome-pages",
-    "SweepCompleted": "when-a-sweep-lets-nothing-back-in",
-    "DrillToDeny": "when-a-drill-fails",
-}
-"""The section of docs/runbook.md about an alarm, by its metric. The others are in the table of all alarms."""
 
 CHANNELS: dict[str, tuple[Any, dict[str, str]]] = {
     "slack": (
@@ -106,15 +99,8 @@ class Notices(Construct):
 
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
         """
-        role = iam.Role(
-            self,
-            "Publisher",
-            assumed_by=iam.ServicePrincipal("events.amazonaws.com"),
-            description="Permission of the rule that sends notices",
-        )
-        topics = [topic.topic_arn for topic, _ in self._ways.values()]
-        role.add_to_policy(iam.PolicyStatement(actions=["sns:Publish"], resources=topics))
-        return role
+        publish = grant(["sns:Publish"], [topic.topic_arn for topic, _ in self._ways.values()])
+        return add_role(self, "Publisher", "events", "Permission of the rule that sends notices", publish)
 
     def targets(self, **delivery: Any) -> list[events.CfnRule.TargetProperty]:
         """Return the targets of a rule on outcomes that page."""
@@ -138,15 +124,6 @@ class Notices(Construct):
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
 
-    @staticmethod
-    def explain_alarms(stack: Stack) -> None:
-        """Give each alarm a name that a person can read, and its section of the runbook."""
-        for alarm in stack.node.find_all():
-            if isinstance(alarm, cloudwatch.CfnAlarm):
-                alarm.alarm_name = alarm.node.path.removesuffix("/Resource").replace("/", " ")
-                section = RUNBOOK.get(alarm.metric_name or "", "when-an-alarm-goes-off")
-                alarm.alarm_description = f"{alarm.alarm_description} docs/runbook.md#{section}"
-
     def _topic(self, id: str) -> sns.Topic:
         topic = sns.Topic(self, id, display_name="Device lockout", enforce_ssl=True)
         topic.add_to_resource_policy(
@@ -161,12 +138,7 @@ class Notices(Construct):
 
     def _add_channels(self, notify: Notify) -> None:
         """Add the channels. Nothing can be done to the account from there: neither role nor guardrail allows it."""
-        role = iam.Role(
-            self,
-            "ChatRole",
-            assumed_by=iam.ServicePrincipal("chatbot.amazonaws.com"),
-            description="Permits nothing: chat only reads",
-        )
+        role = add_role(self, "ChatRole", "chatbot", "Permits nothing: chat only reads")
         common: dict[str, Any] = {
             "iam_role_arn": role.role_arn,
             "sns_topic_arns": [self._ways["Chat"][0].topic_arn],

@@ -1,14 +1,14 @@
 """Managed policies for people and producers, to attach to their roles. The functions have roles of their own."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
-from infra.function import Function, Grant
+from infra.function import Function
 from infra.ledger import TIMELINE, Ledger
+from infra.roles import grant, only
 from infra.security_bus import SecurityBus
 
 LISTS = (
@@ -19,6 +19,9 @@ LISTS = (
     "scheduler:ListSchedules",
 )
 """What IAM can't allow for one resource only."""
+
+READS = ("DescribeUser", "GetMobileDeviceAccessOverride", "ListMobileDeviceAccessOverrides", "ListUsers")
+"""What a reader asks of WorkMail."""
 
 
 def add_policies(
@@ -46,53 +49,39 @@ def add_policies(
     """
     dead = [queue.queue_arn for queue in dead_letters]
     every = [*(queue.queue_arn for queue in queues), *dead]
-    put = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
+    put = grant(["events:PutEvents"], [bus.bus.event_bus_arn])
     read = [
-        Grant(LISTS, ["*"]),
-        Grant(["cloudformation:GetTemplate"], [stack.stack_id]),
-        Grant(["dynamodb:DescribeTable", "dynamodb:GetItem"], [ledger.table.table_arn]),
-        Grant(["dynamodb:Query"], [ledger.table.table_arn, f"{ledger.table.table_arn}/index/{TIMELINE}"]),
-        Grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
-        Grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
-        *([Grant(["secretsmanager:DescribeSecret"], secrets)] if secrets else []),
-        Grant(["sns:ListSubscriptionsByTopic"], [topic]),
-        Grant(["sqs:GetQueueAttributes"], every),
-        Grant(["sqs:ReceiveMessage"], dead),
-        Grant(
-            [
-                "workmail:DescribeUser",
-                "workmail:GetMobileDeviceAccessOverride",
-                "workmail:ListMobileDeviceAccessOverrides",
-                "workmail:ListUsers",
-            ],
-            organizations,
-        ),
+        grant(LISTS, ["*"]),
+        grant(["cloudformation:GetTemplate"], [stack.stack_id]),
+        grant(["dynamodb:DescribeTable", "dynamodb:GetItem"], [ledger.table.table_arn]),
+        grant(["dynamodb:Query"], [ledger.table.table_arn, f"{ledger.table.table_arn}/index/{TIMELINE}"]),
+        grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
+        grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
+        *([grant(["secretsmanager:DescribeSecret"], secrets)] if secrets else []),
+        grant(["sns:ListSubscriptionsByTopic"], [topic]),
+        grant(["sqs:GetQueueAttributes"], every),
+        grant(["sqs:ReceiveMessage"], dead),
+        grant([f"workmail:{name}" for name in READS], organizations),
     ]
     operate = [
-        Grant(["events:PutEvents"], [bus.bus.event_bus_arn, *bus.forwards_to]),
-        Grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
-        Grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
-        Grant(["sns:Publish"], [topic]),
-        Grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
-        Grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
+        grant(["events:PutEvents"], [bus.bus.event_bus_arn, *bus.forwards_to]),
+        grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
+        grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
+        grant(["sns:Publish"], [topic]),
+        grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
+        grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]
     organization_ids = [arn.rpartition("/")[2] for arn in organizations]
-    of_people: dict[str, dict[str, Any]] = {
-        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["event#*", *organization_ids]},
-        "Null": {"dynamodb:LeadingKeys": "false"},
-    }
-    erase = Grant(["dynamodb:DeleteItem", "dynamodb:UpdateItem"], [ledger.table.table_arn], of_people)
+    of_people = only("dynamodb:LeadingKeys", "event#*", *organization_ids)
+    erase = grant(["dynamodb:DeleteItem", "dynamodb:UpdateItem"], [ledger.table.table_arn], of_people)
     return {
         f"{name}Arn": iam.ManagedPolicy(
             stack,
             name,
             description=f"{description} {stack.stack_name}",
-            statements=[
-                iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources], conditions=grant.conditions)
-                for grant in grants
-            ],
+            statements=statements,
         ).managed_policy_arn
-        for name, description, grants in (
+        for name, description, statements in (
             ("ReaderPolicy", "Read what became of reports in", read),
             ("OperatorPolicy", "Do what the runbook says with", [*read, *operate]),
             ("EraserPolicy", "Forget people in", [*read, erase]),

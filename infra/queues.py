@@ -1,6 +1,7 @@
 """Queues with dead letters and alarms. They are encrypted, demand TLS and keep messages for 14 days."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -8,8 +9,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.alarms import add_alarm
 from infra.ledger import keep_if_replaced
 from infra.notices import Notices
+
+MOST: Any = {"period": Duration.minutes(1), "statistic": cloudwatch.Stats.MAXIMUM}
+"""What the alarms look at: the highest value of a minute."""
 
 RETENTION = Duration.days(14)
 """The longest that SQS keeps a message. It drops older ones and does not dead-letter them.
@@ -38,20 +43,9 @@ class DeadLetters(Construct):
     def __init__(self, scope: Construct, id: str, *, notices: Notices, fifo: bool = False, contents: str) -> None:
         super().__init__(scope, id)
         self.queue = _queue(self, "Queue", fifo)
-        alarm = cloudwatch.Alarm(
-            self,
-            "Alarm",
-            alarm_description=f"{contents}. Nothing is lost. Read the messages and fix the cause."
-            " Then do what the runbook says.",
-            metric=self.queue.metric_approximate_number_of_messages_visible(
-                period=Duration.minutes(1), statistic=cloudwatch.Stats.MAXIMUM
-            ),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.IGNORE,
-        )
-        notices.notify_on(alarm)
+        waiting = self.queue.metric_approximate_number_of_messages_visible(**MOST)
+        said = f"{contents}. Nothing is lost. Read the messages and fix the cause. Then do what the runbook says."
+        add_alarm(self, "Alarm", waiting, said, notices, missing=cloudwatch.TreatMissingData.IGNORE)
 
 
 class WorkQueue(Construct):
@@ -97,20 +91,9 @@ class WorkQueue(Construct):
             dead_letters=sqs.DeadLetterQueue(queue=self.dead_letters.queue, max_receive_count=receives),
         )
         stuck_after = STUCK_AFTER if fifo else Duration.seconds(2 * visibility.to_seconds())
-        alarm = cloudwatch.Alarm(
-            self,
-            "Stuck",
-            alarm_description=f"{contents} have been waiting for {stuck_after.to_human_string()}."
-            " See the function's log.",
-            metric=self.queue.metric_approximate_age_of_oldest_message(
-                period=Duration.minutes(1), statistic=cloudwatch.Stats.MAXIMUM
-            ),
-            threshold=stuck_after.to_seconds(),
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        notices.notify_on(alarm)
+        age = self.queue.metric_approximate_age_of_oldest_message(**MOST)
+        said = f"{contents} have been waiting for {stuck_after.to_human_string()}. See the function's log."
+        add_alarm(self, "Stuck", age, said, notices, threshold=stuck_after.to_seconds())
 
     def reserve(self, senders: Sequence[str], operators: Sequence[str]) -> None:
         """Deny sending to everybody but AWS's own services and these IAM principals, whatever their policies say.

@@ -11,12 +11,13 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
 from configuration import bus_limits
-from configuration.loader import Configuration, Drill
+from configuration.loader import Configuration
 from configuration.sources import DEFAULT_BUS, Route
 from device_lockout.values import outcome
 from device_lockout.values.settings import Source
 from infra.notices import Notices
 from infra.queues import DeadLetters, WorkQueue
+from infra.roles import add_role, grant
 
 DELIVERY_AGE = Duration.hours(24)
 DELIVERY_ATTEMPTS = 185
@@ -44,12 +45,11 @@ class SecurityBus(Construct):
         self, scope: Construct, id: str, *, configuration: Configuration, reports: WorkQueue, notices: Notices
     ) -> None:
         super().__init__(scope, id)
-        self.bus = events.EventBus(
-            self,
-            "Bus",
-            event_bus_name=configuration.bus,
-            description=f"Security events for device lockout ({configuration.settings.owner}), and its outcomes",
-        )
+        said = f"Security events for device lockout ({configuration.settings.owner}), and its outcomes"
+        self.bus = events.EventBus(self, "Bus", event_bus_name=configuration.bus, description=said)
+        made = self.bus.node.default_child
+        assert isinstance(made, events.CfnEventBus)
+        self._made = made
         self.undelivered = DeadLetters(
             self, "Undelivered", notices=notices, contents="Events that a rule could not deliver for a day"
         )
@@ -76,34 +76,27 @@ class SecurityBus(Construct):
             reports.queue,
         )
         unknown.node.add_dependency(*self._source_rules)  # it leaves a new source out once that has its rule
+        # The drill's device has alarms of its own.
+        quiet = [configuration.drill.device.casefold()] if configuration.drill else []
+        others = {"$or": [{"device": [{"exists": False}]}, {"device": [{"anything-but": quiet}]}]} if quiet else {}
         self._add_rule(
             "Pages",
             "Messages of outcomes that need attention",
             None,
-            {"source": [outcome.SOURCE], "detail": {"page": [True], **_but_of(configuration.drill)}},
+            {"source": [outcome.SOURCE], "detail": {"page": [True], **others}},
             notices.targets(**delivery(self.undelivered.queue)),
             notices.publisher,
         )
         self.forwards_to = [configuration.forward_outcomes] if configuration.forward_outcomes else []
         for to in self.forwards_to:
-            self._forward_outcomes(to)
-
-    def _forward_outcomes(self, to: str) -> None:
-        """Send every outcome to another bus, too, under a role. That bus must let the role put events.
-
-        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
-        """
-        role = iam.Role(
-            self,
-            "OutcomesRole",
-            description="Permission of the rule that sends outcomes on",
-            assumed_by=iam.ServicePrincipal("events.amazonaws.com"),
-        )
-        role.add_to_policy(iam.PolicyStatement(actions=["events:PutEvents"], resources=[to]))
-        target = events.CfnRule.TargetProperty(
-            id="Bus", arn=to, role_arn=role.role_arn, **delivery(self.undelivered.queue)
-        )
-        self._add_rule("Outcomes", "Outcomes, to another bus", None, {"source": [outcome.SOURCE]}, [target], role)
+            # That bus must let the role put events.
+            # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
+            said = "Permission of the rule that sends outcomes on"
+            role = add_role(self, "OutcomesRole", "events", said, grant(["events:PutEvents"], [to]))
+            target = events.CfnRule.TargetProperty(
+                id="Bus", arn=to, role_arn=role.role_arn, **delivery(self.undelivered.queue)
+            )
+            self._add_rule("Outcomes", "Outcomes, to another bus", None, {"source": [outcome.SOURCE]}, [target], role)
 
     def watch(self, writer_role: str, reports: sqs.Queue) -> None:
         """Let the router know of each change of an override that CloudTrail saw and that is not the writer's.
@@ -131,32 +124,24 @@ class SecurityBus(Construct):
         )
         self._source_rules.append(watch)
 
-    def allow_rules(self, reports: sqs.Queue) -> None:
-        """Allow the rules that there are by now to send to their queues, and no others."""
-        let_rules_send(reports, self._report_rules)
-        let_rules_send(self.undelivered.queue, self._rules)
-
     def reserve(self, sources: Sequence[str], publishers: Sequence[str], organization: str = "") -> None:
         """Deny events of these sources to all but these principals, whatever their own policies say."""
         self._add_statement("Deny", bus_limits.reserved(sources, publishers, organization))
 
-    def wait_for(self, router: Construct) -> None:
-        """Create and change the rules after the router: its code knows whose events they send."""
+    def connect(self, router: Construct, reports: sqs.Queue) -> None:
+        """Allow the rules that there are by now to send to their queues, and no others.
+
+        Create and change them after the router: its code knows whose events they send.
+        """
+        let_rules_send(reports, self._report_rules)
+        let_rules_send(self.undelivered.queue, self._rules)
         for rule in self._source_rules:
             rule.node.add_dependency(router)
 
     def _add_statement(self, effect: str, conditions: Mapping[str, Any]) -> None:
-        arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/{self._name}"
+        arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:event-bus/{self._made.name}"
         self._statements.append(bus_limits.statement(effect, len(self._statements), conditions, arn))
-        bus = self.bus.node.default_child
-        assert isinstance(bus, events.CfnEventBus)
-        bus.policy = {"Version": "2012-10-17", "Statement": self._statements}
-
-    @property
-    def _name(self) -> str:
-        bus = self.bus.node.default_child
-        assert isinstance(bus, events.CfnEventBus)
-        return bus.name
+        self._made.policy = {"Version": "2012-10-17", "Statement": self._statements}
 
     def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> events.CfnRule:
         name, mapped = source.name, source.mapping is not None
@@ -210,7 +195,7 @@ class SecurityBus(Construct):
         queue's policy, and SQS allows 20.
         """
         name = rule_name(self, id)
-        self._rules.append(rule_arn(name, bus or self._name))
+        self._rules.append(rule_arn(name, bus or self._made.name))
         rule = events.CfnRule(
             self,
             id,
@@ -222,12 +207,6 @@ class SecurityBus(Construct):
         )
         rule.node.add_dependency(self.undelivered.queue.node.find_child("Policy"), permission)
         return rule
-
-
-def _but_of(drill: Drill | None) -> dict[str, Any]:
-    """Return the pattern of a detail that is not about the drill's device alone. The drill has alarms of its own."""
-    others = ({"exists": False}, {"anything-but": [drill.device.casefold()]}) if drill else ()
-    return {"$or": [{"device": [other]} for other in others]} if others else {}
 
 
 def delivery(undelivered: sqs.Queue) -> dict[str, Any]:

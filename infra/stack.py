@@ -1,9 +1,10 @@
 """The stack: its resources, how they are connected, and what each function may do."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-from aws_cdk import App, CfnOutput, Duration, Environment, Stack
+from aws_cdk import App, CfnOutput, Environment, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
@@ -12,13 +13,15 @@ from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra import bundling
+from infra.alarms import explain_alarms
 from infra.dashboard import add_dashboard
 from infra.drill import Drill
-from infra.function import CANNOT_RUN, Function, Grant
+from infra.function import CANNOT_RUN, Function
 from infra.ledger import Ledger
 from infra.notices import Notices
 from infra.policies import add_policies
 from infra.queues import WorkQueue
+from infra.roles import grant
 from infra.security_bus import SecurityBus
 from infra.sweep_schedule import SweepSchedule
 from infra.tags_and_key import finish
@@ -42,8 +45,8 @@ After transient errors a command returns after 3 minutes on average, so 200 rece
 timeouts take three days: one is at most 6 x 60 s + 900 s.
 """
 
-FAILING_PERIOD = Duration.minutes(30)
-"""Longer than the maximum retry gap (21 minutes). So one failing message raises one alarm and one notice."""
+FAILING_PERIOD = 30
+"""Minutes, longer than the maximum retry gap (21 minutes). So one failing message raises one alarm and one notice."""
 
 
 class DeviceLockout(Stack):
@@ -89,9 +92,9 @@ class DeviceLockout(Stack):
             self.format_arn(service="workmail", resource="organization", resource_name=organization.id)
             for organization in settings.organizations
         ]
-        send_commands = Grant(["sqs:SendMessage"], [commands.queue.queue_arn])
-        announce = Grant(["events:PutEvents"], [bus.bus.event_bus_arn])
-        keep_ledger = Grant(
+        send_commands = grant(["sqs:SendMessage"], [commands.queue.queue_arn])
+        announce = grant(["events:PutEvents"], [bus.bus.event_bus_arn])
+        keep_ledger = grant(
             ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"],
             [ledger.table.table_arn],
         )
@@ -99,33 +102,29 @@ class DeviceLockout(Stack):
         table_name = {"LEDGER_TABLE": ledger.table.table_name}
         code = lambda_.Code.from_asset(str(package), asset_hash=bundling.fingerprint(package))
 
-        router = Function(
-            self,
+        function = partial(Function, self, package=code, configuration=configuration)
+        reserved = configuration.reserve_concurrency
+        router = function(
             "RouteEvents",
             name="route_events",
-            package=code,
             timeout=ROUTER_TIMEOUT,
-            configuration=configuration,
             environment=queue_url,
             grants=[send_commands],
-            reserved=configuration.router_concurrency if configuration.reserve_concurrency else None,
+            reserved=configuration.router_concurrency if reserved else None,
         )
         router.consume(reports, concurrency=configuration.router_concurrency)
-        writer = Function(
-            self,
+        writer = function(
             "ApplyCommands",
             name="apply_commands",
-            package=code,
             timeout=writer_timeout,
-            configuration=configuration,
             environment=queue_url | table_name | {"DEAD_COMMANDS_QUEUE_URL": commands.dead_letters.queue.queue_url},
             grants=[
                 send_commands,
-                Grant(["sqs:SendMessage"], [commands.dead_letters.queue.queue_arn]),
-                Grant(["sqs:ChangeMessageVisibility"], [commands.queue.queue_arn]),
+                grant(["sqs:SendMessage"], [commands.dead_letters.queue.queue_arn]),
+                grant(["sqs:ChangeMessageVisibility"], [commands.queue.queue_arn]),
                 keep_ledger,
                 announce,
-                Grant(
+                grant(
                     [
                         "workmail:DeleteMobileDeviceAccessOverride",
                         "workmail:DescribeUser",
@@ -137,24 +136,21 @@ class DeviceLockout(Stack):
                 ),
             ],
             recursive=True,
-            reserved=configuration.writer_concurrency if configuration.reserve_concurrency else None,
+            reserved=configuration.writer_concurrency if reserved else None,
         )
         work = writer.consume(commands, concurrency=configuration.writer_concurrency)
-        sweep = Function(
-            self,
+        sweep = function(
             "SweepOverrides",
             name="sweep_overrides",
-            package=code,
             timeout=SWEEP_TIMEOUT,
-            configuration=configuration,
             environment=queue_url | table_name,
             grants=[
                 send_commands,
                 keep_ledger,
-                Grant(["dynamodb:DescribeTable"], [ledger.table.table_arn]),
+                grant(["dynamodb:DescribeTable"], [ledger.table.table_arn]),
                 announce,
-                Grant(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
-                Grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
+                grant(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
+                grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
             ],
         )
         roles = [each.role.role_arn for each in (router, writer, sweep)]
@@ -162,8 +158,7 @@ class DeviceLockout(Stack):
         reports.reserve([], configuration.operators)
         if configuration.tamper_watch:
             bus.watch(writer.role.role_arn, reports.queue)
-        bus.allow_rules(reports.queue)
-        bus.wait_for(router.function)
+        bus.connect(router.function, reports.queue)
         bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(
@@ -176,35 +171,32 @@ class DeviceLockout(Stack):
             drill = Drill(self, "Drill", canary=configuration.drill, bus=bus.bus, writer=writer, notices=notices)
             bus.reserve([outcome.DRILL], [drill.role.role_arn])
         bus.reserve([f"{WEBHOOK_PREFIX}*"], [webhooks.receiver.role.role_arn] if webhooks else [])
-        for function, minutes, contents in ((router, 5, "Reports"), (writer, 15, "Commands")):
-            failing = function.alarm(
+        for consumer, minutes, contents in ((router, 5, "Reports"), (writer, 15, "Commands")):
+            consumer.alarm(
                 "FailingFor",
-                statistic=cloudwatch.Stats.MAXIMUM,
-                period=FAILING_PERIOD,
-                threshold=minutes * 60,
-                description=f"{contents} keep failing. One has failed for {minutes} minutes."
+                f"{contents} keep failing. One has failed for {minutes} minutes."
                 " It is retried and not lost. See the function's log.",
+                notices,
+                statistic=cloudwatch.Stats.MAXIMUM,
+                minutes=FAILING_PERIOD,
+                threshold=minutes * 60,
             )
-            notices.notify_on(failing)
         functions = [router, writer, sweep, *([webhooks.receiver] if webhooks else [])]
-        for function in (router, writer, sweep):
-            function.watch(notices, *CANNOT_RUN)
+        for each in (router, writer, sweep):
+            each.watch(notices, *CANNOT_RUN)
         if webhooks:
             webhooks.receiver.watch(notices, "Errors")  # it has an alarm on throttles of its own
-        writer.notify_of(
-            notices,
+        writer.alarm(
             "RecursiveInvocationsDropped",
             "Lambda cut a chain of commands off. Devices of a user may be left unlocked. Set the recursive loop of"
             " ApplyCommands to Allow again.",
-            of_lambda=True,
+            notices,
         )
         writer.alarm(
             "Paged",
-            statistic=cloudwatch.Stats.SUM,
-            period=Duration.minutes(5),
-            threshold=1,
-            description="Outcomes that page people. For example, a lock was rejected, failed or was tampered with."
+            "Outcomes that page people. For example, a lock was rejected, failed or was tampered with."
             " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",
+            None,
         )
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
         queues = [reports.queue, commands.queue]
@@ -243,6 +235,6 @@ class DeviceLockout(Stack):
             **policies,
         }.items():
             CfnOutput(self, name, value=value)
-        notices.explain_alarms(self)
+        explain_alarms(self)
         boundary, key = configuration.permissions_boundary, configuration.encryption_key
         finish(self, settings.owner, configuration.tags, boundary, key)

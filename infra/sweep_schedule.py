@@ -4,17 +4,18 @@ import json
 import math
 from datetime import timedelta
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from configuration.loader import Configuration
-from infra.function import Function, Grant
+from infra.alarms import add_alarm
+from infra.function import Function
 from infra.notices import Notices
 from infra.queues import DeadLetters
+from infra.roles import add_role, grant
 
 RETRIES = 2
 """Retries of a call that could not be delivered, and of a run that failed. The next period sweeps anyway."""
@@ -35,14 +36,13 @@ class SweepSchedule(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.missed = DeadLetters(self, "Missed", notices=notices, contents="Sweeps that did not run, or failed")
-        role = schedule_role(self, "Permissions of the schedules of the sweep")
-        call_sweep = Grant(["lambda:InvokeFunction"], [sweep.function.function_arn])
-        send_missed = Grant(["sqs:SendMessage"], [self.missed.queue.queue_arn])
-        for grant in (call_sweep, send_missed):
-            role.add_to_policy(iam.PolicyStatement(actions=[*grant.actions], resources=[*grant.resources]))
+        call_sweep = grant(["lambda:InvokeFunction"], [sweep.function.function_arn])
+        send_missed = grant(["sqs:SendMessage"], [self.missed.queue.queue_arn])
+        said = "Permissions of the schedules of the sweep"
+        role = add_role(self, "Role", "scheduler", said, call_sweep, send_missed, own_account=True)
 
         # The call is asynchronous. Once it is delivered, Lambda retries the run and dead-letters it.
-        sweep.allow(send_missed)
+        sweep.role.add_to_policy(send_missed)
         lambda_.CfnEventInvokeConfig(
             self,
             "Runs",
@@ -76,31 +76,16 @@ class SweepSchedule(Construct):
                 ),
             )
             schedule.node.add_dependency(role)  # and on the role's policy, so that the first call is allowed
-            alarm = cloudwatch.Alarm(
-                self,
-                f"Unswept-{organization.alias}",
-                alarm_description=f"No completed sweep of {organization.alias} ({organization.id}). Nothing expires and"
-                " nothing is put back there. Look for the last Sweep Refused, or read the log of SweepOverrides.",
-                metric=cloudwatch.Metric(
-                    namespace=configuration.metrics_namespace,
-                    metric_name="SweepCompleted",
-                    dimensions_map={"service": "sweep_overrides", "organization": organization.id},
-                    period=Duration.seconds(period),
-                    statistic=cloudwatch.Stats.SUM,
-                ),
-                threshold=1,
-                evaluation_periods=math.ceil(2 * every.to_seconds() / period),
-                comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-                treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+            completed = cloudwatch.Metric(
+                namespace=configuration.metrics_namespace,
+                metric_name="SweepCompleted",
+                dimensions_map={"service": "sweep_overrides", "organization": organization.id},
+                period=Duration.seconds(period),
+                statistic=cloudwatch.Stats.SUM,
             )
-            notices.notify_on(alarm)
-
-
-def schedule_role(scope: Construct, description: str) -> iam.Role:
-    """Add a role that only this account's schedules take.
-
-    https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-    """
-    ours = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-    scheduler = iam.ServicePrincipal("scheduler.amazonaws.com", conditions=ours)
-    return iam.Role(scope, "Role", description=description, assumed_by=scheduler)
+            said = (
+                f"No completed sweep of {organization.alias} ({organization.id}). Nothing expires and nothing is put"
+                " back there. Look for the last Sweep Refused, or read the log of SweepOverrides."
+            )
+            periods = math.ceil(2 * every.to_seconds() / period)
+            add_alarm(self, f"Unswept-{organization.alias}", completed, said, notices, missing_for=periods)

@@ -6,9 +6,10 @@ from constructs import Construct
 
 from configuration.loader import Configuration
 from device_lockout.values.settings import WEBHOOK_PREFIX
-from infra.function import Function, Grant
+from infra.function import Function
 from infra.ledger import Ledger
 from infra.notices import Notices
+from infra.roles import grant, only
 from infra.security_bus import SecurityBus
 
 TIMEOUT = 10
@@ -59,50 +60,23 @@ class Webhooks(Construct):
             configuration=configuration,
             environment={"LEDGER_TABLE": ledger.table.table_name},
             grants=[
-                Grant(
-                    ["events:PutEvents"],
-                    [bus.bus.event_bus_arn],
-                    {
-                        "ForAllValues:StringLike": {"events:source": [f"{WEBHOOK_PREFIX}*"]},
-                        "Null": {"events:source": "false"},
-                    },
-                ),
-                Grant(
-                    ["dynamodb:PutItem"],
-                    [ledger.table.table_arn],
-                    {
-                        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["webhook#*"]},
-                        "Null": {"dynamodb:LeadingKeys": "false"},
-                    },
-                ),
-                Grant(
-                    ["secretsmanager:GetSecretValue"],
-                    self.secrets,
-                ),
+                grant(["events:PutEvents"], [bus.bus.event_bus_arn], only("events:source", f"{WEBHOOK_PREFIX}*")),
+                grant(["dynamodb:PutItem"], [ledger.table.table_arn], only("dynamodb:LeadingKeys", "webhook#*")),
+                grant(["secretsmanager:GetSecretValue"], self.secrets),
             ],
         )
         function = self.receiver.function.node.default_child
         assert isinstance(function, lambda_.CfnFunction)
         function.reserved_concurrent_executions = CONCURRENCY
-        self.receiver.notify_of(
-            notices,
-            "WebhookFailed",
-            "Webhooks could not be passed on. The senders got a 503, and some will not try again. The log of"
-            " receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
-        )
-        self.receiver.notify_of(
-            notices,
-            "SenderRefused",
-            "Webhooks of a known sender were refused. Its secret or its clock may be wrong, and what it reports is"
-            " lost. Or a stranger uses its name. The log of receive_webhooks has the reason.",
-        )
-        self.receiver.notify_of(
-            notices,
-            "Throttles",
-            f"Webhooks were throttled. More than {CONCURRENCY} came at a time, or {10 * CONCURRENCY} in a second. The"
-            " senders got a 429, and some will not try again.",
-            of_lambda=True,
-        )
+        for metric, said in {
+            "WebhookFailed": "Webhooks could not be passed on. The senders got a 503, and some will not try again. The"
+            " log of receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
+            "SenderRefused": "Webhooks of a known sender were refused. Its secret or its clock may be wrong, and what"
+            " it reports is lost. Or a stranger uses its name. The log of receive_webhooks has the reason.",
+            "Throttles": f"Webhooks were throttled. More than {CONCURRENCY} came at a time, or {10 * CONCURRENCY} in a"
+            " second. The senders got a 429, and some will not try again.",
+        }.items():
+            self.receiver.alarm(metric, said, notices)
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
 
     def _secret_arn(self, name: str) -> str:

@@ -18,6 +18,7 @@ from device_lockout.protocol import announcement
 from device_lockout.values.command import Reject, Target
 from device_lockout.values.outcome import Outcome
 from infra import notices
+from infra.alarms import RUNBOOK
 from local.in_memory import ORGANIZATION, at, cause
 from tests.infra.conftest import ROOT, Template
 
@@ -210,7 +211,7 @@ def test_each_alarm_names_its_section_of_the_runbook_and_has_a_name_that_people_
     alarms = found.of_type("CloudWatch::Alarm").values()
     named = {alarm["AlarmDescription"].partition(" docs/runbook.md#")[2] for alarm in alarms}
     assert named <= sections
-    assert {*notices.RUNBOOK.values()} - {"when-a-drill-fails"} <= named
+    assert {*RUNBOOK.values()} - {"when-a-drill-fails"} <= named
     names = [alarm["AlarmName"] for alarm in alarms]
     assert len({*names}) == len(names)
     assert all(re.fullmatch(r"device-lockout-[a-z]+( [A-Za-z-]+)+", name) for name in names)
