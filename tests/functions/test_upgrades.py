@@ -225,5 +225,5 @@ def test_settings_of_another_release_take_defaults_and_leave_out_what_is_unknown
     del plain["exempt_users"]
     assert settings.load(json.dumps(plain | {"next": NEXT})) == replace(SETTINGS, exempt_users=frozenset())
     del plain["owner"]
-    with pytest.raises(TypeError, match="owner"):
+    with pytest.raises(KeyError, match="owner"):
         settings.load(json.dumps(plain))

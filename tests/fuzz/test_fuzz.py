@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configuration import loader
 from device_lockout.inbound import event_mapping, leniency, report
-from device_lockout.values import tag, wire
+from device_lockout.values import as_json, tag, wire
 from lockout.commands import inventory
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import search, targets
@@ -54,12 +54,12 @@ def refuse(*_: object, **__: object) -> None:
     [
         ("events", leniency, "read_time", refuse, "LookupError in refuse"),
         ("events", report, "read", lambda *_: (), "AssertionError in check_event"),
-        ("events", wire, "load_claim", refuse, "LookupError in refuse"),
+        ("events", wire, "read_time", refuse, "LookupError in refuse"),
         ("mappings", event_mapping, "detail", refuse, "LookupError in refuse"),
         ("tags", tag, "_read_hand_written", refuse, "LookupError in refuse"),
         ("tags", tag, "_read", lambda *_: tag.Foreign(), "AssertionError in check_tag"),
         ("requests", hmac, "compare_digest", lambda *_: True, "AssertionError in check_request"),
-        ("messages", wire, "_unfit", lambda _: [], "AttributeError in"),
+        ("messages", as_json, "_fit", lambda *given: given[-1], "AttributeError in"),
         ("files", inventory, "_check", refuse, "LookupError in refuse"),
         ("configurations", loader, "_sweep", refuse, "LookupError in refuse"),
     ],

@@ -21,14 +21,14 @@ The index ``timeline`` has the outcomes of a ``month`` in order of ``at``. No fu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from device_lockout.aws.ledger_items import (
     device_key,
     device_place,
-    dump_device,
-    dump_user,
+    dump_record,
     load_device,
     load_user,
     name_place,
@@ -76,7 +76,7 @@ class Ledger:
         Raises:
             TransientError: Its version changed since it was read.
         """
-        self._save(*device_place(key), dump_device(record), record.version)
+        self._save(*device_place(key), record)
 
     def user(self, organization: str, user_id: str) -> UserRecord:
         """Return a user's record, which is empty if there is no item."""
@@ -88,7 +88,7 @@ class Ledger:
         Raises:
             TransientError: Its version changed since it was read.
         """
-        self._save(organization, f"user#{user_id}", dump_user(record), record.version)
+        self._save(organization, f"user#{user_id}", record)
 
     def users(self, organization: str) -> dict[str, UserRecord]:
         """Return every user who was ever locked or released, by user ID."""
@@ -149,7 +149,7 @@ class Ledger:
         Raises:
             TransientError: Their version changed since they were read.
         """
-        self._save(organization, self._locks(name), dump_user(record), record.version)
+        self._save(organization, self._locks(name), record)
 
     def saw(self, key: DeviceKey) -> None:
         """Put a device with an override in the inventory. Nothing else about it changes."""
@@ -258,10 +258,11 @@ class Ledger:
     def _locks(name: DeviceName) -> str:
         return f"locks#{name.kind}#{name.value.casefold()}"
 
-    def _save(self, pk: str, sk: str, values: dict[str, Any], version: int) -> None:
-        """Write an item if its version is still ``version``, and raise the version by one."""
+    def _save(self, pk: str, sk: str, record: DeviceRecord | UserRecord) -> None:
+        """Write an item if its version is still the record's, and raise the version by one."""
+        values = dump_record(replace(record, version=record.version + 1))
         try:
-            self._table.set(pk, sk, values | {"version": version + 1}, if_version=version)
+            self._table.set(pk, sk, values, if_version=record.version)
         except ConditionFailedError as error:
             raise TransientError(f"{sk} was changed in the ledger since it was read") from error
 

@@ -1,15 +1,12 @@
 """The settings that the functions run with, and their form in the package: ``settings.json``."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal
 
-from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
+from device_lockout.values.as_json import form
 from device_lockout.values.moved import Moved
 from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 
@@ -227,7 +224,7 @@ class Settings:
 
 def dump(settings: Settings) -> str:
     """Return the text of ``settings.json``. Durations are in seconds. None is null."""
-    return json.dumps(asdict(settings), default=_plain, indent=1)
+    return json.dumps(form(Settings).write(settings), indent=1)
 
 
 def load(text: str) -> Settings:
@@ -236,36 +233,5 @@ def load(text: str) -> Settings:
     Raises:
         AttributeError, KeyError, TypeError, ValueError: It did not write them.
     """
-    settings: Settings = _reader(Settings)(json.loads(text))
+    settings: Settings = form(Settings).read(json.loads(text))
     return settings
-
-
-def _plain(value: datetime | timedelta | frozenset[str]) -> str | float | list[str]:
-    """Return what JSON has for a value that it does not know."""
-    if isinstance(value, datetime):
-        return instant.write(value)
-    return value.total_seconds() if isinstance(value, timedelta) else sorted(value)
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Any], Any]:
-    """Return the function that reads a value of type ``kind`` back."""
-    if isinstance(kind, type) and is_dataclass(kind):
-        kinds: dict[str, Any] = {field.name: field.type for field in fields(kind)}
-        readers = {name: _reader(of) for name, of in kinds.items()}
-        return lambda plain: kind(**{name: read(plain[name]) for name, read in readers.items() if name in plain})
-    if kind is timedelta:
-        return lambda plain: timedelta(seconds=plain)
-    if kind is datetime:
-        return instant.read
-    if isinstance(kind, UnionType):  # X | None
-        of = _reader(get_args(kind)[0])
-        return lambda plain: None if plain is None else of(plain)
-    container = get_origin(kind)
-    if container in (tuple, frozenset):
-        of = _reader(get_args(kind)[0])
-        return lambda plain: container(map(of, plain))
-    if container is dict:
-        of = _reader(get_args(kind)[1])
-        return lambda plain: {name: of(each) for name, each in plain.items()}
-    return lambda plain: plain

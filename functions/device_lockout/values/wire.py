@@ -5,31 +5,18 @@ the default for a field that it misses and ignores one that it does not know. Wh
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields as fields_of
-from dataclasses import is_dataclass
-from types import UnionType
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from device_lockout.values import instant
-from device_lockout.values.command import (
-    KINDS,
-    Cause,
-    Change,
-    Command,
-    Enroll,
-    Expire,
-    Lock,
-    Reassert,
-    Reject,
-    Release,
-    Retire,
-    Target,
-)
+from device_lockout.values.as_json import FORMS, Form, form, of_fields
+from device_lockout.values.command import KINDS, Cause, Change, Command, Lock, Target
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
+from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Ending, Scope
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, UserRecord
 from device_lockout.values.tag import read_time, write_time
 
 FORMAT = 1
@@ -43,6 +30,38 @@ MAX_ERROR_LENGTH = 500
 """What is said of a message that can't be read may quote it."""
 
 
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))
+
+
+_ITEM = {"claims", "released", "prior", "last", "put_back", "known", "version"}
+"""The attributes of an item. One that was just made has a version only."""
+
+_wire = partial(of_fields, key=_camel, may_lack=())
+FORMS.update((kind, _wire(kind)) for kind in (Target, Ending, Override, Last, *KINDS))
+FORMS[Cause] = _wire(Cause, may_lack={"correction", "part", "page", "reporter"})
+FORMS[Claim] = _wire(Claim, may_lack={"source"})
+FORMS[Outcome] = _wire(Outcome, without={"devices", "user", "lock", "ticket", "elsewhere"})
+FORMS[DeviceRecord] = _wire(DeviceRecord, may_lack=_ITEM, without={"user"})
+FORMS[UserRecord] = _wire(UserRecord, may_lack=_ITEM)
+FORMS[tuple[DeviceName, ...]] = Form(
+    lambda names: {name.kind: name.value for name in names},
+    lambda plain: tuple(DeviceName(kind, form(str).read(value)) for kind, value in plain.items()),
+)
+FORMS[Released] = Form(
+    lambda released: [form(Ending).write(ending) | {"at": instant.write(at)} for ending, at in released.newest],
+    lambda plain: Released(tuple((_ending(fields), instant.read(fields["at"])) for fields in plain)),
+)
+_COMMANDS = {name: kind for kind, name in KINDS.items()}
+
+
+def _ending(fields: dict[str, Any]) -> Ending:
+    """Return which locks a release of the ledger's ends. It has the release's time beside them."""
+    ending: Ending = form(Ending).read({name: value for name, value in fields.items() if name != "at"})
+    return ending
+
+
 def compact(detail: Any) -> str:
     """Return ``detail`` as JSON for the bus, without spaces.
 
@@ -54,46 +73,8 @@ def compact(detail: Any) -> str:
 
 def dump(command: Command) -> str:
     """Return ``command`` as the JSON text of its message."""
-    body: dict[str, Any] = {
-        "format": FORMAT,
-        "command": KINDS[type(command)],
-        "cause": {
-            "eventId": command.cause.event_id,
-            "source": command.cause.source,
-            "detailType": command.cause.detail_type,
-            "happened": instant.write(command.cause.happened),
-            "received": instant.write(command.cause.received),
-            "reference": command.cause.reference,
-            "reader": command.cause.reader,
-            "correction": command.cause.correction,
-            "part": command.cause.part,
-            "page": command.cause.page,
-            "reporter": command.cause.reporter,
-        },
-        "target": {
-            "organization": command.target.organization,
-            "user": command.target.user,
-            "device": command.target.device,
-            "names": {name.kind: name.value for name in command.target.names},
-            "resolved": command.target.resolved,
-            "after": command.target.after,
-        },
-    }
-    match command:
-        case Lock(claim=claim, force=force):
-            body["claim"] = dump_claim(claim)
-            body["force"] = force
-        case Release(ending=ending):
-            body["ending"] = dump_ending(ending)
-        case Change(ending=ending, claim=claim, longer=longer):
-            body |= {"ending": dump_ending(ending), "claim": dump_claim(claim), "longer": longer}
-        case Expire(planned=planned):
-            body["planned"] = planned.fields()
-        case Reject(because=because):
-            body["because"] = because
-        case Reassert() | Enroll() | Retire():
-            pass
-    return json.dumps(body)
+    kind = type(command)
+    return json.dumps({"format": FORMAT, "command": KINDS[kind], **form(kind).write(command)})
 
 
 def load(text: str) -> Command:
@@ -106,31 +87,14 @@ def load(text: str) -> Command:
     try:
         body = json.loads(text)
         check_format(body, "the message")
-        command = _load(body)
-        wrong = list(_unfit(command))
+        if body["command"] not in _COMMANDS:
+            raise ValueError(f"command is {body['command']!r}: expected one of {', '.join(_COMMANDS)}")
+        command: Command = form(_COMMANDS[body["command"]]).read(body)
         if isinstance(command, Lock | Change) and read_time(write_time(command.claim.until)) != command.claim.until:
-            wrong.append("until")
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)} is not as it was written")
+            raise ValueError("until is not as it was written")
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise UnreadableError(f"the message is no command: {error!r}"[:MAX_ERROR_LENGTH]) from error
     return command
-
-
-def _unfit(part: Any) -> Iterator[str]:
-    """Yield the name of each field with a value of another type, or with half of a surrogate pair.
-
-    No store takes such a half. A field whose type is neither a class nor a union of classes holds texts or parts.
-    """
-    for field in fields_of(part):
-        value, kind = getattr(part, field.name), field.type
-        for each in value if isinstance(value, tuple | frozenset) else [value]:
-            if is_dataclass(each):
-                yield from _unfit(each)
-            elif not isinstance(each, kind if isinstance(kind, type | UnionType) else str) or (
-                isinstance(each, str) and not each.isascii() and each != each.encode(errors="replace").decode()
-            ):
-                yield field.name
 
 
 def check_format(fields: Mapping[str, Any], what: str) -> None:
@@ -148,133 +112,7 @@ def check_format(fields: Mapping[str, Any], what: str) -> None:
         )
 
 
-def _load(body: Any) -> Command:
-    cause = Cause(
-        event_id=body["cause"]["eventId"],
-        source=body["cause"]["source"],
-        detail_type=body["cause"]["detailType"],
-        happened=instant.read(body["cause"]["happened"]),
-        received=instant.read(body["cause"]["received"]),
-        reference=body["cause"]["reference"],
-        reader=body["cause"]["reader"],
-        correction=body["cause"].get("correction", ""),
-        part=body["cause"].get("part", 0),
-        page=body["cause"].get("page", False),
-        reporter=body["cause"].get("reporter", ""),
-    )
-    target = Target(
-        organization=body["target"]["organization"],
-        user=body["target"]["user"],
-        device=body["target"]["device"],
-        names=tuple(DeviceName(kind, value) for kind, value in body["target"]["names"].items()),
-        resolved=body["target"]["resolved"],
-        after=body["target"]["after"],
-    )
-    match body["command"]:
-        case "lock":
-            return Lock(cause, target, load_claim(body["claim"]), body["force"])
-        case "release":
-            return Release(cause, target, load_ending(body["ending"]))
-        case "change":
-            ending, claim = load_ending(body["ending"]), load_claim(body["claim"])
-            return Change(cause, target, ending, claim, body["longer"])
-        case "expire":
-            return Expire(cause, target, load_override(body["planned"]))
-        case "reassert":
-            return Reassert(cause, target)
-        case "enroll":
-            return Enroll(cause, target)
-        case "retire":
-            return Retire(cause, target)
-        case "reject":
-            return Reject(cause, target, body["because"])
-        case other:
-            raise ValueError(f"command is {other!r}: expected one of {', '.join(KINDS.values())}")
-
-
 def dump_claim(claim: Claim) -> dict[str, Any]:
     """Return ``claim`` as fields, as the queue and the ledger have it."""
-    return _beyond(claim.beyond) | {
-        "id": claim.id,
-        "scope": claim.scope,
-        "why": claim.why,
-        "at": instant.write(claim.at),
-        "until": write_time(claim.until),
-        "reference": claim.reference,
-        "note": claim.note,
-        "source": claim.source,
-    }
-
-
-def load_claim(fields: dict[str, Any]) -> Claim:
-    """Return the claim that :func:`dump_claim` wrote."""
-    return Claim(
-        id=fields["id"],
-        scope=load_scope(fields["scope"]),
-        why=fields["why"],
-        at=instant.read(fields["at"]),
-        until=read_time(fields["until"]),
-        reference=fields["reference"],
-        note=fields["note"],
-        source=fields.get("source", ""),
-        beyond=_written_beyond(fields, _OF_CLAIM),
-    )
-
-
-def dump_ending(ending: Ending) -> dict[str, Any]:
-    """Return which locks a release ends, as the queue and the ledger have it."""
-    ours = {"scope": ending.scope, "reasons": sorted(ending.reasons), "source": ending.source}
-    return _beyond(ending.beyond) | ours
-
-
-def load_ending(fields: dict[str, Any]) -> Ending:
-    """Return what :func:`dump_ending` wrote. The ledger has the time of the release with it."""
-    return Ending(
-        scope=load_scope(fields["scope"]),
-        reasons=frozenset(fields["reasons"]),
-        source=fields["source"],
-        beyond=_written_beyond(fields, _OF_ENDING),
-    )
-
-
-_OF_CLAIM = {field.name for field in fields_of(Claim)}
-_OF_ENDING = {field.name for field in fields_of(Ending)} | {"at"}
-
-
-def _written_beyond(fields: dict[str, Any], known: set[str]) -> str:
-    """Return the fields that are not ``known``, as JSON; empty for none."""
-    beyond = fields.keys() - known
-    return json.dumps({name: fields[name] for name in sorted(beyond)}) if beyond else ""
-
-
-def _beyond(text: str) -> dict[str, Any]:
-    """Return the fields that :func:`_written_beyond` kept."""
-    return dict(json.loads(text)) if text else {}
-
-
-def load_scope(text: str) -> Scope:
-    """Return ``text`` as a scope.
-
-    Raises:
-        ValueError: It is neither ``device`` nor ``user``.
-    """
-    match text:
-        case "device":
-            return "device"
-        case "user":
-            return "user"
-    raise ValueError(f"scope is {text!r}: expected device or user")
-
-
-def load_override(fields: dict[str, str | None]) -> Override:
-    """Return the override in ``{"effect": …, "description": …}``.
-
-    Raises:
-        ValueError: The effect is neither ``ALLOW`` nor ``DENY``.
-    """
-    match fields["effect"]:
-        case "ALLOW":
-            return Override("ALLOW", fields["description"])
-        case "DENY":
-            return Override("DENY", fields["description"])
-    raise ValueError(f"effect is {fields['effect']!r}: expected ALLOW or DENY")
+    fields: dict[str, Any] = form(Claim).write(claim)
+    return fields

@@ -148,6 +148,7 @@ def test_a_message_may_come_from_a_release_whose_writer_adds_fields(monkeypatch)
     """What is read is not written again to be compared: this release would miss what the other one adds."""
     command = Lock(cause("e", at(0)), TARGET, Claim("aaaaaaaa", "device", "lost", at(0), at(60)))
     text = dump(command)
-    written = wire.dump_claim
-    monkeypatch.setattr(wire, "dump_claim", lambda claim: written(claim) | {"ticket": {"url": "https://t.example/7"}})
+    claim = wire.FORMS[Claim]
+    more = claim._replace(write=lambda written: claim.write(written) | {"ticket": {"url": "https://t.example/7"}})
+    monkeypatch.setitem(wire.FORMS, Claim, more)
     assert load(text) == command
