@@ -18,7 +18,7 @@ BREACHES = [
     ("device_lockout.protocol.fan_out", "device_lockout.inbound.report"),
     ("device_lockout.aws.bus", "device_lockout.decisions.retention"),
     ("device_lockout.inbound.webhook", "device_lockout.wiring"),
-    ("device_lockout.inbound.contract", "device_lockout.decisions.inventory"),
+    ("device_lockout.inbound.contract", "device_lockout.decisions.retention"),
     ("device_lockout.values.tag", "os"),
     ("device_lockout.decisions.decision", "time"),
     ("device_lockout.protocol.ports", "boto3"),

@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,11 @@ from device_lockout.values.settings import Settings, load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_workmail import WorkMailClient
 
     from device_lockout.aws.bus import Bus
     from device_lockout.aws.command_queue import CommandQueue
     from device_lockout.aws.pace import EnoughTime, Pace
-    from device_lockout.aws.workmail import RecentUsers
+    from device_lockout.aws.workmail import WorkMail
     from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
 
@@ -111,10 +110,9 @@ def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":
         enough_time: Whether there is enough time for a call to WorkMail that begins in that many seconds.
     """
     from device_lockout.aws.ledger import Ledger
-    from device_lockout.aws.workmail import WorkMail
     from device_lockout.protocol.ports import Ports
 
-    workmail = WorkMail(_workmail_client(attempts), pace, enough_time, _recent_users())
+    workmail = _workmail(attempts)(pace=pace, enough_time=enough_time)
     return Ports(workmail, Ledger(_ledger_client(), environment("LEDGER_TABLE")), command_queue(), bus())
 
 
@@ -137,14 +135,7 @@ def _ledger_client() -> "DynamoDBClient":
 
 
 @cache
-def _recent_users() -> "RecentUsers":
-    from device_lockout.aws.workmail import RecentUsers
+def _workmail(attempts: int) -> "partial[WorkMail]":
+    from device_lockout.aws.workmail import RecentUsers, WorkMail, client
 
-    return RecentUsers()
-
-
-@cache
-def _workmail_client(attempts: int) -> "WorkMailClient":
-    from device_lockout.aws import workmail
-
-    return workmail.client(settings().limits.workmail_timeout, attempts)
+    return partial(WorkMail, client(settings().limits.workmail_timeout, attempts), recent=RecentUsers())

@@ -194,14 +194,10 @@ class Ledger:
         item = {"told": told, "failed": failed, "held": held, "expires": expires}
         if "detailType" in told:  # else it is a mark, which no event announced
             item |= {"month": f"{now:%Y-%m}", "at": f"{instant.write(now)} {outcome_id}", "words": words_of(told)}
-        condition = "attribute_not_exists(pk)"
-        compared: dict[str, Any] | None = None
-        if not held:
-            condition, compared = f"{condition} OR held = :yes", {":yes": True}
-        if not (held or failed):
-            condition = f"{condition} OR failed = :yes"
+        replaced = [] if held else ["held = :yes"] if failed else ["held = :yes", "failed = :yes"]
+        condition, compared = " OR ".join(["attribute_not_exists(pk)", *replaced]), {"yes": True} if replaced else {}
         try:
-            self._table.put(f"event#{event_id}", outcome_id, item, condition=condition, compared=compared)
+            self._table.put(f"event#{event_id}", outcome_id, item, condition, **compared)
         except ConditionFailedError as error:
             first: dict[str, Any] = error.item["told"]
             return first

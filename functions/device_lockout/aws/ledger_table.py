@@ -76,30 +76,10 @@ class LedgerTable:
 
     def get_or_create(self, pk: str, sk: str, initial: Mapping[str, Any]) -> dict[str, Any]:
         """Return an item, with ``initial`` for each of those attributes that it lacks."""
-        return self._update(
-            pk,
-            sk,
-            initial,
-            UpdateExpression="SET " + ", ".join(f"#{name} = if_not_exists(#{name}, :{name})" for name in initial),
-            ReturnValues="ALL_NEW",
-        )
+        return self._update(pk, sk, initial, value="if_not_exists(#{0}, :{0})")
 
-    def put(
-        self,
-        pk: str,
-        sk: str,
-        values: Mapping[str, Any],
-        condition: str = "",
-        compared: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Replace an item.
-
-        Args:
-            pk: The partition key.
-            sk: The sort key.
-            values: The attributes besides the keys.
-            condition: A DynamoDB condition expression.
-            compared: The values in ``condition``, by their placeholders.
+    def put(self, pk: str, sk: str, values: Mapping[str, Any], condition: str = "", **compared: Any) -> None:
+        """Replace an item. ``compared`` are the values in the condition, by their placeholders without the colon.
 
         Raises:
             ConditionFailedError: The present item does not meet ``condition``. The error holds that item.
@@ -108,7 +88,7 @@ class LedgerTable:
         if condition:
             conditional = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         if compared:
-            conditional["ExpressionAttributeValues"] = _encode(compared)
+            conditional["ExpressionAttributeValues"] = _placed(compared)
         self._call("put_item", Item={**_key(pk, sk), **_encode(values)}, **conditional)
 
     def set(self, pk: str, sk: str, values: Mapping[str, Any], if_version: int | None = None) -> None:
@@ -117,12 +97,10 @@ class LedgerTable:
         Raises:
             ConditionFailedError: The item's version is not ``if_version``. A missing item has version 0.
         """
-        condition: dict[str, Any] = {}
-        if if_version is not None:
-            or_missing = "attribute_not_exists(#version) OR " if if_version == 0 else ""
-            condition = {"ConditionExpression": f"{or_missing}#version = :read"}
-        compared = {} if if_version is None else {"read": if_version}
-        self._update(pk, sk, values, compared, UpdateExpression=_set_expression(values), **condition)
+        or_missing = "attribute_not_exists(#version) OR " if if_version == 0 else ""
+        compared: dict[str, Any] = {} if if_version is None else {"read": if_version}
+        condition = f"{or_missing}#version = :read" if compared else ""
+        self._update(pk, sk, values, condition, answers=False, **compared)
 
     def set_unless_later(self, pk: str, sk: str, values: Mapping[str, Any], clock: str) -> dict[str, Any] | None:
         """Set attributes of an item, unless the item's ``clock`` attribute is later than the one in ``values``.
@@ -130,20 +108,13 @@ class LedgerTable:
         Return the item after the write, or None if nothing was written.
         """
         try:
-            return self._update(
-                pk,
-                sk,
-                values,
-                UpdateExpression=_set_expression(values),
-                ConditionExpression=f"attribute_not_exists(#{clock}) OR #{clock} <= :{clock}",
-                ReturnValues="ALL_NEW",
-            )
+            return self._update(pk, sk, values, f"attribute_not_exists(#{clock}) OR #{clock} <= :{clock}")
         except ConditionFailedError:
             return None
 
     def add_member(self, pk: str, sk: str, member: str, most: int, *, expires: int) -> bool:
         """Add a text to the set of an item, which may be new. Return False if the set has ``most`` others."""
-        values = {":one": {member}, ":is": member, ":most": most, ":expires": expires}
+        values = {"one": {member}, "is": member, "most": most, "expires": expires}
         try:
             self._call(
                 "update_item",
@@ -151,7 +122,7 @@ class LedgerTable:
                 UpdateExpression="ADD #set :one SET #expires = :expires",
                 ConditionExpression="attribute_not_exists(#set) OR size(#set) < :most OR contains(#set, :is)",
                 ExpressionAttributeNames={"#set": "members", "#expires": "expires"},
-                ExpressionAttributeValues=_encode(values),
+                ExpressionAttributeValues=_placed(values),
             )
         except ConditionFailedError:
             return False
@@ -160,7 +131,7 @@ class LedgerTable:
     def query(self, pk: str, prefix: str) -> Iterator[dict[str, Any]]:
         """Yield the items of a partition whose sort key begins with ``prefix``."""
         condition = "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk"
-        compared = {":pk": pk} | ({":prefix": prefix} if prefix else {})
+        compared = {"pk": pk} | ({"prefix": prefix} if prefix else {})
         return self._query(condition, compared, ConsistentRead=True)
 
     def timeline(
@@ -168,10 +139,10 @@ class LedgerTable:
     ) -> Iterator[dict[str, Any]]:
         """Yield the items of a month in order of ``at``; with ``word``, those whose list ``words`` has it."""
         names = {"#month": "month", "#at": "at"}  # DynamoDB reserves both words
-        compared = {":month": month, ":since": between[0], ":until": between[1]}
+        compared = {"month": month, "since": between[0], "until": between[1]}
         found: dict[str, Any] = {}
         if word:
-            names["#words"], compared[":word"] = "words", word
+            names["#words"], compared["word"] = "words", word
             found = {"FilterExpression": "contains(#words, :word)"}
         return self._query(
             "#month = :month AND #at BETWEEN :since AND :until",
@@ -188,7 +159,7 @@ class LedgerTable:
             answer = self._call(
                 "query",
                 KeyConditionExpression=condition,
-                ExpressionAttributeValues=_encode(compared),
+                ExpressionAttributeValues=_placed(compared),
                 **rest,
                 **more,
             )
@@ -202,18 +173,20 @@ class LedgerTable:
         pk: str,
         sk: str,
         values: Mapping[str, Any],
-        compared: Mapping[str, Any] | None = None,
-        **expressions: str,
+        condition: str = "",
+        value: str = ":{0}",
+        answers: bool = True,
+        **compared: Any,
     ) -> dict[str, Any]:
-        """Update an item. Attributes go by alias, because DynamoDB reserves many words."""
+        """Update an item, and return it if it ``answers``. Attributes go by alias, because many words are reserved."""
         answer = self._call(
             "update_item",
             Key=_key(pk, sk),
+            UpdateExpression="SET " + ", ".join(f"#{name} = {value.format(name)}" for name in values),
+            **({"ConditionExpression": condition} if condition else {}),
             ExpressionAttributeNames={f"#{name}": name for name in values},
-            ExpressionAttributeValues=_encode(
-                {f":{name}": each for name, each in {**values, **(compared or {})}.items()}
-            ),
-            **expressions,
+            ExpressionAttributeValues=_placed({**values, **compared}),
+            **({"ReturnValues": "ALL_NEW"} if answers else {}),
         )
         return _decode(answer.get("Attributes", {}))
 
@@ -229,16 +202,17 @@ class LedgerTable:
             raise TransientError(f"ledger: {error}") from error
 
 
-def _set_expression(values: Mapping[str, Any]) -> str:
-    return "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-
-
 def _key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 
 
 def _encode(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _serialize(value) for name, value in values.items()}
+
+
+def _placed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by their placeholders in an expression."""
+    return _encode({f":{name}": value for name, value in values.items()})
 
 
 def _decode(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,12 +38,10 @@ class WebhookLog:
                 f"webhook#{sender}",
                 key,
                 item,
-                condition="attribute_not_exists(pk) OR expires < :now OR (passed = :no AND begun < :crashed)",
-                compared={
-                    ":now": int(now.timestamp()),
-                    ":no": False,
-                    ":crashed": int((now - ABANDONED_AFTER).timestamp()),
-                },
+                "attribute_not_exists(pk) OR expires < :now OR (passed = :no AND begun < :crashed)",
+                now=int(now.timestamp()),
+                no=False,
+                crashed=int((now - ABANDONED_AFTER).timestamp()),
             )
         except ConditionFailedError as error:
             if not error.item["passed"]:

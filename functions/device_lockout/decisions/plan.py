@@ -23,6 +23,9 @@ PERCENT_COUNTS_FROM = 10
 
 Action = Literal["expire", "reassert", "leave"]
 
+KINDS = {Tag: "ours", HandWritten: "hand-written", Broken: "broken", Foreign: "foreign"}
+"""What a run counts, by what a description says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -154,13 +157,13 @@ def plan(
         rules: What a decision takes from the configuration.
     """
     items: dict[Action, list[Item]] = {"expire": [], "reassert": [], "leave": []}
-    seen = Counter({"ours": 0, "hand-written": 0, "broken": 0, "foreign": 0})
+    seen = Counter(dict.fromkeys(KINDS.values(), 0))
     noted: set[DeviceKey] = set()
     repeated: Item | None = None
     for listed in listing:
         key = listed.key
         reading = listed.override.read(rules.owner)
-        kind = _kind(reading)
+        kind = KINDS[type(reading)]
         seen[kind] += 1
         record = record_of(key, records, users)
         if key not in records and not record.user.claims and kind == "foreign":
@@ -180,16 +183,13 @@ def plan(
     return Plan(removals, reasserts, seen, left, repeated)
 
 
-_NOTHING = DeviceRecord()
-
-
 def record_of(
     key: DeviceKey, records: Mapping[DeviceKey, DeviceRecord], users: Mapping[str, UserRecord]
 ) -> DeviceRecord:
     """Return what is wanted for a device, if only for its user. Most devices have an empty record."""
     if key in records:
         return records[key]
-    return DeviceRecord(user=users[key.user_id]) if key.user_id in users else _NOTHING
+    return DeviceRecord(user=users.get(key.user_id, UserRecord()))
 
 
 def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: datetime, rules: Rules) -> Item | None:
@@ -222,7 +222,8 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
     if write is not None:
         return item("expire", *_end(reading, now))
     replaced = record.ours_was_left(owner) and observed.effect == "DENY"
-    untold = replaced or not _was_told(record, observed)
+    told = record.last.outcome if record.last is not None else None
+    untold = replaced or told is None or told.after != observed or not told.announced
     if wanted is not None and replaced:
         because = f"somebody else's DENY took the place of a lock ({wanted.why}): to be noted"
         return item("reassert", wanted.at, because, untold=True)
@@ -253,11 +254,6 @@ def _why_reassert(
     return news.because if news else ""
 
 
-def _was_told(record: DeviceRecord, observed: Override) -> bool:
-    """Return whether the last command's outcome told of the override that stands."""
-    return record.last is not None and record.last.outcome.after == observed and record.last.outcome.announced
-
-
 def _end(reading: Reading, now: datetime) -> tuple[datetime, str]:
     """Return since when an override is to be removed, and why."""
     if isinstance(reading, HandWritten):
@@ -282,18 +278,6 @@ def _missing(key: DeviceKey, record: DeviceRecord, now: datetime, owner: str) ->
 def _failed(record: DeviceRecord) -> datetime | None:
     """Return when WorkMail refused to write for the device, if the last try ended so."""
     return record.last.decided_at if record.last is not None and record.failed else None
-
-
-def _kind(reading: Reading) -> str:
-    match reading:
-        case Tag():
-            return "ours"
-        case HandWritten():
-            return "hand-written"
-        case Broken():
-            return "broken"
-        case _:
-            return "foreign"
 
 
 def _in_order(items: list[Item]) -> tuple[Item, ...]:

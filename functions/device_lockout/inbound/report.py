@@ -10,7 +10,7 @@ from typing import Any
 
 from device_lockout.inbound import contract, event_mapping, leniency, tamper_watch
 from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
-from device_lockout.inbound.moment import Moment, end_of_second, moment
+from device_lockout.inbound.happened import Moment, end_of_second, moment
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import (
@@ -44,7 +44,7 @@ FORGIVEN: tuple[Action, ...] = ("lock", "lock-user", "enroll")
 def read(body: str, message_id: str, received: datetime, settings: Settings) -> tuple[Command, ...]:
     """Return the commands that an event asks for, or their rejections. An event that is not meant has none.
 
-    :func:`device_lockout.inbound.moment.moment` says when it happened. A lock from the future locks now and says so. A
+    :mod:`device_lockout.inbound.happened` says when it happened. A lock from the future locks now and says so. A
     release from the future is rejected.
 
     Args:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from device_lockout.decisions.plan import Item
-from device_lockout.decisions.warnings import Due
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
 from device_lockout.values.advice import advise, elsewhere
@@ -105,32 +104,45 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
     return {"detailType": detail_type, "detail": detail}
 
 
-def left_alone(item: Item, claim: Claim | None) -> dict[str, Any]:
-    """Return the fields about an override that is left alone, and the lock that is wanted there, if any is."""
-    message = f"The override of device {item.key.device} of {item.key.user_id} was left alone: {item.because}."
-    return _about_lock(item.key, claim, message, item.observed, item.observed)
-
-
-def due_lock(due: Due) -> dict[str, Any]:
-    """Return the fields about a lock that ends soon or has been held for long."""
-    message = f"Device {due.key.device} of {due.key.user_id} {due.because}."
-    return _about_lock(due.key, due.claim, message, due.observed, due.observed)
-
-
-def of_lock(occasion: str, detail_type: str, lock: dict[str, Any], run: Run) -> dict[str, Any]:
+def of_lock(
+    occasion: str,
+    detail_type: str,
+    key: DeviceKey,
+    claim: Claim | None,
+    observed: Override | None,
+    message: str,
+    run: Run,
+) -> dict[str, Any]:
     """Return the announcement of a warning about a lock.
 
     Args:
         occasion: What people are warned of. The same occasion of one lock has the same ``detail.id`` in every run.
         detail_type: The event's detail-type.
-        lock: The fields that :func:`left_alone` or :func:`due_lock` returns.
+        key: The device.
+        claim: The lock that is wanted there; None for none.
+        observed: The override that stands there, which was not changed; None for none.
+        message: One sentence for people.
         run: The run that found it.
     """
-    which = f"{run.organization} {lock['userId']} {lock['deviceId']} {detail_type} {occasion}"
-    advice = advise(
-        detail_type, page=lock["page"], user=lock["userId"], device=lock["deviceId"], ticket=lock["reference"]
-    )
-    detail = {**_of_sweep(which, run), **lock, **advice, "times": {"decided": instant.write(run.now)}}
+    reference = claim.reference if claim else ""
+    detail = {
+        **_of_sweep(f"{run.organization} {key.user_id} {key.device} {detail_type} {occasion}", run),
+        "userId": key.user_id,
+        "user": _user(User(key.user_id)),
+        "deviceId": key.device,
+        "device": key.device,
+        "reason": claim.why if claim else "",
+        "until": write_time(claim.until) if claim else None,
+        "reference": reference,
+        "lock": _lock(claim.id, reference) if claim else None,
+        "thread": claim.id if claim else key.device,
+        "before": _fields(observed),
+        "after": _fields(observed),
+        "page": True,
+        "message": _plain(message),
+        **advise(detail_type, page=True, user=key.user_id, device=key.device, ticket=reference),
+        "times": {"decided": instant.write(run.now)},
+    }
     return {"detailType": detail_type, "detail": detail}
 
 
@@ -153,26 +165,6 @@ def _of_sweep(which: str, run: Run) -> dict[str, Any]:
         "eventId": run.id,
         "source": SOURCE,
         "organizationId": run.organization,
-    }
-
-
-def _about_lock(
-    key: DeviceKey, claim: Claim | None, message: str, before: Override | None, after: Override | None
-) -> dict[str, Any]:
-    return {
-        "userId": key.user_id,
-        "user": _user(User(key.user_id)),
-        "deviceId": key.device,
-        "device": key.device,
-        "reason": claim.why if claim else "",
-        "until": write_time(claim.until) if claim else None,
-        "reference": claim.reference if claim else "",
-        "lock": _lock(claim.id, claim.reference) if claim else None,
-        "thread": claim.id if claim else key.device,
-        "before": _fields(before),
-        "after": _fields(after),
-        "page": True,
-        "message": _plain(message),
     }
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 
 from device_lockout.decisions.decision import decide_for_user
-from device_lockout.decisions.inventory import locked_rows
+from device_lockout.protocol.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import named_user_id, user_of
 from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target
@@ -67,7 +67,7 @@ def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, ru
     A lock by a serial number alone is kept under the number before its devices are read. A device that is enrolled
     under it later, or at this moment, is locked by its enrolment. A release by the number alone ends that.
 
-    A release goes to every device that ever had the names. :func:`device_lockout.decisions.inventory.locked_rows` says
+    A release goes to every device that ever had the names. :func:`device_lockout.protocol.inventory.locked_rows` says
     which of these a lock goes to. A retirement by an asset tag needs one device: the label may have moved.
 
     Raises:

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
-from device_lockout.protocol import announcement, fan_out, flood, inventory, moved
+from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import is_exempt, user_of
 from device_lockout.values.command import (
@@ -39,6 +39,9 @@ from device_lockout.values.override import UNREADABLE_DATE, Observation, Overrid
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last
 from device_lockout.values.tag import Tag, write_time
+
+LOCKED, LET_IN = {"locked", "took-over", "extended"}, {"released", "expired"}
+"""The results after which a person must do the same where an organization's mailboxes moved to."""
 
 
 def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
@@ -66,7 +69,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     except RejectedError as error:
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
-        outcome = moved.with_move(outcome, command, ports, rules, now)
+        outcome = _with_move(outcome, command, ports, rules, now)
         told = ports.ledger.record_outcome(
             command.cause.event_id, command_id(command), announcement.of_outcome(command, outcome, now), now
         )
@@ -91,6 +94,30 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
             return _on_device(command, ports, rules, now)
 
 
+def _with_move(outcome: Outcome, command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    """Return the outcome with what to do where the mailboxes moved to. It pages, since nothing else does it.
+
+    Raises:
+        TransientError: WorkMail did not say which mailbox it is.
+    """
+    moved, device = rules.moved.get(command.target.organization), command.target.device
+    was_denied = outcome.before is not None and outcome.before.effect == "DENY"
+    locked, let_in = outcome.result in LOCKED, outcome.result in LET_IN and was_denied
+    if moved is None or now < moved.at or outcome.user is None or not device or not (locked or let_in):
+        return outcome
+    mailbox = outcome.user.email
+    if not mailbox:
+        try:
+            mailbox = ports.workmail.user(command.target.organization, outcome.user.id).email
+        except RejectedError:
+            mailbox = ""
+    do = "lock it" if locked else "let it in"
+    there = f"{do} in {moved.to}, too (mailbox {mailbox or 'unknown'}, device {device})"
+    line = moved.line(mailbox, device, "Add" if locked else "Remove")
+    because = "; ".join(filter(None, (outcome.because, there)))
+    return replace(outcome, because=because, page=True, elsewhere=line or there)
+
+
 def _who_and_where(command: Command, ports: Ports, rules: Rules) -> tuple[User, DeviceKey]:
     user = user_of(command, ports, rules)
     return user, DeviceKey(command.target.organization, user.id, command.target.device)
@@ -100,7 +127,7 @@ def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outco
     """Write the device's items, then read the user's and the serial number's: a lock of either misses no device."""
     _, key = _who_and_where(command, ports, rules)
     if not inventory.enroll(command, key, ports.ledger):
-        return _inventory_has_later_news(command)
+        return _heard_later(command)
     claims = _locks_by_number(command, key, ports, rules, now)
     target = replace(command.target, user=key.user_id, resolved=True)
     outcome = _on_device(Reassert(command.cause, target), ports, rules, now, claims)
@@ -136,11 +163,11 @@ def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
     """Change the inventory only: locks of the device or of its user go on."""
     user, key = _who_and_where(command, ports, rules)
     if not inventory.retire(command, key, ports.ledger):
-        return _inventory_has_later_news(command)
+        return _heard_later(command)
     return Outcome("retired", reference=command.cause.reference, user=user)
 
 
-def _inventory_has_later_news(command: Enroll | Retire) -> Outcome:
+def _heard_later(command: Enroll | Retire) -> Outcome:
     return Outcome("superseded", because="the inventory heard later news of it", reference=command.cause.reference)
 
 
@@ -164,7 +191,8 @@ def _on_device(
     if decision.outcome.result == "reasserted" and not _was_set(command, record.last, ports.ledger):
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
     decision = bounded(command, record, decision, now)
-    decision = replace(decision, outcome=_about(decision.outcome, user, decision.lock))
+    lock, ticket = (decision.lock.id, decision.lock.reference) if decision.lock else ("", "")
+    decision = replace(decision, outcome=replace(decision.outcome, user=user, lock=lock, ticket=ticket))
     if gone:
         decision = replace(decision, record=replace(decision.record, prior=record.prior))
     unsure = gone
@@ -186,11 +214,6 @@ def _on_device(
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, ports, key, record, saved, str(error), now)
     return decision.outcome
-
-
-def _about(outcome: Outcome, user: User, lock: Claim | None) -> Outcome:
-    """Return the outcome with who and which lock it is about."""
-    return replace(outcome, user=user, lock=lock.id if lock else "", ticket=lock.reference if lock else "")
 
 
 def _with_lock(record: DeviceRecord, claim: Claim) -> DeviceRecord:

@@ -66,7 +66,10 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
             ports.ledger.save_sweep(this.organization, this.now)
         open_now = {item.key for item in planned.reasserts}
         _tell_left_alone([*planned.left, *planned.reasserts], records, users, this, ports)
-        _warn((due for due in _due(records, settings, this, now) if due.key not in open_now), this, ports)
+        organization = settings.organization(this.organization)
+        assert organization is not None, "the sweep is of a configured organization"
+        due_now = warnings(records, settings.reasons, now, organization.ends_at)
+        _warn((due for due in due_now if due.key not in open_now), this, ports)
         window.save(this, ports.ledger)
     return result
 
@@ -140,12 +143,6 @@ def _command(item: Item, this: Run, *, page: bool) -> Command:
     return Reassert(cause, target)
 
 
-def _due(records: Mapping[DeviceKey, DeviceRecord], settings: Settings, this: Run, now: datetime) -> Iterator[Due]:
-    organization = settings.organization(this.organization)
-    assert organization is not None, "the sweep is of a configured organization"
-    return warnings(records, settings.reasons, now, organization.ends_at)
-
-
 def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
     """Announce locks that end soon or have been held for long. Each warning period has one announcement.
 
@@ -155,7 +152,9 @@ def _warn(due: Iterator[Due], this: Run, ports: Ports) -> None:
     for warning in due:
         if not this.enough_time():
             break
-        told = announcement.of_lock(warning.id, warning.detail_type, announcement.due_lock(warning), this)
+        said = f"Device {warning.key.device} of {warning.key.user_id} {warning.because}."
+        about = warning.key, warning.claim, warning.observed
+        told = announcement.of_lock(warning.id, warning.detail_type, *about, said, this)
         if not _was_announced(told, ports):
             fresh.append(told)
     for number, told in enumerate(fresh, 1):
@@ -179,8 +178,9 @@ def _tell_left_alone(
             continue
         if not this.enough_time():
             return
-        lock = announcement.left_alone(item, record_of(item.key, records, users).wanted(this.now))
-        told = announcement.of_lock(str(item.observed.fields()), "Override Left Alone", lock, this)
+        said = f"The override of device {item.key.device} of {item.key.user_id} was left alone: {item.because}."
+        about = item.key, record_of(item.key, records, users).wanted(this.now), item.observed
+        told = announcement.of_lock(str(item.observed.fields()), "Override Left Alone", *about, said, this)
         if not _was_announced(told, ports):
             _announce_once(told, this, ports)
 

@@ -26,7 +26,7 @@ def user_of(command: Command, ports: Ports, rules: Rules) -> User:
     remembered = ports.ledger.user_named(target.organization, target.user)
     try:
         user = ports.workmail.user(target.organization, target.user)
-        if not command.force and _is_named_exempt(user, rules):
+        if not command.force and not rules.exempt.isdisjoint(user.names):
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     except RejectedError:
         if remembered is not None and _accepted(command, remembered, ports.ledger):
@@ -45,11 +45,8 @@ def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
     Raises:
         UnknownUserError: WorkMail has no such user.
     """
-    return bool(rules.exempt) and _is_named_exempt(ports.workmail.user(key.organization, key.user_id), rules)
-
-
-def _is_named_exempt(user: User, rules: Rules) -> bool:
-    return not rules.exempt.isdisjoint(user.names)
+    exempt = rules.exempt
+    return bool(exempt) and not exempt.isdisjoint(ports.workmail.user(key.organization, key.user_id).names)
 
 
 def named_user_id(command: Command, ports: Ports, rules: Rules) -> str:
@@ -78,18 +75,11 @@ def _accepted(lock: Lock, user: str, ledger: LedgerPort) -> bool:
 
 
 def _known_or_remembered(target: Target, ports: Ports) -> User:
+    """Return the user, or whom an earlier report named so. Outcomes name users by WorkMail's ID, so accept it, too."""
     try:
         return ports.workmail.user(target.organization, target.user)
     except UnknownUserError:
-        known = _remembered(target, ports.ledger)
-        if known is None:
+        named = ports.ledger.user_named(target.organization, target.user)
+        if named is None and not any(True for _ in ports.ledger.devices_of(target.organization, target.user)):
             raise
-        return User(known)
-
-
-def _remembered(target: Target, ledger: LedgerPort) -> str | None:
-    """Return the user whom an earlier report named so. Outcomes name users by WorkMail's ID, so accept that, too."""
-    named = ledger.user_named(target.organization, target.user)
-    if named is None and any(True for _ in ledger.devices_of(target.organization, target.user)):
-        return target.user
-    return named
+        return User(target.user if named is None else named)

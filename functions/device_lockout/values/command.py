@@ -98,26 +98,28 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
-    """Deny the device, or all devices of the user, until ``claim.until``. Only ``force`` locks an exempt user."""
-
+class _Command:
     cause: Cause
     target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Lock(_Command):
+    """Deny the device, or all devices of the user, until ``claim.until``. Only ``force`` locks an exempt user."""
+
     claim: Claim
     force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(_Command):
     """End the locks of the kind ``ending`` that happened before ``cause.happened``."""
 
-    cause: Cause
-    target: Target
     ending: Ending
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(_Command):
     """Let one lock with another end take the place of those of the kind ``ending`` that happened before.
 
     Attributes:
@@ -125,52 +127,37 @@ class Change:
         longer: Whether it may end later than they do. It may always end sooner.
     """
 
-    cause: Cause
-    target: Target
     ending: Ending
     claim: Claim
     longer: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(_Command):
     """Remove the override if it is still the one that the sweep ``planned`` to remove."""
 
-    cause: Cause
-    target: Target
     planned: Override
 
 
 @dataclass(frozen=True, slots=True)
-class Reassert:
+class Reassert(_Command):
     """Make WorkMail agree with the ledger."""
 
-    cause: Cause
-    target: Target
-
 
 @dataclass(frozen=True, slots=True)
-class Enroll:
+class Enroll(_Command):
     """Put the device in the inventory, under the target's names. From then on a lock of its user holds for it."""
 
-    cause: Cause
-    target: Target
-
 
 @dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(_Command):
     """Mark the device as retired in the inventory. Its locks stay as they are."""
 
-    cause: Cause
-    target: Target
-
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(_Command):
     """Record and announce that a report can't be carried out, ``because`` of its faults. WorkMail is not touched."""
 
-    cause: Cause
-    target: Target
     because: str
 
 

@@ -286,9 +286,8 @@ class DeviceRecord:
 
     def released_at(self, claim: Claim) -> datetime | None:
         """Return the newest release that covers ``claim``, from the device's item or the user's; None for none."""
-        if not (self.released.newest or self.user.released.newest):
-            return None
-        return later(self.released.of(claim), self.user.released.of(claim))
+        both = (self.released.of(claim), self.user.released.of(claim))
+        return max(filter(None, both), default=None)
 
     def unreleased(self, claim: Claim) -> bool:
         """Return whether no release that covers the claim is strictly newer. On a tie the lock wins."""
@@ -353,8 +352,3 @@ class DeviceRecord:
 def tag_of(claim: Claim, owner: str, was: Was) -> Tag:
     """Return the tag that shows ``claim``. Its ``at`` is cut to whole seconds, for people."""
     return Tag(owner, claim.why, claim.until, claim.at.replace(microsecond=0), claim.id, was)
-
-
-def later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the later of two instants. Either may be missing."""
-    return max((instant for instant in (one, other) if instant is not None), default=None)
