@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from modulefinder import ModuleFinder
 from pathlib import Path, PurePosixPath
@@ -39,12 +39,10 @@ def _operations() -> dict[str, list[str]]:
     """Read each gateway's `OPERATIONS`, by service. Sources are parsed: to import them would import boto3."""
     found: dict[str, list[str]] = {}
     for gateway in sorted((FUNCTIONS / "device_lockout" / "aws").glob("*.py")):
-        for statement in ast.parse(gateway.read_bytes()).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name("OPERATIONS")], value=value):
-                    for name in ast.literal_eval(value):
-                        service, operation = name.split(":")
-                        found.setdefault(service, []).append(operation)
+        declared = re.search(r"^OPERATIONS = (\(.*?\))$", gateway.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for name in ast.literal_eval(declared[1]) if declared else ():
+            service, operation = name.split(":")
+            found.setdefault(service, []).append(operation)
     return found
 
 
@@ -143,24 +141,24 @@ def dependencies(installed: Path) -> Entries:
 
 def _pruned(data: Entries) -> Entries:
     """Reduce botocore's data to the newest models of what we call, uncompressed and without documentation."""
-    newest: dict[tuple[str, str], str] = {}
+    newest = {re.sub(r"/\d{4}-\d\d-\d\d/", "/", name): name for name in sorted(data)}
     pruned: Entries = {}
-    for name in sorted(data):
-        service, version, file = name.removeprefix(_DATA).split("/") if name.count("/") == 4 else ("", "", name)
-        newest[service, file] = name
-        del version
-    for (service, file), name in newest.items():
-        content = data[name]
-        document = json.loads(gzip.decompress(content) if name.endswith(".gz") else content)
+    for unversioned, name in newest.items():
+        content = gzip.decompress(data[name]) if name.endswith(".gz") else data[name]
+        document = json.loads(content, object_pairs_hook=_undocumented)
         if name == f"{_DATA}endpoints.json":
             for partition in document["partitions"]:
                 services = partition["services"]
                 partition["services"] = {key: services[key] for key in OPERATIONS if key in services}
+        service, _, file = unversioned.removeprefix(_DATA).partition("/")
         if file.removesuffix(".gz") == "service-2.json":
             document = _with_operations(document, OPERATIONS[service])
-        undocumented = _without_documentation(document)
-        pruned[name.removesuffix(".gz")] = json.dumps(undocumented, separators=(",", ":")).encode()
+        pruned[name.removesuffix(".gz")] = json.dumps(document, separators=(",", ":")).encode()
     return pruned
+
+
+def _undocumented(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if key != "documentation" or not isinstance(value, str)}
 
 
 def _with_operations(model: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -181,16 +179,6 @@ def _with_operations(model: dict[str, Any], names: Iterable[str]) -> dict[str, A
 
     reach(operations)
     return {**model, "operations": operations, "shapes": shapes}
-
-
-def _without_documentation(document: Any) -> Any:
-    if isinstance(document, dict):
-        return {
-            key: _without_documentation(value)
-            for key, value in document.items()
-            if key != "documentation" or not isinstance(value, str)
-        }
-    return [_without_documentation(element) for element in document] if isinstance(document, list) else document
 
 
 def _reachable(own: Entries, others: Entries) -> list[str]:
@@ -243,19 +231,9 @@ def bytecode(entries: Entries) -> Entries:
     with tempfile.TemporaryDirectory() as directory:
         unpacked = Path(directory).resolve()
         unpack({name: content for name, content in entries.items() if name.endswith(".py")}, unpacked)
-        compiling = subprocess.run(
-            [
-                *(sys.executable, "-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"),
-                *("-s", unpacked, "-p", "/var/task", unpacked),
-            ],
-            env={"PYTHONHASHSEED": "0"},
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if compiling.returncode:
-            raise BundlingError(f"the package's sources could not be compiled:\n{compiling.stdout}")
+        compileall = ("-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash")
+        places = ("-s", unpacked, "-p", "/var/task", unpacked)
+        _python(*compileall, *places, env={"PYTHONHASHSEED": "0"}, what="the package's sources could not be compiled")
         return {name: content for name, content in _files(unpacked) if name.endswith(".pyc")}
 
 
@@ -279,21 +257,23 @@ def unpack(entries: Entries, directory: Path) -> None:
 def _install(target: Path) -> None:
     """Install the pinned dependencies as pure Python wheels. `target` appears whole or not at all."""
     with _unfinished(target) as unfinished:
-        pip = subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq"),
-                *("--requirement", FUNCTIONS / REQUIREMENTS, "--require-hashes", "--no-deps", "--no-compile"),
-                *("--only-binary", ":all:", "--python-version", PYTHON),
-                *("--implementation", "py", "--abi", "none", "--platform", "any"),
-                *("--target", unfinished),
-            ],
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        _python(
+            *("-m", "pip", "--disable-pip-version-check", "install", "-qq"),
+            *("--requirement", FUNCTIONS / REQUIREMENTS, "--require-hashes", "--no-deps", "--no-compile"),
+            *("--only-binary", ":all:", "--python-version", PYTHON),
+            *("--implementation", "py", "--abi", "none", "--platform", "any"),
+            *("--target", unfinished),
+            what=f"functions/{REQUIREMENTS} could not be installed for the package",
         )
-        if pip.returncode:
-            raise BundlingError(f"functions/{REQUIREMENTS} could not be installed for the package:\n{pip.stdout}")
+
+
+def _python(*arguments: str | Path, what: str, env: Mapping[str, str] | None = None) -> None:
+    """Run Python. If it fails, say ``what`` failed, and what it printed."""
+    ran = subprocess.run(
+        [sys.executable, *arguments], env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if ran.returncode:
+        raise BundlingError(f"{what}:\n{ran.stdout}")
 
 
 def _write(archive: Path, entries: Entries) -> None:
