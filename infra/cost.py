@@ -23,19 +23,12 @@ ALARMS = 17
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A quantity that AWS charges for.
+    """A quantity that AWS charges for."""
 
-    Attributes:
-        service: The row of the table.
-        price: A table of `prices.toml`.
-        count: How many units of that price.
-        why: What they are for.
-    """
-
-    service: str
-    price: str
-    count: float
-    why: str
+    service: str  # The row of the table.
+    price: str  # A table of `prices.toml`.
+    count: float  # How many units of that price.
+    why: str  # What they are for.
 
 
 def at_rest() -> list[Use]:

@@ -20,23 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as Lambda delivers it.
+    """A message as Lambda delivers it."""
 
-    Attributes:
-        id: SQS's message ID.
-        body: The text that was sent.
-        group: The message group. In a standard queue each message is a group of its own.
-        receipt: The receipt handle of this delivery.
-        receives: How often the message was delivered, this time included.
-        sent: When SQS received it.
-    """
-
-    id: str
-    body: str
-    group: str
-    receipt: str
-    receives: int
-    sent: datetime
+    id: str  # SQS's message ID.
+    body: str  # The text that was sent.
+    group: str  # The message group. In a standard queue each message is a group of its own.
+    receipt: str  # The receipt handle of this delivery.
+    receives: int  # How often the message was delivered, this time included.
+    sent: datetime  # When SQS received it.
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,18 +49,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from a command.
+    """What follows from a command."""
 
-    Attributes:
-        record: The device's item as it becomes.
-        outcome: How the command ends.
-        write: The one change to WorkMail; None for none.
-        lock: The lock that it is about: the wanted one, or else the one that the tag showed; None for none.
-    """
-
-    record: DeviceRecord
-    outcome: Outcome
-    write: Put | Delete | None
+    record: DeviceRecord  # The device's item as it becomes.
+    outcome: Outcome  # How the command ends.
+    write: Put | Delete | None  # The one change to WorkMail; None for none.
+    # The lock that it is about: the wanted one, or else the one that the tag showed; None for none.
     lock: Claim | None = None
 
     def with_outcome(self, outcome: Outcome) -> Self:
@@ -127,17 +121,11 @@ def bounded(command: DeviceCommand, before: DeviceRecord, decision: Decision, no
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What the ledger learned from the tag that stands. People are told, whatever the command comes to.
+    """What the ledger learned from the tag that stands. People are told, whatever the command comes to."""
 
-    Attributes:
-        because: It in words.
-        shortens: Whether a person made a lock end sooner.
-        unknown: Whether the ledger did not know the lock.
-    """
-
-    because: str
-    shortens: bool = False
-    unknown: bool = False
+    because: str  # It in words.
+    shortens: bool = False  # Whether a person made a lock end sooner.
+    unknown: bool = False  # Whether the ledger did not know the lock.
 
 
 def adoption(record: DeviceRecord, adopted: DeviceRecord, shown: Tag) -> News | None:

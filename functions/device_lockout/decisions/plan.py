@@ -29,33 +29,19 @@ KINDS = {Tag: "ours", HandWritten: "hand-written", Broken: "broken", Foreign: "f
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row of a plan.
+    """One row of a plan."""
 
-    Attributes:
-        action: The command to send; ``leave`` sends none and shows the row to people.
-        key: The device.
-        observed: The override as listed; None if the listing has none.
-        due_since: When the reason to act arose. Older rows come first.
-        because: The reason, in words.
-        ours: True if the override has our tag.
-        source: The source of the lock that a removal ends; empty if nobody knows.
-        failed: When WorkMail refused the last try; None if it did not.
-        tampered: True if somebody undid a lock that is wanted.
-        unknown: True if the ledger does not know the lock that the override shows.
-        untold: True if the override is left alone and no outcome has told of it.
-    """
-
-    action: Action
+    action: Action  # The command to send; ``leave`` sends none and shows the row to people.
     key: DeviceKey
-    observed: Override | None
-    due_since: datetime
-    because: str
-    ours: bool = False
-    source: str = ""
-    failed: datetime | None = None
-    tampered: bool = False
-    unknown: bool = False
-    untold: bool = False
+    observed: Override | None  # The override as listed; None if the listing has none.
+    due_since: datetime  # When the reason to act arose. Older rows come first.
+    because: str  # The reason, in words.
+    ours: bool = False  # True if the override has our tag.
+    source: str = ""  # The source of the lock that a removal ends; empty if nobody knows.
+    failed: datetime | None = None  # When WorkMail refused the last try; None if it did not.
+    tampered: bool = False  # True if somebody undid a lock that is wanted.
+    unknown: bool = False  # True if the ledger does not know the lock that the override shows.
+    untold: bool = False  # True if the override is left alone and no outcome has told of it.
 
 
 Guard = Literal[
@@ -65,19 +51,12 @@ Guard = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A guard's refusal to let anything back in, and why.
-
-    Attributes:
-        guard: The guard.
-        because: The reason, in words.
-        service_time: The service's time, for ``clock``.
-        sources: The sources whose locks stay. Others still end. Empty if nothing ends.
-    """
+    """A guard's refusal to let anything back in, and why."""
 
     guard: Guard
-    because: str
-    service_time: datetime | None = None
-    sources: frozenset[str] = frozenset()
+    because: str  # The reason, in words.
+    service_time: datetime | None = None  # The service's time, for ``clock``.
+    sources: frozenset[str] = frozenset()  # The sources whose locks stay. Others still end. Empty if nothing ends.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +64,13 @@ class Plan:
     """What a sweep would do, oldest first.
 
     Rows that WorkMail refused the last time come last, the longest untried first. So they delay no other row.
-
-    Attributes:
-        removals: Overrides to expire.
-        reasserts: Locks to put back, or changes to note.
-        seen: How many overrides of each kind were listed.
-        left: Rows that a person should look at.
-        repeated: The first row that was listed twice; None if there is none.
     """
 
-    removals: tuple[Item, ...]
-    reasserts: tuple[Item, ...]
-    seen: Mapping[str, int]
-    left: tuple[Item, ...] = ()
-    repeated: Item | None = None
+    removals: tuple[Item, ...]  # Overrides to expire.
+    reasserts: tuple[Item, ...]  # Locks to put back, or changes to note.
+    seen: Mapping[str, int]  # How many overrides of each kind were listed.
+    left: tuple[Item, ...] = ()  # Rows that a person should look at.
+    repeated: Item | None = None  # The first row that was listed twice; None if there is none.
 
     def refusal(self, max_removals: int, max_removals_percent: int) -> Refusal | None:
         """Return why so many overrides may not be removed at once, or None.

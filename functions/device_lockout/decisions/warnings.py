@@ -16,23 +16,14 @@ BEFORE_THE_END = timedelta(days=90)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A warning about a lock that ends soon, that has been held for long, or that outlasts WorkMail.
+    """A warning about a lock that ends soon, that has been held for long, or that outlasts WorkMail."""
 
-    Attributes:
-        id: The same in every run for one lock and warning period.
-        key: The device.
-        claim: The lock.
-        observed: What the last command left in WorkMail.
-        because: What people are told, in words.
-        detail_type: The event's detail-type.
-    """
-
-    id: str
+    id: str  # The same in every run for one lock and warning period.
     key: DeviceKey
-    claim: Claim
-    observed: Override | None
-    because: str
-    detail_type: str = "Expiry Due Soon"
+    claim: Claim  # The lock.
+    observed: Override | None  # What the last command left in WorkMail.
+    because: str  # What people are told, in words.
+    detail_type: str = "Expiry Due Soon"  # The event's detail-type.
 
 
 def warnings(

@@ -15,17 +15,11 @@ AHEAD = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When an event happened.
+    """When an event happened."""
 
-    Attributes:
-        happened: The earliest of the producer's word, the end of the envelope's second and the time of receipt.
-        began: The same, but the start of the envelope's second. A lock's duration counts from it.
-        future: Which time is ahead of which by more than :data:`AHEAD`, in words; empty if none is.
-    """
-
-    happened: datetime
-    began: datetime
-    future: str = ""
+    happened: datetime  # The earliest of the producer's word, the end of the envelope's second and the time of receipt.
+    began: datetime  # The same, but the start of the envelope's second. A lock's duration counts from it.
+    future: str = ""  # Which time is ahead of which by more than :data:`AHEAD`, in words; empty if none is.
 
 
 def moment(said: datetime | None, stamped: datetime | None, received: datetime) -> Moment:

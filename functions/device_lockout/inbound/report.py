@@ -90,25 +90,15 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """One report, to be read.
+    """One report, to be read."""
 
-    Attributes:
-        event: The event. One of several has its element under the key ``each``.
-        message_id: SQS's ID of the message.
-        received: When SQS received the message.
-        kind: What the event asks for; None if its detail-type is unknown.
-        source: The configured source; None if it is unknown.
-        settings: The deployment's settings.
-        part: Which of several reports of the event this is, from 1; 0 for the only one.
-    """
-
-    event: dict[str, Any]
-    message_id: str
-    received: datetime
-    kind: DetailType | None
-    source: Source | None
-    settings: Settings
-    part: int = 0
+    event: dict[str, Any]  # The event. One of several has its element under the key ``each``.
+    message_id: str  # SQS's ID of the message.
+    received: datetime  # When SQS received the message.
+    kind: DetailType | None  # What the event asks for; None if its detail-type is unknown.
+    source: Source | None  # The configured source; None if it is unknown.
+    settings: Settings  # The deployment's settings.
+    part: int = 0  # Which of several reports of the event this is, from 1; 0 for the only one.
 
     def command(self) -> Command:
         """Return the command that the report asks for, or its rejection."""

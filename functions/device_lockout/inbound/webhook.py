@@ -70,36 +70,22 @@ class RefusedRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the function's URL.
-
-    Attributes:
-        method: The HTTP method.
-        sender: The path of the URL, which is the sender's name in the configuration.
-        headers: The headers, with names in lower case.
-        body: The body as it was sent.
-        address: The caller's IP address.
-    """
+    """A request to the function's URL."""
 
     method: str
-    sender: str
-    headers: Mapping[str, str]
-    body: bytes
-    address: str
+    sender: str  # The path of the URL, which is the sender's name in the configuration.
+    headers: Mapping[str, str]  # The headers, with names in lower case.
+    body: bytes  # The body as it was sent.
+    address: str  # The caller's IP address.
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an authentic request is answered.
+    """What an authentic request is answered."""
 
-    Attributes:
-        status: The HTTP status.
-        body: JSON, or empty.
-        event_ids: The IDs of the events that were passed on. A repetition has none.
-    """
-
-    status: int
-    body: str = ""
-    event_ids: tuple[str, ...] = ()
+    status: int  # The HTTP status.
+    body: str = ""  # JSON, or empty.
+    event_ids: tuple[str, ...] = ()  # The IDs of the events that were passed on. A repetition has none.
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,39 +9,22 @@ from device_lockout.decisions.plan import Plan, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the sweep over one organization.
+    """One run of the sweep over one organization."""
 
-    Attributes:
-        id: The run's ID. Its commands and announcements have it as event ID.
-        organization: WorkMail's organization ID.
-        now: When the run began. The plan decides at this time.
-        clock: Returns the time as it goes on.
-        enough_time: Returns whether there is time to go on.
-        pause: Waits for a second.
-        accepted: Whether a person said that the ledger's table is right, although it is another than before.
-    """
-
-    id: str
-    organization: str
-    now: datetime
-    clock: Callable[[], datetime]
-    enough_time: Callable[[], bool]
-    pause: Callable[[], None]
-    accepted: bool = False
+    id: str  # The run's ID. Its commands and announcements have it as event ID.
+    organization: str  # WorkMail's organization ID.
+    now: datetime  # When the run began. The plan decides at this time.
+    clock: Callable[[], datetime]  # Returns the time as it goes on.
+    enough_time: Callable[[], bool]  # Returns whether there is time to go on.
+    pause: Callable[[], None]  # Waits for a second.
+    accepted: bool = False  # Whether a person said that the ledger's table is right, although it is another than before
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """How a run went.
+    """How a run went."""
 
-    Attributes:
-        plan: All that the run would do.
-        refused: The guard that stopped all removals; None if none did.
-        completed: Whether the whole list was seen, and clocks agreed.
-        enqueued: How many commands were sent.
-    """
-
-    plan: Plan
-    refused: Refusal | None
-    completed: bool
-    enqueued: int
+    plan: Plan  # All that the run would do.
+    refused: Refusal | None  # The guard that stopped all removals; None if none did.
+    completed: bool  # Whether the whole list was seen, and clocks agreed.
+    enqueued: int  # How many commands were sent.

@@ -12,19 +12,12 @@ Permission = Literal["lock", "release", "inventory", "force"]
 
 
 class ActionRow(NamedTuple):
-    """A row of :data:`ACTIONS`.
+    """A row of :data:`ACTIONS`."""
 
-    Attributes:
-        scope: Whether it concerns one device or all devices of a user.
-        permission: What its source must be allowed to ask for.
-        schema: The file in ``schemas/in`` that an event's detail must satisfy.
-        identified_by: Sets of expressions. A mapped source must have all of one set.
-    """
-
-    scope: Scope
-    permission: Permission
-    schema: str
-    identified_by: tuple[tuple[str, ...], ...]
+    scope: Scope  # Whether it concerns one device or all devices of a user.
+    permission: Permission  # What its source must be allowed to ask for.
+    schema: str  # The file in ``schemas/in`` that an event's detail must satisfy.
+    identified_by: tuple[tuple[str, ...], ...]  # Sets of expressions. A mapped source must have all of one set.
 
 
 _DEVICE = (("user", "device"), ("serial_number",), ("asset_tag",))
@@ -44,17 +37,11 @@ ACTIONS: Mapping[Action, ActionRow] = {
 
 
 class DetailType(NamedTuple):
-    """A row of :data:`DETAIL_TYPES`.
+    """A row of :data:`DETAIL_TYPES`."""
 
-    Attributes:
-        action: What an event of this detail-type asks for.
-        schema: The file in ``schemas/in`` that its detail must satisfy.
-        reason: The reason of a lock, else empty.
-    """
-
-    action: Action
-    schema: str
-    reason: str = ""
+    action: Action  # What an event of this detail-type asks for.
+    schema: str  # The file in ``schemas/in`` that its detail must satisfy.
+    reason: str = ""  # The reason of a lock, else empty.
 
 
 DETAIL_TYPES: Mapping[str, DetailType] = {

@@ -11,19 +11,12 @@ _SAFE = re.compile(r"[\w.%+@-]+", re.ASCII)
 
 
 class Advice(NamedTuple):
-    """A row of :data:`ADVICE`.
+    """A row of :data:`ADVICE`."""
 
-    Attributes:
-        severity: How soon a person should look.
-        title: What is the matter.
-        do: What to do about it.
-        command: The command to type. USER, DEVICE and TICKET stand for those of the event.
-    """
-
-    severity: Severity
-    title: str
-    do: str
-    command: str
+    severity: Severity  # How soon a person should look.
+    title: str  # What is the matter.
+    do: str  # What to do about it.
+    command: str  # The command to type. USER, DEVICE and TICKET stand for those of the event.
 
     def about(self, user: str, device: str, ticket: str) -> dict[str, str]:
         """Return the fields of an event. A name that a shell could take for more stays a word to fill in."""

@@ -22,35 +22,23 @@ LEDGER_ACCEPTED = "Ledger Accepted"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The event behind a command, or the run of the sweep.
+    """The event behind a command, or the run of the sweep."""
 
-    Attributes:
-        event_id: The event's ID, or the run's.
-        source: The event's ``source``.
-        detail_type: The event's detail-type.
-        happened: When it happened; the order of events goes by it.
-        received: When SQS received it.
-        reference: The report's ticket number; empty for none.
-        reader: The configured source whose mapping read the event; empty for an event of the contract. Several
-            sources may read one event.
-        correction: What else people should know of it, in words: what of the report was left out or read otherwise
-            than it says, or who changed an override. Empty for nothing.
-        part: Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
-        page: Whether people are told of the outcome, whatever it is.
-        reporter: The person who asked, as the report says; empty if it does not say.
-    """
-
-    event_id: str
-    source: str
-    detail_type: str
-    happened: datetime
-    received: datetime
-    reference: str = ""
+    event_id: str  # The event's ID, or the run's.
+    source: str  # The event's ``source``.
+    detail_type: str  # The event's detail-type.
+    happened: datetime  # When it happened; the order of events goes by it.
+    received: datetime  # When SQS received it.
+    reference: str = ""  # The report's ticket number; empty for none.
+    # The configured source whose mapping read the event; empty for an event of the contract. Several sources may read
+    # one event.
     reader: str = ""
+    # What else people should know of it, in words: what of the report was left out or read otherwise than it says, or
+    # who changed an override. Empty for nothing.
     correction: str = ""
-    part: int = 0
-    page: bool = False
-    reporter: str = ""
+    part: int = 0  # Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
+    page: bool = False  # Whether people are told of the outcome, whatever it is.
+    reporter: str = ""  # The person who asked, as the report says; empty if it does not say.
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +46,16 @@ class Target:
     """The device that a command is about, or the names to look it up by.
 
     Without names and without a device the command is about all devices of the user.
-
-    Attributes:
-        organization: WorkMail's organization ID.
-        user: Any name by which WorkMail knows the user; may be empty if there are names.
-        device: The device ID; empty if it is unknown.
-        names: The device's names in the inventory. They are looked up unless user and device are both known; else they
-            say how it was found.
-        resolved: Whether ``user`` is WorkMail's own user ID.
-        after: Only the user's devices after this ID are left to do; empty for all.
     """
 
-    organization: str
-    user: str
-    device: str = ""
+    organization: str  # WorkMail's organization ID.
+    user: str  # Any name by which WorkMail knows the user; may be empty if there are names.
+    device: str = ""  # The device ID; empty if it is unknown.
+    # The device's names in the inventory. They are looked up unless user and device are both known; else they say how
+    # it was found.
     names: tuple[DeviceName, ...] = ()
-    resolved: bool = False
-    after: str = ""
+    resolved: bool = False  # Whether ``user`` is WorkMail's own user ID.
+    after: str = ""  # Only the user's devices after this ID are left to do; empty for all.
 
     @classmethod
     def of(cls, key: DeviceKey) -> Self:
@@ -120,16 +101,11 @@ class Release(_Command):
 
 @dataclass(frozen=True, slots=True)
 class Change(_Command):
-    """Let one lock with another end take the place of those of the kind ``ending`` that happened before.
-
-    Attributes:
-        claim: The new lock. Its reason, and where it has none its reference and note, are those of the longest.
-        longer: Whether it may end later than they do. It may always end sooner.
-    """
+    """Let one lock with another end take the place of those of the kind ``ending`` that happened before."""
 
     ending: Ending
-    claim: Claim
-    longer: bool
+    claim: Claim  # The new lock. Its reason, and where it has none its reference and note, are those of the longest.
+    longer: bool  # Whether it may end later than they do. It may always end sooner.
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,31 +46,18 @@ class DeviceName:
 
 @dataclass(frozen=True, slots=True)
 class NamedDevice:
-    """A device that the inventory has, or had, under a name.
-
-    Attributes:
-        key: The device.
-        former: Whether the device was retired, or got another name of that kind since.
-        heard: When the event behind the row happened.
-    """
+    """A device that the inventory has, or had, under a name."""
 
     key: DeviceKey
-    former: bool
-    heard: datetime
+    former: bool  # Whether the device was retired, or got another name of that kind since.
+    heard: datetime  # When the event behind the row happened.
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A WorkMail user: the ID, and every known name.
+    """A WorkMail user: the ID, and every known name."""
 
-    Attributes:
-        id: WorkMail's user ID.
-        names: Every known name, case-folded.
-        name: The user name; empty if it was not looked up.
-        email: The e-mail address; empty if there is none, or it was not looked up.
-    """
-
-    id: str
-    names: frozenset[str] = frozenset()
-    name: str = ""
-    email: str = ""
+    id: str  # WorkMail's user ID.
+    names: frozenset[str] = frozenset()  # Every known name, case-folded.
+    name: str = ""  # The user name; empty if it was not looked up.
+    email: str = ""  # The e-mail address; empty if there is none, or it was not looked up.

@@ -17,15 +17,10 @@ https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAcce
 
 
 class Moved(NamedTuple):
-    """An organization's move.
+    """An organization's move."""
 
-    Attributes:
-        at: From then on, what is done here must be done there, too.
-        to: The product, such as :data:`EXCHANGE`, or any other in words.
-    """
-
-    at: datetime
-    to: str
+    at: datetime  # From then on, what is done here must be done there, too.
+    to: str  # The product, such as :data:`EXCHANGE`, or any other in words.
 
     def line(self, mailbox: str, device: str, change: Literal["Add", "Remove"]) -> str:
         """Return the line to run there, which blocks the device or ends that; empty if there is none."""

@@ -40,15 +40,10 @@ Result = Literal[
 
 
 class Announced(NamedTuple):
-    """How a result is announced.
+    """How a result is announced."""
 
-    Attributes:
-        detail_type: The event's detail-type; None if nothing is announced.
-        sentence: What people read after the device's name. ``{why}`` and ``{until}`` are the lock's.
-    """
-
-    detail_type: str | None
-    sentence: str
+    detail_type: str | None  # The event's detail-type; None if nothing is announced.
+    sentence: str  # What people read after the device's name. ``{why}`` and ``{until}`` are the lock's.
 
 
 RESULTS: dict[Result, Announced] = {
@@ -87,40 +82,24 @@ because rules rely on ``Device Released`` to mean released.
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one command ended.
-
-    Attributes:
-        result: The result.
-        because: The reason, in words. It completes the message for people.
-        why: The reason of the lock in question; empty for none.
-        until: When that lock ends; None for no lock.
-        reference: The report's ticket number; empty for none.
-        before: The override as it was read; None for none.
-        after: The override as the command leaves it; None for none.
-        page: Whether people are notified.
-        verified: Whether more than a report says that the device exists. A wrong ID locks nothing, and nobody notices.
-            None if no device was looked at.
-        devices: How many devices a user's command goes on to; None for a command about one device.
-        user: WorkMail's user, as far as the command looked it up; None if it did not come to that.
-        lock: The ID of the lock that it is about, as in the tag; empty for none.
-        ticket: That lock's own ticket number; empty for none. A sweep has no report, and so no other.
-        elsewhere: What a person must do where the mailboxes moved to; empty for nothing.
-    """
+    """How one command ended."""
 
     result: Result
-    because: str = ""
-    why: str = ""
-    until: datetime | None = None
-    reference: str = ""
-    before: Override | None = None
-    after: Override | None = None
-    page: bool = False
+    because: str = ""  # The reason, in words. It completes the message for people.
+    why: str = ""  # The reason of the lock in question; empty for none.
+    until: datetime | None = None  # When that lock ends; None for no lock.
+    reference: str = ""  # The report's ticket number; empty for none.
+    before: Override | None = None  # The override as it was read; None for none.
+    after: Override | None = None  # The override as the command leaves it; None for none.
+    page: bool = False  # Whether people are notified.
+    # Whether more than a report says that the device exists. A wrong ID locks nothing, and nobody notices. None if no
+    # device was looked at.
     verified: bool | None = None
-    devices: int | None = None
-    user: User | None = None
-    lock: str = ""
-    ticket: str = ""
-    elsewhere: str = ""
+    devices: int | None = None  # How many devices a user's command goes on to; None for a command about one device.
+    user: User | None = None  # WorkMail's user, as far as the command looked it up; None if it did not come to that.
+    lock: str = ""  # The ID of the lock that it is about, as in the tag; empty for none.
+    ticket: str = ""  # That lock's own ticket number; empty for none. A sweep has no report, and so no other.
+    elsewhere: str = ""  # What a person must do where the mailboxes moved to; empty for nothing.
 
     @property
     def detail_type(self) -> str:

@@ -15,15 +15,10 @@ UNREADABLE_DATE = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """WorkMail's answer for one user's device.
+    """WorkMail's answer for one user's device."""
 
-    Attributes:
-        effect: ``ALLOW`` or ``DENY``.
-        description: At most 256 characters; None if it has none.
-    """
-
-    effect: Effect
-    description: str | None = None
+    effect: Effect  # ``ALLOW`` or ``DENY``.
+    description: str | None = None  # At most 256 characters; None if it has none.
 
     def fields(self) -> dict[str, str | None]:
         """Return plain fields, as outcomes and the ledger have them."""
@@ -44,12 +39,7 @@ class ListedOverride:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An override as one call read it.
+    """An override as one call read it."""
 
-    Attributes:
-        override: The override; None if there is none.
-        date: WorkMail's clock at that time, in whole seconds.
-    """
-
-    override: Override | None
-    date: datetime
+    override: Override | None  # The override; None if there is none.
+    date: datetime  # WorkMail's clock at that time, in whole seconds.

@@ -26,19 +26,13 @@ NO_MORE_CLAIMS = 200
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The policy for locks with one reason.
+    """The policy for locks with one reason."""
 
-    Attributes:
-        name: The reason's name, in the tag as ``why``.
-        lock_for: How long a lock lasts if the report does not say. None: until released.
-        at_most: The longest lock that a report may ask for. None: until released.
-        warn_before: How long before a lock ends people are warned. For a lock that only a release ends, how often they
-            are reminded. None: never.
-    """
-
-    name: str
-    lock_for: timedelta | None
-    at_most: timedelta | None
+    name: str  # The reason's name, in the tag as ``why``.
+    lock_for: timedelta | None  # How long a lock lasts if the report does not say. None: until released.
+    at_most: timedelta | None  # The longest lock that a report may ask for. None: until released.
+    # How long before a lock ends people are warned. For a lock that only a release ends, how often they are reminded.
+    # None: never.
     warn_before: timedelta | None = None
 
     def until(self, at: datetime) -> datetime:
@@ -61,35 +55,22 @@ HonouredEdits = Literal["all", "longer", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a decision takes from the configuration.
+    """What a decision takes from the configuration."""
 
-    Attributes:
-        owner: The deployment's name in its tags.
-        max_event_age: Older events are rejected, so a claim that ended longer ago may be forgotten.
-        clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
-        exempt: The names, case-folded, of users whom only ``force`` locks.
-        honoured_edits: Which ends count that people write into our tags.
-        adopts_unknown: Whether a lock is taken over from a tag that the ledger does not know.
-        sources: The names of the configured sources.
-        locks_per_hour: How many locks each source may ask for in an hour.
-        moved: The moves of organizations, by ID.
-        at_most: The longest lock that a report may ask for, by reason.
-        most_claims: Of more claims than these, the oldest that another outlasts are forgotten.
-        no_more_claims: A lock of an item with so many is rejected.
-    """
-
-    owner: str
-    max_event_age: timedelta
-    clock_skew: timedelta
-    exempt: frozenset[str] = frozenset()
-    honoured_edits: HonouredEdits = "all"
-    adopts_unknown: bool = True
-    sources: frozenset[str] = frozenset()
+    owner: str  # The deployment's name in its tags.
+    max_event_age: timedelta  # Older events are rejected, so a claim that ended longer ago may be forgotten.
+    clock_skew: timedelta  # Nothing expires if WorkMail's clock and ours differ by more.
+    exempt: frozenset[str] = frozenset()  # The names, case-folded, of users whom only ``force`` locks.
+    honoured_edits: HonouredEdits = "all"  # Which ends count that people write into our tags.
+    adopts_unknown: bool = True  # Whether a lock is taken over from a tag that the ledger does not know.
+    sources: frozenset[str] = frozenset()  # The names of the configured sources.
+    # How many locks each source may ask for in an hour.
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
-    moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])
+    moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])  # The moves of organizations, by ID.
+    # The longest lock that a report may ask for, by reason.
     at_most: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
-    most_claims: int = MOST_CLAIMS
-    no_more_claims: int = NO_MORE_CLAIMS
+    most_claims: int = MOST_CLAIMS  # Of more claims than these, the oldest that another outlasts are forgotten.
+    no_more_claims: int = NO_MORE_CLAIMS  # A lock of an item with so many is rejected.
 
     def honours(self, before: datetime, after: datetime) -> bool:
         """Return whether a person may change a lock's end from ``before`` to ``after``."""

@@ -17,29 +17,17 @@ MOST_RELEASES = 50
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One accepted lock.
+    """One accepted lock."""
 
-    Attributes:
-        id: The ``id`` of its tag.
-        scope: Whether it locks one device or all devices of a user.
-        why: The reason's name.
-        at: When its event happened, to the millisecond.
-        until: When it ends, in whole seconds; ``HOLD`` if only a release ends it.
-        reference: The report's ticket number. Like the note it follows the tag.
-        note: The reporter's own words.
-        source: The ``source`` of its event; empty if it is known from its tag only.
-        beyond: What a newer release wrote besides, as JSON; empty for nothing. It is kept and never read.
-    """
-
-    id: str
-    scope: Scope
-    why: str
-    at: datetime
-    until: datetime
-    reference: str = ""
-    note: str = ""
-    source: str = ""
-    beyond: str = ""
+    id: str  # The ``id`` of its tag.
+    scope: Scope  # Whether it locks one device or all devices of a user.
+    why: str  # The reason's name.
+    at: datetime  # When its event happened, to the millisecond.
+    until: datetime  # When it ends, in whole seconds; ``HOLD`` if only a release ends it.
+    reference: str = ""  # The report's ticket number. Like the note it follows the tag.
+    note: str = ""  # The reporter's own words.
+    source: str = ""  # The ``source`` of its event; empty if it is known from its tag only.
+    beyond: str = ""  # What a newer release wrote besides, as JSON; empty for nothing. It is kept and never read.
 
     @property
     def remark(self) -> str:
@@ -70,18 +58,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Which locks a release ends, of those that happened before it.
+    """Which locks a release ends, of those that happened before it."""
 
-    Attributes:
-        scope: Those of a device, or those of all devices of a user.
-        reasons: Those with one of these reasons; empty for all.
-        source: Those from events of this ``source``; empty for all.
-        beyond: As of a claim. It ends no other locks, so it does not count when endings are compared.
-    """
-
-    scope: Scope
-    reasons: frozenset[str] = frozenset()
-    source: str = ""
+    scope: Scope  # Those of a device, or those of all devices of a user.
+    reasons: frozenset[str] = frozenset()  # Those with one of these reasons; empty for all.
+    source: str = ""  # Those from events of this ``source``; empty for all.
+    # As of a claim. It ends no other locks, so it does not count when endings are compared.
     beyond: str = field(default="", compare=False)
 
     def __str__(self) -> str:
@@ -137,19 +119,12 @@ def _order(release: tuple[Ending, datetime]) -> tuple[str, str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The newest decision about a device. A redelivery decides at the same time and keeps the same outcome.
+    """The newest decision about a device. A redelivery decides at the same time and keeps the same outcome."""
 
-    Attributes:
-        command: The command's ID.
-        event_id: The ID of its event. The outcome is recorded under both, once the command is done.
-        outcome: The outcome that was decided.
-        decided_at: When it was decided first.
-    """
-
-    command: str
-    event_id: str
-    outcome: Outcome
-    decided_at: datetime
+    command: str  # The command's ID.
+    event_id: str  # The ID of its event. The outcome is recorded under both, once the command is done.
+    outcome: Outcome  # The outcome that was decided.
+    decided_at: datetime  # When it was decided first.
 
     def refused(self, observed: Override | None) -> bool:
         """Return whether it left this override as it is: the lock of an unknown tag was not taken over."""
@@ -158,31 +133,21 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class LastSweep:
-    """The last complete sweep of an organization.
+    """The last complete sweep of an organization."""
 
-    Attributes:
-        began: When it began.
-        here: Whether it was over this very table. A table that is restored or copied has seen none, and may know
-            locks that were released since.
-    """
-
-    began: datetime
+    began: datetime  # When it began.
+    # Whether it was over this very table. A table that is restored or copied has seen none, and may know locks that
+    # were released since.
     here: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """The user's item. It holds for every device of the user.
+    """The user's item. It holds for every device of the user."""
 
-    Attributes:
-        claims: The user's locks.
-        released: The newest releases.
-        version: Counts the writes. The next write is conditional on it.
-    """
-
-    claims: tuple[Claim, ...] = ()
-    released: Released = Released()
-    version: int = 0
+    claims: tuple[Claim, ...] = ()  # The user's locks.
+    released: Released = Released()  # The newest releases.
+    version: int = 0  # Counts the writes. The next write is conditional on it.
 
     def live(self, now: datetime) -> tuple[Claim, ...]:
         """Return the unreleased claims that end after ``now``."""
@@ -191,26 +156,17 @@ class UserRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecord:
-    """The device's item as read, together with its user's.
+    """The device's item as read, together with its user's."""
 
-    Attributes:
-        claims: The device's own locks. A user's claim is copied here if a person changed its ``until`` on this device.
-        released: The newest releases.
-        prior: The ``ALLOW`` that our lock covers, verbatim; None for none.
-        last: The newest decision; None before the first.
-        put_back: When the tamper watch put a lock back, or gave it up, within ten minutes.
-        known: Whether more than a report says that the device exists: the inventory, or somebody else's override.
-        version: Counts the writes. The next write is conditional on it.
-        user: The user's item.
-    """
-
+    # The device's own locks. A user's claim is copied here if a person changed its ``until`` on this device.
     claims: tuple[Claim, ...] = ()
-    released: Released = Released()
-    prior: Override | None = None
-    last: Last | None = None
-    put_back: tuple[datetime, ...] = ()
+    released: Released = Released()  # The newest releases.
+    prior: Override | None = None  # The ``ALLOW`` that our lock covers, verbatim; None for none.
+    last: Last | None = None  # The newest decision; None before the first.
+    put_back: tuple[datetime, ...] = ()  # When the tamper watch put a lock back, or gave it up, within ten minutes.
+    # Whether more than a report says that the device exists: the inventory, or somebody else's override.
     known: bool = False
-    version: int = 0
+    version: int = 0  # Counts the writes. The next write is conditional on it.
     user: UserRecord = UserRecord()
 
     def of_user(self, user: UserRecord) -> Self:

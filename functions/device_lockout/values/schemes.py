@@ -13,27 +13,19 @@ FIVE_MINUTES, HOUR = timedelta(minutes=5), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What a request carries.
+    """What a request carries."""
 
-    Attributes:
-        header: The header with the proof, in lower case. Where it is empty the configuration names it.
-        prefix: What stands before the proof, in lower case.
-        proof: The proof: the secret as it is (``plain``), a user name and a password as RFC 7617 has them (``login``),
-            or a signature.
-        signed: What is signed, with ``%(time)b`` and ``%(body)b``.
-        timestamp: The header with the time in ``signed``, in lower case.
-        window: How long a signed request is remembered, so that it is passed on once. That is also how far its
-            timestamp may be from our clock, in either direction. Without it a request can be replayed.
-        challenge: The header of a GET whose value the sender wants back.
-    """
-
-    header: str
-    prefix: str
+    header: str  # The header with the proof, in lower case. Where it is empty the configuration names it.
+    prefix: str  # What stands before the proof, in lower case.
+    # The proof: the secret as it is (``plain``), a user name and a password as RFC 7617 has them (``login``), or a
+    # signature.
     proof: Literal["plain", "login", "hex", "base64"]
-    signed: bytes = b""
-    timestamp: str = ""
+    signed: bytes = b""  # What is signed, with ``%(time)b`` and ``%(body)b``.
+    timestamp: str = ""  # The header with the time in ``signed``, in lower case.
+    # How long a signed request is remembered, so that it is passed on once. That is also how far its timestamp may be
+    # from our clock, in either direction. Without it a request can be replayed.
     window: timedelta = timedelta()
-    challenge: str = ""
+    challenge: str = ""  # The header of a GET whose value the sender wants back.
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -44,82 +44,51 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """A WorkMail organization in the deployment's account and region.
+    """A WorkMail organization in the deployment's account and region."""
 
-    Attributes:
-        id: WorkMail's organization ID.
-        alias: A short name for it, which events may use.
-        ends_at: When its WorkMail ends. From then on reports are rejected, and before that people are warned.
-        moved_at: When its mailboxes moved elsewhere; None for not yet.
-        moved_to: Where they moved to.
-    """
-
-    id: str
-    alias: str
+    id: str  # WorkMail's organization ID.
+    alias: str  # A short name for it, which events may use.
+    # When its WorkMail ends. From then on reports are rejected, and before that people are warned.
     ends_at: datetime = END_OF_WORKMAIL
-    moved_at: datetime | None = None
-    moved_to: str = ""
+    moved_at: datetime | None = None  # When its mailboxes moved elsewhere; None for not yet.
+    moved_to: str = ""  # Where they moved to.
 
 
 @dataclass(frozen=True, slots=True)
 class EventMapping:
-    """How to read the events of a source that does not speak the contract.
+    """How to read the events of a source that does not speak the contract."""
 
-    Attributes:
-        action: What the events ask for.
-        reason: The reason of a lock, else empty.
-        expressions: JMESPath expressions over the whole event, by their names in :data:`FIELDS`.
-        when: A JMESPath expression. An event for which it is false is not meant; empty if all are.
-        each: A JMESPath expression that finds a list. Each element makes a report of its own; empty for one report.
-        at_most: The most elements of one event.
-    """
-
-    action: Action
-    reason: str
-    expressions: dict[str, str]
-    when: str = ""
+    action: Action  # What the events ask for.
+    reason: str  # The reason of a lock, else empty.
+    expressions: dict[str, str]  # JMESPath expressions over the whole event, by their names in :data:`FIELDS`.
+    when: str = ""  # A JMESPath expression. An event for which it is false is not meant; empty if all are.
+    # A JMESPath expression that finds a list. Each element makes a report of its own; empty for one report.
     each: str = ""
-    at_most: int = MOST_ELEMENTS
+    at_most: int = MOST_ELEMENTS  # The most elements of one event.
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A producer of events.
+    """A producer of events."""
 
-    Attributes:
-        name: The ``source`` of its events on the bus. With a mapping, only a name in the configuration.
-        may: What it may ask for.
-        mapping: How to read its events. None if it speaks the contract.
-        releases: The reasons of the locks that its releases end; empty for all.
-        releases_own_only: Its releases end only locks from events with the same ``source``.
-        locks_per_hour: How many locks it may ask for in an hour. More are held for a person to look at.
-    """
-
-    name: str
-    may: frozenset[Permission]
-    mapping: EventMapping | None = None
-    releases: frozenset[str] = frozenset()
-    releases_own_only: bool = False
+    name: str  # The ``source`` of its events on the bus. With a mapping, only a name in the configuration.
+    may: frozenset[Permission]  # What it may ask for.
+    mapping: EventMapping | None = None  # How to read its events. None if it speaks the contract.
+    releases: frozenset[str] = frozenset()  # The reasons of the locks that its releases end; empty for all.
+    releases_own_only: bool = False  # Its releases end only locks from events with the same ``source``.
+    # How many locks it may ask for in an hour. More are held for a person to look at.
     locks_per_hour: int = LOCKS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A sender that can only call a URL.
+    """A sender that can only call a URL."""
 
-    Attributes:
-        name: The path of its URL.
-        authenticate: How it shows who it is: a key of :data:`device_lockout.values.schemes.SCHEMES`.
-        secret: The name of the secret for that in Secrets Manager, in the deployment's account and region.
-        accept_previous_for: How long after a rotation the previous value is good, too.
-        header: The header with the secret, if the scheme leaves that open; else empty.
-    """
-
-    name: str
-    authenticate: str
-    secret: str
-    accept_previous_for: timedelta = timedelta()
-    header: str = ""
+    name: str  # The path of its URL.
+    authenticate: str  # How it shows who it is: a key of :data:`device_lockout.values.schemes.SCHEMES`.
+    secret: str  # The name of the secret for that in Secrets Manager, in the deployment's account and region.
+    accept_previous_for: timedelta = timedelta()  # How long after a rotation the previous value is good, too.
+    header: str = ""  # The header with the secret, if the scheme leaves that open; else empty.
 
     @property
     def source(self) -> str:
@@ -129,71 +98,41 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep's policy. Its limits hold for one run over one organization.
+    """The sweep's policy. Its limits hold for one run over one organization."""
 
-    Attributes:
-        every: The time between two runs.
-        mode: Whether a run changes anything, or only says what it would change.
-        max_removals: A run that would remove more overrides removes none.
-        max_removals_percent: The same as a share of the deployment's own overrides, from ten removals on.
-        max_reasserts: The most missing locks that a run puts back.
-        portion: The most of its commands that wait in the queue at a time.
-        report_only_after_missed: After so many periods without a completed run, the next one removes nothing.
-    """
-
-    every: timedelta
-    mode: Literal["apply", "report"]
-    max_removals: int
-    max_removals_percent: int
-    max_reasserts: int
-    portion: int
-    report_only_after_missed: int
+    every: timedelta  # The time between two runs.
+    mode: Literal["apply", "report"]  # Whether a run changes anything, or only says what it would change.
+    max_removals: int  # A run that would remove more overrides removes none.
+    max_removals_percent: int  # The same as a share of the deployment's own overrides, from ten removals on.
+    max_reasserts: int  # The most missing locks that a run puts back.
+    portion: int  # The most of its commands that wait in the queue at a time.
+    report_only_after_missed: int  # After so many periods without a completed run, the next one removes nothing.
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on time.
+    """Limits on time."""
 
-    Attributes:
-        writer_timeout: The timeout of the function that writes to WorkMail.
-        settle: How long a write that was never answered may still take effect.
-        workmail_timeout: The timeout of one call to WorkMail.
-        clock_skew: Nothing expires if WorkMail's clock and ours differ by more.
-        max_event_age: Older events are rejected.
-    """
-
-    writer_timeout: timedelta
-    settle: timedelta
-    workmail_timeout: timedelta
-    clock_skew: timedelta
-    max_event_age: timedelta
+    writer_timeout: timedelta  # The timeout of the function that writes to WorkMail.
+    settle: timedelta  # How long a write that was never answered may still take effect.
+    workmail_timeout: timedelta  # The timeout of one call to WorkMail.
+    clock_skew: timedelta  # Nothing expires if WorkMail's clock and ours differ by more.
+    max_event_age: timedelta  # Older events are rejected.
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the functions take from the deployment's configuration.
+    """Everything that the functions take from the deployment's configuration."""
 
-    Attributes:
-        owner: The deployment's name in its tags.
-        organizations: The organizations that it looks after.
-        sources: Who may report, each under a name of its own.
-        reasons: The reasons for locks, by name.
-        sweep: The sweep's policy.
-        limits: Limits on time.
-        honour_edits: Which ends count that people write into our tags.
-        exempt_users: Names of users whom only ``force`` locks. Their case does not matter.
-        webhooks: The senders of webhooks, each under a name of its own.
-    """
-
-    owner: str
-    organizations: tuple[Organization, ...]
-    sources: tuple[Source, ...]
-    reasons: dict[str, Reason]
-    sweep: Sweep
-    limits: Limits
-    honour_edits: HonouredEdits = "all"
-    exempt_users: frozenset[str] = frozenset()
-    webhooks: tuple[Webhook, ...] = ()
+    owner: str  # The deployment's name in its tags.
+    organizations: tuple[Organization, ...]  # The organizations that it looks after.
+    sources: tuple[Source, ...]  # Who may report, each under a name of its own.
+    reasons: dict[str, Reason]  # The reasons for locks, by name.
+    sweep: Sweep  # The sweep's policy.
+    limits: Limits  # Limits on time.
+    honour_edits: HonouredEdits = "all"  # Which ends count that people write into our tags.
+    exempt_users: frozenset[str] = frozenset()  # Names of users whom only ``force`` locks. Their case does not matter.
+    webhooks: tuple[Webhook, ...] = ()  # The senders of webhooks, each under a name of its own.
 
     @property
     def rules(self) -> Rules:

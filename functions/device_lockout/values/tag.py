@@ -40,23 +40,14 @@ Was = Literal["none", "allow"]
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The description of one of our own locks. Times are aware UTC in whole seconds.
+    """The description of one of our own locks. Times are aware UTC in whole seconds."""
 
-    Attributes:
-        owner: The deployment's name.
-        why: The reason.
-        until: When the lock ends, or :data:`HOLD`.
-        at: When the event behind the lock happened.
-        id: The first 8 hex digits of the SHA-256 of that event's ID.
-        was: What the lock covers: ``none``, or an ``allow`` that comes back afterwards.
-    """
-
-    owner: str
-    why: str
-    until: datetime
-    at: datetime
-    id: str
-    was: Was
+    owner: str  # The deployment's name.
+    why: str  # The reason.
+    until: datetime  # When the lock ends, or :data:`HOLD`.
+    at: datetime  # When the event behind the lock happened.
+    id: str  # The first 8 hex digits of the SHA-256 of that event's ID.
+    was: Was  # What the lock covers: ``none``, or an ``allow`` that comes back afterwards.
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +64,12 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A description with a marker that can't be read. The override is left alone and reported.
+    """A description with a marker that can't be read. The override is left alone and reported."""
 
-    Attributes:
-        fault: Why it can't be read.
-        id: The tag's ``id``, if that can be read; else empty. It tells whether the ledger knows the lock.
-        ours: Whether it names this deployment.
-        was: The tag's ``was``; ``none`` if that can't be read.
-    """
-
-    fault: str
-    id: str = ""
-    ours: bool = False
-    was: Was = "none"
+    fault: str  # Why it can't be read.
+    id: str = ""  # The tag's ``id``, if that can be read; else empty. It tells whether the ledger knows the lock.
+    ours: bool = False  # Whether it names this deployment.
+    was: Was = "none"  # The tag's ``was``; ``none`` if that can't be read.
 
 
 Reading = Tag | HandWritten | Foreign | Broken
