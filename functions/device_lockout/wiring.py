@@ -102,12 +102,9 @@ def bus() -> "Bus":
 
 
 def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":
-    """Return the protocol's ports for one invocation.
+    """Return the protocol's ports for one invocation. botocore tries a call to WorkMail so many times in all.
 
-    Args:
-        attempts: How many times botocore tries one call to WorkMail in all.
-        pace: The rate of calls to WorkMail. It holds for all invocations of an environment.
-        enough_time: Whether there is enough time for a call to WorkMail that begins in that many seconds.
+    The rate of calls to WorkMail holds for all invocations of an environment.
     """
     from device_lockout.aws.ledger import Ledger
     from device_lockout.protocol.ports import Ports

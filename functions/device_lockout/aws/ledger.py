@@ -96,12 +96,7 @@ class Ledger:
         return {item["sk"].removeprefix("user#"): load_user(item) for item in items}
 
     def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
-        """Return every device that a sweep may have to do with, its user's record included.
-
-        Args:
-            organization: The organization's ID.
-            users: What :meth:`users` returned.
-        """
+        """Return every device that a sweep may have to do with. ``users`` are what :meth:`users` returned."""
         records: dict[DeviceKey, DeviceRecord] = {}
         for item in self._table.query(organization, "device#"):
             key = device_key(organization, item["sk"])
@@ -215,13 +210,9 @@ class Ledger:
     def timeline(
         self, since: datetime, until: datetime, word: str = "", *, newest_first: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """Yield what was recorded in a time, in order. It may lag behind by a second.
+        """Yield what was recorded from ``since`` on and before ``until``, in order. It may lag behind by a second.
 
-        Args:
-            since: The beginning, included.
-            until: The end, excluded.
-            word: Only what has this word: a ticket, a user's ID, name or address, a device ID, a lock or an event.
-            newest_first: The newest comes first.
+        With a ``word`` it is only what has it: a ticket, a user's ID, name or address, a device ID, a lock or an event.
         """
         months = [f"{since:%Y-%m}"]
         while months[-1] < f"{until:%Y-%m}":

@@ -49,11 +49,8 @@ class SecretStore:
     def values(self, secret: str, now: datetime, *, previous_for: timedelta, refresh: bool = False) -> tuple[str, ...]:
         """Return the values that count at ``now``, newest first.
 
-        Args:
-            secret: The secret's name.
-            now: The present time.
-            previous_for: How long the previous value counts after a rotation.
-            refresh: Read again before the cache expires, where :data:`MIN_REFRESH_INTERVAL` allows it.
+        The previous one counts for ``previous_for`` after a rotation. With ``refresh`` they are read before the cache
+        expires, where :data:`MIN_REFRESH_INTERVAL` allows it.
 
         Raises:
             TransientError: The secret can't be read.

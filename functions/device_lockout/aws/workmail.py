@@ -156,20 +156,14 @@ class WorkMail:
         except UnknownUserError:
             if not _IDENTITY_CENTER_ID.fullmatch(name):
                 raise
-            return self._user_of_identity_center(organization, name, action)
-        return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))
-
-    def _user_of_identity_center(self, organization: str, identity: str, action: str) -> User:
-        """Return the user with an ID of IAM Identity Center. WorkMail knows it from the first log-in, if not before."""
-        answer = self._read(
-            lambda: self._client.list_users(
-                OrganizationId=organization, Filters={"IdentityProviderUserIdPrefix": identity}
-            ),
-            action,
-        )
+        else:
+            return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))
+        # WorkMail knows who has an ID of IAM Identity Center from the first log-in, if not before.
+        alike: Any = {"IdentityProviderUserIdPrefix": name}
+        answer = self._read(lambda: self._client.list_users(OrganizationId=organization, Filters=alike), action)
         for row in answer.get("Users", []):
-            if row.get("IdentityProviderUserId") == identity:
-                return _user(row["Id"], identity, row.get("Name"), row.get("Email"))
+            if row.get("IdentityProviderUserId") == name:
+                return _user(row["Id"], name, row.get("Name"), row.get("Email"))
         raise UnknownUserError(f"{action}: WorkMail knows neither a user of that name nor one with that identity")
 
     def get(self, key: DeviceKey) -> Observation:

@@ -273,16 +273,8 @@ def write_for(
 ) -> tuple[Put | Delete | None, Override | None]:
     """Return the write table's answer: the one change to WorkMail, and the prior override to remember.
 
-    The first row that fits decides. The sweep's plan asks the same table, so the two can't drift.
-
-    Args:
-        asked: The command's type.
-        observed: The override; None for none.
-        reading: What its description says; None for no override.
-        record: The record after the record table.
-        wanted: The record's wanted claim at ``now``.
-        now: The time to decide at.
-        owner: The deployment's name in its tags.
+    The first row that fits decides. The sweep's plan asks the same table, so the two can't drift. The ``record`` is
+    the one after the record table, ``wanted`` its wanted claim, and ``reading`` what the observed override says.
     """
     prior = record.prior
     past = isinstance(reading, HandWritten) and reading.until <= now

@@ -119,14 +119,10 @@ def plan(
     now: datetime,
     rules: Rules,
 ) -> Plan:
-    """Compare all overrides with all wanted locks.
+    """Compare all overrides of an organization, read once as they come, with all wanted locks.
 
-    Args:
-        listing: Every override of the organization, read once as it comes.
-        records: The devices that the ledger wants something for.
-        users: The users with an item, by WorkMail's ID. Their locks cover devices that only the listing knows.
-        now: The time to decide at.
-        rules: What a decision takes from the configuration.
+    ``records`` are the devices that the ledger wants something for, and ``users`` those with an item, by WorkMail's ID.
+    Their locks cover devices that only the listing knows.
     """
     items: dict[Action, list[Item]] = {"expire": [], "reassert": [], "leave": []}
     seen = Counter(dict.fromkeys(KINDS.values(), 0))

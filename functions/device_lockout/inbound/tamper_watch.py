@@ -20,11 +20,7 @@ _ODD = re.compile(r"[^A-Za-z0-9+=,.@:/_-]")
 def read(event: dict[str, Any], message_id: str, received: datetime, settings: Settings) -> tuple[Reassert, ...]:
     """Return the command to look at the override that a call changed, or nothing if it is not one of ours.
 
-    Args:
-        event: The event of CloudTrail.
-        message_id: SQS's ID of the message. It stands in for an event without an ID.
-        received: When SQS received the message.
-        settings: The deployment's settings.
+    SQS's ID of the message stands in for an event without an ID. SQS received the message at ``received``.
     """
     detail = _fields(event.get("detail"))
     asked, identity = _fields(detail.get("requestParameters")), _fields(detail.get("userIdentity"))

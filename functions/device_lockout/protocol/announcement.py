@@ -113,16 +113,9 @@ def of_lock(
     message: str,
     run: Run,
 ) -> dict[str, Any]:
-    """Return the announcement of a warning about a lock.
+    """Return the announcement of a warning about the lock that is wanted for a device, if any is.
 
-    Args:
-        occasion: What people are warned of. The same occasion of one lock has the same ``detail.id`` in every run.
-        detail_type: The event's detail-type.
-        key: The device.
-        claim: The lock that is wanted there; None for none.
-        observed: The override that stands there, which was not changed; None for none.
-        message: One sentence for people.
-        run: The run that found it.
+    The same ``occasion`` of a lock has the same ``detail.id`` in every run. The ``observed`` override was not changed.
     """
     reference = claim.reference if claim else ""
     detail = {

@@ -67,13 +67,8 @@ def of_fields(
 ) -> Form:
     """Return the form of a dataclass: its fields by their keys.
 
-    Its field ``beyond`` is the JSON of what stands under other keys.
-
-    Args:
-        kind: The dataclass.
-        key: Makes the key of a field's name.
-        may_lack: The fields that take their defaults where they are missing; None for all that have one.
-        without: The fields that are not written.
+    Its field ``beyond`` is the JSON of what stands under other keys. What it ``may_lack`` takes its default where it is
+    missing; None is for all fields that have one. It is written ``without`` some fields.
     """
 
     @cache

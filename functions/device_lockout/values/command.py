@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Self
 
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.override import Override
@@ -140,17 +140,10 @@ class Reject(_Command):
 DeviceCommand = Lock | Release | Change | Expire | Reassert
 """The commands that are decided on a device's override and its record."""
 Command = DeviceCommand | Enroll | Retire | Reject
-Kind = Literal["lock", "release", "change", "expire", "reassert", "enroll", "retire", "reject"]
-KINDS: dict[type[Command], Kind] = {
-    Lock: "lock",
-    Release: "release",
-    Change: "change",
-    Expire: "expire",
-    Reassert: "reassert",
-    Enroll: "enroll",
-    Retire: "retire",
-    Reject: "reject",
+KINDS: dict[type[Command], str] = {
+    kind: kind.__name__.lower() for kind in (Lock, Release, Change, Expire, Reassert, Enroll, Retire, Reject)
 }
+"""What a message calls each command."""
 
 
 def claim_id(event_id: str) -> str:

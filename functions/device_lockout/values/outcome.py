@@ -14,29 +14,11 @@ SOURCE = "device-lockout"
 DRILL = "lockout-drill"
 """The ``source`` of the drill's events, which are not counted as reports. No configured source may have this name."""
 
-Result = Literal[
-    "locked",
-    "extended",
-    "already-locked",
-    "already-denied",
-    "superseded",
-    "held",
-    "rejected",
-    "released",
-    "still-locked",
-    "nothing-to-release",
-    "expired",
-    "shortened",
-    "renewed",
-    "reasserted",
-    "contested",
-    "took-over",
-    "adopted",
-    "enrolled",
-    "retired",
-    "skipped",
-    "failed",
-]
+_OfReport = Literal["already-locked", "extended", "locked", "nothing-to-release", "released", "shortened"]
+_OfSweep = Literal["adopted", "contested", "expired", "reasserted", "renewed", "took-over"]
+_OfInventory = Literal["enrolled", "retired"]
+_Unchanged = Literal["already-denied", "failed", "held", "rejected", "skipped", "still-locked", "superseded"]
+Result = Literal[_OfReport, _OfSweep, _OfInventory, _Unchanged]
 
 
 class Announced(NamedTuple):
