@@ -22,8 +22,7 @@ from device_lockout.values.outcome import DRILL, Outcome
 
 logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
-pace = Pace()
-"""The rate of calls. Each invocation of this environment begins with what the last one learned."""
+pace = Pace()  # The rate of calls. Each invocation of this environment begins with what the last one learned.
 
 
 def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> tuple[command.Cause, Outcome] | None:
@@ -95,13 +94,12 @@ def _postpone(failures: Iterable[sqs_batch.Failure], settle: timedelta) -> None:
     for failure in failures:
         message = failure.message
         delay = delays.setdefault(message.group, delay_after(failure.error, message.receives, settle))
-        unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
         logger.warning(
             str(failure.error),
             message_id=message.id,
             receives=message.receives,
             again_in=str(delay),
-            exc_info=unforeseen,
+            exc_info=failure.unforeseen,
             about=_identities(message),
         )
         try:

@@ -9,7 +9,6 @@ from device_lockout import wiring
 from device_lockout.aws import sqs_batch
 from device_lockout.inbound import report
 from device_lockout.values.command import Command, Reject, command_id
-from device_lockout.values.errors import LockoutError
 
 logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
@@ -44,6 +43,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
             metrics.add_metric(name=f"Routed{type(command).__name__}", unit="Count", value=1)
     sqs_batch.count_failures(failures, metrics, datetime.now(UTC))
     for failure in failures:
-        unforeseen = None if isinstance(failure.error, LockoutError) else failure.error
-        logger.warning(str(failure.error), message_id=failure.message.id, exc_info=unforeseen)
+        logger.warning(str(failure.error), message_id=failure.message.id, exc_info=failure.unforeseen)
     return sqs_batch.response(failures)

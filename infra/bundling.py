@@ -52,11 +52,9 @@ OPERATIONS = _operations()
 The package drops the others from botocore's models. They are most of its size, and slow down a client's start.
 """
 
-PYTHON = "3.13"
-"""The runtime's version. It must also build the package, since bytecode belongs to one version."""
+PYTHON = "3.13"  # The runtime's version. It must also build the package, since bytecode belongs to one version.
 
-Entries = dict[str, bytes]
-"""The contents of files, by their names in the zip."""
+Entries = dict[str, bytes]  # The contents of files, by their names in the zip.
 
 _DATA = "botocore/data/"
 

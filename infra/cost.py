@@ -17,8 +17,7 @@ POLLERS = 5
 """Long polls of 20 seconds that Lambda keeps open on an idle queue.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 
-ALARMS = 17
-"""Alarms of a deployment with one organization and no webhooks."""
+ALARMS = 17  # Alarms of a deployment with one organization and no webhooks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +84,7 @@ def sweep(overrides: int = 100_000, ours: int = 10_000) -> list[Use]:
 def table() -> str:
     """Return the costs in Markdown, one row a service."""
     prices = tomllib.loads((Path(__file__).parent / "prices.toml").read_text())
-    columns = {
-        "a month at rest": at_rest(),
-        "1,000 locks": locks(),
-        "a sweep of 100,000": sweep(),
-    }
+    columns = {"a month at rest": at_rest(), "1,000 locks": locks(), "a sweep of 100,000": sweep()}
     services = sorted({use.service for uses in columns.values() for use in uses})
     lines = [f"| US dollars | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
     for service in [*services, "together"]:

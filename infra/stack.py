@@ -29,14 +29,11 @@ from infra.webhooks import Webhooks
 
 SECOND = timedelta(seconds=1)
 
-ROUTER_TIMEOUT = 30
-"""Seconds."""
+ROUTER_TIMEOUT = 30  # Seconds.
 
-SWEEP_TIMEOUT = 900
-"""Seconds, the most that Lambda allows."""
+SWEEP_TIMEOUT = 900  # Seconds, the most that Lambda allows.
 
-REPORT_RECEIVES = 20
-"""Receives of a report before it is dead-lettered."""
+REPORT_RECEIVES = 20  # Receives of a report before it is dead-lettered.
 
 COMMAND_RECEIVES = 200
 """Receives of a command before it is dead-lettered.

@@ -17,8 +17,7 @@ from infra.notices import Notices
 from infra.queues import DeadLetters
 from infra.roles import add_role, grant
 
-RETRIES = 2
-"""Retries of a call that could not be delivered, and of a run that failed. The next period sweeps anyway."""
+RETRIES = 2  # Retries of a call that could not be delivered, and of a run that failed. The next period sweeps anyway.
 
 _HOUR, _DAY = 3600, 86400
 _MINUTE = timedelta(minutes=1)

@@ -12,8 +12,7 @@ from infra.notices import Notices
 from infra.roles import grant, only
 from infra.security_bus import SecurityBus
 
-TIMEOUT = 10
-"""Seconds. Senders give up after about as long."""
+TIMEOUT = 10  # Seconds. Senders give up after about as long.
 
 CONCURRENCY = 5
 """Reserved executions. Strangers who find the URL can't use up the account's concurrency with more.
@@ -48,8 +47,16 @@ class Webhooks(Construct):
         notices: Notices,
     ) -> None:
         super().__init__(scope, id)
+        # Secrets Manager ends the ARN of a secret with six random characters.
+        # https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
         self.secrets = [
-            self._secret_arn(name) for name in sorted({webhook.secret for webhook in configuration.settings.webhooks})
+            Stack.of(self).format_arn(
+                service="secretsmanager",
+                resource="secret",
+                resource_name=f"{name}-??????",
+                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+            )
+            for name in sorted({webhook.secret for webhook in configuration.settings.webhooks})
         ]
         self.receiver = Function(
             self,
@@ -59,15 +66,13 @@ class Webhooks(Construct):
             timeout=TIMEOUT,
             configuration=configuration,
             environment={"LEDGER_TABLE": ledger.table.table_name},
+            reserved=CONCURRENCY,
             grants=[
                 grant(["events:PutEvents"], [bus.bus.event_bus_arn], only("events:source", f"{WEBHOOK_PREFIX}*")),
                 grant(["dynamodb:PutItem"], [ledger.table.table_arn], only("dynamodb:LeadingKeys", "webhook#*")),
                 grant(["secretsmanager:GetSecretValue"], self.secrets),
             ],
         )
-        function = self.receiver.function.node.default_child
-        assert isinstance(function, lambda_.CfnFunction)
-        function.reserved_concurrent_executions = CONCURRENCY
         for metric, said in {
             "WebhookFailed": "Webhooks could not be passed on. The senders got a 503, and some will not try again. The"
             " log of receive_webhooks says what refused: the bus, the ledger or Secrets Manager.",
@@ -78,15 +83,3 @@ class Webhooks(Construct):
         }.items():
             self.receiver.alarm(metric, said, notices)
         self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
-
-    def _secret_arn(self, name: str) -> str:
-        """Return the ARN of a secret. Secrets Manager ends it with six random characters.
-
-        https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
-        """
-        return Stack.of(self).format_arn(
-            service="secretsmanager",
-            resource="secret",
-            resource_name=f"{name}-??????",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parent.parent
 
-ADDRESS = r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+"
-"""An e-mail address."""
+ADDRESS = r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+"  # An e-mail address.
 
 
 def log_line(fields: dict[str, Any]) -> str:

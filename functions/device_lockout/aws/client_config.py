@@ -7,8 +7,7 @@ https://docs.aws.amazon.com/botocore/latest/reference/config.html
 
 from botocore.config import Config
 
-USER_AGENT = "device-lockout"
-"""What CloudTrail records of our calls. A fixed text saves a tenth of each call's work."""
+USER_AGENT = "device-lockout"  # What CloudTrail records of our calls. A fixed text saves a tenth of each call's work.
 
 BRIEF = Config(
     connect_timeout=1,

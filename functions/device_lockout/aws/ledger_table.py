@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TIMELINE = "timeline"
-"""The index of outcomes: partition key ``month``, sort key ``at``."""
+TIMELINE = "timeline"  # The index of outcomes: partition key ``month``, sort key ``at``.
 
 OPERATIONS = ("dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
 

@@ -18,21 +18,17 @@ from contextlib import contextmanager
 from device_lockout.values.errors import NotTriedError
 
 GAP_FACTOR = 1.15
-RATE_STEP = 0.25
-"""Calls a second."""
+RATE_STEP = 0.25  # Calls a second.
 
-FIRST_GAP = 0.01
-"""Seconds, after the first throttled call. A gap that shrinks below a tenth of this ends."""
+FIRST_GAP = 0.01  # Seconds, after the first throttled call. A gap that shrinks below a tenth of this ends.
 
 WIDEST_GAP = 2.0
 """Seconds. A command's calls still fit in the function's time, and the end of an outage is noticed soon."""
 
-CALL_SECONDS = 0.1
-"""Assumed seconds per call. It bounds the number of commands in flight."""
+CALL_SECONDS = 0.1  # Assumed seconds per call. It bounds the number of commands in flight.
 
 
-EnoughTime = Callable[[float], bool]
-"""Says whether there is enough time for work that begins in that many seconds."""
+EnoughTime = Callable[[float], bool]  # Says whether there is enough time for work that begins in that many seconds.
 
 
 class Pace:

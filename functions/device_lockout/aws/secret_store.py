@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = ("secretsmanager:GetSecretValue",)
 
-CACHE_LIFETIME = timedelta(minutes=5)
-"""How long a value is used before it is read again."""
+CACHE_LIFETIME = timedelta(minutes=5)  # How long a value is used before it is read again.
 MIN_REFRESH_INTERVAL = timedelta(seconds=15)
 """How old a value is before a request that does not match it causes another read. Strangers can't cause more."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from device_lockout.values import instant
-from device_lockout.values.errors import NotTriedError
+from device_lockout.values.errors import LockoutError, NotTriedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +36,11 @@ class Failure:
 
     message: Message
     error: Exception
+
+    @property
+    def unforeseen(self) -> Exception | None:
+        """The error, for its trace in the log, unless it is one of those that we raise on purpose."""
+        return None if isinstance(self.error, LockoutError) else self.error
 
 
 def read(event: dict[str, Any]) -> list[Message]:

@@ -6,7 +6,6 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -44,8 +43,7 @@ OPERATIONS = (
 PAGE_SIZE = 100
 """The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
 
-RECENT = 5.0
-"""Seconds for which WorkMail's answer about a user counts."""
+RECENT = 5.0  # Seconds for which WorkMail's answer about a user counts.
 
 _IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
@@ -206,27 +204,18 @@ class WorkMail:
         Raises:
             TransientError: A page can't be read, or a page token is repeated. A list is whole or it fails.
         """
-        more: dict[str, Any] = {}
-        seen: set[str] = set()
+        action, seen = f"list the overrides of {organization}", set[str]()
+        asked: Any = {"OrganizationId": organization, "MaxResults": PAGE_SIZE}
         while True:
-            answer = self._read(
-                partial(
-                    self._client.list_mobile_device_access_overrides,
-                    OrganizationId=organization,
-                    MaxResults=PAGE_SIZE,
-                    **more,
-                ),
-                f"list the overrides of {organization}",
-                retry=False,
-            )
+            answer = self._read(lambda: self._client.list_mobile_device_access_overrides(**asked), action, retry=False)
             yield [_listed(organization, row) for row in answer.get("Overrides", [])], _date(answer)
             token = answer.get("NextToken")
             if not token:
                 return
             if token in seen:
-                raise TransientError(f"list the overrides of {organization}: WorkMail repeated a page token")
+                raise TransientError(f"{action}: WorkMail repeated a page token")
             seen.add(token)
-            more = {"NextToken": token}
+            asked["NextToken"] = token
 
     def _read(self, call: Callable[[], Any], action: str, *, retry: bool = True) -> Any:
         """Make a call that changes nothing. Return its answer."""

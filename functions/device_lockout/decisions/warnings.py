@@ -10,8 +10,7 @@ from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, DeviceRecord
 from device_lockout.values.tag import HOLD, until, write_time
 
-BEFORE_THE_END = timedelta(days=90)
-"""So long before WorkMail's end people are warned of each lock that outlasts it."""
+BEFORE_THE_END = timedelta(days=90)  # So long before WorkMail's end people are warned of each lock that outlasts it.
 
 
 @dataclass(frozen=True, slots=True)

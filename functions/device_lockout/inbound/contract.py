@@ -15,10 +15,8 @@ from device_lockout.values import instant
 from device_lockout.values.settings import EventMapping
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas" / "in"
-NAMING = ("userId", "deviceId", "serialNumber", "assetTag")
-"""The fields that say which device is meant."""
-MAX_FAULTS = 30
-"""The most faults in one rejection. The contract has fewer fields."""
+NAMING = ("userId", "deviceId", "serialNumber", "assetTag")  # The fields that say which device is meant.
+MAX_FAULTS = 30  # The most faults in one rejection. The contract has fewer fields.
 
 
 def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterator[str]:
@@ -73,11 +71,8 @@ def _found(field: str, value: object, mapping: EventMapping | None) -> str:
 def _validator(schema: str) -> tuple[dict[str, Any], Callable[[object], object]]:
     """Return a schema and its compiled function, which collects every fault before it raises."""
     definition = json.loads((SCHEMAS / schema).read_text(encoding="utf-8"))
-    return definition, fastjsonschema.compile(definition, formats={"date-time": _is_time}, fast_fail=False)
-
-
-def _is_time(value: str) -> bool:
-    return parse_time(value) is not None
+    times = {"date-time": lambda value: parse_time(value) is not None}
+    return definition, fastjsonschema.compile(definition, formats=times, fast_fail=False)
 
 
 def parse_time(value: object) -> datetime | None:

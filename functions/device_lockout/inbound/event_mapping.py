@@ -12,8 +12,7 @@ from jmespath.exceptions import JMESPathError
 from device_lockout.values import expression
 from device_lockout.values.settings import FIELDS, EventMapping
 
-MAX_ERROR_LENGTH = 200
-"""Longer messages of JMESPath are cut, because they may quote all that was found."""
+MAX_ERROR_LENGTH = 200  # Longer messages of JMESPath are cut, because they may quote all that was found.
 
 
 def elements(mapping: EventMapping, event: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from device_lockout.values import instant
 
-AHEAD = timedelta(minutes=1)
-"""How far a producer's clock may be ahead. Clocks that are kept are right to the second."""
+AHEAD = timedelta(minutes=1)  # How far a producer's clock may be ahead. Clocks that are kept are right to the second.
 
 
 @dataclass(frozen=True, slots=True)

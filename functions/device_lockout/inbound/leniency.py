@@ -38,11 +38,6 @@ _SECONDS_FROM = 1_000_000_000
 """A smaller number is no time: 0, or a count of something else. As seconds this one is in 2001."""
 
 
-def is_dispensable(field: str, *, forgive: bool) -> bool:
-    """Return whether a report counts without this field. ``forgive`` is as in :func:`tidy`."""
-    return field in LENGTHS or (forgive and field in ("reportedAt", "expiresAt"))
-
-
 def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list[str]]:
     """Return ``detail`` in the contract's form, and a sentence for each value that was left out.
 

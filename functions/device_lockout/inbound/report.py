@@ -111,7 +111,7 @@ class _Report:
         written: dict[str, Any] = {}
         if mapping is not None:
             detail, failed = event_mapping.detail(mapping, event)
-            dispensable = {field for field in failed if leniency.is_dispensable(field, forgive=forgive)}
+            dispensable = failed.keys() & {*leniency.LENGTHS, *(("reportedAt", "expiresAt") if forgive else ())}
             faults = [failed[field] for field in failed if field not in dispensable]
             notes = [f"{field} was left out, since its expression can't be evaluated" for field in sorted(dispensable)]
         else:

@@ -26,10 +26,8 @@ from device_lockout.values.settings import MOST_ELEMENTS, UNREADABLE, Webhook
 
 MAX_BYTES = 128 * 1024
 """The size limit of a body, unpacked, before and after it is cleaned. An event on the bus has room for 256 KiB."""
-SHORTEST_SECRET = 16
-"""Bytes of a key, a password or any other secret. A shorter one could be guessed."""
-REMEMBERED = HOUR
-"""How long a list, or a body that can't be read, is remembered. The same one again is a repetition."""
+SHORTEST_SECRET = 16  # Bytes of a key, a password or any other secret. A shorter one could be guessed.
+REMEMBERED = HOUR  # How long a list, or a body that can't be read, is remembered. The same one again is a repetition.
 DETAIL_TYPE = "Webhook"
 
 

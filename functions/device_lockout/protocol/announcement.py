@@ -24,10 +24,8 @@ SCHEMA_VERSION = "1"
 
 _PLAIN: dict[int, int | str] = {**dict.fromkeys(range(32), " "), **str.maketrans('"\\<>', "'/()")}
 
-SHOWN_ROWS = 5
-"""How many rows of its plan a run announces. The log has all."""
-SHOWN_LEFT = 2
-"""How many of them are of overrides that it leaves alone, before any other row."""
+SHOWN_ROWS = 5  # How many rows of its plan a run announces. The log has all.
+SHOWN_LEFT = 2  # How many of them are of overrides that it leaves alone, before any other row.
 
 
 def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[str, Any]:

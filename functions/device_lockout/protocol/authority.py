@@ -87,9 +87,8 @@ def _doubt_of_claim(command: Lock | Change) -> str:
     end_of_second = min(cause.happened + timedelta(milliseconds=999), cause.received)
     if not cause.happened <= claim.at <= end_of_second:
         return "its times are not those of an event"
-    return (
-        "" if (claim.source, claim.id) == (cause.source, claim_id(cause.event_id)) else "its claim is not of its event"
-    )
+    own = (claim.source, claim.id) == (cause.source, claim_id(cause.event_id))
+    return "" if own else "its claim is not of its event"
 
 
 def _doubt_of_lock(lock: Lock, source: Source, settings: Settings) -> str:

@@ -6,7 +6,7 @@ a ledger that was set back: it may know locks that were released since. Then a p
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import chain, islice
 from typing import Any
 
@@ -25,8 +25,7 @@ from device_lockout.values.override import UNREADABLE_DATE
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from device_lockout.values.settings import Settings
 
-MOST_WARNINGS = 10
-"""Warnings that page in one run. More would hide each other."""
+MOST_WARNINGS = 10  # Warnings that page in one run. More would hide each other.
 
 __all__ = ["Run", "SweepResult", "run"]
 
@@ -41,7 +40,9 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
     listing = list_overrides(this, ports.workmail, settings.limits.clock_skew, failures)
     window = InventoryWindow(ports.ledger.inventoried_up_to(this.organization))
     first = list(islice(listing, 1))  # with it comes WorkMail's time
-    now = _plan_time(this.now, failures)
+    # Where our clock and WorkMail's disagree the earlier one counts, for every lock to last.
+    times = [failure.service_time for failure in failures if failure.service_time not in (None, UNREADABLE_DATE)]
+    now = min([this.now, *filter(None, times)])
     planned = plan(window.watch(chain(first, listing), settings.owner), records, users, now, settings.rules)
 
     completed = not failures and planned.repeated is None
@@ -88,12 +89,6 @@ def _reasserts(planned: Plan, failures: Sequence[Refusal], this: Run) -> list[It
     unseen = [item for item in planned.reasserts if item.observed is None]
     unseen.sort(key=lambda item: hashlib.sha256(f"{this.id} {item.key.user_id} {item.key.device}".encode()).digest())
     return [*(item for item in planned.reasserts if item.observed is not None), *unseen]
-
-
-def _plan_time(now: datetime, failures: Sequence[Refusal]) -> datetime:
-    """Return the time to plan at: the earlier one where our clock and WorkMail's disagree, for every lock to last."""
-    times = [failure.service_time for failure in failures if failure.service_time is not None]
-    return min([now, *(time for time in times if time != UNREADABLE_DATE)])
 
 
 def _set_back(last: LastSweep | None, planned: Plan, this: Run) -> Refusal | None:

@@ -16,7 +16,8 @@ class Advice(NamedTuple):
     severity: Severity  # How soon a person should look.
     title: str  # What is the matter.
     do: str  # What to do about it.
-    command: str  # The command to type. USER, DEVICE and TICKET stand for those of the event.
+    # The command to type. USER, DEVICE and TICKET stand for those of the event.
+    command: str = "lockout show USER DEVICE"
 
     def about(self, user: str, device: str, ticket: str) -> dict[str, str]:
         """Return the fields of an event. A name that a shell could take for more stays a word to fill in."""
@@ -28,12 +29,9 @@ class Advice(NamedTuple):
 
 
 _DESCRIPTION_LOST = Advice(
-    "today",
-    "An ALLOW is back without its description",
-    "Write the description again in WorkMail's console.",
-    "lockout show USER DEVICE",
+    "today", "An ALLOW is back without its description", "Write the description again in WorkMail's console."
 )
-_READ_ON = Advice("today", "Somebody should read this", "Read the message.", "lockout show USER DEVICE")
+_READ_ON = Advice("today", "Somebody should read this", "Read the message.")
 
 ADVICE: Mapping[str, Advice] = {
     "Lockout Held": Advice(
@@ -52,7 +50,6 @@ ADVICE: Mapping[str, Advice] = {
         "act now",
         "WorkMail refused to change a lock",
         "Enable the user or the organization: the next sweep tries again.",
-        "lockout show USER DEVICE",
     ),
     "Tampering Detected": Advice(
         "act now",
@@ -82,7 +79,6 @@ ADVICE: Mapping[str, Advice] = {
         "today",
         "An override is not ours to change",
         "Mend its tag in WorkMail's console, or delete it: a sweep puts back a lock that is still wanted.",
-        "lockout show USER DEVICE",
     ),
     "Expiry Due Soon": Advice(
         "today",

@@ -13,8 +13,7 @@ from device_lockout.values.record import Claim, Ending
 CALLS_OF_A_COMMAND = 3
 """The most calls to WorkMail that one command makes: describe the user, get the override, write once."""
 
-WATCH = "Tamper Watch"
-"""The detail-type behind a command of the tamper watch."""
+WATCH = "Tamper Watch"  # The detail-type behind a command of the tamper watch.
 
 LEDGER_ACCEPTED = "Ledger Accepted"
 """The ``detail_type`` of a sweep's commands after a person accepted a ledger that was set back."""

@@ -32,8 +32,7 @@ class DeviceKey(_Key):
         return super().__new__(cls, organization, user_id, device.casefold())
 
 
-NameKind = Literal["serial", "asset"]
-"""A serial number or an asset tag."""
+NameKind = Literal["serial", "asset"]  # A serial number or an asset tag.
 
 
 @dataclass(frozen=True, slots=True)

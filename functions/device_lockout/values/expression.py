@@ -16,10 +16,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 
-MAX_TEXT = 256
-"""The most characters of a text that ``capture`` reads. A longer one is an error."""
-MAX_PATTERN = 80
-"""The most characters of its regular expression."""
+MAX_TEXT = 256  # The most characters of a text that ``capture`` reads. A longer one is an error.
+MAX_PATTERN = 80  # The most characters of its regular expression.
 
 _CHARACTER = r"(?:\\[^0-9]|\[\^?\]?+(?:\\.|[^\[\]\\])*\]|[^\\\[\](){}*+?|])"
 """A character of a regular expression, or a class of them."""

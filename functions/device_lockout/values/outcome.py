@@ -8,8 +8,7 @@ from device_lockout.values import tag
 from device_lockout.values.device import User
 from device_lockout.values.override import Override
 
-SOURCE = "device-lockout"
-"""The ``source`` of the deployment's own events. No configured source may have this name."""
+SOURCE = "device-lockout"  # The ``source`` of the deployment's own events. No configured source may have this name.
 
 DRILL = "lockout-drill"
 """The ``source`` of the drill's events, which are not counted as reports. No configured source may have this name."""

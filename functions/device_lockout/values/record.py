@@ -11,8 +11,7 @@ from device_lockout.values.tag import PREFIX, Broken, Tag, Was
 
 Scope = Literal["device", "user"]
 
-MOST_RELEASES = 50
-"""So many kinds of releases an item keeps before it takes none of another source's locks."""
+MOST_RELEASES = 50  # So many kinds of releases an item keeps before it takes none of another source's locks.
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,7 @@ END_OF_WORKMAIL = datetime(2027, 4, 1, tzinfo=UTC)
 https://aws.amazon.com/workmail/faqs/
 """
 
-MOST_ELEMENTS = 50
-"""How many reports one event of a mapped source may make, unless its configuration says otherwise."""
+MOST_ELEMENTS = 50  # How many reports one event of a mapped source may make, unless its configuration says otherwise.
 
 FIELDS = {
     "organization": "organizationId",
@@ -145,7 +144,6 @@ class Settings:
             limits.clock_skew,
             exempt,
             honoured_edits=self.honour_edits,
-            sources=frozenset(caps),
             locks_per_hour=caps,
             moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
             at_most={each.name: each.at_most for each in self.reasons.values() if each.at_most is not None},

@@ -27,8 +27,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 DESCRIPTION_LIMIT = 256
-SHOWN_NOTE = 176
-"""The most characters that a description has room for after the shortest tag."""
+SHOWN_NOTE = 176  # The most characters that a description has room for after the shortest tag.
 HOLD = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The ``until`` of a lock that only a release ends. It is written as ``hold`` and outlasts every other."""
 
@@ -76,8 +75,7 @@ Reading = Tag | HandWritten | Foreign | Broken
 
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-PREFIX = "[lockout/"
-"""How the description begins of an override that any deployment tagged."""
+PREFIX = "[lockout/"  # How the description begins of an override that any deployment tagged.
 _OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
 _OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
 _TAG = re.compile(

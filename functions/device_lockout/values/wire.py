@@ -26,8 +26,7 @@ A writer gives the oldest format that is safe to read. A new field needs no new 
 no less and lets no more back in. Anything else does, such as a field that narrows a release, or another command.
 """
 
-MAX_ERROR_LENGTH = 500
-"""What is said of a message that can't be read may quote it."""
+MAX_ERROR_LENGTH = 500  # What is said of a message that can't be read may quote it.
 
 
 def _camel(name: str) -> str:
