@@ -63,8 +63,8 @@ def test_this_release_writes_what_its_fixtures_say():
     """If this fails, what is written has changed. Two releases meet in the queue and in the ledger.
 
     If no release has these fixtures yet, write them anew: ``python -m tests.fixtures.examples release-1``. If one has,
-    leave them, and write those of the next release beside them. Give each new field a default. Raise ``wire.FORMAT``
-    only as CONTRIBUTING.md says.
+    leave them, and write those of the next release beside them. Give each new field a default, and name it in the
+    ``may_lack`` of its class in ``wire``. Raise ``wire.FORMAT`` only as CONTRIBUTING.md says.
     """
     for name, content in examples.written().items():
         assert content == read(RELEASES[-1], name), f"{RELEASES[-1].name}/{name}: see the docstring of this test"
