@@ -45,8 +45,6 @@ def form(kind: Any, name: str = "value") -> Form:
             lambda plain: None if plain is None else some.read(plain),
         )
     container, of = get_origin(kind), get_args(kind)
-    if container is Literal:
-        return Form(_same, partial(_one_of, of, name))
     if container in (tuple, frozenset):
         each, ordered = form(of[0], name), list if container is tuple else sorted
         return Form(lambda value: ordered(map(each.write, value)), lambda plain: container(map(each.read, plain)))
@@ -56,7 +54,7 @@ def form(kind: Any, name: str = "value") -> Form:
             lambda value: {key: named.write(each) for key, each in value.items()},
             lambda plain: {key: named.read(each) for key, each in plain.items()},
         )
-    return Form(_same, partial(_fit, kind, name))
+    return Form(lambda value: value, partial(_fit, str if container is Literal else kind, name))
 
 
 def of_fields(
@@ -100,16 +98,6 @@ def of_fields(
         return kind(**found)
 
     return Form(write, read)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _one_of(of: tuple[str, ...], name: str, plain: Any) -> Any:
-    if plain not in of:
-        raise ValueError(f"{name} is {plain!r}: expected {' or '.join(of)}")
-    return plain
 
 
 def _fit(kind: type, name: str, plain: Any) -> Any:

@@ -15,8 +15,8 @@ from device_lockout.values.command import KINDS, Cause, Change, Command, Lock, T
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.outcome import Outcome
-from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, UserRecord
+from device_lockout.values.override import Effect, Override
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, Released, Scope, UserRecord
 from device_lockout.values.tag import read_time, write_time
 
 FORMAT = 1
@@ -37,6 +37,18 @@ def _camel(name: str) -> str:
 _ITEM = {"claims", "released", "prior", "last", "put_back", "known", "version"}
 """The attributes of an item. One that was just made has a version only."""
 
+
+def _one_of(name: str, *words: str) -> Form:
+    """Return the form of a text that is one of these words."""
+
+    def read(plain: Any) -> Any:
+        if plain not in words:
+            raise ValueError(f"{name} is {plain!r}: expected {' or '.join(words)}")
+        return plain
+
+    return Form(str, read)
+
+
 _wire = partial(of_fields, key=_camel, may_lack=())
 FORMS.update((kind, _wire(kind)) for kind in (Target, Ending, Override, Last, *KINDS))
 FORMS[Cause] = _wire(Cause, may_lack={"correction", "part", "page", "reporter"})
@@ -44,6 +56,7 @@ FORMS[Claim] = _wire(Claim, may_lack={"source"})
 FORMS[Outcome] = _wire(Outcome, without={"devices", "user", "lock", "ticket", "elsewhere"})
 FORMS[DeviceRecord] = _wire(DeviceRecord, may_lack=_ITEM, without={"user"})
 FORMS[UserRecord] = _wire(UserRecord, may_lack=_ITEM)
+FORMS[Scope], FORMS[Effect] = _one_of("scope", "device", "user"), _one_of("effect", "ALLOW", "DENY")
 FORMS[tuple[DeviceName, ...]] = Form(
     lambda names: {name.kind: name.value for name in names},
     lambda plain: tuple(DeviceName(kind, form(str).read(value)) for kind, value in plain.items()),
