@@ -49,7 +49,7 @@ class SecurityBus(Construct):
         self.bus = events.EventBus(self, "Bus", event_bus_name=configuration.bus, description=said)
         made = self.bus.node.default_child
         assert isinstance(made, events.CfnEventBus)
-        self._made = made
+        self._made, self._reports = made, reports.queue
         self.undelivered = DeadLetters(
             self, "Undelivered", notices=notices, contents="Events that a rule could not deliver for a day"
         )
@@ -61,7 +61,7 @@ class SecurityBus(Construct):
         self._rules: list[str] = []
         self._report_rules: list[str] = []
         self._source_rules = [
-            self._add_source_rule(source, configuration.routes[source.name], reports.queue)
+            self._add_source_rule(source, configuration.routes[source.name])
             for source in configuration.settings.sources
         ]
         for who in bus_limits.published(configuration.routes):
@@ -73,7 +73,6 @@ class SecurityBus(Construct):
             "Events of unknown sources, which the router rejects",
             None,
             bus_limits.unknown_sources(configuration.routes),
-            reports.queue,
         )
         unknown.node.add_dependency(*self._source_rules)  # it leaves a new source out once that has its rule
         # The drill's device has alarms of its own.
@@ -98,7 +97,7 @@ class SecurityBus(Construct):
             )
             self._add_rule("Outcomes", "Outcomes, to another bus", None, {"source": [outcome.SOURCE]}, [target], role)
 
-    def watch(self, writer_role: str, reports: sqs.Queue) -> None:
+    def watch(self, writer_role: str) -> None:
         """Let the router know of each change of an override that CloudTrail saw and that is not the writer's.
 
         IAM users and root have no session's issuer, and `anything-but` does not match what is absent.
@@ -119,7 +118,6 @@ class SecurityBus(Construct):
                     "$or": [{"userIdentity": {"sessionContext": {"sessionIssuer": {"arn": [of]}}}} for of in issuer],
                 },
             },
-            reports,
             outcome.SOURCE,
         )
         self._source_rules.append(watch)
@@ -128,12 +126,12 @@ class SecurityBus(Construct):
         """Deny events of these sources to all but these principals, whatever their own policies say."""
         self._add_statement("Deny", bus_limits.reserved(sources, publishers, organization))
 
-    def connect(self, router: Construct, reports: sqs.Queue) -> None:
+    def connect(self, router: Construct) -> None:
         """Allow the rules that there are by now to send to their queues, and no others.
 
         Create and change them after the router: its code knows whose events they send.
         """
-        let_rules_send(reports, self._report_rules)
+        let_rules_send(self._reports, self._report_rules)
         let_rules_send(self.undelivered.queue, self._rules)
         for rule in self._source_rules:
             rule.node.add_dependency(router)
@@ -143,14 +141,13 @@ class SecurityBus(Construct):
         self._statements.append(bus_limits.statement(effect, len(self._statements), conditions, arn))
         self._made.policy = {"Version": "2012-10-17", "Statement": self._statements}
 
-    def _add_source_rule(self, source: Source, route: Route, reports: sqs.Queue) -> events.CfnRule:
+    def _add_source_rule(self, source: Source, route: Route) -> events.CfnRule:
         name, mapped = source.name, source.mapping is not None
         rule = self._add_report_rule(
             bus_limits.rule_id(name, mapped=mapped),
             f"Events of the mapped source {name}" if mapped else f"Reports by {name}",
             route.bus,
             route.pattern,
-            reports,
             name if mapped else None,
         )
         if route.bus in self._partners:
@@ -163,7 +160,6 @@ class SecurityBus(Construct):
         description: str,
         bus: str | None,
         pattern: Mapping[str, Any],
-        reports: sqs.Queue,
         mapped_source: str | None = None,
     ) -> events.CfnRule:
         """Add a rule that sends whole events to the queue. A mapped source's name comes beside them."""
@@ -172,11 +168,11 @@ class SecurityBus(Construct):
         )
         target = events.CfnRule.TargetProperty(
             id="Reports",
-            arn=reports.queue_arn,
+            arn=self._reports.queue_arn,
             input_transformer=transformed if mapped_source is not None else None,
             **delivery(self.undelivered.queue),
         )
-        rule = self._add_rule(id, description, bus, pattern, [target], reports.node.find_child("Policy"))
+        rule = self._add_rule(id, description, bus, pattern, [target], self._reports.node.find_child("Policy"))
         self._report_rules.append(self._rules[-1])
         return rule
 

@@ -154,8 +154,8 @@ class DeviceLockout(Stack):
         commands.reserve(roles, configuration.operators)
         reports.reserve([], configuration.operators)
         if configuration.tamper_watch:
-            bus.watch(writer.role.role_arn, reports.queue)
-        bus.connect(router.function, reports.queue)
+            bus.watch(writer.role.role_arn)
+        bus.connect(router.function)
         bus.reserve([outcome.SOURCE], [writer.role.role_arn, sweep.role.role_arn])
         webhooks = (
             Webhooks(
