@@ -47,7 +47,7 @@ def pages(command: Reject, ports: Ports, rules: Rules, now: datetime) -> bool:
         TransientError: The ledger did not answer.
     """
     source = command.cause.reader or command.cause.source
-    if source in rules.locks_per_hour:
+    if source in rules.sources:
         return True
     # The bus takes names with this prefix from the receiver of webhooks alone, which knows its senders.
     of_webhook = source.startswith(WEBHOOK_PREFIX) and source.endswith(UNREADABLE)

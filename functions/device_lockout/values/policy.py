@@ -62,7 +62,8 @@ class Rules:
     exempt: frozenset[str] = frozenset()  # The names, case-folded, of users whom only ``force`` locks.
     honoured_edits: HonouredEdits = "all"  # Which ends count that people write into our tags.
     adopts_unknown: bool = True  # Whether a lock is taken over from a tag that the ledger does not know.
-    # How many locks each configured source may ask for in an hour.
+    sources: frozenset[str] = frozenset()  # The names of the configured sources.
+    # How many locks each source may ask for in an hour.
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
     moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])  # The moves of organizations, by ID.
     # The longest lock that a report may ask for, by reason.

@@ -144,6 +144,7 @@ class Settings:
             limits.clock_skew,
             exempt,
             honoured_edits=self.honour_edits,
+            sources=frozenset(caps),
             locks_per_hour=caps,
             moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
             at_most={each.name: each.at_most for each in self.reasons.values() if each.at_most is not None},
