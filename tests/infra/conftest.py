@@ -106,7 +106,8 @@ def forwarded_from() -> Configuration:
 [[sources]]
 name = "hub/lock"
 forwarders = ["security"]
-pattern = { source = ["aws.securityhub"], detail = { actionName = ["Lock device"] } }
+pattern = { source = ["aws.securityhub"], account = ["444455556666"], detail = { actionName = ["Lock device"] } }
+realm = "account"
 action = "lock-user"
 reason = "compromised"
 user = "detail.user"

@@ -67,7 +67,11 @@ def deployed(forwarded: Configuration, synthesize: Callable[[Configuration], Tem
 def test_the_forwarder_sends_what_the_source_wants_to_the_deployments_bus(forwarder: Template) -> None:
     ((name, rule),) = forwarder.of_type("Events::Rule").items()
     assert "EventBusName" not in rule, "the default bus"
-    event: dict[str, Any] = {"source": "aws.securityhub", "detail": {"actionName": "Lock device"}}
+    event: dict[str, Any] = {
+        "source": "aws.securityhub",
+        "account": "444455556666",
+        "detail": {"actionName": "Lock device"},
+    }
     assert matches(rule["EventPattern"], event)
     assert not matches(rule["EventPattern"], event | {"detail": {"actionName": "Other"}})
     assert not matches(rule["EventPattern"], event | {"replay-name": "r"})
@@ -123,7 +127,8 @@ def test_names_fit_for_the_longest_owner_forwarder_and_source(forwarded: Configu
 [[sources]]
 name = "SOURCE"
 forwarders = ["FORWARDER"]
-pattern = { source = ["x"] }
+pattern = { source = ["x"], account = ["444455556666"] }
+realm = "account"
 action = "lock-user"
 reason = "compromised"
 user = "detail.user"

@@ -23,7 +23,8 @@ MORE = """
 [[sources]]
 name = "soc"
 forwarders = ["security"]
-pattern = { source = ["acme.soc"] }
+pattern = { source = ["acme.soc"], account = ["000000000000"] }
+realm = "account"
 action = "lock"
 reason = "stolen"
 user = "detail.user"
