@@ -23,8 +23,10 @@ type Declare = Callable[[Callable[..., int]], click.Command]
 
 _QUERY = __name__
 """The key of the query in a command's context."""
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-"""How a cell begins that a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+_FORMULA = re.compile(r"(^|;)([ \u00a0]*)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+"""How a cell begins that a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+
+Where people write commas in numbers, a spreadsheet begins another cell at each semicolon, whatever is quoted."""
 
 organization = click.option("--organization", metavar="NAME", help="which one, if there are several")
 yes = click.option("--yes", is_flag=True, help="do not ask")
@@ -95,12 +97,14 @@ def cell(value: Any) -> str | None:
 
     >>> cell("=HYPERLINK(1)")
     "'=HYPERLINK(1)"
+    >>> cell("guest; @SUM(1)")
+    "guest; '@SUM(1)"
     """
     if value is None:
         return None
     words = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
     words = in_data(words) if isinstance(words, datetime) else str(words)
-    return "'" * bool(_FORMULA.match(words)) + in_line(words)
+    return in_line(_FORMULA.sub(r"\1\2'", words))
 
 
 def in_data(value: datetime) -> str:

@@ -13,6 +13,7 @@ from configuration.loader import Configuration
 from device_lockout.inbound import leniency, report
 from device_lockout.values import instant
 from device_lockout.values.command import Change, Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.tag import until
 from lockout import output
 from lockout.deployment import Deployment
@@ -34,13 +35,17 @@ mapping = click.Group("mapping", help="How events of other products are read.")
 def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
     """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
 
-    EVENT.json is an event as EventBridge delivers it, entries as put-events takes them, a .jsonl file or a directory.
+    EVENT.json is an event as EventBridge delivers it, entries as put-events takes them, JSON lines or a directory.
     The exit status is 0 if all events are accepted.
     """
     whole = loader.load(config)
     tried = [each for path in events for each in events_in(path)]
     width, ends = max((len(name) for name, _ in tried), default=0), []
     for name, event in tried:
+        if isinstance(event, str):
+            output.say(f"lockout: {name}: {event}")
+            ends.append((False, f"{name:{width}}  no event"))
+            continue
         if len(tried) > 1:
             output.line(f"{name}:")
         lines = [*read(event, whole, datetime.now(UTC))]
@@ -71,7 +76,11 @@ def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str |
     `aws cloudtrail lookup-events` and `aws securityhub get-findings` print.
     The exit status is 1 if something would be rejected.
     """
-    found = [each for path in events for each in events_in(path)]
+    read_in = [each for path in events for each in events_in(path)]
+    wrong = [f"{name}: {event}" for name, event in read_in if isinstance(event, str)]
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    found = [(name, event) for name, event in read_in if isinstance(event, dict)]
     names = {"would": config} | ({"other": against} if against else {})
     wholes = {column: loader.load(name) for column, name in names.items()}
     for whole in wholes.values():
@@ -99,50 +108,77 @@ def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str |
     return NO if rejected else DONE
 
 
-def events_in(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each event below a path, with its name. The path is a JSON file, one of JSON lines, or a directory of both.
+type Found = tuple[str, dict[str, Any] | str]
+"""A name, and an event or what is wrong with it."""
+
+
+def events_in(path: Path) -> Iterator[Found]:
+    """Yield each event below a path. The path is a JSON file, one of JSON lines, or a directory of both.
 
     Raises:
-        ValueError: A file holds no event.
+        ValueError: A directory holds no such file.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl"))
+        files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl", ".ndjson"))
         if not files:
-            raise ValueError(f"{path}: expected .json or .jsonl files in this directory")
+            raise ValueError(f"{path}: expected .json, .jsonl or .ndjson files in this directory")
         for file in files:
             yield from events_in(file)
         return
     try:
         text = path.read_text(encoding="utf-8-sig")
-        texts = [line for line in text.splitlines() if line.strip()] if path.suffix == ".jsonl" else [text]
-        unwrapped = [event for each in texts for event in _unwrapped(json.loads(each))]
+        try:
+            values = [json.loads(text)]
+        except json.JSONDecodeError:
+            lines = [line for line in text.split("\n") if line.strip()]
+            if len(lines) < 2:
+                raise
+            values = [json.loads(line) for line in lines]
+        unwrapped = [event for each in values for event in _unwrapped(each)]
     except (RecursionError, ValueError) as error:
-        raise ValueError(f"{path}: {EXPECTED}: {error}") from error
+        yield str(path), f"{EXPECTED}: {error}"
+        return
+    if not unwrapped:
+        yield str(path), f"{EXPECTED}, and found none in it"
     for number, event in enumerate(unwrapped, 1):
-        name = f"{path}:{number}" if len(unwrapped) > 1 else str(path)
         wrong = _how_to_wrap(event) if isinstance(event, dict) else type(event).__name__
-        if wrong:
-            raise ValueError(f"{name}: {EXPECTED}, and found {wrong}")
-        yield name, event
+        name = f"{path}:{number}" if len(unwrapped) > 1 else str(path)
+        yield name, f"{EXPECTED}, and found {wrong}" if wrong else event
 
 
 def _unwrapped(found: Any) -> Iterator[Any]:
     """Yield the events that CloudTrail's and Security Hub's own files stand for. Anything else is yielded as it is."""
     match found:
+        case {"Records": [*records]} if all(isinstance(each, dict) and "eventName" in each for each in records):
+            yield from (each if "s3" in each else _of_cloudtrail(each) for each in records)
         case {"Records": [*records]}:
-            yield from map(_of_cloudtrail, records)
+            yield from records
         case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
             yield from (_of_cloudtrail(json.loads(each["CloudTrailEvent"])) for each in looked_up)
-        case [{"DetailType": str(), "Detail": str()}, *_] as entries:  # as `aws events put-events` takes them
-            for number, each in enumerate(entries, 1):
-                known = {"id": f"entry-{number}", "source": each.get("Source"), "detail-type": each["DetailType"]}
-                yield known | {"time": each.get("Time"), "detail": json.loads(each["Detail"])}
+        case {"Entries": [*entries]}:
+            yield from map(_of_entry, entries)
         case {"Findings": [*findings]}:
-            for each in findings:
-                known = {"source": "aws.securityhub", "detail-type": "Security Hub Findings - Imported"}
-                yield known | {"id": each["Id"], "time": each["UpdatedAt"], "detail": {"findings": [each]}}
+            yield from map(_of_security_hub, findings)
+        case [*several]:  # entries as `aws events put-events` takes them, or events
+            yield from map(_of_entry, several)
         case _:
             yield found
+
+
+def _of_entry(entry: Any) -> Any:
+    match entry:
+        case {"DetailType": str(kind), "Detail": str(detail)}:
+            known = {"id": "entry", "source": entry.get("Source"), "detail-type": kind, "time": entry.get("Time")}
+            return known | {"detail": json.loads(detail)}
+    return entry
+
+
+def _of_security_hub(finding: Any) -> Any:
+    match finding:
+        case {"Id": id_, "UpdatedAt": time, "GeneratorId": _}:
+            known = {"source": "aws.securityhub", "detail-type": "Security Hub Findings - Imported"}
+            return known | {"id": id_, "time": time, "detail": {"findings": [finding]}}
+    return finding
 
 
 def _of_cloudtrail(record: dict[str, Any]) -> dict[str, Any]:
@@ -159,16 +195,25 @@ def _of_cloudtrail(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _how_to_wrap(event: dict[str, Any]) -> str:
+def _how_to_wrap(found: dict[str, Any]) -> str:
     """Say how to make an event of something else that products write; empty if it is an event."""
-    if "source" in event or "detail-type" in event or "detail" in event:
+    if "detail-type" in found or ("source" in found and isinstance(found.get("detail"), dict)):
         return ""
-    if event.get("Type") == "Notification" and "Message" in event:
-        return "SNS's envelope. The event is the text in Message"
-    return (
+    guardduty = '{id: "1", source: "aws.guardduty", "detail-type": "GuardDuty Finding", detail: .}'
+    ways = (
+        ("Sns", "a record of SNS. In it is this: jq '.Records[].Sns.Message | fromjson' FILE"),
+        ("body", "a record of SQS. In it is this: jq '.Records[].body | fromjson' FILE"),
+        ("s3", "a record of S3, which is no event. EventBridge has events of S3 in another form"),
+        ("Message", "SNS's envelope. The event is the text in Message: jq '.Message | fromjson' FILE"),
+        ("eventName", "a record of CloudTrail. This wraps it: jq '{Records: [.]}' FILE"),
+        ("GeneratorId", "a finding of Security Hub. This wraps it: jq '{Findings: [.]}' FILE"),
+        ("SchemaVersion", f"a finding of GuardDuty. This wraps it: jq '{guardduty}' FILE"),
+    )
+    payload = (
         "what may be a product's own payload. As the body of a webhook it makes this event:"
         ' {"id": "1", "source": "webhook.NAME", "detail-type": "Webhook", "detail": PAYLOAD}'
     )
+    return next((way for key, way in ways if key in found), payload)
 
 
 def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
@@ -201,7 +246,8 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
     if ours is not None and ours.mapping is None:
         yield from ((contract, describe(command), command) for command in reported(event))
     elif not any(found):
-        if name.startswith("aws.") or any(name in route.on_own_bus for route in whole.routes.values()):
+        listed = {source for route in whole.routes.values() for source in route.on_own_bus}
+        if name.startswith("aws.") or name in {SOURCE, *listed}:
             yield "nobody", f"gets this: {nobody}", None
         else:
             for command in reported(event):

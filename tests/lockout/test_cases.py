@@ -33,6 +33,7 @@ def tried(file: str, configuration: Configuration) -> list[str]:
     said = [
         f"{source.partition(' ')[0]}: {words}"
         for _, event in mapping.events_in(CASES / file)
+        if isinstance(event, dict)
         for source, words, command in mapping.read(event, configuration, NOON)
         if command is not None or source == "nobody"
     ]
@@ -74,6 +75,7 @@ def test_a_lock_by_serial_number_reaches_both_mail_clients_of_a_phone(configurat
     file, world = "08-one-phone-two-mail-apps.json", World(known=configuration.settings)
     world.workmail.names |= {"ana": BOB}
     for _, event in mapping.events_in(CASES / file):
+        assert isinstance(event, dict)
         (command,) = report.read(json.dumps(event), "m", NOON, configuration.settings)
         world.deliver(command, NOON)
     phone = [key("appldnqxk3p9n735"), key("e9efcc65eb1a42cb9307f4ee165a460c")]

@@ -280,6 +280,29 @@ def test_several_events_end_in_a_table(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["mapping", "try", str(tmp_path / "two.jsonl"), str(SAMPLES / "drill.json")]) == 0
 
 
+def test_one_file_that_is_no_event_keeps_no_other_from_being_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drill = json.loads((SAMPLES / "drill.json").read_text(encoding="utf-8"))
+    drill["detail"]["exercise"] = "one\u2028line"
+    (tmp_path / "a.json").write_text('{"webhook": {}}')
+    (tmp_path / "b.ndjson").write_text(json.dumps(drill, ensure_ascii=False) + "\n", encoding="utf-8")
+    (tmp_path / "c.json").write_text(json.dumps({"Entries": [{"Source": "x", "DetailType": "y", "Detail": "{}"}]}))
+    (tmp_path / "d.json").write_text(f"{json.dumps(drill)}\n{json.dumps(drill)}\n")
+    assert main(["mapping", "try", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "a.json: expected an event as EventBridge delivers it" in said.err
+    ends = [line.split("  ")[-1] for line in said.out.splitlines()[-5:]]
+    assert ends == ["no event", "accepted: 1", "accepted: 0, rejected: 1", "accepted: 1", "accepted: 1"]
+    assert main(["mapping", "replay", str(tmp_path), "--config", "local"]) == 1
+
+
+def test_an_event_in_our_own_name_gets_to_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ours.json").write_text('{"source": "device-lockout", "detail-type": "Device Lost", "detail": {}}')
+    assert main(["mapping", "try", str(tmp_path / "ours.json")]) == 1
+    assert capsys.readouterr().out.endswith("nobody: gets this: nothing is recorded and nobody is told\n")
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -303,7 +326,18 @@ def test_what_is_no_event_yet_gets_the_line_that_wraps_it(
     [
         (b"", "Expecting value"),
         (b"{", "Expecting property name"),
-        (b"[]", "and found list"),
+        (b"[]", "and found none in it"),
+        (b'{"Records": []}', "and found none in it"),
+        (b'{"Records": ["a"]}', "and found str"),
+        (b'{"Records": [{"eventName": "x", "eventSource": "aws:s3", "s3": {}}]}', "a record of S3"),
+        (b'{"Records": [{"Sns": {"Message": "{}"}}]}', "jq '.Records[].Sns.Message | fromjson' FILE"),
+        (b'{"Records": [{"body": "{}", "eventSource": "aws:sqs"}]}', "jq '.Records[].body | fromjson' FILE"),
+        (b'{"eventName": "DeleteUser", "eventSource": "sso.amazonaws.com"}', "jq '{Records: [.]}' FILE"),
+        (b'{"GeneratorId": "x", "Id": "1", "SchemaVersion": "2018-10-08"}', "jq '{Findings: [.]}' FILE"),
+        (b'{"SchemaVersion": "2.0", "Type": "x"}', "GuardDuty Finding"),
+        (b'{"source": "urn:auth0:acme", "type": "user.deleted", "data": {}}', '"detail": PAYLOAD'),
+        (b'{"type": "zen:event-type:ticket", "detail": {}}', '"detail": PAYLOAD'),
+        (b'[{"DetailType": "x", "Detail": "{"}]', "Expecting property name"),
         (b"null", "and found NoneType"),
         ('{"note": "Gerät"}'.encode("latin-1"), "can't decode byte"),
         ('{"id": "e"}'.encode("utf-16"), "can't decode byte"),

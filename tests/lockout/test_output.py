@@ -7,7 +7,7 @@ import pytest
 from lockout.output import cell, text
 
 
-@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("evil", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1"])
 def test_no_cell_computes(evil: str) -> None:
     shown = cell(evil)
     assert shown is not None
