@@ -48,8 +48,11 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
 """For each product the columns of its export that fill a field, the best one first; see ``docs/sources.md``."""
 WORDS = ("reference", "note")
 """The columns of words for people."""
-_SPREADSHEETS = re.compile(r"'|\d+(?:[.,]\d+)?[eE]\+\d+$")
-"""What spreadsheets make of IDs: a leading apostrophe, or a number that lost its digits."""
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_SPREADSHEETS = re.compile(
+    rf"'|(?:\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d{{1,2}}[-. /]+{_MONTH}|{_MONTH}[-. /]+\d+|true|false|#.*)$", re.IGNORECASE
+)
+"""What spreadsheets make of IDs: a leading apostrophe, a number that lost its digits, a date, a truth, an error."""
 SETTLING = 1.0
 """Seconds until the queues count what was sent. EventBridge takes about half a second."""
 
@@ -157,16 +160,17 @@ def read(
             f'{source} may not enrol devices: expected a source of the configuration with may = ["inventory"]'
         )
     text = _text(file)
-    first = text.lstrip("\n").partition("\n")[0]
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=first.count))
+    first = next((line for line in text.splitlines() if line.strip(",;\t ")), "")
+    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t ]*', first)  # Excel's own first line
+    delimiter = told[1] if told else max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(filter(None, rows), [])]
+        filled = (row for row in rows if any(map(str.strip, row)))
+        header = [name.strip() for name in next(filled, [])]
+        if told:
+            header = [name.strip() for name in next(filled, [])]
         fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
-        lines = [
-            _check(rows.line_num, fields, row, source, settings, now, skips=bool(preset))
-            for row in rows
-            if any(map(str.strip, row))
-        ]
+        lines = [_check(rows.line_num, fields, row, source, settings, now, skips=bool(preset)) for row in filled]
     except csv.Error as error:
         raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
     seen: dict[tuple[str, str, str], int] = {}

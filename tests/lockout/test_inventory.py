@@ -94,10 +94,16 @@ def lines_of(content: bytes, directory: Path, **more: Any) -> list[dict[str, str
         b"\xef\xbb\xbfuserId,deviceId,serialNumber\nana,A1,S1\n",
         "userId,deviceId,serialNumber\nana,A1,S1\n".encode("utf-16"),
         b'"userId","deviceId","serialNumber"\n"ana","A1","S1"\n\n',
+        b",,\n , \nuserId,deviceId,serialNumber\nana,A1,S1\n",
+        b"\r\n\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
+        b"sep=;\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
+        b'userId;deviceId;serialNumber;"a, b, c, d"\nana;A1;S1;\n',
     ],
 )
 def test_a_file_is_read_in_each_form_that_products_export(content: bytes, tmp_path: Path) -> None:
-    assert lines_of(content, tmp_path) == [{"userId": "ana", "deviceId": "A1", "serialNumber": "S1"}]
+    assert lines_of(content, tmp_path, ignore_other_columns=True) == [
+        {"userId": "ana", "deviceId": "A1", "serialNumber": "S1"}
+    ]
 
 
 def test_other_columns_are_named_and_the_rest_is_left_out(tmp_path: Path) -> None:
@@ -134,6 +140,9 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
     assert [len(call) for call in bus.calls] == [10, 10, 5]
 
 
+EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A")
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -147,6 +156,7 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
             "carla,3.55556E+14,,",
             "deviceId is '3.55556E+14', which a spreadsheet made of it: expected the text as it was",
         ),
+        *((f"carla,ApplX,{made},", f"serialNumber is '{made}', which a spreadsheet") for made in EXCELS),
         ("carla,ApplX,'0012,", 'serialNumber is "\'0012", which a spreadsheet made of it'),
     ],
 )
