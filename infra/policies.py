@@ -9,7 +9,7 @@ from aws_cdk import aws_sqs as sqs
 from infra.function import Function
 from infra.ledger import TIMELINE, Ledger
 from infra.roles import grant, only
-from infra.security_bus import SecurityBus
+from infra.security_bus import SecurityBus, rule_arn
 
 LISTS = (
     "cloudformation:DescribeStacks",
@@ -53,6 +53,7 @@ def add_policies(
     read = [
         grant(LISTS, ["*"]),
         grant(["cloudformation:GetTemplate"], [stack.stack_id]),
+        grant(["events:DescribeEventBus"], [bus.bus.event_bus_arn]),
         grant(["dynamodb:DescribeTable", "dynamodb:GetItem"], [ledger.table.table_arn]),
         grant(["dynamodb:Query"], [ledger.table.table_arn, f"{ledger.table.table_arn}/index/{TIMELINE}"]),
         grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
@@ -64,12 +65,12 @@ def add_policies(
         grant([f"workmail:{name}" for name in READS], organizations),
     ]
     operate = [
+        grant(["events:ListTargetsByRule"], [rule_arn("*")]),
         grant(["events:PutEvents"], [bus.bus.event_bus_arn, *bus.forwards_to]),
         grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
         grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
         grant(["sns:Publish"], [topic]),
         grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
-        grant(["sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:StartMessageMoveTask"], dead),
     ]
     organization_ids = [arn.rpartition("/")[2] for arn in organizations]
     of_people = only("dynamodb:LeadingKeys", "event#*", *organization_ids)

@@ -47,6 +47,10 @@ class DeadLetters(Construct):
         said = f"{contents}. Nothing is lost. Read the messages and fix the cause. Then do what the runbook says."
         add_alarm(self, "Alarm", waiting, said, notices, missing=cloudwatch.TreatMissingData.IGNORE)
 
+    def reserve(self, senders: Sequence[str], operators: Sequence[str]) -> None:
+        """As :meth:`WorkQueue.reserve`: what is here may be sent back."""
+        _reserve(self.queue, senders, operators)
+
 
 class WorkQueue(Construct):
     """A queue that a function consumes, its dead-letter queue, and an alarm on messages that wait too long.
@@ -103,19 +107,23 @@ class WorkQueue(Construct):
         https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
         """
         for queue in (self.queue, self.dead_letters.queue):
-            queue.add_to_resource_policy(
-                iam.PolicyStatement(
-                    sid="OnlyTheStackAndOperatorsSend",
-                    effect=iam.Effect.DENY,
-                    principals=[iam.AnyPrincipal()],
-                    actions=["sqs:SendMessage"],
-                    resources=[queue.queue_arn],
-                    conditions={
-                        "ArnNotLike": {"aws:PrincipalArn": [*senders, *operators] or ["arn:aws:iam::*:role/nobody"]},
-                        "Bool": {"aws:PrincipalIsAWSService": "false"},
-                    },
-                )
-            )
+            _reserve(queue, senders, operators)
+
+
+def _reserve(queue: sqs.Queue, senders: Sequence[str], operators: Sequence[str]) -> None:
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="OnlyTheStackAndOperatorsSend",
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={
+                "ArnNotLike": {"aws:PrincipalArn": [*senders, *operators] or ["arn:aws:iam::*:role/nobody"]},
+                "Bool": {"aws:PrincipalIsAWSService": "false"},
+            },
+        )
+    )
 
 
 def _queue(

@@ -153,6 +153,7 @@ class DeviceLockout(Stack):
         roles = [each.role.role_arn for each in (router, writer, sweep)]
         commands.reserve(roles, configuration.operators)
         reports.reserve([], configuration.operators)
+        bus.undelivered.reserve([], configuration.operators)
         if configuration.tamper_watch:
             bus.watch(writer.role.role_arn)
         bus.connect(router.function)

@@ -40,6 +40,8 @@ class SweepSchedule(Construct):
         said = "Permissions of the schedules of the sweep"
         role = add_role(self, "Role", "scheduler", said, call_sweep, send_missed, own_account=True)
 
+        self.missed.reserve([role.role_arn, sweep.role.role_arn], configuration.operators)
+
         # The call is asynchronous. Once it is delivered, Lambda retries the run and dead-letters it.
         sweep.role.add_to_policy(send_missed)
         lambda_.CfnEventInvokeConfig(

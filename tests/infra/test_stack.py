@@ -162,19 +162,21 @@ def test_only_the_stacks_own_rules_may_send_to_the_queues_of_events(
         assert {*senders(each, "BusUndeliveredQueue")} == arns
 
 
-def test_nobody_but_the_stack_and_operators_sends_to_a_queue_of_work(
-    template: Template, local_template: Template
-) -> None:
+QUEUES = ("Queue", "DeadLettersQueue")
+
+
+def test_nobody_but_the_stack_and_operators_sends_to_a_queue(template: Template, local_template: Template) -> None:
     functions = [f"{name}Role.Arn" for name in ("RouteEvents", "ApplyCommands", "SweepOverrides")]
     operator = "arn:aws:iam::000000000000:user/operator"
     for each, operators in ((template, []), (local_template, [operator])):
-        for work, senders_of in (("Reports", []), ("Commands", functions)):
-            for queue in (f"{work}Queue", f"{work}DeadLettersQueue"):
-                (deny,) = (one for one in queue_policy(each, queue) if one.get("Sid") == "OnlyTheStackAndOperatorsSend")
-                assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", {"AWS": "*"}, "sqs:SendMessage")
-                assert deny["Condition"]["Bool"] == {"aws:PrincipalIsAWSService": "false"}
-                others = as_list(deny["Condition"]["ArnNotLike"]["aws:PrincipalArn"])
-                assert others == ([*senders_of, *operators] or ["arn:aws:iam::*:role/nobody"])
+        calls_sweeps = ["ScheduleRole.Arn", functions[-1]]
+        work = {f"{name}{queue}": of for name, of in (("Reports", []), ("Commands", functions)) for queue in QUEUES}
+        for queue, senders_of in (work | {"BusUndeliveredQueue": [], "ScheduleMissedQueue": calls_sweeps}).items():
+            (deny,) = (one for one in queue_policy(each, queue) if one.get("Sid") == "OnlyTheStackAndOperatorsSend")
+            assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", {"AWS": "*"}, "sqs:SendMessage")
+            assert deny["Condition"]["Bool"] == {"aws:PrincipalIsAWSService": "false"}
+            others = as_list(deny["Condition"]["ArnNotLike"]["aws:PrincipalArn"])
+            assert others == ([*senders_of, *operators] or ["arn:aws:iam::*:role/nobody"])
 
 
 def test_no_rule_takes_what_an_archive_replays(local_template: Template) -> None:
