@@ -6,7 +6,7 @@ import re
 import sys
 from base64 import b64encode
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import click
 from device_lockout import wiring
 from device_lockout.values import instant
 from device_lockout.values.advice import Advice
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.tag import HOLD, read_time
 from lockout import lookup, output
 from lockout.commands import doctor
@@ -107,7 +108,12 @@ def of(
     beginning, the end, and now.
     """
     since, until, now = times
-    told = [*{each["detail"]["id"]: each for each in outcomes}.values()]
+    every = [*{each["detail"]["id"]: each for each in outcomes}.values()]
+    drills = [each["detail"] for each in every if each["detail"]["source"] == DRILL]  # they are nobody's locks
+    canary = {(each.get("lock") or {}).get("id") for each in drills}
+    locks = [lock for lock in locks if lock["lock"] not in canary]
+    drilled = [_seconds(each["times"]) for each in drills if each["result"] == "locked"]
+    told = [each for each in every if each["detail"]["source"] != DRILL]
     results = [(each["detail"].get("result"), each) for each in told]
     found: dict[str, list[Told]] = {
         "new": [each for result, each in results if result in ("locked", "took-over")],
@@ -118,7 +124,7 @@ def of(
         "rejected": [each for result, each in results if result == "rejected"],
     }
     locked = [each["detail"]["times"] for each in found["new"] if each["detail"]["result"] == "locked"]
-    took = sorted((instant.read(it["decided"]) - instant.read(it["received"])).total_seconds() for it in locked)
+    took = sorted(map(_seconds, locked))
     runs = [each["detail"]["guard"] for each in told if each["detailType"].startswith("Sweep ")]
     return {
         "since": since,
@@ -132,6 +138,7 @@ def of(
             "undone by somebody": len(found["undone"]),
             "report→DENY p50": _share(took, 0.5),
             "report→DENY p95": _share(took, 0.95),
+            **({"last drill": f"{drilled[-1]:.1f} s" if drilled else "did not lock"} if drills else {}),
         },
         "decisions": [*_decisions(health["urgent"], found["new"], locks, now)],
         "locked": [*map(_standing, sorted(locks, key=lambda lock: lock["since"], reverse=True))],
@@ -173,6 +180,11 @@ def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row]
             yield _standing(lock, _HELD if held else _ENDS)
     trusted = {(told["detail"].get("lock") or {}).get("id") for told in new if told["detail"].get("verified") is False}
     yield from (_standing(lock, _TRUSTED) for lock in locks if lock["lock"] in trusted)
+
+
+def _seconds(times: Mapping[str, str]) -> float:
+    """Return how long a report took from its receipt to its decision."""
+    return (instant.read(times["decided"]) - instant.read(times["received"])).total_seconds()
 
 
 def _share(ordered: Sequence[float], share: float) -> str:

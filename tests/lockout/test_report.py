@@ -45,7 +45,7 @@ def told(detail_type: str, result: str, hours: float = 1, took: float = 1, **mor
 
 def run_of_the_sweep(guard: str | None, hours: float) -> dict[str, Any]:
     at = instant.write(NOW - timedelta(hours=hours))
-    detail = {"id": f"run {hours}", "guard": guard, "times": {"started": at, "done": at}}
+    detail = {"id": f"run {hours}", "source": "device-lockout", "guard": guard, "times": {"started": at, "done": at}}
     return {"detailType": "Sweep Refused" if guard else "Sweep Completed", "detail": detail}
 
 
@@ -85,6 +85,17 @@ def test_each_outcome_counts_once_or_not_at_all(outcome: dict[str, Any], figure:
     counted = {name: value for name, value in data["figures"].items() if isinstance(value, int) and value}
     assert counted == ({figure: 1} if figure else {})
     assert sum(map(sum, data["bars"]["counts"].values())) == bool(figure)
+
+
+def test_a_drill_is_no_lock_of_anybodys_and_is_told_by_itself() -> None:
+    drilled = told("Device Locked", "locked", took=2, source="lockout-drill", lock={"id": "ca9a4700", "reference": ""})
+    back = told("Device Released", "released", source="lockout-drill", before=DENY)
+    figures = made([lock() | {"lock": "ca9a4700"}], [drilled, back])["figures"]
+    assert (figures["locked now"], figures["new"], figures["let back in"]) == (0, 0, 0)
+    assert figures["last drill"] == "2.0 s"
+    failed = told("Lockout Failed", "failed", source="lockout-drill")
+    assert made(outcomes=[failed])["figures"]["last drill"] == "did not lock"
+    assert "last drill" not in made()["figures"]
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ def reader(state: Path, tmp_path: Path, deployment: Deployment) -> Lockout:
     return running(tmp_path, environment(state) | somebody(deployment, "ReaderPolicyArn"))
 
 
-def somebody(deployment: Deployment, policy: str) -> dict[str, str]:
+def somebody(deployment: Deployment, policy: str, name: str = "") -> dict[str, str]:
     """The credentials of a new user who has one of the stack's policies, and no other."""
     iam = deployment.aws.client("iam")
-    name = f"somebody-{new_device()}"
+    name = name or f"somebody-{new_device()}"
     iam.create_user(UserName=name)
     iam.attach_user_policy(UserName=name, PolicyArn=deployment.outputs[policy])
     key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -181,6 +181,43 @@ def test_a_reader_tells_what_happened(
     assert reader("evidence", "verify", "night.zip")[0] == 0
     (tmp_path / "night.zip").write_bytes((tmp_path / "night.zip").read_bytes().replace(b"reasserted", b"reaszerted", 1))
     assert reader("evidence", "verify", "night.zip")[:2] == (1, "timeline.json: it is not what was written\n")
+
+
+def test_a_policy_lets_its_owner_do_what_is_his_and_no_more(
+    state: Path, tmp_path: Path, deployment: Deployment
+) -> None:
+    (user,), device = new_users(deployment, 1), new_device()
+    known = environment(state)
+    operator = running(tmp_path, known | somebody(deployment, "OperatorPolicyArn", "operator"))
+    reader = running(tmp_path, known | somebody(deployment, "ReaderPolicyArn"))
+    letter = Report(f"back-{device}", "helpdesk", "Device Lost", {"userId": user, "deviceId": device})
+    acts = [
+        ("lock", user, device, "--yes", "--unverified"),
+        ("extend", user, device, "--until", "3d", "--yes"),
+        ("release", user, device, "--yes"),
+        ("drill", user, new_device()),
+        ("sweep", "now"),
+        ("undo", "scanner", "--since", "1m", "--yes"),
+    ]
+    for words in acts:
+        assert reader(*words)[0] == 4, words
+        status, _, err = operator(*words)
+        assert "AWS does not allow" not in err
+        assert status == 0 or words[0] == "undo", (words, err)
+    deployment.sqs.send_message(QueueUrl=deployment.outputs["DeadReportsQueueUrl"], MessageBody=letter.body)
+    assert reader("dead", "send-back", "--queue", "reports", "--yes")[0] == 4
+
+    def gone() -> bool:
+        status, _, err = operator("dead", "send-back", "--queue", "reports", "--yes")
+        assert status == 0, err
+        return "sent back: 1" in err
+
+    seen(deployment, "the letter goes back", gone)
+    asks = [("status",), ("show", user), ("history", user), ("sweep", "plan"), ("sweep", "last"), ("export",)]
+    for words in [*asks, ("report",), ("dead", "show"), ("doctor",)]:
+        for who in (reader, operator):
+            status, out, err = who(*words)
+            assert (status in (0, 1), "does not allow" in out + err) == (True, False), (words, out, err)
 
 
 def test_a_refused_sweep_says_why_and_lets_nobody_in(
