@@ -17,10 +17,17 @@ LISTS = (
     "cloudwatch:DescribeAlarms",
     "lambda:ListEventSourceMappings",
     "scheduler:ListSchedules",
+    "sns:GetSubscriptionAttributes",
 )
 """What IAM can't allow for one resource only."""
 
-READS = ("DescribeUser", "GetMobileDeviceAccessOverride", "ListMobileDeviceAccessOverrides", "ListUsers")
+READS = (
+    "DescribeUser",
+    "GetMobileDeviceAccessOverride",
+    "ListMobileDeviceAccessOverrides",
+    "ListMobileDeviceAccessRules",
+    "ListUsers",
+)
 """What a reader asks of WorkMail."""
 
 

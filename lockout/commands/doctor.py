@@ -15,6 +15,9 @@ from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
 
 DEPLOY = "npx cdk deploy"
+CONFIRM = "aws sns confirm-subscription --authenticate-on-unsubscribe true"
+CONDITIONS = ("Device", "NotDevice")
+"""Beginnings of a mobile device access rule's conditions."""
 
 type Finding = tuple[str, str, str]
 """``ok``, ``wrong`` or ``note``; what was found; and the command that mends it."""
@@ -114,9 +117,32 @@ def _subscriptions(there: Deployment) -> Iterator[Finding]:
         mend = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
         yield found(False, "nobody is told of anything: the topic of the notices has no subscription", mend)
     for each in subscriptions:
-        confirmed = each["SubscriptionArn"].startswith("arn:")
+        confirmed, mail = each["SubscriptionArn"].startswith("arn:"), each["Protocol"].startswith("email")
         said = f"{each['Endpoint']} {'gets notices' if confirmed else 'has not confirmed its subscription'}"
-        yield found(confirmed, said, "open the mail from AWS and confirm")
+        if confirmed and mail:
+            asked = there.client("sns").get_subscription_attributes(SubscriptionArn=each["SubscriptionArn"])
+            confirmed = asked["Attributes"].get("ConfirmationWasAuthenticated") == "true"
+            said += "" if confirmed else ", until anybody who has a mail clicks its link to unsubscribe"
+        yield found(confirmed, said, f"{CONFIRM} --topic-arn {topic} --token TOKEN")
+    if subscriptions and all(each["Protocol"].startswith("email") for each in subscriptions):
+        yield "note", "mail alone is subscribed to the notices. Without chat, nobody is told what it loses", ""
+
+
+def _access_rules(there: Deployment) -> Iterator[Finding]:
+    """Say what an override means. WorkMail lets a device in if a rule allows it, and none denies it.
+
+    https://docs.aws.amazon.com/workmail/latest/adminguide/mobile-overrides.html
+    """
+    for each in there.settings.organizations:
+        rules = there.client("workmail").list_mobile_device_access_rules(OrganizationId=each.id)["Rules"]
+        of_all = {rule["Effect"] for rule in rules if not any(rule[key] for key in rule if key.startswith(CONDITIONS))}
+        if "DENY" in of_all or not any(rule["Effect"] == "ALLOW" for rule in rules):
+            said = "deny every device: only an ALLOW lets one in, and the end of a lock alone does not"
+        elif of_all and all(rule["Effect"] == "ALLOW" for rule in rules):
+            said = "allow every device: only a DENY keeps one out, and its end lets it in"
+        else:
+            said = "tell devices apart: a DENY keeps one out, and after its end they decide"
+        yield "note", f"access rules of {each.alias} {said}", ""
 
 
 def _bus_policy(there: Deployment) -> Iterator[Finding]:
@@ -165,7 +191,7 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
 
 READING = (
     *(_stack, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
-    *(_timeline, _dead_letters, _alarms, _secrets, _workmail),
+    *(_timeline, _dead_letters, _alarms, _secrets, _workmail, _access_rules),
 )
 """The checks that only read."""
 CHECKS = (*READING, _bus_policy)

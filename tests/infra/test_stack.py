@@ -868,6 +868,8 @@ def test_readers_change_nothing_producers_only_put_events_and_operators_are_read
     reader, operator, producer = (policies[f"{name}Policy"] for name in ("Reader", "Operator", "Producer"))
     assert producer == {("events:PutEvents", "Bus.Arn")}
     assert reader | producer <= operator
+    asked_by_doctor = {"sns:GetSubscriptionAttributes", "workmail:ListMobileDeviceAccessRules"}
+    assert asked_by_doctor <= {action for action, _ in reader}
     verbs = {action.split(":")[1] for action, _ in reader}
     assert all(re.match("(Describe|Get|List|Lookup|Query|Filter|ReceiveMessage)", verb) for verb in verbs)
     assert not any(re.match("workmail:(Put|Delete)|dynamodb:(Put|Update|Del)|iam:", action) for action, _ in operator)

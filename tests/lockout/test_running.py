@@ -182,6 +182,9 @@ def test_dead_letters_go_back_where_they_were_going(run: Run, sqs: Sqs) -> None:
 # The doctor
 
 
+SUBSCRIBED = {"Endpoint": "a@b.example", "Protocol": "email", "SubscriptionArn": "arn:aws:sns:x"}
+
+
 class Account:
     """Every client that the doctor uses, over an account where all is well."""
 
@@ -189,7 +192,9 @@ class Account:
         self.events: Any = ClientError({"Error": {"Code": "AccessDeniedException"}}, "PutEvents")
         self.mappings = [{"State": "Enabled", "UUID": "u"}]
         self.schedules = [{"Name": "main", "State": "ENABLED", "Target": {"Arn": "arn:aws:lambda:::function:sweep"}}]
-        self.subscriptions = [{"Endpoint": "a@b.example", "SubscriptionArn": "arn:aws:sns:x"}]
+        self.subscriptions = [SUBSCRIBED]
+        self.authenticated = "true"
+        self.rules: list[dict[str, Any]] = [{"Effect": "ALLOW", "DeviceTypes": []}]
         self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
         self.secret: dict[str, Any] = {}
         self.messages = "0"
@@ -229,6 +234,14 @@ class Account:
     def describe_secret(self, **_: Any) -> Any:
         return self.secret
 
+    def get_subscription_attributes(self, SubscriptionArn: str) -> Any:  # noqa: N803
+        assert SubscriptionArn == SUBSCRIBED["SubscriptionArn"]
+        return {"Attributes": {"ConfirmationWasAuthenticated": self.authenticated}}
+
+    def list_mobile_device_access_rules(self, OrganizationId: str) -> Any:  # noqa: N803
+        assert OrganizationId == ORGANIZATION
+        return {"Rules": self.rules}
+
 
 @pytest.fixture
 def account(there: Deployment, world: World) -> Account:
@@ -261,9 +274,14 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ({"schedules": []}, "0 schedules of 1", "deploy"),
         ({"subscriptions": []}, "nobody is told of anything", "aws sns subscribe"),
         (
-            {"subscriptions": [{"Endpoint": "a@b.example", "SubscriptionArn": "PendingConfirmation"}]},
+            {"subscriptions": [SUBSCRIBED | {"SubscriptionArn": "PendingConfirmation"}]},
             "a@b.example has not confirmed its subscription",
-            "confirm",
+            "confirm-subscription --authenticate-on-unsubscribe true --topic-arn x --token TOKEN",
+        ),
+        (
+            {"authenticated": "false"},
+            "a@b.example gets notices, until anybody who has a mail clicks its link",
+            "confirm-subscription --authenticate-on-unsubscribe true --topic-arn x --token TOKEN",
         ),
         ({"alarms": [{"StateValue": "ALARM", "AlarmDescription": "Reports"}]}, "alarm is on: Reports", "runbook"),
         ({"alarms": []}, "alarms that are on: 0 of 0", ""),
@@ -284,6 +302,30 @@ def test_what_is_not_whole_comes_with_the_command_that_mends_it(
     status, wrong = states(run)
     assert status == 1
     assert any(said.startswith(found) and mend in command for said, command in wrong.items()), wrong
+
+
+def test_mail_alone_is_noted(run: Run, account: Account) -> None:
+    assert "mail alone" in run("doctor")[1]
+    account.subscriptions.append({"Endpoint": "https://x", "Protocol": "https", "SubscriptionArn": "arn:aws:sns:y"})
+    assert "mail alone" not in run("doctor")[1]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([], "deny every device: only an ALLOW lets one in"),
+        ([{"Effect": "ALLOW"}], "allow every device: only a DENY keeps one out"),
+        ([{"Effect": "ALLOW"}, {"Effect": "DENY", "Name": "DefaultDenyAll"}], "deny every device"),
+        ([{"Effect": "ALLOW"}, {"Effect": "DENY", "DeviceTypes": ["x"]}], "tell devices apart"),
+        ([{"Effect": "ALLOW", "NotDeviceModels": ["x"]}], "tell devices apart"),
+        ([{"Effect": "DENY", "NotDeviceModels": ["x"]}], "deny every device"),
+    ],
+)
+def test_what_an_override_means_is_told_by_the_access_rules(
+    run: Run, account: Account, rules: list[dict[str, Any]], said: str
+) -> None:
+    account.rules = rules
+    assert f"access rules of main {said}" in run("doctor")[1]
 
 
 @pytest.mark.usefixtures("account")
