@@ -237,8 +237,7 @@ def _organization(named: object, received: datetime, settings: Settings, faults:
     organization = settings.organization(named if isinstance(named, str) else None)
     if organization is not None:
         if received >= organization.ends_at:
-            there = f": lock it in {organization.moved_to}" if organization.moved_to else ""
-            faults.append(f"WorkMail of {organization.alias} ended at {instant.write(organization.ends_at)}{there}")
+            faults.append(organization.ended)
         return organization.id
     known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
     faults.append(f"detail.organizationId is {display(named)}: expected one of {known}")

@@ -10,6 +10,7 @@
 A command that names no device is looked up and sent on instead: :mod:`device_lockout.protocol.fan_out`.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import reduce
@@ -40,7 +41,8 @@ from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Last
 from device_lockout.values.tag import Tag, write_time
 
-LOCKED, LET_IN = {"locked", "took-over", "extended"}, {"released", "expired"}
+LOCKED = {"locked", "took-over", "extended", "renewed", "already-locked", "already-denied"}
+LET_IN = {"released", "expired"}
 """The results after which a person must do the same where an organization's mailboxes moved to."""
 
 
@@ -78,6 +80,9 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
 
 
 def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+    ends_at, ended = rules.ends.get(command.target.organization, (now, ""))
+    if ended and now >= ends_at and not isinstance(command, Reject):
+        raise RejectedError(ended)
     match command:
         case Reject(because=because):
             page = flood.pages(command, ports, rules, now)
@@ -97,25 +102,36 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
 def _with_move(outcome: Outcome, command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Return the outcome with what to do where the mailboxes moved to. It pages, since nothing else does it.
 
+    A lock that failed, or that no device here is known for, is to be set there all the same. A rejection pages as
+    before, and only says where a lock belongs: perhaps none is due.
+
     Raises:
         TransientError: WorkMail did not say which mailbox it is.
     """
-    moved, device = rules.moved.get(command.target.organization), command.target.device
-    was_denied = outcome.before is not None and outcome.before.effect == "DENY"
-    locked, let_in = outcome.result in LOCKED, outcome.result in LET_IN and was_denied
-    if moved is None or now < moved.at or outcome.user is None or not device or not (locked or let_in):
+    moved, target, user = rules.moved.get(command.target.organization), command.target, outcome.user
+    locked = outcome.result in LOCKED or (outcome.result == "failed" and outcome.until is not None)
+    was_denied, is_denied = (each is not None and each.effect == "DENY" for each in (outcome.before, outcome.after))
+    let_in = outcome.result in LET_IN and was_denied and not is_denied
+    rejected = outcome.result == "rejected" and isinstance(command, Lock | Reject) and target.device
+    if moved is None or now < moved.at or not (locked or let_in or rejected):
         return outcome
-    mailbox = outcome.user.email
+    if not target.device and outcome.devices:
+        return outcome  # each device's own outcome says so
+    mailbox = user.email if user else ""
+    if user and not mailbox:
+        with suppress(RejectedError):
+            mailbox = ports.workmail.user(target.organization, user.id).email
     if not mailbox:
-        try:
-            mailbox = ports.workmail.user(command.target.organization, outcome.user.id).email
-        except RejectedError:
-            mailbox = ""
-    do = "lock it" if locked else "let it in"
-    there = f"{do} in {moved.to}, too (mailbox {mailbox or 'unknown'}, device {device})"
-    line = moved.line(mailbox, device, "Add" if locked else "Remove")
-    because = "; ".join(filter(None, (outcome.because, there)))
-    return replace(outcome, because=because, page=True, elsewhere=line or there)
+        mailbox = target.user if "@" in target.user else "unknown"
+    named = "".join(f" with {name.kind} {name.value}" for name in target.names)
+    which = f"device {target.device}" if target.device else f"every device{named}"
+    where = f"in {moved.to}{'' if rejected else ', too'} (mailbox {mailbox}, {which})"
+    do = "a lock belongs" if rejected else "lock it" if locked else "let it in"
+    outcome = replace(outcome, because="; ".join(filter(None, (outcome.because, f"{do} {where}"))))
+    if rejected:
+        return outcome
+    line = moved.line(mailbox, target.device, "Add" if locked else "Remove")
+    return replace(outcome, page=True, elsewhere=line or f"{do} {where}")
 
 
 def _who_and_where(command: Command, ports: Ports, rules: Rules) -> tuple[User, DeviceKey]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
 from device_lockout.values.as_json import form
 from device_lockout.values.moved import Moved
@@ -51,6 +52,12 @@ class Organization:
     ends_at: datetime = END_OF_WORKMAIL
     moved_at: datetime | None = None  # When its mailboxes moved elsewhere; None for not yet.
     moved_to: str = ""  # Where they moved to.
+
+    @property
+    def ended(self) -> str:
+        """What is said of a report or a command after the end."""
+        there = f": lock it in {self.moved_to}" if self.moved_to else ""
+        return f"WorkMail of {self.alias} ended at {instant.write(self.ends_at)}{there}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ class Settings:
             honoured_edits=self.honour_edits,
             sources=frozenset(caps),
             locks_per_hour=caps,
+            ends={each.id: (each.ends_at, each.ended) for each in self.organizations},
             moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
             at_most={each.name: each.at_most for each in self.reasons.values() if each.at_most is not None},
         )

@@ -8,7 +8,9 @@ import pytest
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
-from local.in_memory import DAY, DEVICE, SETTINGS, World, at
+from device_lockout.values.override import Override
+from device_lockout.values.tag import HOLD
+from local.in_memory import BOB, DAY, DEVICE, KEY, SETTINGS, World, at
 
 
 def ending(**fields):
@@ -16,13 +18,13 @@ def ending(**fields):
     return replace(SETTINGS, organizations=(replace(main, **fields),))
 
 
-def event(kind, seconds, source="helpdesk"):
-    detail = {"userId": "bob", "deviceId": DEVICE, "reportedAt": instant.write(at(seconds))}
+def event(kind, seconds, detail=None, source="helpdesk"):
+    detail = (detail or {"userId": "bob", "deviceId": DEVICE}) | {"reportedAt": instant.write(at(seconds))}
     return json.dumps({"id": f"{kind} {seconds}", "source": source, "detail-type": kind, "detail": detail})
 
 
-def told_by(world, kind, seconds):
-    (command,) = report.read(event(kind, seconds), "m", at(seconds), world.settings)
+def told_by(world, kind, seconds, detail=None):
+    (command,) = report.read(event(kind, seconds, detail), "m", at(seconds), world.settings)
     world.deliver(command, at(seconds))
     return world.bus.announced[-1][1]
 
@@ -51,9 +53,98 @@ def test_a_lock_that_runs_out_is_let_in_there_too():
     assert f"@{{Remove='{DEVICE}'}}" in told["advice"]["command"]
 
 
+MOVED = ending(moved_at=at(100), moved_to="exchange-online")
+
+
+def failed(world):
+    world.workmail.disabled.add(BOB)
+
+
+def rejected(world):
+    world.workmail.names.pop("bob")
+
+
+def already_locked(world):
+    told_by(world, "Device Stolen", 0)
+
+
+def already_denied(world):
+    world.workmail.overrides[KEY] = Override("DENY", "by hand")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "result", "mailbox"),
+    [
+        (failed, "failed", "bob@example.com"),
+        (rejected, "rejected", "unknown"),
+        (already_locked, "already-locked", "bob@example.com"),
+        (already_denied, "already-denied", "bob@example.com"),
+    ],
+)
+def test_a_lock_that_is_none_here_or_stood_before_says_where_the_device_is_to_be_locked(prepare, result, mailbox):
+    world = World(known=MOVED)
+    prepare(world)
+    told = told_by(world, "Device Lost", 100)
+    assert (told["result"], told["page"], told["severity"]) == (result, True, "act now")
+    assert "in exchange-online" in told["message"]
+    assert f"(mailbox {mailbox}, device {DEVICE})" in told["message"]
+    line = f"Set-CASMailbox -Identity '{mailbox}' -ActiveSyncBlockedDeviceIDs @{{Add='{DEVICE}'}}"
+    assert (told["advice"]["command"] == line) == (result != "rejected")
+
+
+def test_a_lock_whose_tag_was_behind_is_to_be_set_there_too():
+    world = World(known=ending(moved_at=at(100), moved_to="Zoho"))
+    told_by(world, "Device Lost", 0)
+    (claim,) = world.ledger.devices[KEY].claims
+    world.ledger.devices[KEY] = world.ledger.devices[KEY].with_claim(replace(claim, id="dddddddd", until=HOLD))
+    world.sweep(at(3600))
+    (told,) = (detail for _, detail in world.bus.announced if detail.get("result") == "renewed")
+    assert told["page"] is True
+    assert f"lock it in Zoho, too (mailbox bob@example.com, device {DEVICE})" in told["message"]
+
+
+@pytest.mark.parametrize("detail", [{"userId": "bob"}, {"serialNumber": "C02"}])
+def test_a_lock_without_a_known_device_says_that_every_device_is_to_be_locked_there(detail):
+    world = World(known=MOVED)
+    told = told_by(world, "User Compromised" if "userId" in detail else "Device Lost", 100, detail)
+    which = "bob@example.com, every device" if "userId" in detail else "unknown, every device with serial C02"
+    assert (told["result"], told["devices"], told["page"]) == ("locked", 0, True)
+    assert f"lock it in exchange-online, too (mailbox {which})" in told["message"]
+    assert told["advice"]["command"].startswith("lock it in exchange-online")
+
+
+def test_a_users_lock_with_known_devices_leaves_it_to_each_of_them():
+    world = World(known=MOVED)
+    told_by(world, "Device Lost", 0)
+    told_by(world, "User Compromised", 100, {"userId": "bob"})
+    (told,) = (detail for _, detail in world.bus.announced if detail["devices"] == 1)
+    assert told["page"] is False
+    assert world.bus.announced[-1][1]["page"] is True
+
+
+def test_a_release_lets_nobody_in_there_while_an_override_of_somebody_else_denies_it():
+    world = World(known=MOVED)
+    told_by(world, "Device Lost", 0)
+    world.workmail.overrides[KEY] = Override("DENY", "by hand")
+    assert "let it in" not in told_by(world, "Device Recovered", 200)["message"]
+
+
 def test_a_report_after_the_end_of_workmail_is_rejected_at_once():
     settings = ending(ends_at=at(100), moved_to="Zoho")
     for seconds, rejected in ((99, False), (100, True)):
         (command,) = report.read(event("Device Lost", seconds), "m", at(seconds), settings)
         assert isinstance(command, Reject) == rejected
     assert command.because == "WorkMail of main ended at 2026-11-22T07:31:40.000Z: lock it in Zoho"
+    told = told_by(World(known=settings), "Device Lost", 100)
+    assert (told["result"], told["page"]) == ("rejected", True)
+    assert command.because in told["message"]
+
+
+def test_a_command_that_waited_until_the_end_of_workmail_is_rejected_and_pages():
+    world = World(known=ending(ends_at=at(100), moved_to="Zoho"))
+    (command,) = report.read(event("Device Lost", 99), "m", at(99), world.settings)
+    world.deliver(command, at(100))
+    told = world.bus.announced[-1][1]
+    assert not world.workmail.overrides
+    assert (told["result"], told["page"], told["severity"]) == ("rejected", True, "act now")
+    assert "WorkMail of main ended at 2026-11-22T07:31:40.000Z: lock it in Zoho" in told["message"]
