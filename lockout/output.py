@@ -98,13 +98,13 @@ def cell(value: Any) -> str | None:
     >>> cell("=HYPERLINK(1)")
     "'=HYPERLINK(1)"
     >>> cell("guest; @SUM(1)")
-    "guest; '@SUM(1)"
+    "guest;' @SUM(1)"
     """
     if value is None:
         return None
     words = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
     words = in_data(words) if isinstance(words, datetime) else str(words)
-    return in_line(_FORMULA.sub(r"\1\2'", words))
+    return in_line(_FORMULA.sub(r"\1'\2", words))
 
 
 def in_data(value: datetime) -> str:
