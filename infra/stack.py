@@ -12,7 +12,7 @@ from configuration.bus_limits import stack_name
 from configuration.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
-from infra import bundling
+from infra import bundling, policy_limits
 from infra.alarms import explain_alarms
 from infra.dashboard import add_dashboard
 from infra.drill import Drill
@@ -236,3 +236,4 @@ class DeviceLockout(Stack):
         explain_alarms(self)
         boundary, key = configuration.permissions_boundary, configuration.encryption_key
         finish(self, settings.owner, configuration.tags, boundary, key)
+        policy_limits.check(self, configuration.bus)

@@ -5,17 +5,18 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from configuration import bus_limits
-from configuration.loader import Configuration, Notify
+from configuration.loader import Configuration, ConfigurationError, Notify
 from configuration.sources import Route
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
-from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, load
-from infra import cost
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, Webhook, load
+from infra import cost, policy_limits
 from infra.bundling import OPERATIONS
 from infra.policies import LISTS
 from tests.infra.conftest import ROOT, Template, as_list, name_of
@@ -229,6 +230,53 @@ def test_the_most_publishers_that_the_loader_allows_fit_into_the_policy_of_the_b
     assert re.search(r"takes? (1\d,\d{3}|[67],\d{3}) characters.*: expected at most (10,240|6,500)", said)
 
 
+def of_size(deployment: Configuration, organizations: int, webhooks: int) -> Configuration:
+    settings = replace(
+        deployment.settings,
+        organizations=tuple(Organization(f"m-{number:032x}", f"o{number}") for number in range(organizations)),
+        webhooks=tuple(Webhook(f"w{number}", "basic", f"lockout/sender-{number}") for number in range(webhooks)),
+    )
+    return replace(deployment, settings=settings)
+
+
+def as_iam_counts(template: Template, policy: Any) -> int:
+    """The characters of a policy with names as CloudFormation makes them: stack, logical ID and 13 characters."""
+    text = json.dumps(policy, separators=(",", ":"))
+    start = f"device-lockout-prod-{'h' * 8}{'r' * 13}-"
+    kinds = {
+        "DynamoDB::Table": ("dynamodb:eu-west-1:{}:table/{}", 255),
+        "Lambda::Function": ("lambda:eu-west-1:{}:function:{}", 64),
+        "Logs::LogGroup": ("logs:eu-west-1:{}:log-group:{}:*", 512),
+        "SQS::Queue": ("sqs:eu-west-1:{}:{}", 80),
+    }
+    for kind, (arn, longest) in kinds.items():
+        for name in template.of_type(kind):
+            text = text.replace(f"{name}.Arn", "arn:aws:" + arn.format(ACCOUNT, f"{start}{name}"[:longest]))
+    text = text.replace("Bus.Arn", f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/device-security")
+    text = text.replace('"NoticesTopic"', f'"arn:aws:sns:eu-west-1:{ACCOUNT}:{start}NoticesTopic"')
+    text = text.replace(":ApplyCommandsWork", f":{'u' * 36}")
+    stack = f"arn:aws:cloudformation:eu-west-1:{ACCOUNT}:stack/device-lockout-prod/{'u' * 36}"
+    return len(on_aws(template, json.loads(text.replace("AWS::StackId", stack))))
+
+
+def test_twenty_organizations_and_forty_webhooks_fit_into_the_policies_and_too_many_are_a_mistake(
+    synthesize: Callable[[Configuration], Template], deployment: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthesize(of_size(deployment, 20, 40))
+    with pytest.raises(ConfigurationError) as refused:
+        synthesize(of_size(deployment, 120, 40))
+    monkeypatch.setattr(policy_limits, "MANAGED", 10**6)
+    monkeypatch.setattr(policy_limits, "INLINE", 10**6)
+    policies = synthesize(of_size(deployment, 120, 40))
+    measured = {
+        name: f"{as_iam_counts(policies, policy['PolicyDocument']):,}"
+        for name, policy in policies.of_type("IAM::ManagedPolicy").items()
+    }
+    said = dict(re.findall(r"policy (\w+) takes ([\d,]+) characters: expected at most 6,144", str(refused.value)))
+    assert said == {name: measured[name] for name in ("ReaderPolicy", "OperatorPolicy", "EraserPolicy")}
+    assert re.search(r"policy ApplyCommands/\S+ takes [\d,]+ characters: expected at most 10,240", str(refused.value))
+
+
 def test_the_longest_names_that_the_loader_allows_fit_into_the_pattern_of_unknown_sources(
     synthesize: Callable[[Configuration], Template], deployment: Configuration
 ) -> None:
@@ -431,7 +479,8 @@ def test_roles_have_no_other_policies_and_no_wildcards_but_for_what_only_lists(t
     lists = {"Action": [*LISTS], "Effect": "Allow", "Resource": "*"}
     for policy in [*template.of_type("IAM::Policy").values(), *template.of_type("IAM::ManagedPolicy").values()]:
         statements = policy["PolicyDocument"]["Statement"]
-        assert "*" not in json.dumps([each for each in statements if each != lists]).replace("event#*", "")
+        others = json.dumps([each for each in statements if each != lists])
+        assert "*" not in others.replace("event#*", "").replace(":rule/*", "")
     assert all(
         lists not in policy["PolicyDocument"]["Statement"] for policy in template.of_type("IAM::Policy").values()
     )
@@ -881,7 +930,8 @@ def test_an_eraser_may_change_the_ledgers_items_of_people_and_no_others(
     policy = template.of_type("IAM::ManagedPolicy")["EraserPolicy"]["PolicyDocument"]
     (erase,) = (each for each in policy["Statement"] if "dynamodb:UpdateItem" in as_list(each["Action"]))
     assert (erase["Action"], erase["Resource"]) == (["dynamodb:DeleteItem", "dynamodb:UpdateItem"], "LedgerTable.Arn")
-    keys = ["event#*", *(organization.id for organization in deployment.settings.organizations)]
+    keys = ["event#*", f"m-{'?' * 32}"]
+    assert all(fnmatchcase(organization.id, keys[1]) for organization in deployment.settings.organizations)
     assert erase["Condition"] == {
         "ForAllValues:StringLike": {"dynamodb:LeadingKeys": keys},
         "Null": {"dynamodb:LeadingKeys": "false"},
