@@ -36,11 +36,12 @@ def reader(state: Path, tmp_path: Path, deployment: Deployment) -> Lockout:
     return running(tmp_path, environment(state) | somebody(deployment, "ReaderPolicyArn"))
 
 
-def somebody(deployment: Deployment, policy: str, name: str = "") -> dict[str, str]:
-    """The credentials of a new user who has one of the stack's policies, and no other."""
+def somebody(deployment: Deployment, policy: str, known: str = "") -> dict[str, str]:
+    """The credentials of a new user, or of one who is there, who has one of the stack's policies and no other."""
     iam = deployment.aws.client("iam")
-    name = name or f"somebody-{new_device()}"
-    iam.create_user(UserName=name)
+    name = known or f"somebody-{new_device()}"
+    if not known:
+        iam.create_user(UserName=name)
     iam.attach_user_policy(UserName=name, PolicyArn=deployment.outputs[policy])
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
