@@ -67,7 +67,7 @@ check: .venv/dev ## check style, imports, types and the templates of config/; ch
 
 # cfn-lint and cdk-nag take longer than all else, so they run beside it, and only if what they look at has changed.
 .local/templates-checked: $(wildcard app.py requirements/dev.txt tests/infra/test_rules.py tests/infra/limits.py \
-	infra/*.py configuration/*.py config/*.toml functions/device_lockout/values/*.py)
+	tests/infra/conftest.py infra/*.py configuration/*.py config/*.toml config/catalogue/*.toml functions/device_lockout/values/*.py)
 	@$(PYTEST) --numprocesses 0 -m "not slow" tests/infra/test_rules.py
 	@touch $@
 
