@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import app
 from configuration import loader
-from configuration.loader import Configuration, ConfigurationError
-from tests.infra.conftest import Template
+from configuration.loader import Configuration, ConfigurationError, Notify
+from tests.infra.conftest import Template, read_template
 
 STATEFUL = {
     "AWS::DynamoDB::Table": {"LedgerTable9343E4AA"},
@@ -17,6 +19,13 @@ STATEFUL = {
         "BusPartnerawspartnerauth0comacme0a1b2c3d4e5f60718293a4b5c6d7e8f9auth0logs357B529D",
         "BusPartnerawspartneroktacomacmestream1C812379A",
     },
+    "AWS::Lambda::Function": {
+        "ApplyCommandsFunction7EC5FBBC",
+        "RouteEventsFunction8531AE36",
+        "SweepOverridesFunction9213410F",
+        "WebhooksReceiveFunction0AA2C41F",
+    },
+    "AWS::Lambda::Url": {"WebhooksReceiveFunctionFunctionUrl212F1605"},
     "AWS::Logs::LogGroup": {
         "ApplyCommandsLog0AF1AA98",
         "RouteEventsLogD5C703EA",
@@ -33,20 +42,52 @@ STATEFUL = {
         "ScheduleMissedQueue29F9551D",
     },
 }
-"""Each resource that holds something, by its logical ID.
+"""Each resource that holds something or whose address others have, by its logical ID.
+
+A new function behind a URL has a new URL, which each sender of webhooks would have to learn.
 
 If this fails, an upgrade would make a new resource and delete the old one with all that is in it. Keep the old ID with
 ``override_logical_id``. A new resource is added here; it never changes again.
 """
 
 
+CHAT = {"AWS::SNS::Topic": {"NoticesChat4AE2D6C7"}}
+"""What a deployment with chat has besides."""
+
+FORWARDER = {"AWS::SNS::Topic": {"NoticesTopic898AF2CD"}, "AWS::SQS::Queue": {"UnforwardedQueue0ED6D953"}}
+"""The same of a forwarder."""
+
+
 def logical_ids(template: Template) -> dict[str, set[str]]:
-    resources = json.loads(template.text)["Resources"]
-    return {kind: {logical for logical, resource in resources.items() if resource["Type"] == kind} for kind in STATEFUL}
+    kinds: dict[str, set[str]] = {}
+    for logical, resource in json.loads(template.text)["Resources"].items():
+        if resource["Type"] in STATEFUL:
+            kinds.setdefault(resource["Type"], set()).add(logical)
+    return kinds
 
 
 def test_resources_with_state_keep_their_logical_ids(local_template: Template) -> None:
     assert logical_ids(local_template) == STATEFUL
+
+
+def test_chat_and_a_forwarder_keep_theirs(
+    synthesize: Callable[[Configuration], Template],
+    deployment: Configuration,
+    template: Template,
+    forwarded: Configuration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slack = ("slack", {"workspace": "T0123456789", "channel": "C0123456789"})
+    chat = logical_ids(synthesize(replace(deployment, notices=Notify(channels=(slack,)))))
+    without = logical_ids(template)
+    assert {kind: ids - without[kind] for kind, ids in chat.items() if ids != without[kind]} == CHAT
+    monkeypatch.setenv("CDK_VALIDATION", "false")
+    app.forward(forwarded, "security", tmp_path)
+    forwarder = read_template(tmp_path)
+    assert logical_ids(forwarder) == FORWARDER
+    (queue,) = (each for each in forwarder.resources.values() if each["Type"] == "AWS::SQS::Queue")
+    assert queue["UpdateReplacePolicy"] == "Retain"
 
 
 def test_a_table_or_queue_that_is_replaced_stays_with_all_that_is_in_it(
