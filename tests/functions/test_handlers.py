@@ -286,6 +286,14 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
 
 
+def test_two_batches_that_come_together_look_the_same_user_up_once(deployed, aws_in_memory):
+    writer = deployed("apply_commands")
+    for number in range(2):
+        assert failed(writer.handler(commands_batch(lock(number, f"{DEVICE}{number}")), Context())) == []
+    assert len(aws_in_memory.overrides) == 2
+    assert aws_in_memory.calls.count("DescribeUser") == 1
+
+
 def test_a_drill_is_measured_by_itself_and_not_counted_as_a_lock(deployed, aws_in_memory, capsys, tmp_path):
     drilled = replace(SETTINGS, sources=(*SETTINGS.sources, settings.Source(DRILL, frozenset({"lock", "release"}))))
     (tmp_path / "settings.json").write_text(settings.dump(drilled), encoding="utf-8")
