@@ -27,9 +27,9 @@ def locks(count: int, prefix: str = "BURST") -> list[Command]:
 def measure(reports: int, per_second: int, latency_ms: float = 30) -> Figures:
     """Measure the share of the limit that was used from the first report to the last lock, and what was lost.
 
-    A lock takes three requests: look up the user, read the override, write it. The share counts accepted requests. It
-    leaves out one second's worth, which WorkMail's bucket holds at the beginning. `burst_killed` counts batches that
-    overran the function's time.
+    A lock takes two requests: read the override, write it. Looking its user up takes a third, unless another lock just
+    did. The share counts accepted requests. It leaves out one second's worth, which WorkMail's bucket holds at the
+    beginning. `burst_killed` counts batches that overran the function's time.
     """
     with emulator() as workmail, writers(workmail, environments=5) as (queue, _, calls):
         workmail.control("PUT", "settings", {"keep_calls": 0})
