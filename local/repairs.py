@@ -126,6 +126,8 @@ def conditions_know_the_caller() -> None:
 def resources_of_requests_end_as_in_policies() -> None:
     """IAM compares a policy with the ARN of a request's resource: a stack's ends with its ID, a log group's with `:*`.
 
+    Who asks for a bus asks for no rule of its name.
+
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
     """
@@ -136,6 +138,8 @@ def resources_of_requests_end_as_in_policies() -> None:
         arn = str(original(service, *rest))
         if service == "logs" and ":log-group:" in arn:
             return f"{arn.removesuffix(':*')}:*"
+        if service == "events" and "AWSEvents.DescribeEventBus" in rest[2].values():
+            return arn.replace(":rule/default/", ":event-bus/")
         stack = cloudformation._stacks.get(arn.split("/")[1]) if service == "cloudformation" and "/" in arn else None
         return str(stack["StackId"]) if stack else arn
 

@@ -168,7 +168,7 @@ QUEUES = ("Queue", "DeadLettersQueue")
 
 def test_nobody_but_the_stack_and_operators_sends_to_a_queue(template: Template, local_template: Template) -> None:
     functions = [f"{name}Role.Arn" for name in ("RouteEvents", "ApplyCommands", "SweepOverrides")]
-    operator = "arn:aws:iam::000000000000:user/operator"
+    operator = "arn:aws:iam::000000000000:user/operator*"
     for each, operators in ((template, []), (local_template, [operator])):
         calls_sweeps = ["ScheduleRole.Arn", functions[-1]]
         work = {f"{name}{queue}": of for name, of in (("Reports", []), ("Commands", functions)) for queue in QUEUES}

@@ -49,6 +49,16 @@ def test_resources_of_requests_end_as_in_policies(aws: Connection, name: str, us
         reader.get_template(StackName=f"{name}-other")
 
 
+def test_who_describes_a_bus_needs_the_permission_for_the_bus(
+    aws: Connection, name: str, user: Callable[..., Connection]
+) -> None:
+    buses = [aws.client("events").create_event_bus(Name=f"{name}{end}")["EventBusArn"] for end in ("", "-other")]
+    reader = user({"Effect": "Allow", "Action": "events:DescribeEventBus", "Resource": buses[0]}).client("events")
+    assert reader.describe_event_bus(Name=name)["Arn"] == buses[0]
+    with pytest.raises(ClientError, match="events:DescribeEventBus"):
+        reader.describe_event_bus(Name=f"{name}-other")
+
+
 def test_conditions_know_the_sources_and_the_items_of_a_request(
     aws: Connection, name: str, user: Callable[..., Connection]
 ) -> None:
