@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -329,6 +330,15 @@ def handler(event, context):
     assert 2 <= at_once <= groups
 
 
+def send_after(aws: Connection, target: Queue, calls: int) -> None:
+    sender = aws.client("sqs")
+    sender.meta.events.register(
+        "before-call.sqs.SendMessage",
+        lambda params, **_: params["headers"].update({"X-Ministack-Invoke-Depth": str(calls)}),
+    )
+    sender.send_message(QueueUrl=target.url, MessageBody=f"call {calls + 1}")
+
+
 def test_chains_through_queues_are_counted(
     aws: Connection, name: str, function: Callable[..., str], queue: Callable[..., Queue], tmp_path: Path
 ) -> None:
@@ -341,21 +351,25 @@ def handler(event, context):
 """)
     aws.client("lambda").create_event_source_mapping(EventSourceArn=target.arn, FunctionName=arn)
 
-    def send_after(calls: int) -> None:
-        sender = aws.client("sqs")
-        sender.meta.events.register(
-            "before-call.sqs.SendMessage",
-            lambda params, **_: params["headers"].update({"X-Ministack-Invoke-Depth": str(calls)}),
-        )
-        sender.send_message(QueueUrl=target.url, MessageBody=f"call {calls + 1}")
-
-    send_after(15)
+    send_after(aws, target, 15)
     eventually(lambda: log.exists() and log.read_text() == "call 16\n")
-    send_after(16)
+    send_after(aws, target, 16)
     eventually(lambda: measured(aws, "RecursiveInvocationsDropped", name) >= 2)
     assert log.read_text() == "call 16\n"
     aws.client("lambda").put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
     eventually(lambda: log.read_text() == "call 16\ncall 17\n")
+
+
+def test_the_longest_chain_of_a_batch_counts_for_all_of_it(
+    aws: Connection, name: str, function: Callable[..., str], queue: Callable[..., Queue]
+) -> None:
+    target = queue(VisibilityTimeout="1")
+    arn = function("def handler(event, context):\n    return None\n")
+    for calls in (0, 16):
+        send_after(aws, target, calls)
+    aws.client("lambda").create_event_source_mapping(EventSourceArn=target.arn, FunctionName=arn, BatchSize=10)
+    eventually(lambda: measured(aws, "RecursiveInvocationsDropped", name) >= 2)
+    assert measured(aws, "Invocations", name) == 0
 
 
 def measured(aws: Connection, metric: str, function: str) -> float:
@@ -448,3 +462,14 @@ def test_environments_share_one_unpacked_package(
     directories = [*server.state.glob(f"tmp-*/ministack-lambda-{name}-*/code")]
     assert len(directories) == 3
     assert {directory.resolve() / "function.py" for directory in directories} == {Path(invoke(aws, name))}
+
+
+def test_the_documentation_has_every_repair() -> None:
+    root = Path(__file__).parent.parent.parent
+    source = (root / "local" / "repairs.py").read_text(encoding="utf-8")
+    applied = re.findall(r"^    (\w+)\((?:lambda_python)?\)$", source.partition("def only_")[0], re.MULTILINE)
+    table = (
+        (root / "docs" / "local-aws.md").read_text(encoding="utf-8").partition("## Repairs")[2].partition("\n## ")[0]
+    )
+    told = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert told == applied
