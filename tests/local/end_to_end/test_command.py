@@ -8,6 +8,7 @@ import sys
 import unicodedata
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,7 @@ import boto3
 import pytest
 
 from local.account import REGION
-from local.deployment import Deployment, Report, rfc3339
+from local.deployment import Announcements, Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
 from tests.measured import MEASURED
 
@@ -222,15 +223,23 @@ def test_a_refused_sweep_says_why_and_lets_nobody_in(
     night: dict[str, Any], lockout: Lockout, deployment: Deployment
 ) -> None:
     broken = {"kind": "error", "operations": ["ListMobileDeviceAccessOverrides"]}
-    deployment.control("PUT", "settings", {"faults": {"list": broken}})
-    try:
-        status, out, err = lockout("sweep", "now")
-        assert (status, "let nothing back in" in out) == (1, True), err
-        status, out, _ = lockout("sweep", "last", "--query", "[0].[guard, advice.command, page]")
-        assert (status, json.loads(out)) == (1, ["list", "lockout sweep plan", True])
-        assert lockout("sweep", "plan")[0] == 1, "it reads the same list"
-    finally:
-        deployment.control("PUT", "settings", {"faults": {"list": None}})
+    with closing(Announcements(deployment, "refused")) as people:
+        deployment.control("PUT", "settings", {"faults": {"list": broken}})
+        try:
+            status, out, err = lockout("sweep", "now")
+            assert (status, "let nothing back in" in out) == (1, True), err
+            status, out, _ = lockout("sweep", "last", "--query", "[0].guard")
+            assert (status, json.loads(out)) == (1, "list")
+            assert lockout("sweep", "plan")[0] == 1, "it reads the same list"
+        finally:
+            deployment.control("PUT", "settings", {"faults": {"list": None}})
+
+        def pages() -> list[dict[str, Any]]:
+            refused = (each["detail"] for each in people.heard() if each["detail-type"] == "Sweep Refused")
+            return [each for each in refused if each["page"]]
+
+        (page,) = seen(deployment, "a page of the first of them, which may be the schedule's", pages)
+    assert (page["guard"], page["advice"]["command"]) == ("list", "lockout sweep plan")
     denied(deployment, night["user"], night["devices"][1])
     assert lockout("sweep", "now")[0] == 0
 
