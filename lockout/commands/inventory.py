@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import batched
+from itertools import batched, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,9 +166,7 @@ def read(
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         filled = (row for row in rows if any(map(str.strip, row)))
-        header = [name.strip() for name in next(filled, [])]
-        if told:
-            header = [name.strip() for name in next(filled, [])]
+        header = [name.strip() for name in next(islice(filled, bool(told), None), [])]
         fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
         lines = [_check(rows.line_num, fields, row, source, settings, now, skips=bool(preset)) for row in filled]
     except csv.Error as error:

@@ -1,7 +1,5 @@
 """What senders and people really write, on the whole chain: the report, the override, the outcome, who is told."""
 
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,6 +11,7 @@ import pytest
 
 from device_lockout.values.tag import write
 from local.deployment import Announcements, Deployment, Report, rfc3339
+from tests.local.end_to_end.test_command import running
 from tests.local.end_to_end.test_mapped_sources import sample
 from tests.local.end_to_end.watching import (
     Json,
@@ -230,25 +229,14 @@ def test_a_real_spreadsheet_is_imported(deployment: Deployment, state: Path, tmp
     ]
     file = tmp_path / "phones.csv"
     file.write_bytes("\r\n".join(rows).encode("utf-16"))
-    words: list[str | Path] = ["inventory", "import", file, "--column", "deviceId=Exchange Device ID"]
-    refused = lockout(state, tmp_path, *words)
-    assert refused.returncode != 0
-    assert "Colour" in refused.stderr
-    done = lockout(state, tmp_path, *words, "--ignore-other-columns")
-    assert done.returncode == 0, done.stderr
-    assert "2 of 2 lines were sent" in done.stdout
+    lockout = running(tmp_path, environment(state))
+    words = ["inventory", "import", str(file), "--column", "deviceId=Exchange Device ID"]
+    status, _, err = lockout(*words)
+    assert status != 0
+    assert "Colour" in err
+    status, out, err = lockout(*words, "--ignore-other-columns")
+    assert status == 0, err
+    assert "2 of 2 lines were sent" in out
     seen(there, "the import is worked off", there.is_idle)
     there.publish("Device Stolen", serialNumber=serial)
     assert denied(there, user, mail).why == denied(there, user, outlook).why == "stolen"
-
-
-def lockout(state: Path, directory: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("lockout"), *words],
-        cwd=directory,
-        env=environment(state),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
