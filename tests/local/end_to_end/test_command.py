@@ -168,16 +168,21 @@ def test_a_reader_tells_what_happened(
     assert full or all(device in page for device in devices)
     assert devices[1] not in reader("report", "--redact")[1]
 
-    status, out, err = reader("evidence", ticket, "-o", "night.zip")
-    assert status == 0, err
-    with zipfile.ZipFile(tmp_path / "night.zip") as packed:
-        found = {name: json.loads(packed.read(name)) for name in packed.namelist() if name.endswith(".json")}
-        assert "nothing: all of it was read" in packed.read("README.txt").decode()
+    def collected() -> dict[str, Any] | None:
+        """Return the archive's files once the log is whole: a line comes when its invocation has ended."""
+        (tmp_path / "night.zip").unlink(missing_ok=True)
+        status, _, err = reader("evidence", ticket, "-o", "night.zip")
+        assert status == 0, err
+        with zipfile.ZipFile(tmp_path / "night.zip") as packed:
+            assert "nothing: all of it was read" in packed.read("README.txt").decode()
+            found = {name: json.loads(packed.read(name)) for name in packed.namelist() if name.endswith(".json")}
+        ends = {json.loads(line["message"]).get("result") for line in found["logs/ApplyCommands.json"]}
+        return found if ends >= {"locked", "released", "reasserted", "rejected"} else None
+
+    found = seen(deployment, "the evidence has each log line", collected)
     assert len(found["timeline.json"]) == 14
     assert {item["sk"].rpartition("#")[2] for item in found["ledger.json"]} >= {*devices}
     assert [row["device"] for row in found["workmail.json"] if row["override"] is None] == devices[:1]
-    ends = {json.loads(line["message"]).get("result") for line in found["logs/ApplyCommands.json"]}
-    assert ends >= {"locked", "released", "reasserted", "rejected"}
     assert found["deployment.json"]["settings"]["owner"] == "local"
     assert reader("evidence", "verify", "night.zip")[0] == 0
     (tmp_path / "night.zip").write_bytes((tmp_path / "night.zip").read_bytes().replace(b"reasserted", b"reaszerted", 1))
