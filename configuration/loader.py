@@ -18,7 +18,7 @@ from configuration.checked_toml import DAY, HOUR, MINUTE, SECOND, CheckedTable, 
 from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
 from device_lockout.values.actions import DETAIL_TYPES, Permission
 from device_lockout.values.command import CALLS_OF_A_COMMAND
-from device_lockout.values.moved import EXCHANGE
+from device_lockout.values.mailbox_move import EXCHANGE
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.policy import HonouredEdits, Reason
 from device_lockout.values.settings import (

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from device_lockout.values.moved import exchange
+from device_lockout.values.mailbox_move import exchange
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Broken, HandWritten, Tag, write_time
 from device_lockout.values.wire import dump_claim

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from device_lockout.values.instant import whole_seconds_up
-from device_lockout.values.moved import Moved
+from device_lockout.values.mailbox_move import Moved
 from device_lockout.values.tag import HOLD, write_time
 
 MOST_CLAIMS = 100

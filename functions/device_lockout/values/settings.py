@@ -8,7 +8,7 @@ from typing import Literal
 from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
 from device_lockout.values.as_json import form
-from device_lockout.values.moved import Moved
+from device_lockout.values.mailbox_move import Moved
 from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 
 WEBHOOK_PREFIX = "webhook."

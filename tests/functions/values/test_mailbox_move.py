@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from device_lockout.values.moved import Moved, exchange
+from device_lockout.values.mailbox_move import Moved, exchange
 
 AT = datetime(2027, 1, 15, tzinfo=UTC)
 
