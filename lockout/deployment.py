@@ -111,7 +111,7 @@ def clients() -> Clients:
 
 
 def find(stack: str | None, client: Clients) -> Deployment:
-    """Return the deployment of a stack, named in full or by its owner; without a name, the only one.
+    """Return the deployment of a stack, which is named in full or by its owner. Without a name it is the only one.
 
     Raises:
         CommandError: There is no such stack, there are several, or another version of this code deployed it.

@@ -1,4 +1,4 @@
-"""What people name, found: users, devices, and what the timeline has of them."""
+"""Find what people name: users, devices and their announcements in the timeline."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def user(deployment: Deployment, organization: str, name: str) -> User | None:
 
 
 def devices(deployment: Deployment, organization: str, what: str, device: str | None = None) -> list[DeviceKey]:
-    """Return the devices that are meant by a user and a device, a user, ``serial:…``, ``asset:…`` or any other word."""
+    """Return the devices that are meant by a user, a user and a device, ``serial:…``, ``asset:…`` or any other word."""
     kind, _, value = what.partition(":")
     if kind in ("serial", "asset") and value:
         rows = deployment.ledger.devices_named(organization, DeviceName(kind, value))  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def time_of(told: Told) -> datetime:
 
 
 def needing_somebody(deployment: Deployment, now: datetime, most: int = 10) -> Iterator[Told]:
-    """Yield the newest of a week's outcomes that ask for action now, unless something else became of the device."""
+    """Yield a week's newest outcomes that ask for action now. One is left out once its device has a later one."""
     seen: set[str] = set()
     for told in deployment.ledger.timeline(now - timedelta(days=7), now, "act now", newest_first=True):
         detail = told["detail"]

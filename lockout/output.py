@@ -1,4 +1,4 @@
-"""How commands answer: on standard output text for people, JSON or CSV, row by row, so that a long list begins at once.
+"""How commands answer. Standard output has text for people, JSON or CSV. A long list is printed row by row.
 
 Everything else goes to standard error. Foreign text is made safe: what steers a terminal or computes in a sheet is
 shown as text.
@@ -35,8 +35,8 @@ yes = click.option("--yes", is_flag=True, help="do not ask")
 def command(*examples: str, name: str | None = None, within: Any = click, prints: str = "") -> Declare:
     """Declare a command, with examples at the end of its help. Its first argument is the deployment.
 
-    One that prints ``data`` or ``rows`` gets the argument ``form``, by the options ``--json`` and ``--query``, which
-    :func:`whole` applies, and for rows ``--csv``.
+    One that prints ``data`` or ``rows`` has the options ``--json`` and ``--query``, and for rows ``--csv``. They become
+    its argument ``form``, which :func:`whole` applies.
     """
     epilog = "\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
     declare: Declare = within.command(name, cls=_Command, epilog=epilog, prints=prints)
@@ -153,7 +153,7 @@ def whole(value: Any, indent: int | None = 1) -> None:
 def rows(found: Iterable[Row], columns: Mapping[str, int], form: str | None) -> int:
     """Print rows as they come, as ``json``, ``csv``, or None for people. Return how many. Times are texts or instants.
 
-    ``columns`` are those of a list for people, each with its width; the last one takes what it needs.
+    ``columns`` gives each column of a list for people its width. The last one takes what it needs.
     """
     if _asked():
         found = [*found]

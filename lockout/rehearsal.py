@@ -1,4 +1,4 @@
-"""What would happen: the functions' own steps and sweep on what stands now, with nothing written and nothing sent."""
+"""Tell what would happen. The functions' own steps and sweep run on what stands now. They write and send nothing."""
 
 from collections import deque
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""One organization as it stands, for the export and the hand-over: all that WorkMail and the ledger know, or an error.
+"""Read all that WorkMail and the ledger know of an organization, or fail. The export and the hand-over need it.
 
 The list is read before the ledger, so a lock that is set meanwhile is there as wanted. The operator needs the
 permissions `workmail:ListMobileDeviceAccessOverrides`, `workmail:ListUsers` and, on the ledger, `dynamodb:Query`.

@@ -1,4 +1,4 @@
-"""A configuration file without AWS and CDK: its mistakes, what it means, and how it differs from what is deployed."""
+"""Read a configuration file without AWS and CDK. Tell its mistakes, what it means and what is deployed otherwise."""
 
 import json
 from collections.abc import Iterator

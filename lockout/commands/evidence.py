@@ -174,7 +174,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def faults(archive: bytes, key: bytes | None = None) -> list[str]:
-    """Return what of an archive is not as it was written, by name; with a public key in PEM, the signature, too."""
+    """Name the files of an archive that have changed. With a public key in PEM, check the signature, too."""
     files: dict[str, bytes | None] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:

@@ -1,4 +1,4 @@
-"""A person forgotten: what the ledger holds of a user goes, but for what a live lock needs."""
+"""Forget a person. The ledger keeps only what a live lock needs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ from lockout.errors import DONE, NO
 from lockout.lookup import Told
 
 type Step = tuple[str, Callable[[], Any] | None]
-"""What becomes of an item, in words, and what does it; None if the item stays as it is."""
+"""What becomes of an item in words, and the call that does it. It is None if the item stays."""
 
 STAYS = "stays"
 ERASED: Told = dict.fromkeys(("userId", "deviceId", "device", "reference", "reporter", "thread"), "")
@@ -59,7 +59,7 @@ def forget(deployment: Deployment, name: str, organization: str | None, *, dry_r
 
 
 def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], now: datetime) -> Iterator[Step]:
-    """Yield what to do with each item of the user, locks first: they say whether names and inventory are needed."""
+    """Yield what to do with each item of the user. Locks come first: they say whether other items are needed."""
     table = deployment.table
     items = {item["sk"]: item for item in table.query(where, "")}
     at = {"device": 1, "user": 1, "serial": 2, "asset": 2}  # where a key has the user's ID

@@ -1,4 +1,4 @@
-"""The hand-over: everything whose loss would let a device in once WorkMail is gone, and how Exchange takes it over.
+"""The hand-over to another mail system. It has everything whose loss would let a device in, and Exchange's commands.
 
 `docs/after-workmail.md` says what each file is for.
 """

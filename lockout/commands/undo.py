@@ -1,4 +1,4 @@
-"""A flood undone: what one source locked since some time is released, and what was held of it is dropped.
+"""Undo a flood. It releases what one source locked since some time, and drops what was held of that source.
 
 Each release is a report on the bus that ends the locks of that source only. What other sources want stays.
 """
@@ -33,7 +33,7 @@ from lockout.times import When
 @click.option("--since", type=When(past=True), required=True, metavar="WHEN", help="2h, 14:00, 2026-12-01T12:00:00Z")
 @sending.change
 def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
-    """Release all that SOURCE locked since then, and drop the locks of it that were held. Stop SOURCE first.
+    """Release all that SOURCE locked since then, and drop its held locks. Stop SOURCE first.
 
     SOURCE is the `source` of its events. Locks of other sources stay. So does a device that SOURCE had locked before:
     the release would end that lock, too. The exit status is 1 if a device was left out, or is as it was.
