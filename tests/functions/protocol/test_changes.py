@@ -2,17 +2,19 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.decisions.decision import TOO_MANY, decide
+from device_lockout.decisions.decision import TOO_MANY, TOO_MANY_RELEASES, decide, decide_for_user
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Change, Reject
 from device_lockout.values.device import DeviceName, NamedDevice
-from device_lockout.values.record import DeviceRecord
+from device_lockout.values.outcome import Outcome
+from device_lockout.values.record import MOST_RELEASES, DeviceRecord, Ending, UserRecord
 from device_lockout.values.settings import Source
 from device_lockout.values.tag import read
 from local.in_memory import DAY, DEVICE, SETTINGS, World, at, key, killed_after, killed_before
@@ -188,3 +190,77 @@ def test_an_item_without_room_takes_no_change_and_says_so():
     locked = decide(command(*LOST), None, DeviceRecord(), at(BY_NOW), rules).record
     made = decide(command("friday", "Lock Changed", 50, 2 * DAY), None, locked, at(BY_NOW), rules)
     assert (made.outcome.result, made.outcome.because, made.record.claims) == ("rejected", TOO_MANY, locked.claims)
+
+
+def changed(until):
+    return f"a report changed its end from 2026-11-25T07:30:00Z to {until}"
+
+
+SOONER, LATER, SAME = (f"2026-11-2{day}T07:30:00Z" for day in (4, 6, 5))
+FOUR_DAYS = {"at_most": {"compromised": timedelta(days=4) - timedelta(seconds=51)}}
+CHANGES = [
+    ("sooner", 50, 2 * DAY, {}, True, ("shortened", changed(SOONER), True)),
+    ("sooner, by who may no more", 50, 2 * DAY, {}, False, ("shortened", changed(SOONER), True)),
+    ("later", 50, 4 * DAY, {}, True, ("extended", changed(LATER), False)),
+    ("as late, by who may no more", 50, 3 * DAY, {}, False, ("extended", changed(SAME), False)),
+    ("as late as the reason allows", 50, 4 * DAY, FOUR_DAYS, True, ("extended", changed(LATER), False)),
+]
+REFUSED = [
+    (
+        *("later, by who may not", 50, 4 * DAY, {}, False),
+        ("rejected", "its source may let a lock end sooner, but not later", True),
+    ),
+    (
+        *("later than the reason allows", 50, 4 * DAY + 1, FOUR_DAYS, True),
+        ("rejected", "it asks for 2026-11-26T07:30:01Z, later than reason compromised allows", True),
+    ),
+    ("one lock too many", 50, 2 * DAY, {"no_more_claims": 1}, True, ("rejected", TOO_MANY, True)),
+    ("as old as the lock", 1, 2 * DAY, {}, True, ("superseded", "", False)),
+]
+
+
+def of_user(name, happened, until, longer):
+    made = command(name, "User Lock Changed", happened, until, deviceId=None, reference="INC-2")
+    return replace(made, longer=longer)
+
+
+def locked_user(until=3 * DAY):
+    made = command("leak", "User Compromised", 1, until, deviceId=None)
+    return decide_for_user(made, UserRecord(), at(BY_NOW), SETTINGS.rules)[0]
+
+
+@pytest.mark.parametrize(("happened", "until", "rules", "longer", "told"), [row[1:] for row in CHANGES])
+def test_a_change_says_what_it_did_and_its_copy_says_it_again(happened, until, rules, longer, told):
+    rules, made = replace(SETTINGS.rules, **rules), of_user("friday", happened, until, longer)
+    result, because, page = told
+    after, outcome = decide_for_user(made, locked_user(), at(BY_NOW), rules)
+    assert outcome == Outcome(result, because, "compromised", at(until), reference="INC-2", page=page)
+    again, copy = decide_for_user(made, after, at(BY_NOW + 1), rules)
+    assert (again, copy) == (after, replace(outcome, because=""))
+
+
+@pytest.mark.parametrize(("happened", "until", "rules", "longer", "told"), [row[1:] for row in REFUSED])
+def test_a_refused_change_changes_nothing_and_says_why(happened, until, rules, longer, told):
+    rules, made = replace(SETTINGS.rules, **rules), of_user("friday", happened, until, longer)
+    result, because, page = told
+    after, outcome = decide_for_user(made, locked_user(), at(BY_NOW), rules)
+    about = Outcome(result, because, "compromised", at(3 * DAY), reference="INC-2", page=page)
+    assert (after, outcome) == (locked_user(), about)
+
+
+def test_a_change_without_a_users_lock_says_that_there_is_none():
+    made = of_user("friday", 50, 2 * DAY, True)
+    because = "it has no lock in force that this report may change"
+    none = Outcome("superseded", because=because, reference="INC-2", page=True)
+    assert decide_for_user(made, UserRecord(), at(BY_NOW), SETTINGS.rules)[1] == none
+
+
+def test_a_change_that_ends_its_own_locks_only_needs_room_for_that():
+    own = Ending("user", source="mdm")
+    full = locked_user()
+    for number in range(MOST_RELEASES):
+        full = replace(full, released=full.released.with_release(replace(own, source=f"mdm{number}"), at(0)))
+    made = replace(of_user("friday", 50, 2 * DAY, True), ending=own)
+    full = replace(full, claims=tuple(replace(claim, source="mdm") for claim in full.claims))
+    after, outcome = decide_for_user(made, full, at(BY_NOW), SETTINGS.rules)
+    assert (after, outcome.result, outcome.because, outcome.page) == (full, "rejected", TOO_MANY_RELEASES, True)
