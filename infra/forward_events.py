@@ -59,6 +59,7 @@ class ForwardEvents(Stack):
             rule.node.add_dependency(role, unforwarded.queue.node.find_child("Policy"))
             arns.append(rule_arn(rule.name or ""))
         let_rules_send(unforwarded.queue, arns)
+        unforwarded.reserve([], configuration.operators)
         explain_alarms(self)
         boundary, key = forwarder.permissions_boundary, forwarder.encryption_key
         finish(self, configuration.settings.owner, configuration.tags, boundary, key)

@@ -11,7 +11,7 @@ import pytest
 import app
 from configuration.loader import Configuration, ConfigurationError
 from tests.infra.conftest import ROOT, Template, read_template
-from tests.infra.test_stack import depends_on, matches, rule_arn, senders
+from tests.infra.test_stack import depends_on, matches, queue_policy, rule_arn, senders
 
 BUS = "arn:AWS::Partition:events:eu-west-1:123456789012:event-bus/device-security"
 ROLE = "arn:aws:iam::444455556666:role/device-lockout-prod-security"
@@ -93,6 +93,9 @@ def test_the_role_may_put_events_on_that_bus_and_nothing_else(forwarder: Templat
 
 def test_the_dead_letter_queue_takes_from_the_rule_and_tells_people(forwarder: Template) -> None:
     assert senders(forwarder, "UnforwardedQueue") == [rule_arn(forwarder.one("Events::Rule"))]
+    statements = {one.get("Sid"): one for one in queue_policy(forwarder, "UnforwardedQueue")}
+    others = statements["OnlyTheStackAndOperatorsSend"]["Condition"]["ArnNotLike"]
+    assert others == {"aws:PrincipalArn": ["arn:aws:iam::*:role/nobody"]}, "an operator sends it on as a report"
     alarm = forwarder.one("CloudWatch::Alarm")
     assert alarm["AlarmActions"] == ["NoticesTopic"]
     subject = alarm["AlarmDescription"].partition(".")[0]
