@@ -8,6 +8,7 @@ from device_lockout.aws.ledger import OUTCOMES_KEPT
 from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey, DeviceName, User
 from device_lockout.values.errors import RejectedError
+from device_lockout.values.outcome import DRILL
 from lockout.deployment import Deployment
 
 type Told = dict[str, Any]
@@ -70,6 +71,26 @@ def time_of(told: Told) -> datetime:
     """Return when it was decided; of a run of the sweep, when it was done."""
     times = told["detail"]["times"]
     return instant.read(times.get("decided") or times["done"])
+
+
+def seconds(told: Told) -> float:
+    """Return how long a report took from its receipt to its decision."""
+    return (time_of(told) - instant.read(told["detail"]["times"]["received"])).total_seconds()
+
+
+def last_drill(newest_first: Iterable[Told]) -> Told | None:
+    """Return what says how the last drill went: its lock, or what failed since then. None if there was no drill.
+
+    A release that finds no lock follows from what became of the lock, if that is known.
+    """
+    failed: Told | None = None
+    for told in newest_first:
+        result = told["detail"].get("result") if told["detail"]["source"] == DRILL else "released"
+        if result == "locked":
+            return failed or told
+        if result != "released" and (failed is None or failed["detail"]["result"] == "nothing-to-release"):
+            failed = told
+    return failed
 
 
 def needing_somebody(deployment: Deployment, now: datetime, most: int = 10) -> Iterator[Told]:

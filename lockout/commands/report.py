@@ -6,7 +6,7 @@ import re
 import sys
 from base64 import b64encode
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from device_lockout import wiring
-from device_lockout.values import instant
 from device_lockout.values.advice import Advice
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.tag import HOLD, read_time
@@ -91,6 +90,7 @@ def report(
         {
             "urgent": [*lookup.needing_somebody(deployment, now, most=100)],
             "findings": [each for check in doctor.READING for each in doctor.answered(check, deployment)],
+            "drilled": deployment.settings.source(DRILL) is not None,
         },
         (since, until, now),
     ) | {"deployment": deployment.stack, "by": deployment.caller}
@@ -104,15 +104,14 @@ def of(
 ) -> Row:
     """Return the report's data: of the locks that stand, and of what was announced in the time, oldest first.
 
-    ``health`` has ``urgent``, the outcomes that ask for action now, and the doctor's ``findings``. The times are the
-    beginning, the end, and now.
+    ``health`` has ``urgent``, the outcomes that ask for action now, the doctor's ``findings``, and ``drilled``: whether
+    drills run by themselves. The times are the beginning, the end, and now.
     """
     since, until, now = times
     every = [*{each["detail"]["id"]: each for each in outcomes}.values()]
-    drills = [each["detail"] for each in every if each["detail"]["source"] == DRILL]  # they are nobody's locks
-    canary = {(each.get("lock") or {}).get("id") for each in drills}
+    drills = [each for each in every if each["detail"]["source"] == DRILL]  # they are nobody's locks
+    canary = {(each["detail"].get("lock") or {}).get("id") for each in drills}
     locks = [lock for lock in locks if lock["lock"] not in canary]
-    drilled = [_seconds(each["times"]) for each in drills if each["result"] == "locked"]
     told = [each for each in every if each["detail"]["source"] != DRILL]
     results = [(each["detail"].get("result"), each) for each in told]
     found: dict[str, list[Told]] = {
@@ -123,8 +122,7 @@ def of(
         "undone": [each for result, each in results if result in ("reasserted", "contested", "adopted")],
         "rejected": [each for result, each in results if result == "rejected"],
     }
-    locked = [each["detail"]["times"] for each in found["new"] if each["detail"]["result"] == "locked"]
-    took = sorted(map(_seconds, locked))
+    took = sorted(lookup.seconds(each) for each in found["new"] if each["detail"]["result"] == "locked")
     runs = [each["detail"]["guard"] for each in told if each["detailType"].startswith("Sweep ")]
     return {
         "since": since,
@@ -138,7 +136,7 @@ def of(
             "undone by somebody": len(found["undone"]),
             "report→DENY p50": _share(took, 0.5),
             "report→DENY p95": _share(took, 0.95),
-            **({"last drill": f"{drilled[-1]:.1f} s" if drilled else "did not lock"} if drills else {}),
+            **({"last drill": _drill(drills)} if drills or health["drilled"] else {}),
         },
         "decisions": [*_decisions(health["urgent"], found["new"], locks, now)],
         "locked": [*map(_standing, sorted(locks, key=lambda lock: lock["since"], reverse=True))],
@@ -182,9 +180,12 @@ def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row]
     yield from (_standing(lock, _TRUSTED) for lock in locks if lock["lock"] in trusted)
 
 
-def _seconds(times: Mapping[str, str]) -> float:
-    """Return how long a report took from its receipt to its decision."""
-    return (instant.read(times["decided"]) - instant.read(times["received"])).total_seconds()
+def _drill(drills: Sequence[Told]) -> str:
+    """Return how the last drill went: how long its lock took, or in a word why there is no such time."""
+    last = lookup.last_drill(reversed(drills))
+    if last is None:
+        return "none"
+    return f"{lookup.seconds(last):.1f} s" if last["detail"]["result"] == "locked" else "failed"
 
 
 def _share(ordered: Sequence[float], share: float) -> str:

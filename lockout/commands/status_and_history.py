@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.settings import Organization
@@ -100,14 +99,15 @@ def _needs(deployment: Deployment, now: datetime) -> None:
         ago = f"{output.apart(last.began, now)} ago" if last else "never"
         output.line(f"Last sweep of {organization.alias}: {ago}.")
     if deployment.settings.source(DRILL):
-        # When the drill last locked its device, and how long that took. Two periods may be two days.
+        # Two periods may be two days.
         recent = deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True)
-        locked = (told for told in recent if (told["detail"]["source"], told["detail"]["result"]) == (DRILL, "locked"))
-        if drill := next(locked, None):
-            at, received = lookup.time_of(drill), instant.read(drill["detail"]["times"]["received"])
-            output.line(f"Last drill: locked in {(at - received).total_seconds():.1f} s, {output.apart(at, now)} ago.")
+        if not (drill := lookup.last_drill(recent)):
+            output.line("! Last drill: none in two days.  lockout doctor")
+        elif drill["detail"]["result"] == "locked":
+            ago = output.apart(lookup.time_of(drill), now)
+            output.line(f"Last drill: locked in {lookup.seconds(drill):.1f} s, {ago} ago.")
         else:
-            output.line("! Last drill: none locked its device in two days.  lockout doctor")
+            output.line(f"! Last drill failed: {drill['detail']['message']}\n  lockout history DRILL")
     for told in lookup.needing_somebody(deployment, now):
         advice = told["detail"]["advice"]
         output.line(f"! {told['detail']['message']}\n  {advice['do']}  {advice['command']}")

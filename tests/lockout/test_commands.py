@@ -44,13 +44,23 @@ def test_the_status_tells_of_the_last_drill_if_one_is_configured(run: Run, world
     canary = Source(DRILL, frozenset({"lock", "release"}), releases_own_only=True)
     world.settings = replace(world.settings, sources=(*world.settings.sources, canary))
     vars(there).update(settings=world.settings)
-    assert "! Last drill: none locked its device in two days.  lockout doctor" in run("status")[1]
-    then = datetime.now(UTC) - timedelta(minutes=12)
-    report = {"userId": "bob", "deviceId": "DRILL0001", "reference": "DRILL", "reportedAt": then.isoformat()}
-    event = {"id": "drill-1", "source": DRILL, "detail-type": "Device Lost", "detail": report}
-    for command in read(json.dumps(event), "m", then, world.settings):
-        world.deliver(command, then + timedelta(seconds=2.5))
-    assert "Last drill: locked in 2.5 s, 12 min ago." in run("status")[1]
+    assert "! Last drill: none in two days.  lockout doctor" in run("status")[1]
+
+    def drilled(kind: str, minutes: int) -> str:
+        then = datetime.now(UTC) - timedelta(minutes=minutes)
+        report = {"userId": "bob", "deviceId": "DRILL0001", "reference": "DRILL", "reportedAt": then.isoformat()}
+        event = {"id": f"drill-{minutes}", "source": DRILL, "detail-type": kind, "detail": report}
+        for command in read(json.dumps(event), "m", then, world.settings):
+            world.deliver(command, then + timedelta(seconds=2.5))
+        return run("status")[1].partition("ast drill")[2].partition("\n")[0]
+
+    assert drilled("Device Lost", 72) == ": locked in 2.5 s, 72 min ago."
+    assert drilled("Device Recovered", 67) == ": locked in 2.5 s, 72 min ago."
+    assert " failed: " in (unlocked := drilled("Device Recovered", 57))
+    assert "nothing to release" in unlocked, "its lock never came"
+    world.settings = replace(world.settings, exempt_users=frozenset({"bob"}))
+    assert "exempt" in drilled("Device Lost", 52)
+    assert "exempt" in drilled("Device Recovered", 47), "that there is nothing to release follows from it"
 
 
 # Act

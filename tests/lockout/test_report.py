@@ -25,7 +25,7 @@ from tests.lockout.conftest import Run
 NOW = datetime(2026, 11, 27, 15, 2, tzinfo=UTC)
 DENY, ALLOW = {"effect": "DENY", "description": None}, {"effect": "ALLOW", "description": None}
 HOSTILE = "<script>alert(1)</script><img src=https://evil.example/x onerror=a()>\x1b[31m\u202egnp.exe\n'\"&"
-HEALTH = {"urgent": [], "findings": [("ok", "dead letters: 0", "")]}
+HEALTH = {"urgent": [], "findings": [("ok", "dead letters: 0", "")], "drilled": False}
 
 
 def lock(device: str = "abc123", until: datetime = NOW + timedelta(days=30), days: float = 1, **more: Any) -> Any:
@@ -93,8 +93,10 @@ def test_a_drill_is_no_lock_of_anybodys_and_is_told_by_itself() -> None:
     figures = made([lock() | {"lock": "ca9a4700"}], [drilled, back])["figures"]
     assert (figures["locked now"], figures["new"], figures["let back in"]) == (0, 0, 0)
     assert figures["last drill"] == "2.0 s"
-    failed = told("Lockout Failed", "failed", source="lockout-drill")
-    assert made(outcomes=[failed])["figures"]["last drill"] == "did not lock"
+    failed = told("Lockout Failed", "failed", source="lockout-drill", hours=0.5)
+    assert made(outcomes=[drilled, back, failed])["figures"]["last drill"] == "failed"
+    assert made(outcomes=[failed, drilled, back])["figures"]["last drill"] == "2.0 s"
+    assert made(health=HEALTH | {"drilled": True})["figures"]["last drill"] == "none"
     assert "last drill" not in made()["figures"]
 
 
@@ -184,7 +186,7 @@ def hostile() -> dict[str, Any]:
         told("Device Released", "released", before=DENY, **words),
     ]
     standing = lock(HOSTILE, user=HOSTILE, why=HOSTILE, **{"ticket and note": HOSTILE})
-    health = {"urgent": [urgent], "findings": [("wrong", HOSTILE, HOSTILE)]}
+    health = HEALTH | {"urgent": [urgent], "findings": [("wrong", HOSTILE, HOSTILE)]}
     return made([standing], outcomes, health) | {"deployment": HOSTILE, "by": HOSTILE}
 
 
@@ -241,7 +243,7 @@ def test_a_redacted_report_has_no_names_addresses_devices_or_free_text(
 ) -> None:
     secret = {"user": {"id": BOB, "name": "", "email": "bob.example@example.com"}, "device": "appldnqxk3p9n735"}
     outcomes = [told("Device Released", "released", before=DENY, reporter="Max Muster", message="of Bob", **secret)]
-    health = {"urgent": [], "findings": [("wrong", "max.muster@example.com has not confirmed", "")]}
+    health = HEALTH | {"findings": [("wrong", "max.muster@example.com has not confirmed", "")]}
     data = report.redacted(made([lock("appldnqxk3p9n735", until=NOW)], outcomes, health))
     said = written(capsys, data, form)
     for name in ("Bob", "bob", "Max", "max.", "muster", "example.com", "appldn", "taxi", BOB):
