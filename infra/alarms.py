@@ -9,6 +9,7 @@ from infra.notices import Notices
 RUNBOOK = {
     "ApproximateNumberOfMessagesVisible": "send-dead-letters-back",
     "Paged": "when-an-outcome-pages",
+    "held": "when-an-outcome-pages",
     "SweepCompleted": "when-a-sweep-lets-nothing-back-in",
     "DrillToDeny": "when-a-drill-fails",
 }

@@ -191,6 +191,11 @@ class DeviceLockout(Stack):
             notices,
         )
         writer.alarm(
+            "held",
+            "Locks are held. A source asked for more than it may in an hour. They wait among the dead commands.",
+            notices,
+        )
+        writer.alarm(
             "Paged",
             "Outcomes that page people. For example, a lock was rejected, failed or was tampered with."
             " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",

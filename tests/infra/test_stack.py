@@ -15,6 +15,7 @@ from configuration.loader import Configuration, ConfigurationError, Notify
 from configuration.sources import Route
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
+from device_lockout.values.outcome import RESULTS
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, Webhook, load
 from infra import cost, policy_limits
 from infra.bundling import OPERATIONS
@@ -688,6 +689,12 @@ def test_people_are_notified_of_a_known_senders_refused_calls_and_of_throttled_o
     assert throttled["TreatMissingData"] == "notBreaching"
     assert refused["Period"] == throttled["Period"] == 300
     assert "More than 5 came at a time, or 50 in a second" in throttled["AlarmDescription"]
+
+
+def test_people_are_notified_while_a_sources_locks_are_held(local_template: Template) -> None:
+    ((service, held),) = own_alarms(local_template, "held").items()
+    assert (service, held["Threshold"], held["Statistic"], held["Period"]) == ("apply_commands", 1, "Sum", 300)
+    assert held["MetricName"] in RESULTS, "the writer counts each result by its name"
 
 
 def own_alarms(template: Template, metric: str) -> dict[str, dict[str, Any]]:
