@@ -23,7 +23,7 @@ from typing import Any
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.core.arn import parse_arn
-from ministack.services import cloudformation, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, sts
+from ministack.services import cloudformation, cloudtrail, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 type Json = dict[str, Any]
@@ -42,6 +42,7 @@ def apply(lambda_python: Path) -> None:
     rules_need_permission_and_have_dead_letter_queues()
     rules_on_partner_buses_have_tags()
     schedules_put_events()
+    cloudtrail_looks_up_what_it_tells()
     targets_invoke_functions_asynchronously()
     function_urls_of_type_none_need_no_signature()
     cloudformation_enables_time_to_live_and_recovery()
@@ -307,6 +308,34 @@ def schedules_put_events() -> None:
         original(target, event, rule, view)
 
     eventbridge._invoke_target = invoke_target
+
+
+def cloudtrail_looks_up_what_it_tells() -> None:
+    """`LookupEvents` finds each call that CloudTrail told the default bus of: newest first, in pages of fifty.
+
+    https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+    """
+    dispatch, lookup = eventbridge._dispatch_event, cloudtrail._lookup_events
+
+    @wraps(dispatch)
+    def dispatch_event(event: Json, *rest: Any, **named: Any) -> Any:
+        if (event["DetailType"], event["EventBusName"]) == ("AWS API Call via CloudTrail", "default"):
+            told = json.loads(event["Detail"])
+            call = {name: told.get(name[0].lower() + name[1:], "") for name in ("EventName", "EventSource")}
+            call |= {"EventId": told.get("eventID", ""), "EventTime": event["Time"], "CloudTrailEvent": event["Detail"]}
+            cloudtrail._get_event_queue().append(call)
+        return dispatch(event, *rest, **named)
+
+    @wraps(lookup)
+    def lookup_events(asked: Json) -> Any:
+        without_cap = {**lookup.__globals__, "min": lambda *_: cloudtrail._MAX_EVENTS}
+        found = json.loads(FunctionType(lookup.__code__, without_cap)(asked)[2])["Events"]
+        left = int(asked.get("NextToken", len(found)))  # calls that came since the first page are before these
+        page = {"Events": found[len(found) - left :][:50]}
+        return cloudtrail._ok(page | ({"NextToken": str(left - 50)} if left > 50 else {}))
+
+    eventbridge._dispatch_event = dispatch_event
+    cloudtrail._lookup_events = cloudtrail._DISPATCH["LookupEvents"] = lookup_events
 
 
 def rules_on_partner_buses_have_tags() -> None:

@@ -217,6 +217,24 @@ def test_schedules_put_events(
     assert abs(datetime.fromisoformat(event["detail"]["at"]) - now).total_seconds() < 30
 
 
+def test_cloudtrail_looks_up_what_it_tells(aws: Connection, name: str, user: Callable[..., Connection]) -> None:
+    put = "PutMobileDeviceAccessOverride"
+    may = {"Effect": "Allow", "Action": [f"workmail:{put}", "cloudtrail:LookupEvents"], "Resource": "*"}
+    somebody = user(may)
+    assert aws.client("events").describe_event_bus()["Name"] == "default", "MiniStack makes it with its first use"
+    began, words = datetime.now(UTC) - timedelta(seconds=1), {"OrganizationId": f"m-{0:032}", "UserId": name}
+    for number in range(51):
+        with pytest.raises(ClientError, match="OrganizationNotFound"):
+            somebody.client("workmail").put_mobile_device_access_override(**words, DeviceId=f"D{number}", Effect="DENY")
+    asked = {"LookupAttributes": [{"AttributeKey": "EventName", "AttributeValue": put}], "StartTime": began}
+    pages = [*somebody.client("cloudtrail").get_paginator("lookup_events").paginate(**asked)]
+    calls = [json.loads(event["CloudTrailEvent"]) for page in pages for event in page["Events"]]
+    mine = [call for call in calls if call["requestParameters"]["userId"] == name]
+    assert [call["requestParameters"]["deviceId"] for call in mine] == [f"D{number}" for number in range(51)][::-1]
+    assert {call["userIdentity"]["arn"] for call in mine} == {f"arn:aws:iam::{ACCOUNT}:user/{name}"}
+    assert len(pages) > 1
+
+
 def test_targets_invoke_functions_asynchronously(
     function: Callable[..., str],
     queue: Callable[..., Queue],

@@ -183,6 +183,14 @@ def test_a_reader_tells_what_happened(
     assert len(found["timeline.json"]) == 14
     assert {item["sk"].rpartition("#")[2] for item in found["ledger.json"]} >= {*devices}
     assert [row["device"] for row in found["workmail.json"] if row["override"] is None] == devices[:1]
+    by = {
+        call["requestParameters"]["deviceId"].lower(): call["userIdentity"]["arn"].split(":")[-1]
+        for call in found["cloudtrail.json"]
+        if call["eventName"] == "DeleteMobileDeviceAccessOverride"
+    }
+    assert by.keys() == {*devices[:2]}
+    assert by[devices[1]] == "user/operator", "CloudTrail says who undid a lock"
+    assert by[devices[0]].startswith("assumed-role/"), "the writer ended the other"
     assert found["deployment.json"]["settings"]["owner"] == "local"
     assert reader("evidence", "verify", "night.zip")[0] == 0
     (tmp_path / "night.zip").write_bytes((tmp_path / "night.zip").read_bytes().replace(b"reasserted", b"reaszerted", 1))
