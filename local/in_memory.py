@@ -155,7 +155,7 @@ class FakeWorkMail:
         def call() -> User:
             user_id = self.names.get(name.casefold())
             if user_id is None or user_id in self.deleted:
-                raise UnknownUserError(f"WorkMail knows no {name}")
+                raise UnknownUserError(f"WorkMail knows no user {name}")
             names = frozenset(known for known, whose in self.names.items() if whose == user_id)
             return User(user_id, names, email=next((name for name in sorted(names) if "@" in name), ""))
 
@@ -171,7 +171,7 @@ class FakeWorkMail:
     def put(self, key: DeviceKey, override: Override) -> None:
         def call() -> None:
             if key.user_id in self.deleted:
-                raise UnknownUserError(f"WorkMail knows no {key.user_id}")
+                raise UnknownUserError(f"WorkMail knows no user {key.user_id}")
             if key.user_id in self.disabled:
                 raise RefusedError(f"{key.user_id} is disabled")
             self.overrides[key] = override
@@ -189,7 +189,7 @@ class FakeWorkMail:
 
     def _check(self, user_id: str) -> None:
         if user_id in self.deleted and not self.overrides_outlive_users:
-            raise UnknownUserError(f"WorkMail knows no {user_id}")
+            raise UnknownUserError(f"WorkMail knows no user {user_id}")
 
     def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
         gone = set() if self.overrides_outlive_users else self.deleted

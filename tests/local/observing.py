@@ -31,9 +31,12 @@ class Queue:
         self.arn = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}"
 
     def let_rules_send(self) -> None:
+        self.let_send("events")
+
+    def let_send(self, service: str) -> None:
         statement = {
             "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
+            "Principal": {"Service": f"{service}.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": self.arn,
         }

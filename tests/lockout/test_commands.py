@@ -134,7 +134,7 @@ def test_at_a_terminal_a_change_is_asked_about(run: Run, clients: Clients) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("lock", "nobody", "ABC", "--yes"), "knows no nobody"),
+        (("lock", "nobody", "ABC", "--yes"), "knows no user nobody"),
         (("lock", "bob", "a-b", "--yes"), 'detail.deviceId is "a-b"'),
         (("lock", "bob", "ABC", "--until", "2030-01-01", "--yes"), "expected at the latest"),
         (("lock", "asset:S1", "--yes"), "no device with asset S1 is in the inventory"),

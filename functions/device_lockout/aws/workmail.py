@@ -148,12 +148,12 @@ class WorkMail:
         return self._find(organization, name)
 
     def _find(self, organization: str, name: str) -> User:
-        action = f"look up user {name} in {organization}"
+        action, unknown = f"look up user {name} in {organization}", f"WorkMail knows no user {name}"
         try:
             answer = self._read(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), action)
-        except UnknownUserError:
+        except UnknownUserError as error:
             if not _IDENTITY_CENTER_ID.fullmatch(name):
-                raise
+                raise UnknownUserError(unknown) from error
         else:
             return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))
         # WorkMail knows who has an ID of IAM Identity Center from the first log-in, if not before.
@@ -162,7 +162,7 @@ class WorkMail:
         for row in answer.get("Users", []):
             if row.get("IdentityProviderUserId") == name:
                 return _user(row["Id"], name, row.get("Name"), row.get("Email"))
-        raise UnknownUserError(f"{action}: WorkMail knows neither a user of that name nor one with that identity")
+        raise UnknownUserError(unknown)
 
     def get(self, key: DeviceKey) -> Observation:
         """Read a device's override."""

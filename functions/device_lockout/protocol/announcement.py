@@ -11,6 +11,7 @@ from typing import Any
 from device_lockout.decisions.plan import Item
 from device_lockout.protocol.run import Run, SweepResult
 from device_lockout.values import instant
+from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.advice import advise, elsewhere
 from device_lockout.values.command import Cause, Command, Lock, command_id
 from device_lockout.values.device import DeviceKey, User
@@ -36,6 +37,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
     if not lock and isinstance(command, Lock) and outcome.result != "rejected":
         lock, ticket = command.claim.id, command.claim.reference
     page = outcome.page or cause.page
+    asked = DETAIL_TYPES.get(cause.detail_type)
     detail = {
         "schemaVersion": SCHEMA_VERSION,
         "id": command_id(command),
@@ -63,6 +65,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
             user=target.user,
             device=target.device,
             ticket=outcome.reference or ticket,
+            action=asked.action if asked else type(command).__name__.lower(),
         ),
         **({"advice": elsewhere(outcome.elsewhere), "severity": "act now"} if outcome.elsewhere else {}),
         "message": _plain(f"{outcome.message(target.device, target.user)} ({_report(cause, ticket)})"),
@@ -192,7 +195,7 @@ def _message(result: SweepResult, run: Run, mode: str) -> str:
     if result.refused is not None:
         others = result.refused.sources and any(item.source not in result.refused.sources for item in plan.removals)
         kept = "kept some denied" if others else "let nothing back in"
-        return f"The sweep of {run.organization} {kept}: {result.refused.because}."
+        return f"The sweep of {run.organization} {kept} (guard {result.refused.guard}): {result.refused.because}."
     seen, asked = sum(plan.seen.values()), len(plan.removals) + len(plan.reasserts)
     if mode == "report":
         rest = "; it only reports"

@@ -107,6 +107,20 @@ ADVICE: Mapping[str, Advice] = {
 }
 """What to do about an event that pages, by its detail-type."""
 
+_CORRECT = Advice("today", "A report was rejected", "Correct the report and send it again.")
+_RELEASE = Advice(
+    "today",
+    "A release was rejected",
+    "Correct the report and send it again: the device may still be locked.",
+    "lockout release USER DEVICE --ref TICKET",
+)
+_REJECTED = {
+    "release": _RELEASE,
+    "release-user": _RELEASE,
+    **dict.fromkeys(("change", "change-user", "enroll", "retire"), _CORRECT),
+}
+"""What to do about a rejection, by the action that was asked for. All others may have been locks."""
+
 
 def elsewhere(command: str) -> dict[str, str]:
     """Return the advice of an outcome whose organization moved. ``command`` is what to do there."""
@@ -114,10 +128,12 @@ def elsewhere(command: str) -> dict[str, str]:
 
 
 def advise(
-    detail_type: str, *, page: bool, user: str = "", device: str = "", ticket: str = ""
+    detail_type: str, *, page: bool, user: str = "", device: str = "", ticket: str = "", action: str = ""
 ) -> dict[str, Severity | dict[str, str] | None]:
     """Return the fields ``severity`` and ``advice`` of an event. Nothing is to be done about one that does not page."""
     if not page:
         return {"severity": "for the record", "advice": None}
     advice = ADVICE.get(detail_type, _READ_ON)
+    if detail_type == "Lockout Rejected":
+        advice = _REJECTED.get(action, advice)
     return {"severity": advice.severity, "advice": advice.about(user, device, ticket)}

@@ -450,7 +450,7 @@ def test_an_expiry_of_which_workmail_does_not_know_the_user_any_more_is_told_onc
     expiries = [Expire(replace(SWEEP, event_id=run), TARGET_OF_BOB, LOST_DENIAL) for run in ("run-1", "run-2")]
     first, second = (world.deliver(expiry, at(3600)) for expiry in expiries)
     assert (first.result, first.page) == ("failed", True)
-    assert f"WorkMail knows no {BOB}" in first.because
+    assert f"WorkMail knows no user {BOB}" in first.because
     assert second.result == "skipped"
     assert [claim.id for claim in world.record.claims] == [LOST.claim.id]
 

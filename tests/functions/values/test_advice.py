@@ -26,6 +26,23 @@ def test_nothing_that_a_stranger_wrote_becomes_more_than_a_word_of_a_command(evi
         assert command == ADVICE[detail_type].command
 
 
+@pytest.mark.parametrize(
+    ("action", "severity", "command"),
+    [
+        ("lock", "act now", "lockout lock bob abc1 --ref TICKET"),
+        ("lock-user", "act now", "lockout lock bob abc1 --ref TICKET"),
+        ("reject", "act now", "lockout lock bob abc1 --ref TICKET"),
+        ("release", "today", "lockout release bob abc1 --ref TICKET"),
+        ("release-user", "today", "lockout release bob abc1 --ref TICKET"),
+        ("change", "today", "lockout show bob abc1"),
+        ("retire", "today", "lockout show bob abc1"),
+    ],
+)
+def test_a_rejected_release_asks_nobody_to_lock_the_device(action, severity, command):
+    said = advise("Lockout Rejected", page=True, user="bob", device="abc1", action=action)
+    assert (said["severity"], said["advice"]["command"]) == (severity, command)
+
+
 def test_what_does_not_page_is_for_the_record():
     assert advise("Lockout Rejected", page=False) == {"severity": "for the record", "advice": None}
     assert advise("Something New", page=True)["severity"] == "today"

@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 from local.account import REGION
 from local.deployment import Announcements, Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
+from tests.local.observing import Queue
 from tests.measured import MEASURED
 
 type Lockout = Callable[..., tuple[int, str, str]]
@@ -68,6 +70,28 @@ def running(directory: Path, known: dict[str, str]) -> Lockout:
 
 
 @pytest.fixture
+def mail(deployment: Deployment) -> Iterator[Callable[[], list[str]]]:
+    """What the notices topic sent since the test began: each time those that came up to then, in order of arrival."""
+    sns, topic, sent = deployment.aws.client("sns"), deployment.outputs["NoticesTopicArn"], []
+    box = Queue(deployment.aws, f"mail-{new_device()}", {})
+    box.let_send("sns")
+    subscribed = sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=box.arn, Attributes={"RawMessageDelivery": "true"}
+    )
+
+    def come() -> list[str]:
+        while got := deployment.sqs.receive_message(QueueUrl=box.url, MaxNumberOfMessages=10).get("Messages"):
+            for message in got:
+                sent.append(message["Body"])
+                deployment.sqs.delete_message(QueueUrl=box.url, ReceiptHandle=message["ReceiptHandle"])
+        return sent
+
+    yield come
+    sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+    deployment.sqs.delete_queue(QueueUrl=box.url)
+
+
+@pytest.fixture
 def night(deployment: Deployment) -> dict[str, Any]:
     """Ten reports, a malformed one, one of an unknown user, one recovered, and a lock that an administrator deletes."""
     (user,) = new_users(deployment, 1)
@@ -82,10 +106,12 @@ def night(deployment: Deployment) -> dict[str, Any]:
     assert result(deployment, recovered) == "released"
     where = {"OrganizationId": deployment.organization, "UserId": user, "DeviceId": devices[1]}
     deployment.workmail.delete_mobile_device_access_override(**where)
-    deployment.sweep()
     denied(deployment, user, devices[1])
+    deployment.sweep()
     return {
         "user": user,
+        "userId": deployment.workmail.describe_user(OrganizationId=deployment.organization, UserId=user)["UserId"],
+        "undone": devices[1],
         "devices": [each.lower() for each in devices],
         "ticket": ticket,
         "rejected": [malformed, unknown],
@@ -255,6 +281,82 @@ def test_a_refused_sweep_says_why_and_lets_nobody_in(
     assert (page["guard"], page["advice"]["command"]) == ("list", "lockout sweep plan")
     denied(deployment, night["user"], night["devices"][1])
     assert lockout("sweep", "now")[0] == 0
+
+
+def test_the_notices_of_a_night_are_those_that_a_person_wants(
+    mail: Callable[[], list[str]], night: dict[str, Any], lockout: Lockout, deployment: Deployment
+) -> None:
+    """Here a dead letter goes back, a sweep is refused, and somebody mistypes a release, too."""
+    user, device, ticket = night["user"], new_device(), night["ticket"]
+    lost = {"userId": user, "deviceId": device, "reference": ticket, "reportedAt": rfc3339()}
+    letter = Report(f"back-{device}", "helpdesk", "Device Lost", lost)
+    deployment.sqs.send_message(QueueUrl=deployment.outputs["DeadReportsQueueUrl"], MessageBody=letter.body)
+    assert lockout("dead", "send-back", "--queue", "reports", "--yes")[0] == 0
+    assert result(deployment, letter) == "locked"
+    broken = {"kind": "error", "operations": ["ListMobileDeviceAccessOverrides"]}
+    deployment.control("PUT", "settings", {"faults": {"list": broken}})
+    try:
+        assert deployment.sweep()
+    finally:
+        deployment.control("PUT", "settings", {"faults": {"list": None}})
+    last = deployment.publish("Device Recovered", userId=user, deviceId="-", reference=ticket)
+
+    def all_came() -> list[str]:
+        about = [each for each in mail() if user in each or night["userId"] in each or "Fault list" in each]
+        return about if any(last.event_id in each for each in about) else []
+
+    notices = seen(deployment, "the last notice", all_came)
+    known = {user: "USER", night["userId"]: "USER", ticket: "TICKET", night["undone"]: "PHONE"}
+    known |= {night["undone"].lower(): "PHONE", deployment.organization: "ORG", BY_OPERATOR: ""}
+    assert sorted(told(notice, known) for notice in notices) == sorted(NOTICES)
+
+
+NOTICES = [
+    """A report was rejected (act now)
+Device A-B-C of USER was not changed: the report was rejected: detail.deviceId is 'A-B-C': expected the ActiveSync \
+device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
+Do: Correct the report and send it again: the device may be out there unlocked.
+Type: lockout lock USER A-B-C --ref TICKET
+Lockout Rejected, event EVENT, TIME""",
+    """A report was rejected (act now)
+Device ABC1 of nobody-USER was not changed: the report was rejected: WorkMail knows no user nobody-USER. \
+(event EVENT from helpdesk, TICKET)
+Do: Correct the report and send it again: the device may be out there unlocked.
+Type: lockout lock nobody-USER ABC1 --ref TICKET
+Lockout Rejected, event EVENT, TIME""",
+    """Somebody undid a lock, and it is back (act now)
+Device PHONE of USER had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
+(event EVENT from device-lockout, TICKET)
+Do: Ask CloudTrail who did it. If they meant it, release the device.
+Type: lockout release USER PHONE --ref TICKET
+Tampering Detected, event EVENT, TIME""",
+    """A sweep let nothing back in (today)
+The sweep of ORG let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: Fault list.
+Do: Read the plan, then what the guard means.
+Type: lockout sweep plan
+Sweep Refused, event EVENT, TIME""",
+    """A release was rejected (today)
+Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
+device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
+Do: Correct the report and send it again: the device may still be locked.
+Type: lockout release USER - --ref TICKET
+Lockout Rejected, event EVENT, TIME""",
+]
+"""All that people are told of the night, in full: of eleven locks, a release and a dead letter they are told nothing.
+
+The tampering's message names the caller, unless a sweep comes before CloudTrail's event.
+"""
+
+BY_OPERATOR = ", changed by arn:aws:iam::000000000000:user/operator from 127.0.0.1"
+
+
+def told(notice: str, known: dict[str, str]) -> str:
+    """The lines of a notice, without the quotes that EventBridge demands, and with words for what changes."""
+    text = "\n".join(json.loads(line) for line in notice.splitlines())
+    for value, word in known.items():
+        text = text.replace(value, word)
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}( \d\d:\d\d:\d\d)?", "EVENT", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
 
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07<script>alert(1)</script>\u202e\u2066=HYPERLINK(1)\r\n@SUM(1)"
