@@ -134,7 +134,8 @@ def adoption(record: DeviceRecord, adopted: DeviceRecord, shown: Tag) -> News | 
     if before == after:
         return None
     if not before:
-        return News("the ledger did not know this lock and took it over from its tag", unknown=True)
+        cut = ", with its end cut to what its reason allows" if after and after[0].until < shown.until else ""
+        return News(f"the ledger did not know this lock and took it over from its tag{cut}", unknown=True)
     old, new = before[0].until, after[0].until
     because = f"a person changed its end from {tag.write_time(old)} to {tag.write_time(new)}"
     return News(because, shortens=new < old)

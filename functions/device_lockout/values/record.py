@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Self
 
+from device_lockout.values.instant import whole_seconds_up
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
@@ -270,7 +271,8 @@ class DeviceRecord:
         An unknown lock is added as a claim of scope ``device``, unless the user's item once knew it. If it is newer
         than the record's last decision, or that left no lock, the ledger was set back: then the prior is that of an
         older lock, and is dropped. Then nothing says either that the lock was the user's: a release of the user would
-        let a stolen device in.
+        let a stolen device in. Anybody who may edit overrides can write such a tag, so the lock lasts from now on no
+        longer than a report could ask for.
         """
         shown = self.shown_by(tag)
         if not shown and not rules.adopts_unknown:
@@ -282,7 +284,9 @@ class DeviceRecord:
             if users is not None:
                 return self.with_claim(users)
             known = replace(self, prior=None) if set_back else self
-            return known.with_claim(replace(unknown, scope="device"))
+            most = rules.at_most.get(tag.why)
+            until = tag.until if most is None else min(tag.until, whole_seconds_up(now + most))
+            return known.with_claim(replace(unknown, scope="device", until=until))
         adopted = self
         ours = any(claim.until == tag.until for claim in shown)  # we wrote it, for the one that it fits
         for claim in shown:

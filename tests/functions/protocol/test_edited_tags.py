@@ -7,7 +7,7 @@ import pytest
 from device_lockout.values import instant
 from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Ending
+from device_lockout.values.record import Claim, Ending, tag_of
 from local.in_memory import BOB, DAY, DEVICE, KEY, ORGANIZATION, SETTINGS, World, at, cause, key
 
 TARGET = Target(ORGANIZATION, "bob", DEVICE)
@@ -199,6 +199,25 @@ def test_a_lock_that_the_ledger_does_not_know_is_taken_over_with_a_page():
     (told,) = adopted(world)
     assert (told["deviceId"], told["page"]) == ("other", True)
     assert "the ledger did not know this lock" in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("why", "until", "latest"), [("lost", "hold", at(3600 + 365 * DAY)), ("stolen", "2040-01-01T00:00:00Z", None)]
+)
+def test_a_forged_lock_from_the_future_counts_from_now_and_lasts_no_longer_than_a_report_could_ask(why, until, latest):
+    world = World()
+    forged = f"[lockout/1 by=local why={why} until={until} at=2031-01-01T00:00:00Z id=0badf00d was=none] INC-1"
+    world.set_by_hand(Override("DENY", forged))
+    for minute in range(2):
+        world.sweep(at(3600 + 60 * minute))
+    (claim,) = world.record.claims
+    assert (claim.at, claim.until) == (at(3600), latest or instant.read("2040-01-01T00:00:00Z"))
+    (told,) = (detail for kind, detail in world.bus.announced if not kind.startswith("Sweep"))
+    assert told["page"]
+    assert ("its end cut to what its reason allows" in told["message"]) == (latest is not None)
+    assert world.override.read("local") == tag_of(claim, "local", "none")
+    assert recovered(world, 4000)["result"] == "released", "a report after it ends it"
+    assert world.override is None
 
 
 def test_after_a_loss_of_the_ledger_locks_are_taken_over_without_a_page_each():

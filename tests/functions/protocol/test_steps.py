@@ -59,7 +59,7 @@ STOLEN_DENIAL = denial("stolen", "2026-11-22T07:31:00Z", "hold", why="stolen")
 RECOVERED = release("recovered", at(120))
 AGAIN = lock("again", at(180))
 SWEEP = cause("run-1", at(3600), source="device-lockout")
-OURS_OF_YESTERDAY = denial("yesterday", "2026-11-21T07:30:00Z", "hold")
+OURS_OF_YESTERDAY = denial("yesterday", "2026-11-21T07:30:00Z", "hold", why="stolen")
 
 
 def covering(override):

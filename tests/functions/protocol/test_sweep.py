@@ -76,8 +76,10 @@ def an_organization(count, known):
         kinds[device] = kind
         over = denial(number, 100)
         match kind:
-            case "ours, live" | "ours, live, unknown to the ledger":
-                set_lock(world, number, None if number % 2 else 10**6, device, known="unknown" not in kind)
+            case "ours, live":
+                set_lock(world, number, None if number % 2 else 10**6, device)
+            case "ours, live, unknown to the ledger":
+                set_lock(world, number, 10**6, device, known=False)
             case "ours, over" | "ours, over, unknown to the ledger":
                 set_lock(world, number, 100, device, known="unknown" not in kind)
             case "ours, over, an ALLOW before it":
