@@ -150,10 +150,10 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    @property
-    def invocation(self) -> _Invocation:
-        invocation: _Invocation = self.server.invocation  # type: ignore[attr-defined]
-        return invocation
+    def setup(self) -> None:
+        """Remember whose connection it is: a process that is about to end must not take the next one's event."""
+        super().setup()
+        self.invocation: _Invocation = self.server.invocation  # type: ignore[attr-defined]
 
     def do_GET(self) -> None:
         event, self.invocation.event = self.invocation.event, None

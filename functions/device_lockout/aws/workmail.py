@@ -45,7 +45,7 @@ PAGE_SIZE = 100
 
 RECENT = 5.0  # Seconds for which WorkMail's answer about a user counts.
 
-_IDENTITY_CENTER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_IDENTITY_CENTER_ID = r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
 
 _THROTTLED = {
@@ -152,7 +152,7 @@ class WorkMail:
         try:
             answer = self._read(lambda: self._client.describe_user(OrganizationId=organization, UserId=name), action)
         except UnknownUserError as error:
-            if not _IDENTITY_CENTER_ID.fullmatch(name):
+            if not re.fullmatch(_IDENTITY_CENTER_ID, name):
                 raise UnknownUserError(unknown) from error
         else:
             return _user(answer["UserId"], name, answer.get("Name"), answer.get("Email"))

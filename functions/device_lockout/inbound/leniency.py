@@ -20,18 +20,14 @@ LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
 _OFFSET = r"([+-](?:[01]\d|2[0-3])):?([0-5]\d)"
-_ISO = re.compile(
-    rf"(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})",
-    re.ASCII | re.IGNORECASE,
-)
-_MAIL = re.compile(
-    r"(?:([a-z]{3}), )?(\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)?)"
-    rf" (?:(?!-0000){_OFFSET}|GMT|UTC?)(?: \([a-z]+\))?",
-    re.ASCII | re.IGNORECASE,
+_ISO = rf"(?ai)(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})"
+_MAIL = (
+    r"(?ai)(?:([a-z]{3}), )?(\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)?)"
+    rf" (?:(?!-0000){_OFFSET}|GMT|UTC?)(?: \([a-z]+\))?"
 )
 """RFC 2822, and UTC by name. There ``-0000`` says that the offset is unknown."""
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_COUNT = re.compile(r"\d{10,13}(?:\.\d{1,9})?", re.ASCII)
+_DAY = r"(?a)\d{4}-\d\d-\d\d"
+_COUNT = r"(?a)\d{10,13}(?:\.\d{1,9})?"
 _MILLISECONDS_FROM = 100_000_000_000
 """A smaller count since 1970 is in seconds. As seconds this one is in the year 5138, as milliseconds in 1973."""
 _SECONDS_FROM = 1_000_000_000
@@ -83,15 +79,15 @@ def read_time(value: object) -> datetime | None:
     try:
         if isinstance(value, str):
             written = value.strip()
-            if found := _ISO.fullmatch(written):
+            if found := re.fullmatch(_ISO, written):
                 day, time, fraction, zulu, hours, minutes = found.groups()
                 offset = "+00:00" if zulu else f"{hours}:{minutes}"
                 return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
-            if found := _MAIL.fullmatch(written):
+            if found := re.fullmatch(_MAIL, written):
                 weekday, time, hours, minutes = found.groups()
                 read = parsedate_to_datetime(f"{time} {hours or '+00'}{minutes or '00'}")
                 return read.astimezone(UTC) if (weekday or f"{read:%a}").title() == f"{read:%a}" else None
-            return _since_1970(float(written)) if _COUNT.fullmatch(written) else None
+            return _since_1970(float(written)) if re.fullmatch(_COUNT, written) else None
         return _since_1970(value) if isinstance(value, int | float) else None
     except (ValueError, OverflowError):
         return None
@@ -99,7 +95,7 @@ def read_time(value: object) -> datetime | None:
 
 def _read_end(value: object) -> datetime | None:
     """Return the instant as :func:`read_time` does. A day alone means its end in UTC."""
-    if isinstance(value, str) and _DAY.fullmatch(value.strip()):
+    if isinstance(value, str) and re.fullmatch(_DAY, value.strip()):
         try:
             return datetime.fromisoformat(value.strip()).replace(tzinfo=UTC) + timedelta(days=1)
         except (ValueError, OverflowError):

@@ -13,7 +13,7 @@ from device_lockout.values.command import WATCH, Cause, Reassert, Target
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.settings import Settings
 
-_ODD = re.compile(r"[^A-Za-z0-9+=,.@:/_-]")
+_ODD = r"[^A-Za-z0-9+=,.@:/_-]"
 """No ARN or address has these characters. A session's name may have been chosen for people to read."""
 
 
@@ -28,8 +28,8 @@ def read(event: dict[str, Any], message_id: str, received: datetime, settings: S
     user, device = text(asked.get("userId")), text(asked.get("deviceId"), 64)
     if organization is None or not user or not device:
         return ()
-    who = _ODD.sub("?", text(identity.get("arn"))) or "somebody"
-    where = _ODD.sub("?", text(detail.get("sourceIPAddress"), 64)) or "an unknown address"
+    who = re.sub(_ODD, "?", text(identity.get("arn"))) or "somebody"
+    where = re.sub(_ODD, "?", text(detail.get("sourceIPAddress"), 64)) or "an unknown address"
     cause = Cause(
         event_id=text(detail.get("eventID")) or message_id,
         source=SOURCE,

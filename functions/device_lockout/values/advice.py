@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 Severity = Literal["act now", "today", "for the record"]
 
-_SAFE = re.compile(r"[\w.%+@-]+", re.ASCII)
+_SAFE = r"(?a)[\w.%+@-]+"
 """What may stand in a command that a person pastes into a shell. Other people chose these words."""
 
 
@@ -23,7 +23,7 @@ class Advice(NamedTuple):
         """Return the fields of an event. A name that a shell could take for more stays a word to fill in."""
         command = self.command
         for word, value in (("USER", user), ("DEVICE", device), ("TICKET", ticket)):
-            if _SAFE.fullmatch(value):
+            if re.fullmatch(_SAFE, value):
                 command = command.replace(word, value)
         return {"title": self.title, "do": self.do, "command": command}
 

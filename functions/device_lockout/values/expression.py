@@ -24,8 +24,8 @@ _CHARACTER = r"(?:\\[^0-9]|\[\^?\]?+(?:\\.|[^\[\]\\])*\]|[^\\\[\](){}*+?|])"
 _FIXED, _VARYING = r"\{\d{1,3}\}", r"(?:[*+?]|\{\d{0,3},\d{0,3}\})\??"
 """How often it comes: always the same number of times, or not."""
 _ITEM = rf"{_CHARACTER}(?:{_FIXED}|{_VARYING})?"
-_FORM = re.compile(rf"(?:{_ITEM})*\((?:{_ITEM})+\)(?:{_ITEM})*")
-_REPETITION = re.compile(rf"{_CHARACTER}(?:{_FIXED}|({_VARYING}))?")
+_FORM = rf"(?:{_ITEM})*\((?:{_ITEM})+\)(?:{_ITEM})*"
+_REPETITION = rf"{_CHARACTER}(?:{_FIXED}|({_VARYING}))?"
 
 
 def capture(text: str | None, pattern: str) -> str | None:
@@ -126,9 +126,9 @@ def _wrong_pattern(node: dict[str, Any]) -> Iterator[str]:
     except re.PatternError as error:
         yield f"capture() can't read {pattern!r} as a regular expression: {error}"
         return
-    varying = sum(map(bool, _REPETITION.findall(pattern)))
+    varying = sum(map(bool, re.findall(_REPETITION, pattern)))
     most = 2 if pattern.startswith("^") else 1
-    if groups != 1 or len(pattern) > MAX_PATTERN or not _FORM.fullmatch(pattern) or varying > most:
+    if groups != 1 or len(pattern) > MAX_PATTERN or not re.fullmatch(_FORM, pattern) or varying > most:
         yield (
             f"capture() can't take {pattern!r}: expected one group in at most {MAX_PATTERN} characters, no '|' or '(?',"
             " and one repetition (*, +, ?, {m,n}) of a character or class, or two after a first ^"

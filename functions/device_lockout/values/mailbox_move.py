@@ -10,8 +10,8 @@ EXCHANGE = "exchange-online"
 https://learn.microsoft.com/powershell/module/exchange/set-casmailbox
 """
 
-ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
-DEVICE = re.compile(r"[A-Za-z0-9]{1,32}")
+ADDRESS = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}"
+DEVICE = r"[A-Za-z0-9]{1,32}"
 """WorkMail's addresses and device IDs. A command has nothing else between its quotes.
 https://docs.aws.amazon.com/workmail/latest/APIReference/API_PutMobileDeviceAccessOverride.html"""
 
@@ -32,6 +32,6 @@ def exchange(mailbox: str, device: str, kind: Literal["Blocked", "Allowed"], cha
 
     It is empty if a name is none that WorkMail writes.
     """
-    if not (ADDRESS.fullmatch(mailbox) and DEVICE.fullmatch(device)):
+    if not (re.fullmatch(ADDRESS, mailbox) and re.fullmatch(DEVICE, device)):
         return ""
     return f"Set-CASMailbox -Identity '{mailbox}' -ActiveSync{kind}DeviceIDs @{{{change}='{device}'}}"

@@ -76,17 +76,17 @@ Reading = Tag | HandWritten | Foreign | Broken
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 PREFIX = "[lockout/"  # How the description begins of an override that any deployment tagged.
-_OPENING = re.compile(r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])")
-_OWNER = re.compile(rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) ")
-_TAG = re.compile(
+# Patterns, here and elsewhere, are compiled when they are first used: most starts of a function need few of them.
+_OPENING = r"\[lockout/(?P<version>0|[1-9][0-9]{0,3})(?=[ \]])"
+_OWNER = rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) "
+_TAG = (
     rf"\[lockout/1 by=(?P<owner>{OWNER_PATTERN}) why=(?P<why>{REASON_PATTERN}) until=(?P<until>{_TIME}|{_DAY}|hold)"
-    rf" at=(?P<at>{_TIME}) id=(?P<id>[0-9a-f]{{8}}) was=(?P<was>none|allow)\](?: .*)?",
-    re.DOTALL,
+    rf" at=(?P<at>{_TIME}) id=(?P<id>[0-9a-f]{{8}}) was=(?P<was>none|allow)\](?s:(?: .*)?)"
 )
-_ID = re.compile(r"\bid=(?P<id>[0-9a-f]{8})\b")
-_HAND_WRITTEN = re.compile(rf"\[until=(?:(?P<day>{_DAY})|(?P<time>{_TIME}))\]")
-_MEANT_AS_TAG = re.compile(r"lockout\W{0,3}[0-9]*\s+by\W{0,3}(?P<owner>[a-z0-9-]+)", re.IGNORECASE)
-_MEANT_AS_HAND_WRITTEN = re.compile(r"\buntil\s*[=:]|[\[({<]\W*u(?:nti|nit|itn|tni)l+(?![a-z])", re.IGNORECASE)
+_ID = r"\bid=(?P<id>[0-9a-f]{8})\b"
+_HAND_WRITTEN = rf"\[until=(?:(?P<day>{_DAY})|(?P<time>{_TIME}))\]"
+_MEANT_AS_TAG = r"(?i)lockout\W{0,3}[0-9]*\s+by\W{0,3}(?P<owner>[a-z0-9-]+)"
+_MEANT_AS_HAND_WRITTEN = r"(?i)\buntil\s*[=:]|[\[({<]\W*u(?:nti|nit|itn|tni)l+(?![a-z])"
 """What a person may have meant as a tag, or as ``[until=…]``, in whatever letters and brackets, behind other words or
 unseen characters. Taken for somebody's own words it would stay for ever, untold."""
 NO_END = "it does not begin with a day such as [until=2026-12-01] or an instant such as [until=2026-12-01T12:00:00Z]"
@@ -108,7 +108,7 @@ def read(description: str | None, owner: str) -> Reading:
     text = description or ""
     reading = _read(text, owner)
     if isinstance(reading, Broken):
-        known, meant = _ID.search(text), _meant_as_tag(text)
+        known, meant = re.search(_ID, text), _meant_as_tag(text)
         return replace(
             reading,
             id=known["id"] if known else "",
@@ -125,18 +125,18 @@ def _read(text: str, owner: str) -> Reading:
         meant = _meant_as_tag(text)
         if meant is not None:
             return Broken("it does not begin with [lockout/1 by=") if meant["owner"] == owner else Foreign()
-        return Broken(NO_END) if _MEANT_AS_HAND_WRITTEN.search(_as_seen(text)) else Foreign()
-    opening = _OPENING.match(text)
+        return Broken(NO_END) if re.search(_MEANT_AS_HAND_WRITTEN, _as_seen(text)) else Foreign()
+    opening = re.match(_OPENING, text)
     if opening is None:
         return Broken("no version follows [lockout/")
     if opening["version"] != "1":
         return Foreign()
-    written_by = _OWNER.match(text)
+    written_by = re.match(_OWNER, text)
     if written_by is None:
         return Broken("no owner follows [lockout/1 by=")
     if written_by["owner"] != owner:
         return Foreign()
-    fields = _TAG.fullmatch(text)
+    fields = re.fullmatch(_TAG, text)
     if fields is None:
         return Broken("the fields after by= are not why= until= at= id= was=] in that order and form")
     try:
@@ -177,7 +177,7 @@ def read_time(text: str) -> datetime:
 
 
 def _meant_as_tag(text: str) -> re.Match[str] | None:
-    return _MEANT_AS_TAG.search(_as_seen(text))
+    return re.search(_MEANT_AS_TAG, _as_seen(text))
 
 
 def _as_seen(text: str) -> str:
@@ -188,7 +188,7 @@ def _as_seen(text: str) -> str:
 
 
 def _read_hand_written(text: str) -> HandWritten | Broken:
-    asked = _HAND_WRITTEN.match(text)
+    asked = re.match(_HAND_WRITTEN, text)
     if asked is None:
         return Broken(NO_END)
     try:
