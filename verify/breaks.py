@@ -726,10 +726,16 @@ def names(off: Off) -> None:
     off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"user_named": lambda *_: None})))
 
 
-@guard("accepted-stays", "exempt", "exempt, user")
+@guard("accepted-stays", "exempt", "renamed", "exempt, user")
 def accepted_stays(off: Off) -> None:
     """A lock that the ledger has is carried out, whatever becomes of its user."""
     off.replace(users, "_accepted", lambda *_: False)
+
+
+@guard("name-moves", "renamed")
+def name_moves(off: Off) -> None:
+    """A name in a new lock means whom WorkMail says now, and not whom it meant in an earlier one."""
+    off.replace(users, "_accepted", lambda *_: True)
 
 
 @guard("rejected-stays", "exempt, user")

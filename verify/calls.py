@@ -94,6 +94,8 @@ class Calls:
             state = state._replace(late=(*state.late, Late(group, call, marks)))
         if how in (LATE, NOT_DONE):
             return state, self._unsaved if kind in SAVES else self._unanswered
+        if kind in SAVES and self._numbering.moving:
+            self._invariants.meant_it(state, call, self._numbering.event(node.start.command), node.answers)
         if kind in ("put", "delete"):
             return self._write(state, node, marks, how)
         if kind == "send":
@@ -103,10 +105,13 @@ class Calls:
     # WorkMail
 
     def _look_up(self, state: State, call: Call) -> Result:
-        user = call[1].partition("@")[0]
-        number = self._numbering.user_numbers.get(user)
-        if number is None or state.deleted >> number & 1:
+        user, by_mail, _ = call[1].partition("@")
+        number = self._numbering.user_numbers.get(user, -1)
+        if by_mail:
+            number = state.holders[number]
+        if number < 0 or state.deleted >> number & 1:
             return state, self._failure(UnknownUserError, f"WorkMail does not know user {call[1]}")
+        user = self._numbering.users[number]
         return state, self._number(User(user, frozenset({call[1], user})))
 
     def _get(self, state: State, call: Call) -> Result:
@@ -169,6 +174,7 @@ class Calls:
             edits=self._adopted(state, device, record),
             decided=decided,
             noted=self._still_asked_for(state, device, record),
+            meant=self._meant(state, device, record, of_device=True),
             replaced=state.replaced & ~(1 << device) if self._is_told(state, device, record) else state.replaced,
         ), 0
 
@@ -259,18 +265,27 @@ class Calls:
         _, user, saved, read = call
         if self._is_stale(state.users[user], read):
             return state, self._failure(TransientError, "the user was changed in the ledger")
-        return state._replace(users=put(state.users, user, saved)), 0
+        meant = self._meant(state, user, DeviceRecord(user=self._values[saved]), of_device=False)
+        return state._replace(users=put(state.users, user, saved), meant=meant), 0
+
+    def _meant(self, state: State, place: int, saved: DeviceRecord, *, of_device: bool) -> tuple[int, ...]:
+        """Return ``state.meant`` with the events whose lock or release is saved for a device or a user."""
+        meant = state.meant
+        for number, event in self._numbering.moving.items():
+            if (event.device >= 0) == of_device and event.is_kept(saved):
+                meant = put(meant, number, meant[number] | 1 << place)
+        return meant
 
     def _devices_of(self, state: State, call: Call) -> Result:
         keys = zip(self._numbering.keys, self._user_of, state.items, strict=True)
         return state, self._number(tuple(key for key, user, item in keys if user == call[1] and item))
 
     def _remember(self, state: State, call: Call) -> Result:
-        return state._replace(names=state.names | 1 << self._numbering.user_numbers[call[1]]), 0
+        _, name, user = call
+        return state._replace(names=tuple(sorted({**dict(state.names), name: user}.items()))), 0
 
     def _recall(self, state: State, call: Call) -> Result:
-        user = call[1].partition("@")[0]
-        return state, self._number(user) if state.names >> self._numbering.user_numbers[user] & 1 else 0
+        return state, self._number(dict(state.names).get(call[1]))
 
     # The ledger: sweeps
 

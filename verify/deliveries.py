@@ -180,7 +180,10 @@ class Deliveries:
         self._story.lands(late.call)
         match late.call:
             case ("save", *_):
+                decided = state.decided
                 state, _ = self._calls.save(state, late.call)
+                if state.dead_letters:  # what its command decides comes later, if ever
+                    state = state._replace(decided=decided)
             case ("save user", *_):
                 state, _ = self._calls.save_user(state, late.call)
             case (_, device, row):
@@ -240,14 +243,7 @@ class Deliveries:
         user: UserRecord | None = self._values[state.users[self._numbering.event_users[event]]]
         item: DeviceRecord | None = self._values[state.items[about.device]] if about.device >= 0 else None
         known = replace(item or DeviceRecord(), user=user or UserRecord())
-        if about.claim is not None:
-            return known.known_as(about.claim) is not None
-        if about.change is not None:
-            return any(claim.id == about.change.claim.id for claim in known.all_claims())
-        if about.releases is None:
-            return False
-        newest, happened = (*known.released.newest, *known.user.released.newest), about.command.cause.happened
-        return any(ending.includes(about.releases) and when >= happened for ending, when in newest)
+        return bool(state.meant[event]) or about.is_kept(known)
 
     def redrives(self, state: State) -> Moves:
         """Yield the redrive of each command in the dead-letter queue."""

@@ -37,7 +37,8 @@ class Expected:
             [
                 (number, event)
                 for number, event in enumerate(numbering.events)
-                if event.device == device
+                if number in numbering.moving
+                or event.device == device
                 or (event.device < 0 and numbering.event_users[number] == user)
                 or (event.user == NUMBER and self.has_number(device))
             ]
@@ -139,6 +140,9 @@ class Expected:
         """
         arrived = ((1 << len(self._numbering.events)) - 1) & ~state.pending
         possibly = locks == _ALL
+        for number in self._numbering.moving:
+            if not self._numbering.is_about(state, number, device):
+                arrived &= ~(1 << number)
         locks, releases = arrived & locks, arrived & releases
         changed = self._changed(state, device) if self._changes else ()
         key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(ends.items())), changed

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
@@ -19,6 +20,8 @@ from time import perf_counter
 
 from device_lockout.values.command import Enroll, Lock, Release
 from device_lockout.values.policy import MOST_CLAIMS
+from verify.breaks import switched_off
+from verify.processes import Switches
 from verify.scenario import (
     ALL_CALLS,
     OWNER,
@@ -27,6 +30,7 @@ from verify.scenario import (
     Event,
     Scenario,
     as_told,
+    by_mail,
     by_number,
     change,
     copy,
@@ -50,8 +54,8 @@ STEPS = 120
 PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
 
-NUMBERED = 5
-"""One scenario of so many is about a serial number."""
+KINDS = 8
+"""Of so many scenarios one each is about a serial number, and names that move."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -95,9 +99,14 @@ class Failed:
     history: tuple[str, ...]
 
 
-def scenario_of(draw: Random) -> Scenario:
-    """Draw four devices of two users at most, with 16 events and copies and six acts at most."""
+def scenario_of(draw: Random, owners: tuple[int, ...] = ()) -> Scenario:
+    """Draw four devices of two users at most, with 16 events and copies and six acts at most.
+
+    Each of the ``owners``, if there are any, has devices with the same IDs.
+    """
     devices = tuple((draw.randrange(2), f"DEV{number}") for number in range(1, draw.randint(1, 4) + 1))
+    if owners:
+        devices = tuple((owner, f"DEV{number}") for number in range(1, draw.randint(1, 2) + 1) for owner in owners)
     events: list[Event] = []
     for number in range(draw.randint(2, 8)):
         events.append(_event(draw, number, devices))
@@ -149,6 +158,37 @@ def with_number(scenario: Scenario) -> Scenario:
 
     acts = tuple(act for act in scenario.acts if act.kind in ("put", "delete", "edit", "rewrite", "flip", "carry"))
     return replace(scenario, events=tuple(map(about_number, scenario.events)), acts=acts)
+
+
+def with_names(scenario: Scenario, draw: Random) -> Scenario:
+    """Make every other report of a scenario name its user by mail address. Addresses move, and users are deleted.
+
+    Nobody loses the ledger, which knows whom a name meant, or puts one user's lock on the other's device.
+    """
+    names = [event.name for event in scenario.events]
+
+    def about_address(event: Event) -> Event:
+        named = not event.body and isinstance(event.command, Lock | Release)
+        return by_mail(event) if named and names.index(event.copy_of or event.name) % 2 else event
+
+    kept = (act for act in scenario.acts if act.kind not in ("lose", "keep", "restore", "accept", "carry"))
+    acts = tuple(
+        Act(draw.choice(("rename", "inherit", "inherit", "remove", "enable")), draw.randrange(2))
+        for _ in range(draw.randint(1, 4))
+    )
+    return replace(scenario, events=tuple(map(about_address, scenario.events)), acts=(*kept, *acts))
+
+
+def drawn(seed: int) -> Scenario:
+    """Draw the scenario of a seed."""
+    draw = Random(seed)  # noqa: S311 (no secret is drawn)
+    match seed % KINDS:
+        case 0:
+            return with_number(scenario_of(draw))
+        case 1:
+            return with_names(scenario_of(draw, owners=(0, 1)), draw)
+        case _:
+            return scenario_of(draw)
 
 
 def _act(draw: Random, devices: int) -> Act:
@@ -209,13 +249,19 @@ def _narrowed(draw: Random, event: Event) -> Event:
     return told_by(draw.choice(_SOURCES), event, *reasons, own_only=draw.randrange(3) == 0)
 
 
-def walk(seed: int) -> tuple[Counter[str], Failed | None]:
-    """Walk the histories of one scenario. Return how often each kind of move was made, and the first violation."""
+def walk(seed: int, guard: str = "") -> tuple[Counter[str], Failed | None]:
+    """Walk the histories of one scenario, without a guard if one is named.
+
+    Return how often each kind of move was made, and the first violation.
+    """
+    with switched_off(guard) if guard else nullcontext(Switches()) as switches:
+        return _walk(seed, switches)
+
+
+def _walk(seed: int, switches: Switches) -> tuple[Counter[str], Failed | None]:
+    scenario = drawn(seed)
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
-    scenario = scenario_of(draw)
-    if seed % NUMBERED == 0:
-        scenario = with_number(scenario)
-    world = World(scenario)
+    world = World(scenario, switches)
     made: Counter[str] = Counter()
     for _ in range(PER_SCENARIO):
         moves: list[Move] = []
@@ -227,8 +273,8 @@ def walk(seed: int) -> tuple[Counter[str], Failed | None]:
             world.check_at_rest(state)
             world.check_swept(state)
         except ViolationError as violation:
-            shorter = _shortened(scenario, moves)
-            return made, Failed(seed, scenario, str(violation), World(scenario).tell(shorter, swept=True))
+            shorter = _shortened(scenario, moves, switches)
+            return made, Failed(seed, scenario, str(violation), World(scenario, switches).tell(shorter, swept=True))
     return made, None
 
 
@@ -254,14 +300,14 @@ def _moved(world: World, state: State, draw: Random, moves: list[Move], made: Co
     return after
 
 
-def _shortened(scenario: Scenario, moves: list[Move]) -> list[Move]:
+def _shortened(scenario: Scenario, moves: list[Move], switches: Switches) -> list[Move]:
     """Leave out each move without which some invariant is violated as well: late ones first, which depend on others."""
     before = None
     while before != moves:
         before = moves
         for index in reversed(range(len(before))):
             fewer = moves[:index] + moves[index + 1 :]
-            if _violates(World(scenario), fewer):
+            if _violates(World(scenario, switches), fewer):
                 moves = fewer
     return moves
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_lockout.values.command import Reject
+from device_lockout.values.device import User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
 from verify.scenario import NUMBER, Event, at, covers, second_of
-from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, LockId, State, ViolationError, lock_id, put
+from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
 from verify.telling import Words
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Invariants:
         What stands is not checked where a person may have changed it since.
         """
         decided: str | None = self._values[state.decided[event]]
-        mended = decided in (None, "failed", result) or result in ("failed", "rejected")
+        told = state.outcomes[event] != 0  # as failed, and another command may have mended that
+        mended = told or decided in (None, "failed", result) or result in ("failed", "rejected")
         if not mended and self._still_holds(state, event, decided):
             name = self._events[event].name
             raise ViolationError(f"{name} was decided as {decided}, and its recorded outcome says {result}")
@@ -70,30 +72,45 @@ class Invariants:
         """Whether the router, the lock's own end or the user is a reason for a rejection."""
         about = self._events[event]
         user = 1 << self._numbering.event_users[event]
+        if event in self._numbering.moving and state.holders != (*range(len(state.holders)),):
+            return True
         now = self._numbering.now(state)
         over = about.claim is not None and about.claim.until <= now
         old = (now - at(about.at)).total_seconds() > self._scenario.max_event_age
         nobody = about.user == NUMBER and about.releases is not None and not any(state.numbered)
         excused = isinstance(about.command, Reject) or over or old or nobody
-        return excused or bool((state.deleted | state.exempt) & user)
+        return excused or bool((state.deleted | state.exempt | self._removed(state)) & user)
+
+    def _removed(self, state: State) -> int:
+        """Return the users who were deleted at some time. A delivery may have asked for one then."""
+        return sum(
+            {
+                1 << self._numbering.user_of[act.device]
+                for number, act in enumerate(self._scenario.acts)
+                if act.kind == "remove" and not state.acts >> number & 1
+            }
+        )
 
     def _still_holds(self, state: State, event: int, decided: str | None) -> bool:
         """Whether what was first decided for an event is what stands, as far as no person meddled."""
         about = self._events[event]
-        if state.lost or state.deleted or about.device < 0 or (state.edited and self._rows_change):
+        device = self._numbering.device_of(state, event)
+        if state.lost or state.deleted or device < 0 or (state.edited and self._rows_change):
             return False
         if about.claim is None and about.releases is None:
             return False  # an enrolment may decide anew, since it need not write what it decided
         if about.claim is not None and about.claim.until <= self._numbering.now(state):
             return False
-        override: Override | None = self._values[state.rows[about.device]]
+        override: Override | None = self._values[state.rows[device]]
         says_denied = decided in _SAYS_DENIED or (about.releases is not None and decided == "superseded")
         return says_denied == (override is not None and override.effect == "DENY")
 
     def _true_of_device(self, state: State, event: int, result: str) -> None:
         """Check what an outcome says of a device. Locks and releases of its user may have come in between."""
         about = self._events[event]
-        device = about.device
+        device = self._numbering.device_of(state, event)
+        if device < 0:
+            return
         row = state.rows[device]
         override: Override | None = self._values[row]
         shown = self._reading(row)
@@ -106,8 +123,11 @@ class Invariants:
             return
         if result == "released" and not state.deleted:
             of_device = any(
-                other.device == device and other.claim is not None and lock_id(shown) == lock_id(other.claim)
-                for other in self._events
+                other.device >= 0
+                and self._numbering.is_about(state, number, device)
+                and other.claim is not None
+                and lock_id(shown) == lock_id(other.claim)
+                for number, other in enumerate(self._events)
             )
             if of_device or not self._users_lock:
                 raise ViolationError(said)
@@ -120,7 +140,7 @@ class Invariants:
         A change is both a lock and a release, and only the ledger knows whether it did anything.
         """
         about = self._events[event]
-        if any(other.change and other.user == about.user for other in self._events):
+        if any(other.change and other.user == about.user for other in self._events) or self._numbering.moving:
             return
         of_user = [
             (number, other)
@@ -296,18 +316,40 @@ class Invariants:
             if ends and claim.until < min(ends) and not said.page:
                 raise ViolationError(f"nobody is paged that {self._words.lock(claim)} ends sooner")
 
+    def meant_it(self, state: State, call: Call, event: int, answers: tuple[object, ...]) -> None:
+        """Check that an item gets the lock or release of its own user.
+
+        That is whom WorkMail names at this delivery, or whom an earlier one has locked. For a release of a name that is
+        gone it is whom an earlier lock named.
+        """
+        about = self._numbering.moving.get(event)
+        kind, place, saved, _ = call
+        record = self._values[saved] if kind == "save" else DeviceRecord(user=self._values[saved])
+        if about is None or not about.is_kept(record) or state.meant[event] >> place & 1:
+            return
+        user = self._numbering.users[self._numbering.user_of[place] if kind == "save" else place]
+        named = next((answer.id for answer in answers if isinstance(answer, User)), None)
+        if named is None and about.releases is not None:
+            named = dict(state.names).get(about.command.target.user)
+        if user != named:
+            raise ViolationError(f"{about.name} reaches {user}, but names {named}")
+
     # States at rest
 
     def check_at_rest(self, state: State) -> None:
         """Check a state at rest before any sweep."""
         self._every_outcome_is_announced(state)
         self._nothing_rejected_is_kept(state)
+        self._has_one_user(state)
         watched = self._scenario.watched and not state.disabled
-        if not (state.edited and not watched) and not state.lost and not state.dead_letters:
+        half = self._is_half_released(state)
+        if not (state.edited and not watched) and not state.lost and not state.dead_letters and not half:
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
-        if state.swept_since and state.swept == HERE:  # after a loss a page that failed keeps a lock unknown
+        if (
+            state.swept_since and state.swept == HERE and not half
+        ):  # after a loss a page that failed keeps a lock unknown
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 # A list may have lacked a tag that was edited, or that the ledger lost.
@@ -357,6 +399,27 @@ class Invariants:
                 if any(lock_id(claim) == lock_id(event.claim) and claim.source for claim in live):
                     raise ViolationError(f"{event.name} was told as rejected, but the ledger has its lock")
 
+    def _is_half_released(self, state: State) -> bool:
+        """Whether a release was saved for one user and goes on for another, who got the name that it uses."""
+        moving = self._numbering.moving.items()
+        return any(event.releases is not None and state.meant[number].bit_count() > 1 for number, event in moving)
+
+    def _has_one_user(self, state: State) -> None:
+        """Check that the ledger has a lock for one user only, whoever got the name that its report used."""
+        for event in self._numbering.moving.values():
+            known = {
+                self._numbering.user_of[device]
+                for device, item in enumerate(state.items)
+                if item and event.claim is not None and event.is_kept(self._values[item])
+            }
+            known |= {
+                user
+                for user, item in enumerate(state.users)
+                if item and event.claim is not None and event.is_kept(DeviceRecord(user=self._values[item]))
+            }
+            if len(known) > 1 and not state.lost:
+                raise ViolationError(f"{event.name} is a lock of {len(known)} users")
+
     def _is_told(self, before: State, swept: State, device: int) -> None:
         """Check that people heard of an override that is left alone: a broken one, or a ``DENY`` in place of ours.
 
@@ -395,7 +458,7 @@ class Invariants:
             if baseline not in (row, self._numbering.any_row):
                 raise ViolationError(f"{found}, which no person put there")
             return
-        if (before.lost or self._is_foreign_to(device, shown)) and shown.until >= live[0].until:
+        if (before.lost or self._is_foreign_to(before, device, shown)) and shown.until >= live[0].until:
             return  # a person wrote this tag, or it lost its milliseconds with the ledger
         certain = self._expected.possibly_live(before, device, ends) == live
         if not _shows(shown, live[0]) and (certain or shown.until < live[0].until):
@@ -410,7 +473,7 @@ class Invariants:
         found = f"after a sweep {self._words.device(device)} has {self._words.row(row)}"
         shown = self._reading(row)
         if isinstance(shown, Tag):
-            if self._is_foreign_to(device, shown) and shown.until > self._numbering.now(state):
+            if self._is_foreign_to(state, device, shown) and shown.until > self._numbering.now(state):
                 return
             raise ViolationError(f"{found}, but no lock is live")
         if row != expected and expected != self._numbering.any_row:
@@ -426,15 +489,14 @@ class Invariants:
         shown = self._reading(state.rows[device])
         return isinstance(shown, Tag) and lock_id(shown) not in self._expected.recorded(state, device)
 
-    def _is_foreign_to(self, device: int, shown: Tag) -> bool:
+    def _is_foreign_to(self, state: State, device: int, shown: Tag) -> bool:
         """Whether no event of this device asked for the lock that a tag shows: a person wrote the tag."""
         event = self._numbering.by_lock.get(lock_id(shown))
         if event is None:
             return True
-        of, user = self._events[event].device, self._numbering.event_users[event]
         if self._events[event].user == NUMBER:
             return not self._expected.has_number(device)
-        return of != device if of >= 0 else user != self._numbering.user_of[device]
+        return not self._numbering.is_about(state, event, device)
 
     def _tag_is_recorded(self, state: State, device: int) -> None:
         """Check that the ledger knows each lock that stands, but for those of an exempt user that a person wrote.
@@ -446,7 +508,7 @@ class Invariants:
         if not isinstance(shown, Tag) or self._scenario.guarded or state.disabled:
             return
         exempt = state.exempt >> self._numbering.user_of[device] & 1
-        if exempt and (state.lost or self._is_foreign_to(device, shown)):
+        if exempt and (state.lost or self._is_foreign_to(state, device, shown)):
             return
         if lock_id(shown) not in self._expected.recorded(state, device):
             raise ViolationError(f"after a sweep the ledger does not know of {self._words.row(row)}")

@@ -35,6 +35,7 @@ class Numbering:
         events: The events, copies included.
         event_users: The user of each event.
         commands: The command of each event, or what the router ought to make of it.
+        moving: The events by a mail address that another user may get.
         by_name: The event of each name.
         by_command_id: The event of each command ID; of copies, the first one.
         by_lock: The event of each lock; of copies, the first one.
@@ -65,6 +66,10 @@ class Numbering:
         self.events = scenario.events
         self.event_users = [self.user_numbers[user_name(event.user)] for event in self.events]
         self.commands = [self.number(event.command) for event in self.events]
+        moves = any(act.kind in ("rename", "inherit") for act in scenario.acts)
+        self.moving = {
+            number: event for number, event in enumerate(self.events) if moves and "@" in event.command.target.user
+        }
         self.by_name: dict[str, int] = {}
         self.by_command_id: dict[str, int] = {}
         self.by_lock: dict[LockId, int] = {}
@@ -89,7 +94,8 @@ class Numbering:
             self.devices_in.setdefault(self._group_of(_command_for(key)), []).append(number)
         for event, user in zip(self.events, self.event_users, strict=True):
             group = self._group_of(event.command)
-            if event.device < 0 and user not in self.users_in.setdefault(group, []):
+            # Several groups write the item of a user with several names.
+            if event.device < 0 and not self.moving and user not in self.users_in.setdefault(group, []):
                 self.users_in[group].append(user)
 
     def number(self, value: Any) -> int:
@@ -141,6 +147,21 @@ class Numbering:
         if known is None:
             known = self._events[command] = self.by_command_id.get(command_id(self.values[command]), -1)
         return known
+
+    def is_about(self, state: State, event: int, device: int) -> bool:
+        """Whether an event asks for something of a device or of its user. By a name that moves, the ledger says so."""
+        of_device = self.events[event].device >= 0
+        place = device if of_device else self.user_of[device]
+        if event in self.moving:
+            return bool(state.meant[event] >> place & 1)
+        return place == (self.events[event].device if of_device else self.event_users[event])
+
+    def device_of(self, state: State, event: int) -> int:
+        """Return the device of an event; -1 if it has none, or if its name led to none or to several."""
+        meant = state.meant[event]
+        if event not in self.moving or self.events[event].device < 0:
+            return self.events[event].device
+        return meant.bit_length() - 1 if meant.bit_count() == 1 else -1
 
     def reading(self, row: int) -> tag.Reading | None:
         """Return what an override's description says; None for no override."""

@@ -55,6 +55,8 @@ class People:
                 return state._replace(word=GIVEN) if state.word == MISSING else None
             case "carry":
                 return self._carry(state, act.device)
+            case "rename" | "inherit":
+                return self._move_name(state, act)
             case "disable" | "enable" | "remove" | "exempt":
                 return self._change_user(state, act)
         row = self._changed_row(state, act)
@@ -76,6 +78,16 @@ class People:
         if disabled == state.disabled:
             return None
         return state._replace(deleted=deleted, disabled=disabled, edited=True)
+
+    def _move_name(self, state: State, act: Act) -> State | None:
+        """Take a user's mail address away, or give it to the other user."""
+        user = self._numbering.user_of[act.device]
+        others = [other for other in self._numbering.user_of if other != user]
+        holder = others[0] if others and act.kind == "inherit" else -1
+        self._story.name_moves(self._numbering.users[user], self._numbering.users[holder] if holder >= 0 else "nobody")
+        if state.holders[user] == holder:
+            return None
+        return state._replace(holders=put(state.holders, user, holder))
 
     def _changed_row(self, state: State, act: Act) -> int | None:
         """Return the override that an act leaves; None if the act needs an override of ours."""
@@ -163,7 +175,7 @@ class People:
         """Empty the ledger. From then on only the locks in tags are certain."""
         self._story.ledger_is_lost()
         nothing = (0,) * len(state.items), (0,) * len(state.users), (), (0,) * len(state.outcomes)
-        return self._set_back(state, nothing)._replace(names=0, swept=0, word=0)
+        return self._set_back(state, nothing)._replace(names=(), swept=0, word=0)
 
     def _restore(self, state: State) -> State | None:
         """Bring a copy of the ledger back. What it lacks is certain only where a tag shows it.
@@ -204,7 +216,7 @@ class People:
 
     def _set_back(self, state: State, ledger: tuple[tuple[int, ...], ...]) -> State:
         items, users, noted, outcomes = ledger
-        shown = {self._event_shown(device, row) for device, row in enumerate(state.rows)}
+        shown = {self._event_shown(state, device, row) for device, row in enumerate(state.rows)}
         in_tags = sum(1 << event for event in shown if event is not None)
         answered = sum(1 << event for event, outcome in enumerate(outcomes) if outcome)
         return self._mark(state, LEDGER_LOST)._replace(
@@ -221,15 +233,13 @@ class People:
             swept_since=False,
         )
 
-    def _event_shown(self, device: int, row: int) -> int | None:
+    def _event_shown(self, state: State, device: int, row: int) -> int | None:
         """Return the event whose lock a device's tag shows; None if there is none, or if it is another device's."""
         shown = self._reading(row)
         event = self._numbering.by_lock.get(lock_id(shown)) if isinstance(shown, Tag) else None
         if event is None:
             return None
-        about = self._numbering.events[event]
-        of_user = about.device < 0 and self._numbering.event_users[event] == self._numbering.user_of[device]
-        return event if of_user or about.device == device else None
+        return event if self._numbering.is_about(state, event, device) else None
 
     def _reap(self, state: State, device: int) -> State | None:
         """Delete an item without a live lock, if items had a time to live."""

@@ -230,6 +230,6 @@ class Processes:
 def _fixed_answers(scenario: Scenario) -> dict[str, Any]:
     """Answer the calls that can't matter in a scenario, so that they are no calls to the search."""
     fixed: dict[str, Any] = {}
-    if not any(act.kind in ("remove", "exempt") for act in scenario.acts):
+    if not any(act.kind in ("remove", "exempt", "rename", "inherit") for act in scenario.acts):
         fixed["remember"] = None
     return fixed

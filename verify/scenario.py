@@ -21,7 +21,7 @@ from device_lockout.values.command import (
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, Reason
-from device_lockout.values.record import Claim, Ending, Scope
+from device_lockout.values.record import Claim, DeviceRecord, Ending, Scope
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
 
@@ -87,6 +87,18 @@ class Event:
     def change(self) -> Change | None:
         return self.command if isinstance(self.command, Change) else None
 
+    def is_kept(self, known: DeviceRecord) -> bool:
+        """Whether a device's or a user's item has the lock or the release that it asks for."""
+        if self.claim is not None:
+            claim = known.known_as(self.claim)
+            return claim is not None and bool(claim.source)
+        if self.change is not None:
+            return any(claim.id == self.change.claim.id for claim in known.all_claims())
+        if self.releases is None:
+            return False
+        newest, happened = (*known.released.newest, *known.user.released.newest), self.command.cause.happened
+        return any(ending.includes(self.releases) and when >= happened for ending, when in newest)
+
 
 def covers(ending: Ending | None, claim: Claim) -> bool:
     """Return whether a release may end ``claim``, in words of the search's own."""
@@ -108,6 +120,7 @@ class Act:
             ``flip`` turns our ``DENY`` into an ``ALLOW`` with the same tag.
             ``carry`` puts our override on the next device as well.
             ``disable`` and ``remove`` act on a user; ``enable`` undoes either.
+            ``rename`` takes the user's mail address away, and ``inherit`` gives it to another user.
             ``exempt`` makes the user one whom only a forced lock locks.
             ``lose`` empties the ledger; ``keep`` makes a copy of it, and ``restore`` brings the copy back.
             ``accept`` lets the sweeps go on after that.
@@ -129,6 +142,8 @@ class Act:
         "disable",
         "enable",
         "remove",
+        "rename",
+        "inherit",
         "exempt",
         "lose",
         "keep",

@@ -673,6 +673,16 @@ SMALL = (
         sweeps=1,
     ),
     Scenario(
+        "renamed",
+        "a mail address passes from one user to another between locks and a release that name it",
+        (by_mail(L1), by_mail(R3), by_mail(L5_15)),
+        (Act("inherit"),),
+        rows=(None, None),
+        devices=((0, "DEV1"), (1, "DEV1")),
+        instants=(10, 16),
+        sweeps=1,
+    ),
+    Scenario(
         "deleted, unreadable",
         "the same, and WorkMail shows a deleted user's override in its list only",
         (by_mail(L1_15), by_mail(R3)),

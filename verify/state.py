@@ -87,7 +87,9 @@ class State(NamedTuple):
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
         exempt: The users whom only a forced lock locks.
-        names: The users whose name the ledger keeps.
+        names: The names that the ledger keeps, each with its user's ID.
+        holders: The user who has each user's mail address now; -1 for nobody.
+        meant: Of each event by a name that moves: the devices whose item has had its lock or release, or the users.
         dead_letters: The commands in the dead-letter queue.
         sent: What the queue has for deduplication.
         outcomes: The recorded outcome of each event.
@@ -127,7 +129,9 @@ class State(NamedTuple):
     disabled: int
     deleted: int
     exempt: int
-    names: int
+    names: tuple[tuple[str, str], ...]
+    holders: tuple[int, ...]
+    meant: tuple[int, ...]
     dead_letters: tuple[int, ...]
     sent: tuple[int, ...]
     outcomes: tuple[int, ...]

@@ -153,7 +153,7 @@ class TapeLedger:
         return list(found)
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
-        self.tape.ask("remember", user_id)
+        self.tape.ask("remember", name, user_id)
 
     def user_named(self, organization: str, name: str) -> str | None:
         user_id: str | None = self.tape.ask("recall", name)

@@ -67,7 +67,7 @@ class Words:
             case (kind, device, *_) if kind in _ON_DEVICE:
                 return _ON_DEVICE[kind].format(self.device(device))
             case (kind, user, *_) if kind in _ON_USER:
-                return _ON_USER[kind].format(self._numbering.users[user])
+                return _ON_USER[kind].format(self._numbering.users[user] if user >= 0 else "an unknown user")
             case ("put", device, row):
                 return f"puts {self.row(row)} on {self.device(device)}"
             case ("save", device, record, read):
@@ -218,6 +218,10 @@ class Story:
     @_sentence
     def person_changes_user(self, act: str, user: str) -> str:
         return f"a person {act}s {user}"
+
+    @_sentence
+    def name_moves(self, user: str, holder: str) -> str:
+        return f"{user}@example.com is {holder}'s from now on"
 
     @_sentence
     def person_changes_row(self, device: int, row: int) -> str:
