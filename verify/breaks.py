@@ -663,6 +663,21 @@ def dedup(off: Off) -> None:
     off.around(command_queue, "command_id", around)
 
 
+@guard("organization", "two organizations")
+def organization(off: Off) -> None:
+    """The queue tells commands of two organizations apart."""
+
+    def around(real: Any) -> Any:
+        def without_organization(command: Command) -> str:
+            name: str = real(replace(command, target=replace(command.target, organization="")))
+            return name
+
+        return without_organization
+
+    off.around(command_queue, "command_id", around)
+    off.around(command_queue, "group_id", around)
+
+
 @guard("own-copy", "user's edit")
 def own_copy(off: Off) -> None:
     """A device's own copy of a user's claim wins, since a person changed its end there."""

@@ -105,14 +105,15 @@ class Calls:
     # WorkMail
 
     def _look_up(self, state: State, call: Call) -> Result:
-        user, by_mail, _ = call[1].partition("@")
-        number = self._numbering.user_numbers.get(user, -1)
-        if by_mail:
+        name, elsewhere, organization = call[1].partition(" ")
+        user, by_mail, _ = name.partition("@")
+        number = self._numbering.user_numbers.get(user + elsewhere + organization, -1)
+        if by_mail and number >= 0:
             number = state.holders[number]
         if number < 0 or state.deleted >> number & 1:
             return state, self._failure(UnknownUserError, f"WorkMail does not know user {call[1]}")
-        user = self._numbering.users[number]
-        return state, self._number(User(user, frozenset({call[1], user})))
+        user, *_ = self._numbering.users[number].split()
+        return state, self._number(User(user, frozenset({name, user})))
 
     def _get(self, state: State, call: Call) -> Result:
         device = call[1]
@@ -136,16 +137,18 @@ class Calls:
         return written, self._unanswered if how else 0
 
     def _page(self, state: State, call: Call) -> Result:
-        return state, self.page(state, call[1])
+        return state, self.page(state, *call[1:])
 
-    def page(self, state: State, page: int, lacking: int = 0) -> int:
+    def page(self, state: State, page: int, organization: str, lacking: int = 0) -> int:
         """Return one page of WorkMail's list. It lacks its first ``lacking`` rows, as if rows moved meanwhile."""
         size = self._scenario.page_size
-        on_page = [device for device, row in enumerate(state.rows) if row and device // size == page]
-        rows = tuple(
-            ListedOverride(self._numbering.keys[device], self._values[state.rows[device]])
-            for device in on_page[lacking:]
-        )
+        keys = self._numbering.keys
+        on_page = [
+            device
+            for device, row in enumerate(state.rows)
+            if row and device // size == page and keys[device].organization == organization
+        ]
+        rows = tuple(ListedOverride(keys[device], self._values[state.rows[device]]) for device in on_page[lacking:])
         more = (page + 1) * size < len(state.rows)
         return self._number((rows, self._numbering.now(state) + self._skew, more))
 
@@ -243,8 +246,9 @@ class Calls:
             return state, 0
         return state._replace(numbered=put(state.numbered, device, row)), 0
 
-    def _devices_named(self, state: State, _: Call) -> Result:
-        return state, self._number(tuple(self._values[row] for row in state.numbered if row))
+    def _devices_named(self, state: State, call: Call) -> Result:
+        rows = [self._values[row] for row in state.numbered if row]
+        return state, self._number(tuple(row for row in rows if row.key.organization == call[1]))
 
     def _saw(self, state: State, call: Call) -> Result:
         return self._in_inventory(state, call[1], known=True), 0
@@ -291,10 +295,15 @@ class Calls:
 
     def _records(self, state: State, call: Call) -> Result:
         items: list[tuple[Any, int]]
-        if call[1] == "user":
-            items = [each for each in zip(self._numbering.users, state.users, strict=True) if each[0] != SERIAL]
+        _, kind, organization = call
+        if kind == "user":
+            users = {self._user_of[device]: key for device, key in enumerate(self._numbering.keys)}
+            items = [
+                (key.user_id, state.users[user]) for user, key in users.items() if key.organization == organization
+            ]
         else:
-            items = [*zip(self._numbering.keys, state.items, strict=True)]
+            keys = zip(self._numbering.keys, state.items, strict=True)
+            items = [(key, item) for key, item in keys if key.organization == organization]
         return state, self._number(tuple((key, self._values[item]) for key, item in items if item))
 
     def _last_sweep(self, state: State, _: Call) -> Result:

@@ -12,7 +12,7 @@ from device_lockout.values.command import Enroll
 from device_lockout.values.record import Claim, DeviceRecord, Ending, UserRecord
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
-from verify.scenario import NUMBER, at, covers
+from verify.scenario import NUMBER, ORGANIZATION, at, covers
 from verify.state import LockId, State, lock_id
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Expected:
 
     def has_number(self, device: int) -> bool:
         """Whether some enrolment gives the device the serial number."""
-        return any(
+        return self._numbering.keys[device].organization == ORGANIZATION and any(
             event.device == device and isinstance(event.command, Enroll) and event.command.target.names
             for event in self._numbering.events
         )

@@ -55,7 +55,7 @@ PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
 
 KINDS = 8
-"""Of so many scenarios one each is about a serial number, and names that move."""
+"""Of so many scenarios one each is about a serial number, names that move, and two organizations."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -179,12 +179,25 @@ def with_names(scenario: Scenario, draw: Random) -> Scenario:
     return replace(scenario, events=tuple(map(about_address, scenario.events)), acts=(*kept, *acts))
 
 
+def with_organizations(draw: Random) -> Scenario:
+    """Draw a scenario of two organizations that have the same users, device IDs and serial number.
+
+    Reports about the number are of one of them. Nobody loses the ledger.
+    """
+    scenario = scenario_of(draw, owners=(0, 2))
+    kept = (act for act in scenario.acts if act.kind not in ("lose", "keep", "restore", "accept"))
+    scenario = replace(scenario, acts=tuple(kept))
+    return with_number(scenario) if draw.random() < 0.5 else scenario
+
+
 def drawn(seed: int) -> Scenario:
     """Draw the scenario of a seed."""
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
     match seed % KINDS:
         case 0:
             return with_number(scenario_of(draw))
+        case 2:
+            return with_organizations(draw)
         case 1:
             return with_names(scenario_of(draw, owners=(0, 1)), draw)
         case _:

@@ -12,7 +12,7 @@ from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.numbering import Numbering
-from verify.scenario import NUMBER, Event, at, covers, second_of
+from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, second_of
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
 from verify.telling import Words
 
@@ -77,7 +77,8 @@ class Invariants:
         now = self._numbering.now(state)
         over = about.claim is not None and about.claim.until <= now
         old = (now - at(about.at)).total_seconds() > self._scenario.max_event_age
-        nobody = about.user == NUMBER and about.releases is not None and not any(state.numbered)
+        rows = [row for row, key in zip(state.numbered, self._numbering.keys, strict=True) if key[0] == ORGANIZATION]
+        nobody = about.user == NUMBER and about.releases is not None and not any(rows)
         excused = isinstance(about.command, Reject) or over or old or nobody
         return excused or bool((state.deleted | state.exempt | self._removed(state)) & user)
 
@@ -137,16 +138,18 @@ class Invariants:
     def _true_of_user(self, state: State, event: int, result: str) -> None:
         """Check what an outcome says of a user's devices against the order of the known events.
 
-        A change is both a lock and a release, and only the ledger knows whether it did anything.
+        A change is both a lock and a release, and only the ledger knows whether it did anything. Commands that name a
+        user in several ways may run at once.
         """
         about = self._events[event]
-        if any(other.change and other.user == about.user for other in self._events) or self._numbering.moving:
-            return
         of_user = [
             (number, other)
             for number, other in enumerate(self._events)
             if other.device < 0 and other.user == about.user
         ]
+        names = {other.command.target.user for _, other in of_user}  # each has a message group of its own
+        if any(other.change and other.user == about.user for other in self._events) or len(names) > 1:
+            return
         certain = [other for number, other in of_user if state.certain >> number & 1]
         arrived = [other for number, other in of_user if not state.pending >> number & 1]
 

@@ -14,7 +14,7 @@ from device_lockout.values.command import Cause, Command, Expire, Target, comman
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
 from device_lockout.values.settings import Settings
-from verify.scenario import ORGANIZATION, OWNER, START, Scenario, at, user_name
+from verify.scenario import OWNER, SERIAL, START, Scenario, at, organization_of, place, user_name
 from verify.state import LockId, State, lock_id
 
 
@@ -29,7 +29,8 @@ class Numbering:
         values: Each value by its number.
         keys: The devices.
         device_numbers: The number of each device.
-        users: WorkMail's ID of each user.
+        users: Each user's ID, which says so in the other organization, and the serial numbers.
+        organizations: The organizations that have devices.
         user_numbers: The number of each user.
         user_of: The user of each device.
         events: The events, copies included.
@@ -57,14 +58,21 @@ class Numbering:
         self.seconds = scenario.instants
         self.edited_to = frozenset(at(act.until) for act in scenario.acts if act.kind == "edit")
 
-        self.keys = [DeviceKey(ORGANIZATION, user_name(user), device) for user, device in scenario.devices]
+        self.keys = [DeviceKey(organization_of(user), user_name(user), device) for user, device in scenario.devices]
+        self.organizations = sorted({key.organization for key in self.keys})
         self.device_numbers = {key: number for number, key in enumerate(self.keys)}
-        self.users = sorted({key.user_id for key in self.keys} | {user_name(event.user) for event in scenario.events})
+        users = {place(key.organization, key.user_id) for key in self.keys}
+        numbers = {
+            place(each, SERIAL) for each in self.organizations if any(e.command.target.names for e in scenario.events)
+        }
+        self.users = sorted(
+            users | numbers | {place(organization_of(e.user), user_name(e.user)) for e in scenario.events}
+        )
         self.user_numbers = {user: number for number, user in enumerate(self.users)}
-        self.user_of = [self.user_numbers[key.user_id] for key in self.keys]
+        self.user_of = [self.user_numbers[place(key.organization, key.user_id)] for key in self.keys]
 
         self.events = scenario.events
-        self.event_users = [self.user_numbers[user_name(event.user)] for event in self.events]
+        self.event_users = [self.user_numbers[place(organization_of(e.user), user_name(e.user))] for e in self.events]
         self.commands = [self.number(event.command) for event in self.events]
         moves = any(act.kind in ("rename", "inherit") for act in scenario.acts)
         self.moving = {
@@ -92,10 +100,11 @@ class Numbering:
         self.users_in: dict[int, list[int]] = {}
         for number, key in enumerate(self.keys):
             self.devices_in.setdefault(self._group_of(_command_for(key)), []).append(number)
+        names = [event.command.target.user for event in self.events]
         for event, user in zip(self.events, self.event_users, strict=True):
             group = self._group_of(event.command)
             # Several groups write the item of a user with several names.
-            if event.device < 0 and not self.moving and user not in self.users_in.setdefault(group, []):
+            if event.device < 0 and "@" not in "".join(names) and user not in self.users_in.setdefault(group, []):
                 self.users_in[group].append(user)
 
     def number(self, value: Any) -> int:

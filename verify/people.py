@@ -68,7 +68,9 @@ class People:
         bit = 1 << self._numbering.user_of[act.device]
         self._story.person_changes_user(act.kind, self._numbering.keys[act.device].user_id)
         if act.kind == "exempt":
-            return state._replace(exempt=state.exempt | bit)
+            name = self._numbering.keys[act.device].user_id
+            named = (number for number, user in enumerate(self._numbering.users) if user.split()[0] == name)
+            return state._replace(exempt=state.exempt | sum(1 << number for number in named))
         disabled, deleted = state.disabled | bit, state.deleted
         if act.kind == "remove":
             return state._replace(deleted=deleted | bit, disabled=disabled, edited=True)

@@ -10,12 +10,13 @@ from typing import Any
 
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
+from device_lockout.values.device import DeviceKey
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import UserRecord
 from device_lockout.values.settings import Settings
 from verify.numbering import Numbering
-from verify.scenario import ORGANIZATION, START, Scenario, at
-from verify.state import LEDGER_LOST, Call, Group, State
+from verify.scenario import START, Scenario, at
+from verify.state import LEDGER_LOST, Call, Group, State, ViolationError
 from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
 
 CHANGES = frozenset(
@@ -65,6 +66,7 @@ class Start:
     Attributes:
         command: The command to carry out; 0 for a sweep.
         run: The sweep's run ID; empty for a command.
+        organization: The organization that it is about.
         second: The second of the start.
         exempt: The users whom only a forced lock locks.
         accepted: A person let the sweep go on although the ledger was set back.
@@ -72,6 +74,7 @@ class Start:
 
     command: int
     run: str
+    organization: str
     second: int
     exempt: int = 0
     accepted: bool = False
@@ -122,8 +125,8 @@ class Processes:
     """
 
     def __init__(self, numbering: Numbering, switches: Switches, settings: Settings) -> None:
-        self.nodes = [Node(0, Start(0, "", 0), ())]
-        self._roots: dict[tuple[int, str, int, int, bool], int] = {}
+        self.nodes = [Node(0, Start(0, "", "", 0), ())]
+        self._roots: dict[tuple[int, str, str, int, int, bool], int] = {}
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
@@ -132,12 +135,16 @@ class Processes:
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 
-    def start(self, command: int, run: str, clock: int, exempt: int = 0, *, accepted: bool = False) -> Node:
-        """Start a command or a sweep's run, up to its first call."""
-        known = self._roots.get((command, run, clock, exempt, accepted))
+    def start(
+        self, command: int, run: str, clock: int, exempt: int = 0, *, organization: str = "", accepted: bool = False
+    ) -> Node:
+        """Start a command or a sweep's run over an organization, up to its first call."""
+        key = command, run, organization, clock, exempt, accepted
+        known = self._roots.get(key)
         if known is None:
-            node = self._run(Start(command, run, self._numbering.seconds[clock], exempt, accepted), ())
-            known = self._roots[command, run, clock, exempt, accepted] = node.number
+            about = organization or self._values[command].target.organization
+            start = Start(command, run, about, self._numbering.seconds[clock], exempt, accepted)
+            known = self._roots[key] = self._run(start, ()).number
         return self.nodes[known]
 
     def follow(self, node: Node, answer: int) -> Node:
@@ -184,18 +191,30 @@ class Processes:
         now = at(start.second)
         try:
             if start.run:
-                run = sweep.Run(start.run, ORGANIZATION, now, lambda: now, lambda: True, lambda: None, start.accepted)
+                run = sweep.Run(
+                    start.run, start.organization, now, lambda: now, lambda: True, lambda: None, start.accepted
+                )
                 sweep.run(run, ports, self._settings)
             else:
-                exempt = (user for number, user in enumerate(self._numbering.users) if start.exempt >> number & 1)
+                users = enumerate(self._numbering.users)
+                exempt = (user.split()[0] for number, user in users if start.exempt >> number & 1)
                 rules = replace(self._rules, exempt=frozenset(exempt))
                 steps.carry_out(self._values[start.command], self._wrap(ports), rules, now)
         except AskedError as asked:
+            self._stays_home(start, asked.call)
             node.call = self._numbered(asked.call)
         except Exception as error:  # noqa: BLE001 (any exception ends the process)
             node.error = error.with_traceback(None)
         node.asked = tuple(tape.asked)
         return node
+
+    @staticmethod
+    def _stays_home(start: Start, call: tuple[Any, ...]) -> None:
+        """Check that a process of one organization touches and sends nothing of another."""
+        for part in call:
+            about = part if isinstance(part, DeviceKey) else getattr(part, "target", None)
+            if about is not None and about.organization != start.organization:
+                raise ViolationError(f"a process of {start.organization} asks for {call[0]} in {about.organization}")
 
     def _numbered(self, call: tuple[Any, ...]) -> Call:
         """Put numbers in place of a call's arguments. Calls that save get the version that was read as well."""

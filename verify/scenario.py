@@ -26,7 +26,7 @@ from device_lockout.values.settings import Limits, Organization, Settings, Sourc
 from device_lockout.values.tag import HOLD, write_time
 
 OWNER = "prod"
-ORGANIZATION = "m-00000000000000000000000000000000"
+ORGANIZATIONS = ORGANIZATION, OTHER = "m-00000000000000000000000000000000", "m-11111111111111111111111111111111"
 START = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
 """Second 0 of every history."""
 
@@ -61,7 +61,8 @@ class Event:
         command: The command that the router makes of it.
         at: The second at which it happened.
         device: The index of its device; -1 for an event about a user.
-        user: The index of its user; :data:`NUMBER` for an event about the serial number.
+        user: The index of its user; :data:`NUMBER` for an event about the serial number. Users 2 and 3 are in the other
+            organization, and have there the IDs of users 0 and 1.
         copy_of: The event of which this is a copy that the queue no longer recognizes.
         body: The event as EventBridge delivers it. The router reads it anew for each copy, and ``command`` is what it
             ought to read. Empty where the router has nothing to decide.
@@ -227,7 +228,17 @@ SERIAL = "SN1"
 
 def user_name(user: int) -> str:
     """Return WorkMail's ID of a scenario's user, or the serial number."""
-    return SERIAL if user == NUMBER else f"user{user}"
+    return SERIAL if user == NUMBER else f"user{user % 2}"
+
+
+def organization_of(user: int) -> str:
+    """Return the organization of a scenario's user."""
+    return OTHER if user > 1 else ORGANIZATION
+
+
+def place(organization: str, name: str) -> str:
+    """Return what a name in an organization is to the search, which tells the other organization's names apart."""
+    return name if organization == ORGANIZATION else f"{name} elsewhere"
 
 
 def lock(
@@ -325,7 +336,7 @@ def as_told(event: Event, *, said: float | None, stamped: int, counts: bool = Tr
         counts: Whether it ought to count; if not, the router rejects it.
     """
     command = event.command
-    detail: dict[str, str] = {"userId": command.target.user}
+    detail: dict[str, str] = {"organizationId": command.target.organization, "userId": command.target.user}
     if command.target.device:
         detail["deviceId"] = command.target.device
     if said is not None:
@@ -368,7 +379,7 @@ def _cause(name: str, detail_type: str, happened: float) -> Cause:
 
 
 def _target(user: int, device: str) -> Target:
-    return Target(ORGANIZATION, user_name(user), device)
+    return Target(organization_of(user), user_name(user), device)
 
 
 _NUMBER = Target(ORGANIZATION, "", "", (DeviceName("serial", SERIAL),))
@@ -378,7 +389,7 @@ def settings_of(scenario: Scenario) -> Settings:
     """Return the settings that the code runs with."""
     return Settings(
         owner=OWNER,
-        organizations=(Organization(ORGANIZATION, "main"),),
+        organizations=(Organization(ORGANIZATION, "main"), Organization(OTHER, "other")),
         sources=(Source("helpdesk", frozenset({"lock", "release"})),),
         reasons={
             "lost": Reason("lost", timedelta(hours=1), None),

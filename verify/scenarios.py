@@ -550,6 +550,23 @@ SMALL = (
         sweeps=1,
     ),
     Scenario(
+        "two organizations",
+        "two organizations have the same users and devices, a person deletes the lock of both, and one is released",
+        (
+            enroll("E0", 0),
+            enroll("E1", 0, 1, user=2),
+            lock_user("U1(30)", 1, 30),
+            lock("L2(hold)", 2, None, 1, user=2),
+            release_user("RU3", 3, 2),
+        ),
+        (Act("delete"), Act("delete", 1)),
+        rows=(None, VIP),
+        devices=((0, "DEV1"), (2, "DEV1")),
+        before=("E0", "E1", "U1(30)", "L2(hold)"),
+        sweeps=1,
+        pauses=USER_CALLS,
+    ),
+    Scenario(
         "user",
         "a user is locked and restored, and their phone is lost as well",
         (enroll("E0", 0), lock_user("U1(hold)", 1, None), release_user("RU3", 3), lock("L2(15)", 2, 15)),

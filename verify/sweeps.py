@@ -16,6 +16,7 @@ class Sweeps:
 
     def __init__(self, numbering: Numbering, processes: Processes, calls: Calls, story: Story) -> None:
         self._scenario = numbering.scenario
+        self._organizations = numbering.organizations
         self._pauses = numbering.scenario.pauses
         self._processes = processes
         self._nodes = processes.nodes
@@ -26,18 +27,19 @@ class Sweeps:
 
     def starts(self, state: State) -> Moves:
         """Yield the start of the next sweep, if one is left."""
-        if state.sweeps_left:
-            move = self._story.attempt("sweep")
+        for organization in self._organizations if state.sweeps_left else ():
+            move = self._story.attempt("sweep", organization)
             run = f"run-{self._scenario.sweeps - state.sweeps_left + 1}"
-            yield move, self.start(state._replace(sweeps_left=state.sweeps_left - 1), run)
+            yield move, self.start(state._replace(sweeps_left=state.sweeps_left - 1), run, organization)
 
-    def start(self, state: State, run: str) -> State:
-        """Start a sweep, up to its first pause."""
-        self._story.sweep_starts(run)
+    def start(self, state: State, run: str, organization: str) -> State:
+        """Start a sweep of an organization, up to its first pause."""
+        self._story.sweep_starts(f"{run} of {organization}" if len(self._organizations) > 1 else run)
         given = state.word == GIVEN
-        node = self._processes.start(0, run, state.clock, accepted=given)
+        node = self._processes.start(0, run, state.clock, organization=organization, accepted=given)
         word = 0 if given else state.word
-        state = state._replace(sweeps=(*state.sweeps, node.number), swept_since=at_rest(state), word=word)
+        since = at_rest(state) and len(self._organizations) == 1
+        state = state._replace(sweeps=(*state.sweeps, node.number), swept_since=since, word=word)
         if node.call is not None and node.call[0] in self._pauses:
             return state
         return self.go_on(state, len(state.sweeps) - 1)
@@ -62,8 +64,9 @@ class Sweeps:
                 move = self._story.attempt("page fails", index)
                 self._story.page_fails(node.call[1])
                 yield move, self.go_on(spent, index, self._no_page)
-                lacking = self._page(state, node.call[1], lacking=1)
-                if lacking != self._page(state, node.call[1]):
+                _, page, organization = node.call
+                lacking = self._page(state, page, organization, lacking=1)
+                if lacking != self._page(state, page, organization):
                     move = self._story.attempt("page lacks a row", index)
                     self._story.page_lacks_row(node.call[1])
                     yield move, self.go_on(spent, index, lacking)

@@ -10,6 +10,7 @@ from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, Nam
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
+from verify.scenario import place
 
 
 class AskedError(BaseException):
@@ -78,7 +79,7 @@ class TapeWorkMail:
     tape: Tape
 
     def user(self, organization: str, name: str) -> User:
-        user: User = self.tape.ask("look up", name)
+        user: User = self.tape.ask("look up", place(organization, name))
         return user
 
     def get(self, key: DeviceKey) -> Observation:
@@ -95,7 +96,7 @@ class TapeWorkMail:
         more = True
         page = 0
         while more:
-            rows, date, more = self.tape.ask("page", page)
+            rows, date, more = self.tape.ask("page", page, organization)
             yield list(rows), date
             page += 1
 
@@ -114,14 +115,14 @@ class TapeLedger:
         self.tape.ask("save", key, record)
 
     def user(self, organization: str, user_id: str) -> UserRecord:
-        record: UserRecord = self.tape.ask("user", user_id)
+        record: UserRecord = self.tape.ask("user", place(organization, user_id))
         return record
 
     def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
-        self.tape.ask("save user", user_id, record)
+        self.tape.ask("save user", place(organization, user_id), record)
 
     def devices_of(self, organization: str, user_id: str) -> Iterator[DeviceKey]:
-        devices: tuple[DeviceKey, ...] = self.tape.ask("devices of", user_id)
+        devices: tuple[DeviceKey, ...] = self.tape.ask("devices of", place(organization, user_id))
         return iter(devices)
 
     def list_device(self, key: DeviceKey, happened: datetime, *, retired: bool) -> dict[NameKind, str] | None:
@@ -149,14 +150,14 @@ class TapeLedger:
         self.tape.ask("saw", key)
 
     def devices_named(self, organization: str, name: DeviceName) -> list[NamedDevice]:
-        found: tuple[NamedDevice, ...] = self.tape.ask("devices named")
+        found: tuple[NamedDevice, ...] = self.tape.ask("devices named", organization)
         return list(found)
 
     def remember_name(self, organization: str, name: str, user_id: str) -> None:
-        self.tape.ask("remember", name, user_id)
+        self.tape.ask("remember", place(organization, name), user_id)
 
     def user_named(self, organization: str, name: str) -> str | None:
-        user_id: str | None = self.tape.ask("recall", name)
+        user_id: str | None = self.tape.ask("recall", place(organization, name))
         return user_id
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -177,12 +178,12 @@ class TapeLedger:
         return recorded.told if recorded is not None else None
 
     def users(self, organization: str) -> dict[str, UserRecord]:
-        return dict(self.tape.ask("records", "user"))
+        return dict(self.tape.ask("records", "user", organization))
 
     def records(self, organization: str, users: Mapping[str, UserRecord]) -> dict[DeviceKey, DeviceRecord]:
         merged = (
             (key, record.of_user(users.get(key.user_id, UserRecord())))
-            for key, record in self.tape.ask("records", "device")
+            for key, record in self.tape.ask("records", "device", organization)
         )
         return {key: record for key, record in merged if record.is_for_the_sweep}
 

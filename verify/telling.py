@@ -79,11 +79,11 @@ class Words:
                 return f"sends {self.command(command)}"
             case ("outcome" | "announce" as kind, _, outcome):
                 return f"{'records' if kind == 'outcome' else 'announces'} {self._values[outcome].result}"
-            case ("devices named",):
+            case ("devices named", *_):
                 return "lists the devices with the serial number"
-            case ("page", page):
+            case ("page", page, *_):
                 return f"lists page {page + 1}"
-            case ("records", kind):
+            case ("records", kind, *_):
                 return f"reads the items of all {kind}s"
             case _:
                 return " ".join(str(part) for part in call)

@@ -163,13 +163,14 @@ class World:
             self._story.end_line()
 
     def sweep(self, state: State, run: str) -> State:
-        """Run one undisturbed sweep and all commands that it sends."""
+        """Run one undisturbed sweep of each organization, under one ID, and all commands that they send."""
         return self.drain(self._sweep_only(state, run))
 
     def _sweep_only(self, state: State, run: str) -> State:
-        state = self._sweeps.start(state, run)
-        while state.sweeps:
-            state = self._sweeps.go_on(state, 0)
+        for organization in self.numbering.organizations:
+            state = self._sweeps.start(state, run, organization)
+            while state.sweeps:
+                state = self._sweeps.go_on(state, 0)
         self._story.end_line()
         return state
 
