@@ -252,6 +252,18 @@ def test_only_the_event_that_could_not_be_sent_on_comes_back_and_the_log_says_wh
     assert 1800 <= metrics["FailingFor"][0] < 1860
 
 
+def test_an_event_that_is_not_meant_is_counted_and_no_command_is(deployed, aws_in_memory, capsys, tmp_path):
+    mapping = settings.EventMapping("lock-user", "lost", {"user": "detail.user"}, when="detail.meant")
+    picky = settings.Source("picky", frozenset({"lock"}), mapping)
+    (tmp_path / "settings.json").write_text(settings.dump(replace(SETTINGS, sources=(picky,))), encoding="utf-8")
+    events = [{"id": f"event-{meant}", "detail": {"user": "bob", "meant": meant}} for meant in (False, True, None)]
+    bodies = [json.dumps({"mappedSource": "picky", "event": event}) for event in events]
+    batch = {"Records": [record(number, body) for number, body in enumerate(bodies)]}
+    assert failed(deployed("route_events").handler(batch, Context())) == []
+    [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+    assert (metrics["NotMeant"], metrics["RoutedLock"], len(aws_in_memory.sent)) == ([1.0, 1.0], [1.0], 1)
+
+
 def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
     deployed("route_events").handler({"Records": [record(0, report(0))]}, Context())
     assert set(aws_in_memory.calls) == {"SendMessageBatch"}
