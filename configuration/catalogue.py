@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configuration.checked_toml import CheckedTable, meant
-from configuration.sources import Routed, read_source
+from configuration.sources import MOST_ALLOWED, Routed, read_source
 
 PARAMETERS = "parameters"
 
@@ -44,8 +44,8 @@ def read_included(table: CheckedTable, directory: Path, organizations: Sequence[
 def _include(catalogue: Catalogue, organizations: Sequence[str], table: CheckedTable) -> tuple[Routed, ...]:
     """Return the sources of one table, filled in with its parameters.
 
-    It may also have ``prefix``, which goes before the sources' names, so that a source can be included twice, and
-    ``organization``, the alias of the one that the events are about.
+    It may also have ``prefix``, which goes before the sources' names, so that a source can be included twice,
+    ``organization``, the alias of the one that the events are about, and ``at_most``, as a source with ``each`` has it.
     """
     names = table.texts("sources", r"(?s).*", "the name of a ready-made source")
     table.unique("", "sources", names)
@@ -62,9 +62,11 @@ def _include(catalogue: Catalogue, organizations: Sequence[str], table: CheckedT
     prefix = ""
     if "prefix" in table:
         prefix = table.text("prefix", r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", "1 to 32 letters, digits, '.', '_', '-'")
-    more = {}
+    more: dict[str, Any] = {}
     if "organization" in table:
         more["organization"] = f"'{table.choice('organization', organizations or [''])}'"
+    if "at_most" in table:
+        more["at_most"] = table.number("at_most", 1, MOST_ALLOWED)
     called = {prefix + name.replace("/", "-"): catalogue[name][0] for name in names if table.sound}
     return tuple(
         table.below(name, {"name": name, **_filled(source, values), **more}).whole(read_source)

@@ -29,6 +29,9 @@ BARE = ("user", "asset_tag")
 OWN = (outcome.SOURCE, outcome.DRILL)
 """Sources of the deployment itself."""
 
+MOST_ALLOWED = 500
+"""The most elements that a configuration may let one event have."""
+
 ACCOUNT_PATTERN = r"[0-9]{12}"
 
 
@@ -165,7 +168,7 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     force = locks and "force" in table and table.boolean("force")
     expressions = {key: _expression(table, key) for key in FIELDS if key in table}
     when, each = (_expression(table, key) if key in table else "" for key in ("when", "each"))
-    at_most = table.number("at_most", 1, 500) if "at_most" in table else MOST_ELEMENTS
+    at_most = _at_most(table, MOST_ALLOWED)
     if "at_most" in table and not each:
         table.wrong("at_most", "expected only with `each`: one event then makes several reports")
     if "expires_at" in expressions and not locks and not action.startswith("change"):
@@ -191,6 +194,11 @@ def _read_mapped(name: str, table: CheckedTable) -> Routed:
     source = Source(name, may, EventMapping(action, reason, expressions, when, each, at_most))
     source = replace(_with_releases(source, table), locks_per_hour=_locks_per_hour(table, may))
     return source, replace(route, publishers=publishers, organization=organization)
+
+
+def _at_most(table: CheckedTable, most: int) -> int:
+    """Return how many reports one event or one webhook may make."""
+    return table.number("at_most", 1, most) if "at_most" in table else MOST_ELEMENTS
 
 
 def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: bool) -> None:
@@ -240,6 +248,7 @@ def read_webhook(table: CheckedTable) -> Webhook:
             table.duration("accept_previous_for", longest=30 * DAY) if "accept_previous_for" in table else timedelta()
         ),
         header=header,
+        at_most=_at_most(table, 100),  # each takes three calls, and the sender waits
     )
 
 

@@ -62,6 +62,13 @@ def test_a_source_is_included_twice_under_a_prefix_and_for_an_organization() -> 
     assert known.routes[source.name].bus == "aws.partner/okta.com/other/stream1"
 
 
+def test_an_event_of_an_included_source_may_have_more_elements() -> None:
+    source = read(OKTA + "at_most = 500\n").settings.source("okta-user-deactivated")
+    assert source is not None
+    assert source.mapping is not None
+    assert source.mapping.at_most == 500
+
+
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
@@ -80,7 +87,12 @@ def test_a_source_is_included_twice_under_a_prefix_and_for_an_organization() -> 
         (JAMF.replace('group = "Lost"\n', "") + WEBHOOK, "include[0].group: missing: expected the name of the smart g"),
         (
             OKTA + 'group = "x"\n',
-            "include[0].group: unknown key: expected one of sources, bus, prefix, organization",
+            "include[0].group: unknown key: expected one of sources, bus, prefix, organization, at_most",
+        ),
+        (OKTA + "at_most = 501\n", "include[0].at_most: 501: expected a whole number from 1 to 500"),
+        (
+            '[[include]]\nsources = ["guardduty/user"]\naccount = "111122223333"\nat_most = 9\n',
+            "include[0].guardduty-user.at_most: expected only with `each`",
         ),
         (OKTA + 'prefix = "ü"\n', 'include[0].prefix: "ü": expected 1 to 32 letters, digits'),
         (OKTA + 'organization = "man"\n', 'include[0].organization: "man": expected one of main'),

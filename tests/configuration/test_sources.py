@@ -234,6 +234,7 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             WEBHOOK.replace('"lockout-x"', '"arn:aws:x"'),
             'webhooks[0].secret: "arn:aws:x": expected the name, not the ARN',
         ),
+        (WEBHOOK + "at_most = 101\n", "webhooks[0].at_most: 101: expected a whole number from 1 to 100"),
         (WEBHOOK + 'accept_previous_for = "31d"\n', 'webhooks[0].accept_previous_for: "31d": expected a duration from'),
         (
             changed('bus = "aws.partner/okta.com/acme/stream1"', ""),
@@ -321,6 +322,8 @@ def test_names_on_the_default_bus_have_a_realm_and_serial_numbers_need_none() ->
 def test_a_webhook_is_read() -> None:
     known = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + 'accept_previous_for = "1h"\n')
     assert known.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta(hours=1)),)
+    longer = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK + "at_most = 100\n")
+    assert longer.settings.webhooks == (Webhook("x", "basic", "lockout-x", at_most=100),)
     by_default = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK)
     assert by_default.settings.webhooks == (Webhook("x", "basic", "lockout-x", timedelta()),)
     named = read(OURS.replace('["x"]', '["webhook.x"]') + WEBHOOK.replace('"basic"', '"header"\nheader = "X-Api-Key"'))

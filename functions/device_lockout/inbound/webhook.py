@@ -22,7 +22,7 @@ from device_lockout.inbound import leniency
 from device_lockout.values import wire
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.schemes import HOUR, SCHEMES, Scheme
-from device_lockout.values.settings import MOST_ELEMENTS, UNREADABLE, Webhook
+from device_lockout.values.settings import UNREADABLE, Webhook
 
 MAX_BYTES = 128 * 1024
 """The size limit of a body, unpacked, before and after it is cleaned. An event on the bus has room for 256 KiB."""
@@ -152,7 +152,7 @@ class Receiver:
             return Answer(200, "" if challenge is None else wire.compact({"verification": challenge}))
         source, of_body = webhook.source, Repetition(_sha256(request.body), now + REMEMBERED)
         try:
-            parts = details(request)
+            parts = details(request, webhook.at_most)
             signed = repetition is not None
             repetition = repetition if len(parts) == 1 else of_body
         except UnreadableError as error:
@@ -242,7 +242,7 @@ def proof(scheme: Scheme, value: str, signed: bytes) -> str:
             return scheme.prefix + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
 
 
-def details(request: Request) -> list[dict[str, Any]]:
+def details(request: Request, at_most: int) -> list[dict[str, Any]]:
     """Return the details of the events that a body makes: a JSON object, or those in an array or in lines of JSON.
 
     Raises:
@@ -259,8 +259,8 @@ def details(request: Request) -> list[dict[str, Any]]:
     parts = found if isinstance(found, list) else [found]
     if not all(isinstance(part, dict) for part in parts):
         raise UnreadableError("expected a JSON object, or a list of nothing else")
-    if not 1 <= len(parts) <= MOST_ELEMENTS:
-        raise UnreadableError(f"{len(parts)} JSON objects: expected 1 to {MOST_ELEMENTS}")
+    if not 1 <= len(parts) <= at_most:
+        raise UnreadableError(f"{len(parts)} JSON objects: expected 1 to {at_most}")
     return parts
 
 

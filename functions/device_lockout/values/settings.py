@@ -25,7 +25,7 @@ END_OF_WORKMAIL = datetime(2027, 4, 1, tzinfo=UTC)
 https://aws.amazon.com/workmail/faqs/
 """
 
-MOST_ELEMENTS = 50  # How many reports one event of a mapped source may make, unless its configuration says otherwise.
+MOST_ELEMENTS = 50  # How many reports one event or one webhook may make, unless its configuration says otherwise.
 
 FIELDS = {
     "organization": "organizationId",
@@ -95,6 +95,7 @@ class Webhook:
     secret: str  # The name of the secret for that in Secrets Manager, in the deployment's account and region.
     accept_previous_for: timedelta = timedelta()  # How long after a rotation the previous value is good, too.
     header: str = ""  # The header with the secret, if the scheme leaves that open; else empty.
+    at_most: int = MOST_ELEMENTS  # The most elements of one list.
 
     @property
     def source(self) -> str:
