@@ -23,6 +23,7 @@ from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
+from device_lockout.values.policy import Reason, Rules
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Released, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Tag
 from verify.explorer import Found, explore
@@ -141,6 +142,18 @@ def adopt(off: Off) -> None:
 def edits_are_told(off: Off) -> None:
     """People hear of an end that a person wrote and the ledger took over."""
     off.replace(decision, "adoption", lambda *_: None)
+
+
+@guard("honoured-edits", "edit, not honoured")
+def honoured_edits(off: Off) -> None:
+    """An end that a person writes counts only as far as the settings of this moment say."""
+    off.replace(Rules, "honours", lambda *_: True)
+
+
+@guard("reason-at-most", "edit, not honoured")
+def reason_at_most(off: Off) -> None:
+    """A report that asks for a longer lock than the settings allow is rejected."""
+    off.replace(Reason, "fault", lambda *_: None)
 
 
 @guard("allow-is-no-edit", "undone, edited")

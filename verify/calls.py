@@ -221,7 +221,8 @@ class Calls:
         shown = self._numbering.reading(state.rows[device])
         known = {lock_id(claim) for claim in record.claims}
         override, user = self._values[state.rows[device]], state.users[self._user_of[device]]
-        if user and override is not None and override.effect == "ALLOW":  # no end counts on a known lock's ALLOW
+        honoured = all(policy.honours == "all" for policy in self._scenario.policies)
+        if user and override is not None and (override.effect == "ALLOW" or not honoured):  # then its end may not count
             known |= {lock_id(claim) for claim in self._values[user].claims}
         if isinstance(shown, Tag) and shown.until in self._numbering.edited_to and lock_id(shown) not in known:
             edits[device, lock_id(shown)] = self._number(shown.until)  # adopted, and old enough to be forgotten

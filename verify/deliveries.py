@@ -65,7 +65,7 @@ class Deliveries:
             elif group.queue and not group.held and not (state.frozen and self._is_overtaken(state, where)):
                 move = self._story.attempt("deliver", where)
                 self._story.is_delivered(group.queue[0])
-                node = self._processes.start(group.queue[0], "", state.clock, state.exempt)
+                node = self._processes.start(group.queue[0], "", state.clock, state.exempt, state.policy)
                 delivered = with_group(state, where, group._replace(node=node.number, marks=0))
                 if node.call is not None and node.call[0] in self._pauses:
                     yield move, delivered

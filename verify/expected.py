@@ -55,9 +55,18 @@ class Expected:
         undone = override is not None and override.effect == "ALLOW"
         if not isinstance(shown, Tag) or shown.until not in self._numbering.edited_to:
             return ends
+        policy, known = self._numbering.scenario.policies[state.policy], self._known_ends(state, device, shown)
+        if known and not any(policy.honours_end(until, shown.until) for until in known):
+            return ends
         if not undone or lock_id(shown) not in self.recorded(state, device):
             ends[lock_id(shown)] = shown.until
         return ends
+
+    def _known_ends(self, state: State, device: int, shown: Tag) -> list[datetime]:
+        """Return the ends that the ledger has for the lock in a tag."""
+        item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
+        user: UserRecord = self._values[state.users[self._numbering.user_of[device]]] or UserRecord()
+        return [claim.until for claim in (*item.claims, *user.claims) if lock_id(claim) == lock_id(shown)]
 
     def adopted_ends(self, state: State, device: int) -> Ends:
         """Return the ends that people set on a device and the ledger has."""
@@ -143,15 +152,35 @@ class Expected:
         for number in self._numbering.moving:
             if not self._numbering.is_about(state, number, device):
                 arrived &= ~(1 << number)
+        for number, _ in self._events_of[device] if len(self._numbering.scenario.policies) > 1 else ():
+            if not self._numbering.is_taken(state, number):
+                arrived &= ~(1 << number)
         locks, releases = arrived & locks, arrived & releases
         changed = self._changed(state, device) if self._changes else ()
-        key = device, state.clock, locks, releases, state.lost, possibly, tuple(sorted(ends.items())), changed
+        key = (
+            device,
+            state.clock,
+            locks,
+            releases,
+            state.lost,
+            possibly,
+            tuple(sorted(ends.items())),
+            changed,
+            state.read,
+        )
         known = self._live_claims.get(key)
         if known is None:
             known = self._live_claims[key] = self._live_at(
-                self._numbering.now(state), device, locks, releases, ends, changed, lost=state.lost, possibly=possibly
+                state, device, locks, releases, ends, changed, lost=state.lost, possibly=possibly
             )
         return known
+
+    def _ending(self, state: State, number: int) -> Ending | None:
+        """Return what a release may end, as the policy says that held when it arrived."""
+        event = self._numbering.events[number]
+        if event.releases is None or not event.body:
+            return event.releases
+        return replace(event.releases, reasons=self._numbering.policy_of(state, number).releases)
 
     def _changed(self, state: State, device: int) -> tuple[tuple[int, Claim], ...]:
         """Return the changes that found a lock, each with the lock that it left.
@@ -170,7 +199,7 @@ class Expected:
 
     def _live_at(
         self,
-        now: datetime,
+        state: State,
         device: int,
         locks: int,
         releases: int,
@@ -180,8 +209,9 @@ class Expected:
         lost: bool,
         possibly: bool,
     ) -> tuple[Claim, ...]:
+        now = self._numbering.now(state)
         released = [
-            (event.at, event.releases, event.user == NUMBER)
+            (event.at, self._ending(state, number), event.user == NUMBER)
             for number, event in self._events_of[device]
             if event.releases and releases >> number & 1
         ]

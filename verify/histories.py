@@ -28,6 +28,7 @@ from verify.scenario import (
     USER_CALLS,
     Act,
     Event,
+    Policy,
     Scenario,
     as_told,
     by_mail,
@@ -55,7 +56,7 @@ PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
 
 KINDS = 8
-"""Of so many scenarios one each is about a serial number, names that move, and two organizations."""
+"""Of so many scenarios one each has a serial number, names that move, two organizations or settings that change."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -190,12 +191,29 @@ def with_organizations(draw: Random) -> Scenario:
     return with_number(scenario) if draw.random() < 0.5 else scenario
 
 
+def with_policies(scenario: Scenario, draw: Random) -> Scenario:
+    """Let the settings of a scenario change up to four times."""
+    policies = tuple(
+        Policy(
+            draw.choice(("all", "longer", "none")),
+            frozenset(draw.choice((("lock", "release"), ("lock", "release"), ("lock",), ("release",)))),
+            frozenset(draw.choice(((), ("lost",), ("stolen",)))),
+            draw.choice((None, None, 4)),
+        )
+        for _ in range(3)
+    )
+    acts = [Act(draw.choice(("configure", "configure", "configure", "exempt"))) for _ in range(draw.randint(1, 4))]
+    return replace(scenario, policies=policies, acts=(*scenario.acts, *acts))
+
+
 def drawn(seed: int) -> Scenario:
     """Draw the scenario of a seed."""
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
     match seed % KINDS:
         case 0:
             return with_number(scenario_of(draw))
+        case 3:
+            return with_policies(scenario_of(draw), draw)
         case 2:
             return with_organizations(draw)
         case 1:

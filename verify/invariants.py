@@ -80,15 +80,18 @@ class Invariants:
         rows = [row for row, key in zip(state.numbered, self._numbering.keys, strict=True) if key[0] == ORGANIZATION]
         nobody = about.user == NUMBER and about.releases is not None and not any(rows)
         excused = isinstance(about.command, Reject) or over or old or nobody
-        return excused or bool((state.deleted | state.exempt | self._removed(state)) & user)
+        may = self._scenario.policies
+        excused |= about.change is not None and any(policy.longest is not None for policy in may)
+        excused |= bool(about.body) and not all(policy.takes(about) for policy in may)
+        return excused or bool((state.deleted | state.exempt | self._excepted(state)) & user)
 
-    def _removed(self, state: State) -> int:
-        """Return the users who were deleted at some time. A delivery may have asked for one then."""
+    def _excepted(self, state: State) -> int:
+        """Return the users who were deleted or exempt at some time. A delivery may have asked for one then."""
         return sum(
             {
                 1 << self._numbering.user_of[act.device]
                 for number, act in enumerate(self._scenario.acts)
-                if act.kind == "remove" and not state.acts >> number & 1
+                if act.kind in ("remove", "exempt") and not state.acts >> number & 1
             }
         )
 
@@ -297,7 +300,12 @@ class Invariants:
         if not isinstance(shown, Tag) or not item or override is None or override.effect == "ALLOW":
             return
         claims: tuple[Claim, ...] = self._values[item].claims
-        if any(lock_id(claim) == lock_id(shown) and claim.until != shown.until for claim in claims):
+        if any(
+            lock_id(claim) == lock_id(shown)
+            and claim.until != shown.until
+            and all(policy.honours_end(claim.until, shown.until) for policy in self._scenario.policies)
+            for claim in claims
+        ):
             end = f"the end of {self._words.lock(shown)} that a person set, {second_of(shown.until)},"
             raise ViolationError(f"{end} is overwritten before it is adopted")
 

@@ -3,6 +3,7 @@
 A state of numbers is quick to compare, to hash and to keep.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,12 @@ from device_lockout.aws import command_queue
 from device_lockout.decisions.decision import DESCRIPTION_LOST
 from device_lockout.inbound import report
 from device_lockout.values import tag
-from device_lockout.values.command import Cause, Command, Expire, Target, command_id
+from device_lockout.values.command import Cause, Command, Expire, Reject, Target, command_id
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.override import Override
 from device_lockout.values.settings import Settings
-from verify.scenario import OWNER, SERIAL, START, Scenario, at, organization_of, place, user_name
-from verify.state import LockId, State, lock_id
+from verify.scenario import OWNER, SERIAL, START, Policy, Scenario, at, organization_of, place, user_name
+from verify.state import LockId, State, ViolationError, lock_id
 
 
 class Numbering:
@@ -48,7 +49,7 @@ class Numbering:
         lost_row: The ``ALLOW`` that takes the place of a lost one.
     """
 
-    def __init__(self, scenario: Scenario, settings: Settings) -> None:
+    def __init__(self, scenario: Scenario, settings: Sequence[Settings]) -> None:
         self.scenario = scenario
         self._settings = settings
         self.values: list[Any] = [None]
@@ -87,14 +88,14 @@ class Numbering:
             if event.claim is not None:
                 self.by_lock.setdefault(lock_id(event.claim), number)
             if event.change is not None:
-                for why in settings.reasons:
+                for why in settings[0].reasons:
                     self.by_lock.setdefault((event.change.claim.id, why), number)
 
         self._group_names: dict[str, int] = {}
         self._groups: dict[int, int] = {}
         self._events: dict[int, int] = {}
         self._copies: dict[int, int] = {}
-        self._read: dict[tuple[int, int], int] = {}
+        self._read: dict[tuple[int, int, int], int] = {}
         self._readings: dict[int, tag.Reading | None] = {}
         self.devices_in: dict[int, list[int]] = {}
         self.users_in: dict[int, list[int]] = {}
@@ -115,15 +116,23 @@ class Numbering:
             self.values.append(value)
         return known
 
-    def command_at(self, event: int, clock: int) -> int:
-        """Return the command of an event that arrives now. The router reads each copy anew."""
+    def command_at(self, event: int, clock: int, policy: int) -> int:
+        """Return the command of an event that arrives now. The router reads each copy anew.
+
+        Raises:
+            ViolationError: It rejects what is allowed, or takes what is not.
+        """
         about = self.events[event]
         if not about.body:
             return self.commands[event]
-        known = self._read.get((event, clock))
+        known = self._read.get((event, clock, policy))
         if known is None:
-            (read,) = report.read(about.body, about.name, at(self.seconds[clock]), self._settings)
-            known = self._read[event, clock] = self.number(read)
+            (read,) = report.read(about.body, about.name, at(self.seconds[clock]), self._settings[policy])
+            old = self.seconds[clock] - about.at > self.scenario.max_event_age
+            taken = not isinstance(about.command, Reject) and self.scenario.policies[policy].takes(about)
+            if isinstance(read, Reject) == (taken and not old):
+                raise ViolationError(f"the router makes {type(read).__name__} of {about.name}")
+            known = self._read[event, clock, policy] = self.number(read)
         return known
 
     @property
@@ -164,6 +173,18 @@ class Numbering:
         if event in self.moving:
             return bool(state.meant[event] >> place & 1)
         return place == (self.events[event].device if of_device else self.event_users[event])
+
+    def is_taken(self, state: State, event: int) -> bool:
+        """Whether the router took an event, or a copy of it, when it arrived."""
+        about = self.events[event]
+        if not about.body or len(self.scenario.policies) == 1:
+            return True
+        arrived = (n for n, e in enumerate(self.events) if e.name == about.name or e.copy_of == about.name)
+        return any(self.policy_of(state, n).takes(about) for n in arrived if not state.pending >> n & 1)
+
+    def policy_of(self, state: State, event: int) -> Policy:
+        """Return the policy that held when an event arrived."""
+        return self.scenario.policies[state.read[event]]
 
     def device_of(self, state: State, event: int) -> int:
         """Return the device of an event; -1 if it has none, or if its name led to none or to several."""

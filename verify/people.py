@@ -55,6 +55,10 @@ class People:
                 return state._replace(word=GIVEN) if state.word == MISSING else None
             case "carry":
                 return self._carry(state, act.device)
+            case "configure":
+                policy = (state.policy + 1) % len(self._scenario.policies)
+                self._story.is_configured(self._scenario.policies[policy])
+                return state._replace(policy=policy, swept_since=False)
             case "rename" | "inherit":
                 return self._move_name(state, act)
             case "disable" | "enable" | "remove" | "exempt":
@@ -70,7 +74,7 @@ class People:
         if act.kind == "exempt":
             name = self._numbering.keys[act.device].user_id
             named = (number for number, user in enumerate(self._numbering.users) if user.split()[0] == name)
-            return state._replace(exempt=state.exempt | sum(1 << number for number in named))
+            return state._replace(exempt=state.exempt ^ sum(1 << number for number in named))
         disabled, deleted = state.disabled | bit, state.deleted
         if act.kind == "remove":
             return state._replace(deleted=deleted | bit, disabled=disabled, edited=True)

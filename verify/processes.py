@@ -4,7 +4,7 @@ The code is synchronous, and its answers decide what it does.
 So a run with the same answers stops at the same call, and the runs of a scenario form a tree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,6 +69,7 @@ class Start:
         organization: The organization that it is about.
         second: The second of the start.
         exempt: The users whom only a forced lock locks.
+        policy: The policy that holds.
         accepted: A person let the sweep go on although the ledger was set back.
     """
 
@@ -77,6 +78,7 @@ class Start:
     organization: str
     second: int
     exempt: int = 0
+    policy: int = 0
     accepted: bool = False
 
 
@@ -124,26 +126,36 @@ class Processes:
         nodes: Each node by its number; number 0 is no process.
     """
 
-    def __init__(self, numbering: Numbering, switches: Switches, settings: Settings) -> None:
+    def __init__(self, numbering: Numbering, switches: Switches, settings: Sequence[Settings]) -> None:
         self.nodes = [Node(0, Start(0, "", "", 0), ())]
-        self._roots: dict[tuple[int, str, str, int, int, bool], int] = {}
+        self._roots: dict[tuple[int, str, str, int, int, int, bool], int] = {}
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
         most_claims = numbering.scenario.most_claims
-        self._rules = replace(switches.rules(settings.rules), most_claims=most_claims, locks_per_hour={})
+        self._rules = [
+            replace(switches.rules(each.rules), most_claims=most_claims, locks_per_hour={}) for each in settings
+        ]
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 
     def start(
-        self, command: int, run: str, clock: int, exempt: int = 0, *, organization: str = "", accepted: bool = False
+        self,
+        command: int,
+        run: str,
+        clock: int,
+        exempt: int = 0,
+        policy: int = 0,
+        *,
+        organization: str = "",
+        accepted: bool = False,
     ) -> Node:
         """Start a command or a sweep's run over an organization, up to its first call."""
-        key = command, run, organization, clock, exempt, accepted
+        key = command, run, organization, clock, exempt, policy, accepted
         known = self._roots.get(key)
         if known is None:
             about = organization or self._values[command].target.organization
-            start = Start(command, run, about, self._numbering.seconds[clock], exempt, accepted)
+            start = Start(command, run, about, self._numbering.seconds[clock], exempt, policy, accepted)
             known = self._roots[key] = self._run(start, ()).number
         return self.nodes[known]
 
@@ -194,11 +206,11 @@ class Processes:
                 run = sweep.Run(
                     start.run, start.organization, now, lambda: now, lambda: True, lambda: None, start.accepted
                 )
-                sweep.run(run, ports, self._settings)
+                sweep.run(run, ports, self._settings[start.policy])
             else:
                 users = enumerate(self._numbering.users)
                 exempt = (user.split()[0] for number, user in users if start.exempt >> number & 1)
-                rules = replace(self._rules, exempt=frozenset(exempt))
+                rules = replace(self._rules[start.policy], exempt=frozenset(exempt))
                 steps.carry_out(self._values[start.command], self._wrap(ports), rules, now)
         except AskedError as asked:
             self._stays_home(start, asked.call)

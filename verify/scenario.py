@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from device_lockout.values import instant
+from device_lockout.values.actions import Permission
 from device_lockout.values.command import (
     Cause,
     Change,
@@ -20,7 +21,7 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
-from device_lockout.values.policy import MOST_CLAIMS, Reason
+from device_lockout.values.policy import MOST_CLAIMS, HonouredEdits, Reason
 from device_lockout.values.record import Claim, DeviceRecord, Ending, Scope
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
@@ -122,7 +123,8 @@ class Act:
             ``carry`` puts our override on the next device as well.
             ``disable`` and ``remove`` act on a user; ``enable`` undoes either.
             ``rename`` takes the user's mail address away, and ``inherit`` gives it to another user.
-            ``exempt`` makes the user one whom only a forced lock locks.
+            ``exempt`` makes the user one whom only a forced lock locks, or takes that back.
+            ``configure`` makes the next of the scenario's policies the one that holds.
             ``lose`` empties the ledger; ``keep`` makes a copy of it, and ``restore`` brings the copy back.
             ``accept`` lets the sweeps go on after that.
             ``reap`` deletes a device's item, as a time to live would.
@@ -146,6 +148,7 @@ class Act:
         "rename",
         "inherit",
         "exempt",
+        "configure",
         "lose",
         "keep",
         "restore",
@@ -157,6 +160,34 @@ class Act:
     until: int = 0
     text: tuple[str, str] = ("", "")
     after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The part of the settings that changes between runs.
+
+    Attributes:
+        honours: Which ends count that people write into our tags.
+        may: What the source may ask for whose reports the router reads.
+        releases: The reasons of the locks that this source's releases end; empty for all.
+        longest: How many seconds a lock of a lost device lasts at most; None for any time. No lock ends in the second
+            after that.
+    """
+
+    honours: HonouredEdits = "all"
+    may: frozenset[Permission] = frozenset({"lock", "release"})
+    releases: frozenset[str] = frozenset()
+    longest: int | None = None
+
+    def takes(self, event: Event) -> bool:
+        """Whether a report that the router reads asks for something that is allowed."""
+        if event.claim is None or event.claim.until == HOLD or self.longest is None:
+            return ("lock" if event.claim else "release") in self.may
+        return "lock" in self.may and event.claim.until <= at(event.at + self.longest)
+
+    def honours_end(self, before: datetime, after: datetime) -> bool:
+        """Whether a person may change the end of a lock."""
+        return self.honours == "all" or (self.honours == "longer" and before < after)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -186,6 +217,7 @@ class Scenario:
         deduplicates: The queue drops copies of what processes send.
         readable: WorkMail still shows the overrides of deleted users, and deletes those of disabled ones.
         pauses: The calls before which anything else may happen. Other calls follow the one before them at once.
+        policies: What the settings say: the first of these holds from the beginning.
         watched: CloudTrail tells of each change of an override that a person makes, sooner or later.
         small: The test suite searches it, and so does ``--break``.
     """
@@ -212,6 +244,7 @@ class Scenario:
     deduplicates: bool = True
     readable: bool = True
     pauses: frozenset[str] = DEVICE_CALLS
+    policies: tuple[Policy, ...] = (Policy(),)
     watched: bool = False
     small: bool = True
 
@@ -385,14 +418,15 @@ def _target(user: int, device: str) -> Target:
 _NUMBER = Target(ORGANIZATION, "", "", (DeviceName("serial", SERIAL),))
 
 
-def settings_of(scenario: Scenario) -> Settings:
-    """Return the settings that the code runs with."""
+def settings_of(scenario: Scenario, policy: Policy = Policy()) -> Settings:
+    """Return the settings that the code runs with while a policy holds."""
+    longest = None if policy.longest is None else timedelta(seconds=policy.longest)
     return Settings(
         owner=OWNER,
         organizations=(Organization(ORGANIZATION, "main"), Organization(OTHER, "other")),
-        sources=(Source("helpdesk", frozenset({"lock", "release"})),),
+        sources=(Source("helpdesk", policy.may, releases=policy.releases),),
         reasons={
-            "lost": Reason("lost", timedelta(hours=1), None),
+            "lost": Reason("lost", timedelta(hours=1), longest),
             "stolen": Reason("stolen", None, None),
             "compromised": Reason("compromised", timedelta(hours=1), None),
         },
@@ -412,4 +446,5 @@ def settings_of(scenario: Scenario) -> Settings:
             clock_skew=timedelta(seconds=60),
             max_event_age=timedelta(seconds=scenario.max_event_age),
         ),
+        honour_edits=policy.honours,
     )

@@ -88,6 +88,8 @@ class State(NamedTuple):
         deleted: The users whom WorkMail does not know.
         exempt: The users whom only a forced lock locks.
         names: The names that the ledger keeps, each with its user's ID.
+        policy: The policy that holds.
+        read: The policy that held when each event arrived.
         holders: The user who has each user's mail address now; -1 for nobody.
         meant: Of each event by a name that moves: the devices whose item has had its lock or release, or the users.
         dead_letters: The commands in the dead-letter queue.
@@ -130,6 +132,8 @@ class State(NamedTuple):
     deleted: int
     exempt: int
     names: tuple[tuple[str, str], ...]
+    policy: int
+    read: tuple[int, ...]
     holders: tuple[int, ...]
     meant: tuple[int, ...]
     dead_letters: tuple[int, ...]

@@ -36,7 +36,9 @@ class Sweeps:
         """Start a sweep of an organization, up to its first pause."""
         self._story.sweep_starts(f"{run} of {organization}" if len(self._organizations) > 1 else run)
         given = state.word == GIVEN
-        node = self._processes.start(0, run, state.clock, organization=organization, accepted=given)
+        node = self._processes.start(
+            0, run, state.clock, policy=state.policy, organization=organization, accepted=given
+        )
         word = 0 if given else state.word
         since = at_rest(state) and len(self._organizations) == 1
         state = state._replace(sweeps=(*state.sweeps, node.number), swept_since=since, word=word)

@@ -9,7 +9,7 @@ from device_lockout.values.record import Claim, DeviceRecord
 from device_lockout.values.tag import Tag
 from verify.numbering import Numbering
 from verify.processes import Node
-from verify.scenario import second_of
+from verify.scenario import Policy, second_of
 from verify.state import Call, Move, lock_id
 
 _UNTOLD = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "recorded", "note"})
@@ -218,6 +218,10 @@ class Story:
     @_sentence
     def person_changes_user(self, act: str, user: str) -> str:
         return f"a person {act}s {user}"
+
+    @_sentence
+    def is_configured(self, policy: Policy) -> str:
+        return f"from now on {policy} holds"
 
     @_sentence
     def name_moves(self, user: str, holder: str) -> str:

@@ -15,7 +15,7 @@ from verify.numbering import Numbering
 from verify.people import People
 from verify.processes import Processes, Switches
 from verify.scenario import Scenario, settings_of
-from verify.state import ELSEWHERE, GIVEN, HERE, PENDING, Group, Move, Moves, State, ViolationError, but, enqueue
+from verify.state import ELSEWHERE, GIVEN, HERE, PENDING, Group, Move, Moves, State, ViolationError, but, enqueue, put
 from verify.sweeps import Sweeps
 from verify.telling import Story, Words
 
@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, scenario: Scenario, switches: Switches | None = None) -> None:
         switches = switches or Switches()
-        settings = settings_of(scenario)
+        settings = [settings_of(scenario, policy) for policy in scenario.policies]
         self.scenario = scenario
         self.numbering = numbering = Numbering(scenario, settings)
         words = Words(numbering)
@@ -39,7 +39,7 @@ class World:
         processes = Processes(numbering, switches, settings)
         calls = Calls(numbering, self._invariants, story, switches.off)
         self._deliveries = Deliveries(
-            numbering, processes, calls, self._invariants, story, switches.off, settings.limits.settle
+            numbering, processes, calls, self._invariants, story, switches.off, settings[0].limits.settle
         )
         self._sweeps = Sweeps(numbering, processes, calls, story)
         self._people = People(numbering, processes, story, switches.off)
@@ -78,6 +78,8 @@ class World:
             deleted=0,
             exempt=0,
             names=(),
+            policy=0,
+            read=no_events,
             holders=tuple(range(len(numbering.users))),
             meant=no_events,
             dead_letters=(),
@@ -140,8 +142,10 @@ class World:
             yield move, self._arrive(state, number)
 
     def _arrive(self, state: State, number: int) -> State:
-        command = self.numbering.command_at(number, state.clock)
+        command = self.numbering.command_at(number, state.clock, state.policy)
         state = but(state, PENDING, state.pending & ~(1 << number))
+        if state.policy:
+            state = state._replace(read=put(state.read, number, state.policy))
         return enqueue(state, self.numbering.group(command), command)
 
     def _undisturbed(self, state: State) -> Moves:
@@ -195,6 +199,7 @@ class World:
             announced=0,
             certain=0,
             meant=no_events,
+            read=no_events,
             edited=True,
             blind=False,
             dead_letters=(),
