@@ -99,7 +99,7 @@ def document(chance: Random, originals: Sequence[Any], most: int = 4) -> str:
             case _ if isinstance(inside, dict):
                 inside[chance.choice([*inside, _character(chance)])] = _value(chance)
             case _:
-                inside.append(_value(chance))
+                inside.append(chance.choice([copy.deepcopy(inside[at]), _value(chance)]))
     depth = chance.choice([300, 3000])
     return json.dumps(made).replace(json.dumps(DEEP), "[" * depth + "]" * depth)
 

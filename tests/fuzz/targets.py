@@ -19,7 +19,7 @@ from unittest.mock import patch
 from configuration import event_pattern, loader, sources
 from configuration.checked_toml import CheckedTable
 from configuration.loader import ConfigurationError
-from device_lockout.inbound import report, webhook
+from device_lockout.inbound import event_mapping, report, webhook
 from device_lockout.inbound.webhook import Receiver, RefusedRequestError
 from device_lockout.protocol import authority
 from device_lockout.values import settings as packaged
@@ -119,17 +119,75 @@ def check_event(body: str) -> None:
         known = SETTINGS.source(str(json.loads(body)["mappedSource"]))
         assert known is None or known.mapping is None
         return
-    if not commands:
-        named = json.loads(body)["mappedSource"]
-        if named == SOURCE:
-            return  # the tamper watch: a change of no override that we know
-        source = SETTINGS.source(str(named))
-        assert source is not None, "dropped"
-        assert source.mapping is not None, "dropped"
-        assert source.mapping.when, "dropped"
+    given = report._parse(body)
+    named, event = given.get("mappedSource"), given.get("event")
+    source = SETTINGS.source(named) if isinstance(named, str) else None
+    if source is not None and source.mapping is not None and isinstance(event, dict):
+        check_elements(commands, source, event)
+    elif named != SOURCE:  # the tamper watch's may be a change of no override that we know
+        assert len(commands) == 1, "dropped"
     _check_commands(commands, SETTINGS)
     for command in commands[:3]:
         _carry_out(command)
+
+
+def check_elements(commands: tuple[Command, ...], source: Source, event: dict[str, Any]) -> None:
+    """Check that each element of an event's list has a command or a rejection of its own, or the whole has one."""
+    mapping = source.mapping
+    assert mapping is not None
+    meant, fault = event_mapping._search("when", mapping.when or "`true`", event)
+    if not fault and (meant is None or meant is False or meant in ("", [], {})):
+        assert not commands, "not meant"
+        return
+    found, no_list = event_mapping._search("each", mapping.each, event) if mapping.each else ([event], "")
+    whole = fault or no_list or event.get("source") == SOURCE or not isinstance(found, list)
+    several = not whole and 1 <= len(found) <= mapping.at_most
+    parts = [command.cause.part for command in commands]
+    assert parts == (list(range(1, len(found) + 1)) if several and len(found) > 1 else [0]), "an element vanished"
+    assert not several or len(found) >= len(BY_HAND.get(source.name, lambda _: ())(event)), "an element is not found"
+
+
+def _in(value: Any, *keys: str) -> Any:
+    """Return what is below the keys, None if nothing is."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _list(value: Any, *keys: str) -> list[Any]:
+    found = _in(value, *keys)
+    return found if isinstance(found, list) else []
+
+
+def _users(of: Any) -> list[Any]:
+    return [target for target in _list(of, "target") if _in(target, "type") == "User"]
+
+
+BY_HAND: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
+    "okta-user-deactivated": lambda event: _users(_in(event, "detail")),
+    "okta-suspicious-activity": lambda event: _users(_in(event, "detail")),
+    "okta-hook-user-deactivated": lambda event: [
+        user
+        for each in _list(event, "detail", "data", "events")
+        if str(_in(each, "eventType")) in ("user.lifecycle.suspend", "user.lifecycle.deactivate")
+        if _in(each, "outcome", "result") == "SUCCESS"
+        for user in _users(each)
+    ],
+    "jamf-lost-mode-on": lambda event: _list(event, "detail", "event", "groupAddedDevicesIds"),
+    "jamf-lost-mode-off": lambda event: _list(event, "detail", "event", "groupRemovedDevicesIds"),
+    "security-hub-lock-button": lambda event: [
+        each
+        for finding in _list(event, "detail", "findings")
+        for each in _list(finding, "Resources")
+        if _in(each, "Details", "Other", "easDeviceId")
+    ],
+    "defender-alert": lambda event: [
+        each
+        for each in _list(event, "detail", "evidence")
+        if _in(each, "@odata.type") == "#microsoft.graph.security.userEvidence"
+    ],
+}
+"""How a person finds the elements of some ready-made sources' events, without their expressions."""
 
 
 def _check_commands(commands: tuple[Command, ...], settings: packaged.Settings) -> None:
@@ -218,7 +276,11 @@ def check_mapping(written: str) -> None:
     known = replace(SETTINGS, sources=(Source("fuzzed", frozenset({"lock"}), read),))
     body = json.dumps({"mappedSource": "fuzzed", "event": json.loads(given["event"])})
     commands = within(ANY, lambda: report.read(body, "message", NOW, known))
-    assert commands or read.when, "dropped"
+    event = report._parse(body)["event"]
+    if isinstance(event, dict):
+        check_elements(commands, known.sources[0], event)
+    else:
+        assert len(commands) == 1, "dropped"
     _check_commands(commands, known)
 
 
