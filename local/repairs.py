@@ -127,9 +127,10 @@ def conditions_know_the_caller() -> None:
 def resources_of_requests_end_as_in_policies() -> None:
     """IAM compares a policy with the ARN of a request's resource: a stack's ends with its ID, a log group's with `:*`.
 
-    Who asks for a bus asks for no rule of its name.
+    Who asks for a bus asks for no rule of its name, and who asks for a rule's targets asks for that rule.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
     """
     original = iam_actions.extract_resource_arn
@@ -141,6 +142,10 @@ def resources_of_requests_end_as_in_policies() -> None:
             return f"{arn.removesuffix(':*')}:*"
         if service == "events" and "AWSEvents.DescribeEventBus" in rest[2].values():
             return arn.replace(":rule/default/", ":event-bus/")
+        if service == "events" and "AWSEvents.ListTargetsByRule" in rest[2].values():
+            asked = json.loads(rest[3])
+            bus = f"{asked['EventBusName']}/" if "EventBusName" in asked else ""
+            return f"arn:aws:events:{rest[5]}:{rest[6]}:rule/{bus}{asked['Rule']}"
         stack = cloudformation._stacks.get(arn.split("/")[1]) if service == "cloudformation" and "/" in arn else None
         return str(stack["StackId"]) if stack else arn
 

@@ -60,6 +60,23 @@ def test_who_describes_a_bus_needs_the_permission_for_the_bus(
         reader.describe_event_bus(Name=f"{name}-other")
 
 
+@pytest.mark.parametrize("on_own_bus", [True, False])
+def test_who_asks_for_a_rules_targets_needs_the_permission_for_the_rule(
+    aws: Connection, name: str, user: Callable[..., Connection], on_own_bus: bool
+) -> None:
+    events, where = aws.client("events"), {"EventBusName": name} if on_own_bus else {}
+    if on_own_bus:
+        events.create_event_bus(Name=name)
+    rules = [f"{name}{end}" for end in ("", "-other")]
+    for rule in rules:
+        events.put_rule(Name=rule, EventPattern='{"source":["x"]}', **where)
+    arn = f"arn:aws:events:{aws.region}:{ACCOUNT}:rule/{f'{name}/' if on_own_bus else ''}{name}"
+    reader = user({"Effect": "Allow", "Action": "events:ListTargetsByRule", "Resource": arn}).client("events")
+    assert reader.list_targets_by_rule(Rule=name, **where)["Targets"] == []
+    with pytest.raises(ClientError, match="events:ListTargetsByRule"):
+        reader.list_targets_by_rule(Rule=rules[1], **where)
+
+
 def test_conditions_know_the_sources_and_the_items_of_a_request(
     aws: Connection, name: str, user: Callable[..., Connection]
 ) -> None:
