@@ -16,7 +16,15 @@ from device_lockout.values import expression, outcome
 from device_lockout.values.actions import ACTIONS, Permission
 from device_lockout.values.policy import LOCKS_PER_HOUR
 from device_lockout.values.schemes import SCHEMES
-from device_lockout.values.settings import FIELDS, MOST_ELEMENTS, WEBHOOK_PREFIX, EventMapping, Source, Webhook
+from device_lockout.values.settings import (
+    FIELDS,
+    MOST_ELEMENTS,
+    OPERATOR,
+    WEBHOOK_PREFIX,
+    EventMapping,
+    Source,
+    Webhook,
+)
 from device_lockout.values.tag import REASON_PATTERN
 
 ANYONE = "anyone"
@@ -102,8 +110,11 @@ def read_source(table: CheckedTable) -> Routed:
         )
     may: tuple[Permission, ...] = get_args(Permission)
     source = Source(name, table.choices("may", may))
-    source = replace(source, locks_per_hour=_locks_per_hour(table, source.may))
-    return _with_releases(source, table), Route({"source": [name]}, None, *_publishers(table, source.may))
+    publishers, organization = _publishers(table, source.may)
+    a_person = name == OPERATOR and bool(publishers) and not organization
+    most = None if a_person and "locks_per_hour" not in table else _locks_per_hour(table, source.may)
+    source = _with_releases(replace(source, locks_per_hour=most), table)
+    return source, Route({"source": [name]}, None, publishers, organization)
 
 
 def _with_releases(source: Source, table: CheckedTable) -> Source:

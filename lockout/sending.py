@@ -15,7 +15,7 @@ from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
 from device_lockout.values.command import Command, Reject
-from device_lockout.values.settings import Settings, Source
+from device_lockout.values.settings import OPERATOR, Settings, Source
 from lockout import output, rehearsal
 from lockout.deployment import Deployment
 from lockout.errors import USAGE, CommandError
@@ -86,7 +86,7 @@ def source_for(settings: Settings, permission: Permission, named: str | None) ->
 
     def rank(each: Source) -> tuple[bool, bool]:
         limited = bool(each.releases) or each.releases_own_only or "lock" not in each.may
-        return each.name != "operator", limited
+        return each.name != OPERATOR, limited
 
     able = sorted((each for each in settings.sources if each.mapping is None and permission in each.may), key=rank)
     for source in able:

@@ -502,3 +502,22 @@ def test_forwarders_need_to_know_the_deployments_account() -> None:
         "config/x.toml: account: missing: expected the deployment's account number, to which the forwarders send"
     ]
     assert mistakes("", 'account = "1"\n') == ['config/x.toml: account: "1": expected the 12 digits of an account']
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "most"),
+    [
+        ("operator", 'publishers = ["arn:aws:iam::111122223333:role/oncall"]', None),
+        ("operator", 'publishers = ["arn:aws:iam::111122223333:role/oncall"]\nlocks_per_hour = 7', 7),
+        ("operator", 'publishers = "anyone"', 100),
+        ("operator", 'publishers_organization = "o-0123456789"', 100),
+        ("operators", 'publishers = ["arn:aws:iam::111122223333:role/oncall"]', 100),
+    ],
+)
+def test_a_person_may_lock_any_number_if_it_is_known_who_that_is(name: str, more: str, most: int | None) -> None:
+    text = f'{EXAMPLE}\n[[sources]]\nname = "{name}"\nmay = ["lock", "release"]\n{more}\n'
+    known = loader.read(text, "x").settings
+    (source,) = (each for each in known.sources if each.name == name)
+    assert source.locks_per_hour == known.rules.locks_per_hour.get(name) == most
+    assert name in known.rules.sources
+    assert load(dump(known)) == known

@@ -14,6 +14,9 @@ from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, 
 WEBHOOK_PREFIX = "webhook."
 """The beginning of the ``source`` of an event that came in as a webhook. The sender's name follows."""
 
+OPERATOR = "operator"
+"""The name of the source as which the command `lockout` reports, if the configuration has it."""
+
 UNREADABLE = ".unreadable"
 """The end of the ``source`` of an event that tells of a webhook's body that could not be read."""
 SETTINGS_IN_TEMPLATE = "DeviceLockoutSettings"
@@ -82,8 +85,8 @@ class Source:
     mapping: EventMapping | None = None  # How to read its events. None if it speaks the contract.
     releases: frozenset[str] = frozenset()  # The reasons of the locks that its releases end; empty for all.
     releases_own_only: bool = False  # Its releases end only locks from events with the same ``source``.
-    # How many locks it may ask for in an hour. More are held for a person to look at.
-    locks_per_hour: int = LOCKS_PER_HOUR
+    # How many locks it may ask for in an hour. More are held for a person to look at. None: a person asks.
+    locks_per_hour: int | None = LOCKS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ class Settings:
             exempt,
             honoured_edits=self.honour_edits,
             sources=frozenset(caps),
-            locks_per_hour=caps,
+            locks_per_hour={name: most for name, most in caps.items() if most is not None},
             ends={each.id: (each.ends_at, each.ended) for each in self.organizations},
             moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
             at_most={each.name: each.at_most for each in self.reasons.values() if each.at_most is not None},

@@ -56,6 +56,15 @@ def test_other_sources_are_not_held():
     assert result(world, "helpdesk 1") == ("locked", False)
 
 
+def test_a_persons_own_lock_passes_any_flood():
+    operator = replace(SETTINGS.sources[0], name="operator", locks_per_hour=None)
+    world = World(known=replace(FEW, sources=(*FEW.sources, operator)))
+    for number in range(8):
+        world.deliver(lock(number), at(11))
+        world.deliver(lock(number, "operator"), at(11))
+    assert {each for each in denied(world) if "operator" in each} == {f"operator{number:03}" for number in range(8)}
+
+
 def test_the_next_hour_has_its_own_cap():
     world = World(known=FEW)
     for number in range(4):
