@@ -326,7 +326,7 @@ def browser() -> Callable[..., str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("width", [1280, 900, 360])
 def test_nothing_is_wider_than_the_screen_and_the_console_is_silent(
     width: int, browser: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -341,3 +341,33 @@ def test_nothing_is_wider_than_the_screen_and_the_console_is_silent(
     needed, there = map(int, title.split())
     assert there == width
     assert needed <= there
+
+
+@pytest.mark.slow
+def test_in_print_it_is_a_page_of_a4(
+    browser: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").write_text(written(capsys, hostile()), encoding="utf-8")
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    browser(profile, f"--print-to-pdf={tmp_path / 'report.pdf'}", f"file://{tmp_path}/report.html")
+    boxes = re.findall(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", (tmp_path / "report.pdf").read_bytes())
+    assert {(round(float(width)), round(float(height))) for width, height in boxes} == {(595, 842)}
+
+
+def test_every_colour_can_be_read_in_the_light_in_the_dark_and_in_print() -> None:
+    """https://www.w3.org/TR/WCAG22/#contrast-minimum"""
+
+    def brightness(colour: str) -> float:
+        digits = colour if len(colour) == 6 else "".join(2 * digit for digit in colour)
+        parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    page = (Path(report.__file__).parent / "report.html").read_text(encoding="utf-8")
+    schemes = [dict(re.findall(r"--(\w+): #(\w+)", rule)) for rule in re.findall(r":root \{(.*?)\}", page, re.DOTALL)]
+    assert [{*scheme} for scheme in schemes] == [{*schemes[0]}] * 3
+    for scheme in schemes:
+        for ink in ("ink", "soft", "bad", "warn", "good"):
+            for paper in ("paper", "card"):
+                dark, light = sorted((brightness(scheme[ink]), brightness(scheme[paper])))
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
