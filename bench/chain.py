@@ -44,6 +44,7 @@ def measure(reports: int, burst: int) -> Figures:
                     nothing.append(second)
             floor = statistics.median(nothing) + _calls_alone(there, reports)
             figures = {
+                "warm_over_floor": statistics.median(ours) / floor,
                 "warm_ratio": statistics.median(ours) / statistics.median(nothing),
                 "warm_floor_ratio": floor / statistics.median(nothing),
                 "warm_ms": statistics.median(ours) * 1000,

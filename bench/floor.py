@@ -4,6 +4,7 @@
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -34,14 +35,16 @@ def _apply_commands() -> None:
     workmail, ledger, bus = _clients()
     one = {"OrganizationId": ORGANIZATION, "UserId": "bob", "DeviceId": "FLOOR"}
     ledger.get_item(TableName="ledger", Key=KEY)
+    ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)
     ledger.get_item(TableName="ledger", Key=KEY)
     workmail.describe_user(OrganizationId=ORGANIZATION, UserId="bob")
-    ledger.put_item(TableName="ledger", Item=KEY)
     ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)
-    workmail.put_mobile_device_access_override(**one, Effect="DENY")
-    workmail.get_mobile_device_access_override(**one)
+    ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)
+    with suppress(workmail.exceptions.ResourceNotFoundException):
+        workmail.get_mobile_device_access_override(**one)
     ledger.get_item(TableName="ledger", Key=KEY)
     ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)
+    workmail.put_mobile_device_access_override(**one, Effect="DENY")
     ledger.put_item(TableName="ledger", Item=KEY)
     bus.put_events(Entries=[EVENT])
 
@@ -49,6 +52,7 @@ def _apply_commands() -> None:
 def _sweep_overrides() -> None:
     workmail, ledger, bus = _clients()
     ledger.get_item(TableName="ledger", Key=KEY)
+    ledger.describe_table(TableName="ledger")
     for _ in range(2):
         condition = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "0"}}}
         ledger.query(TableName="ledger", **condition)
@@ -56,6 +60,7 @@ def _sweep_overrides() -> None:
     workmail.list_mobile_device_access_overrides(OrganizationId=ORGANIZATION)
     bus.put_events(Entries=[EVENT])
     ledger.put_item(TableName="ledger", Item=KEY)
+    ledger.update_item(TableName="ledger", Key=KEY, **CHANGE)
 
 
 def _clients() -> tuple[Any, Any, Any]:

@@ -43,7 +43,7 @@ OPERATIONS = (
 PAGE_SIZE = 100
 """The most rows of one page (https://docs.aws.amazon.com/workmail/latest/APIReference/API_ListMobileDeviceAccessOverrides.html)."""
 
-RECENT = 5.0  # Seconds for which WorkMail's answer about a user counts.
+RECENT = 10.0  # Seconds for which WorkMail's answer about a user counts.
 
 _IDENTITY_CENTER_ID = r"([0-9a-f]{10}-)?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 """https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html"""
@@ -89,7 +89,7 @@ def client(timeout: timedelta, attempts: int) -> WorkMailClient:
 class RecentUsers:
     """WorkMail's answers about users, for reports that come together. Environments of a function have their own.
 
-    A user who is renamed meanwhile is found as if the report had come up to five seconds earlier. A user who is gone is
+    A user who is renamed meanwhile is found as if the report had come up to ten seconds earlier. A user who is gone is
     still found, and then WorkMail refuses to read the override. Who is unknown is asked for again.
     """
 

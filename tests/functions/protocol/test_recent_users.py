@@ -1,4 +1,4 @@
-"""Who a user is counts for five seconds: what changes meanwhile is as if it had come after the report."""
+"""Who a user is counts for ten seconds: what changes meanwhile is as if it had come after the report."""
 
 from collections.abc import Callable
 from dataclasses import replace
