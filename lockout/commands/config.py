@@ -26,7 +26,7 @@ config = click.Group(
 @output.command("lockout config check prod", within=config, prints="rows")
 @click.argument("name")
 def check(_: Deployment, name: str, form: str | None) -> int:
-    """Print every mistake at once, as a deployment would. The exit status is 1 if there is any."""
+    """Print every mistake at once, without CDK. The exit status is 1 if there is any."""
     try:
         loader.load(name)
     except ConfigurationError as error:

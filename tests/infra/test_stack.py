@@ -98,7 +98,7 @@ def test_outcomes_never_reach_the_router_and_page_people_only_if_they_say_so(tem
 def test_every_rule_but_the_tamper_watchs_is_on_our_bus_and_tries_for_a_day_before_it_dead_letters_an_event(
     template: Template,
 ) -> None:
-    assert template.one("Events::EventBus")["Name"] == "device-security"
+    assert template.one("Events::EventBus")["Name"] == "device-security"  # of which an account has one: no second stack
     for name, rule in template.of_type("Events::Rule").items():
         assert rule.get("EventBusName") == (None if "TamperWatch" in name else "Bus")
         for target in rule["Targets"]:
