@@ -1,6 +1,8 @@
 """What each source would make of an event, by the functions' own code and a local match of EventBridge's patterns."""
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +38,7 @@ def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
     """Say what each configured source would make of an event, or why it would be rejected. AWS is not called.
 
     EVENT.json is an event as EventBridge delivers it, entries as put-events takes them, JSON lines or a directory.
-    The exit status is 0 if all events are accepted.
+    The exit status is 0 if somebody gets each event and nothing is rejected.
     """
     whole = loader.load(config)
     tried = [each for path in events for each in events_in(path)]
@@ -54,7 +56,7 @@ def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
         commands = [command for _, _, command in lines if command is not None]
         rejected = sum(isinstance(command, Reject) for command in commands)
         said = f"accepted: {len(commands) - rejected}" + f", rejected: {rejected}" * bool(rejected)
-        ends.append((len(commands) > rejected, f"{name:{width}}  {said if commands else NOBODY}"))
+        ends.append((bool(commands) and not rejected, f"{name:{width}}  {said if commands else NOBODY}"))
     if len(tried) > 1:
         output.line("\n" + "\n".join(end for _, end in ends))
     return DONE if all(accepted for accepted, _ in ends) else NO
@@ -113,37 +115,46 @@ type Found = tuple[str, dict[str, Any] | str]
 
 
 def events_in(path: Path) -> Iterator[Found]:
-    """Yield each event below a path. The path is a JSON file, one of JSON lines, or a directory of both.
-
-    Raises:
-        ValueError: A directory holds no such file.
-    """
+    """Yield each event below a path: a file of JSON values, also one that gzip packed, or a directory of such files."""
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl", ".ndjson"))
+        endings = (".json", ".jsonl", ".ndjson")
+        files = sorted(file for file in path.rglob("*") if file.name.removesuffix(".gz").endswith(endings))
         if not files:
-            raise ValueError(f"{path}: expected .json, .jsonl or .ndjson files in this directory")
+            yield str(path), f"expected {', '.join(endings)} files in this directory, each also with .gz"
         for file in files:
             yield from events_in(file)
         return
+    unwrapped: list[Any] = []
+    wrong = ""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        try:
-            values = [json.loads(text)]
-        except json.JSONDecodeError:
-            lines = [line for line in text.split("\n") if line.strip()]
-            if len(lines) < 2:
-                raise
-            values = [json.loads(line) for line in lines]
-        unwrapped = [event for each in values for event in _unwrapped(each)]
-    except (RecursionError, ValueError) as error:
-        yield str(path), f"{EXPECTED}: {error}"
-        return
-    if not unwrapped:
-        yield str(path), f"{EXPECTED}, and found none in it"
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        for value in _values(content.decode("utf-8-sig")):
+            unwrapped.extend(_unwrapped(value))
+        if not unwrapped:
+            wrong = f"{EXPECTED}, and found none in it"
+    except OSError as error:
+        wrong = str(error.strerror or error)
+    except (EOFError, RecursionError, ValueError, zlib.error) as error:
+        wrong = f"{EXPECTED}: {error}" + "; what comes after that was not tried" * bool(unwrapped)
     for number, event in enumerate(unwrapped, 1):
-        wrong = _how_to_wrap(event) if isinstance(event, dict) else type(event).__name__
+        found = _how_to_wrap(event) if isinstance(event, dict) else type(event).__name__
         name = f"{path}:{number}" if len(unwrapped) > 1 else str(path)
-        yield name, f"{EXPECTED}, and found {wrong}" if wrong else event
+        yield name, f"{EXPECTED}, and found {found}" if found else event
+    if wrong:
+        yield str(path), wrong
+
+
+def _values(text: str) -> Iterator[Any]:
+    """Yield the JSON values of a text: one, or several as JSON lines or as jq prints them."""
+    at = 0
+    while True:
+        while text[at : at + 1].isspace():
+            at += 1
+        if at == len(text):
+            return
+        value, at = json.JSONDecoder().raw_decode(text, at)
+        yield value
 
 
 def _unwrapped(found: Any) -> Iterator[Any]:
@@ -155,6 +166,10 @@ def _unwrapped(found: Any) -> Iterator[Any]:
             yield from records
         case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
             yield from (_of_cloudtrail(json.loads(each["CloudTrailEvent"])) for each in looked_up)
+        case {"mappedSource": str(), "event": dict(event)}:  # in a queue of ours
+            yield event
+        case {"Messages": [{"Body": str()}, *_] as messages}:
+            yield from messages
         case {"Entries": [*entries]}:
             yield from map(_of_entry, entries)
         case {"Findings": [*findings]}:
@@ -162,14 +177,14 @@ def _unwrapped(found: Any) -> Iterator[Any]:
         case [*several]:  # entries as `aws events put-events` takes them, or events
             yield from map(_of_entry, several)
         case _:
-            yield found
+            yield _of_entry(found)
 
 
 def _of_entry(entry: Any) -> Any:
     match entry:
         case {"DetailType": str(kind), "Detail": str(detail)}:
             known = {"id": "entry", "source": entry.get("Source"), "detail-type": kind, "time": entry.get("Time")}
-            return known | {"detail": json.loads(detail)}
+            return known | {"resources": entry.get("Resources", []), "detail": json.loads(detail)}
     return entry
 
 
@@ -195,25 +210,39 @@ def _of_cloudtrail(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_EVENT = '{id: "1", source: "%s", "detail-type": "%s", detail: %s}'
+_GUARDDUTY = _EVENT % ("aws.guardduty", "GuardDuty Finding", ".") + " + {time: .detail.updatedAt}"
+_SMALL = 'walk(if type == "object" then with_entries(.key |= (.[:1] | ascii_downcase) + .[1:]) else . end)'
+_WAYS: tuple[tuple[set[str], str, str], ...] = (
+    ({"Sns"}, "a record of SNS", ".Records[].Sns.Message | fromjson"),
+    ({"TopicArn", "Message"}, "SNS's envelope", ".Message | fromjson"),
+    ({"eventSource", "body"}, "a record of SQS", "(.Records? // .)[].body | fromjson"),
+    ({"ReceiptHandle", "Body"}, "a message of SQS", ".Messages[].Body | fromjson"),
+    ({"searchedLogStreams"}, "lines of a log", ".events[].message | fromjson"),
+    ({"eventName", "eventSource"}, "a record of CloudTrail", "{Records: [.]}"),
+    ({"GeneratorId"}, "a finding of Security Hub", "{Findings: [.]}"),
+    (
+        {"class_uid"},
+        "a finding of the new Security Hub",
+        "(.Findings? // [.])[] | " + _EVENT % ("aws.securityhub", "Findings Imported V2", "{findings: [.]}"),
+    ),
+    ({"schemaVersion", "accountId"}, "a finding of GuardDuty", _GUARDDUTY),
+    ({"SchemaVersion", "AccountId"}, "a finding of GuardDuty", f"{_SMALL} | .findings[] | {_GUARDDUTY}"),
+    ({"DetailType", "Detail"}, "an entry whose Detail is no text", ".[].Detail |= tojson"),
+    ({"userId", "deviceId"}, "what may be the detail of a report", _EVENT % ("NAME", "Device Lost", ".")),
+    (set(), "what may be a product's own payload, the body of a webhook", _EVENT % ("webhook.NAME", "Webhook", ".")),
+)
+"""What else products and AWS write, the keys that show it, and the program for jq that makes an event of it."""
+
+
 def _how_to_wrap(found: dict[str, Any]) -> str:
-    """Say how to make an event of something else that products write; empty if it is an event."""
+    """Say what it is and how to make an event of it; empty if it is one."""
     if "detail-type" in found or ("source" in found and isinstance(found.get("detail"), dict)):
         return ""
-    guardduty = '{id: "1", source: "aws.guardduty", "detail-type": "GuardDuty Finding", detail: .}'
-    ways = (
-        ("Sns", "a record of SNS. In it is this: jq '.Records[].Sns.Message | fromjson' FILE"),
-        ("body", "a record of SQS. In it is this: jq '.Records[].body | fromjson' FILE"),
-        ("s3", "a record of S3, which is no event. EventBridge has events of S3 in another form"),
-        ("Message", "SNS's envelope. The event is the text in Message: jq '.Message | fromjson' FILE"),
-        ("eventName", "a record of CloudTrail. This wraps it: jq '{Records: [.]}' FILE"),
-        ("GeneratorId", "a finding of Security Hub. This wraps it: jq '{Findings: [.]}' FILE"),
-        ("SchemaVersion", f"a finding of GuardDuty. This wraps it: jq '{guardduty}' FILE"),
-    )
-    payload = (
-        "what may be a product's own payload. As the body of a webhook it makes this event:"
-        ' {"id": "1", "source": "webhook.NAME", "detail-type": "Webhook", "detail": PAYLOAD}'
-    )
-    return next((way for key, way in ways if key in found), payload)
+    if {"s3", "eventName"} <= found.keys():
+        return "a record of S3, which is no event. EventBridge has events of S3 in another form"
+    _, what, program = next(way for way in _WAYS if way[0] <= found.keys())
+    return f"{what}. This makes events of it: jq '{program}' FILE"
 
 
 def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator[tuple[str, str, Command | None]]:

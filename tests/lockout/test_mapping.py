@@ -1,4 +1,7 @@
+import gzip
 import json
+import shutil
+import subprocess
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -295,6 +298,64 @@ def test_one_file_that_is_no_event_keeps_no_other_from_being_tried(
     ends = [line.split("  ")[-1] for line in said.out.splitlines()[-5:]]
     assert ends == ["no event", "accepted: 1", "accepted: 0, rejected: 1", "accepted: 1", "accepted: 1"]
     assert main(["mapping", "replay", str(tmp_path), "--config", "local"]) == 1
+    (empty := tmp_path / "empty").mkdir()
+    given = [str(tmp_path / "missing.json"), str(empty), str(tmp_path / "b.ndjson")]
+    assert main(["mapping", "try", *given]) == 1
+    said = capsys.readouterr()
+    assert [line.split("  ")[-1].strip() for line in said.out.splitlines()[-3:]] == ["no event"] * 2 + ["accepted: 1"]
+    assert "missing.json: No such file or directory" in said.err
+    assert f"{empty}: expected .json, .jsonl, .ndjson files in this directory" in said.err
+
+
+def test_an_event_of_which_one_report_is_rejected_is_not_all_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = sample("okta-user-deactivated")
+    event["detail"]["target"].append({"type": "User", "alternateId": "da ve"})
+    (tmp_path / "two.json").write_text(json.dumps(event))
+    assert main(["mapping", "try", str(tmp_path / "two.json")]) == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if "does not get it" not in line]
+    assert ["rejected: " in line for line in said] == [False, True]
+
+
+def test_values_one_after_the_other_are_read_up_to_one_that_is_no_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As jq prints them; and a line of a log that was cut."""
+    drill = json.dumps(sample("drill"), indent=2)
+    (tmp_path / "jq.json").write_text(f"{drill}\n{drill}\n")
+    assert main(["mapping", "try", str(tmp_path / "jq.json")]) == 0
+    one = json.dumps(sample("drill"))
+    (tmp_path / "cut.jsonl").write_text(f"{one}\n{one[:99]}\n{one}\n")
+    capsys.readouterr()
+    assert main(["mapping", "try", str(tmp_path / "cut.jsonl")]) == 1
+    said = capsys.readouterr()
+    assert [line.split("  ")[-1] for line in said.out.splitlines()[-2:]] == ["accepted: 1", "no event"]
+    assert ": line 2 column " in said.err
+    assert "what comes after that was not tried" in said.err
+
+
+def test_cloudtrails_log_files_are_read_as_they_lie_in_a_bucket(tmp_path: Path) -> None:
+    below = tmp_path / "AWSLogs" / "2026" / "11" / "22"
+    below.mkdir(parents=True)
+    log = {"Records": [the_identity_centers()]}
+    (below / "one.json.gz").write_bytes(gzip.compress(json.dumps(log).encode()))
+    (below / "cut.json.gz").write_bytes(gzip.compress(b"{}")[:-9])
+    (below / "digest.txt").write_text("")
+    cut, one = mapping.events_in(tmp_path)
+    assert isinstance(one[1], dict)
+    assert one[1]["detail"]["eventName"] == "DeleteUser"
+    assert "Compressed file ended" in str(cut[1])
+
+
+def test_an_entry_alone_and_a_report_from_our_queue_are_events(tmp_path: Path) -> None:
+    entry = {"Source": "helpdesk", "DetailType": "Device Lost", "Resources": ["arn:x"], "Detail": '{"userId": "bob"}'}
+    (tmp_path / "a.json").write_text(json.dumps(entry))
+    (tmp_path / "b.json").write_text(json.dumps({"mappedSource": "drill", "event": sample("drill")}))
+    (_, alone), (_, queued) = mapping.events_in(tmp_path)
+    assert isinstance(alone, dict)
+    assert (alone["detail"], alone["resources"]) == ({"userId": "bob"}, ["arn:x"])
+    assert queued == sample("drill")
 
 
 def test_an_event_in_our_own_name_gets_to_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -303,40 +364,73 @@ def test_an_event_in_our_own_name_gets_to_nobody(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.endswith("nobody: gets this: nothing is recorded and nobody is told\n")
 
 
+DRILL = json.dumps(sample("drill"))
+FINDING = sample("guardduty-user")["detail"]
+
+
+def capitals(value: Any) -> Any:
+    """Spell keys as the AWS command line does."""
+    if isinstance(value, dict):
+        return {name[:1].upper() + name[1:]: capitals(each) for name, each in value.items()}
+    return [*map(capitals, value)] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "what", "locks"),
     [
-        ('{"Type": "Notification", "Message": "{}"}', "SNS's envelope. The event is the text in Message"),
+        ({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": DRILL}}]}, "a record of SNS", "DRILL0001"),
+        ({"Type": "Notification", "TopicArn": "arn:x", "Message": DRILL}, "SNS's envelope", "DRILL0001"),
+        ({"Records": [{"body": DRILL, "eventSource": "aws:sqs"}]}, "a record of SQS", "DRILL0001"),
+        ([{"body": DRILL, "eventSource": "aws:sqs"}], "a record of SQS", "DRILL0001"),
+        ({"Messages": [{"ReceiptHandle": "x", "Body": DRILL}]}, "a message of SQS", "DRILL0001"),
+        ({"events": [{"message": DRILL}], "searchedLogStreams": []}, "lines of a log", "DRILL0001"),
+        (sample("identity-center-user-deleted")["detail"], "a record of CloudTrail", "906767c2a1"),
+        (sample("security-hub-own-finding")["detail"]["findings"][0], "a finding of Security Hub", "DNQXK3P9N736"),
+        (sample("security-hub-v2-user")["detail"]["findings"][0], "a finding of the new Security Hub", "ana@example"),
+        ({"Findings": sample("security-hub-v2-user")["detail"]["findings"]}, "of the new Security Hub", "ana@example"),
+        (FINDING, "a finding of GuardDuty", "ana@example.com"),
+        ({"Findings": [capitals(FINDING)]}, "a finding of GuardDuty", "ana@example.com"),
         (
-            '{"webhook": {}, "event": {}}',
-            '{"id": "1", "source": "webhook.NAME", "detail-type": "Webhook", "detail": PAYLOAD}',
+            [{"Source": "helpdesk", "DetailType": "Device Lost", "Detail": {"userId": "bob", "deviceId": "A1"}}],
+            "an entry whose Detail is no text",
+            "A1 of bob",
         ),
+        ({"userId": "bob", "deviceId": "A1"}, "what may be the detail of a report", "A1 of bob"),
+        (sample("jamf-lost-mode-on")["detail"], "what may be a product's own payload", "asset jamf-456"),
+        ({"data": {}, "Message": "lost", "body": "a phone", "source": "urn:auth0:acme"}, "what may be a product's", ""),
+        ({"type": "zen:event-type:ticket", "detail": {}}, "what may be a product's own payload", ""),
     ],
 )
-def test_what_is_no_event_yet_gets_the_line_that_wraps_it(
-    content: str, found: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_is_no_event_yet_gets_the_line_that_makes_events_of_it(
+    content: Any, what: str, locks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "bare.json").write_text(content)
-    assert main(["mapping", "try", str(tmp_path / "bare.json")]) == 1
-    assert found in capsys.readouterr().err
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(content))
+    assert main(["mapping", "try", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert what in said
+    program = said.partition("This makes events of it: jq '")[2].removesuffix("' FILE\n")
+    assert program
+    if (jq := shutil.which("jq")) is None:
+        return
+    program = program.replace("webhook.NAME", "webhook.jamf").replace("NAME", "helpdesk")
+    file.write_bytes(subprocess.run([jq, program, str(file)], check=True, capture_output=True).stdout)
+    assert main(["mapping", "try", str(file)]) == (0 if locks else 1)
+    said = capsys.readouterr()
+    assert "no event" not in said.err
+    assert locks in said.out
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "Expecting value"),
+        (b"", "and found none in it"),
         (b"{", "Expecting property name"),
+        (b'{\n "a": 1,\n "b": 2,\n}', "Illegal trailing comma before end of object: line 3 column 8"),
         (b"[]", "and found none in it"),
         (b'{"Records": []}', "and found none in it"),
         (b'{"Records": ["a"]}', "and found str"),
         (b'{"Records": [{"eventName": "x", "eventSource": "aws:s3", "s3": {}}]}', "a record of S3"),
-        (b'{"Records": [{"Sns": {"Message": "{}"}}]}', "jq '.Records[].Sns.Message | fromjson' FILE"),
-        (b'{"Records": [{"body": "{}", "eventSource": "aws:sqs"}]}', "jq '.Records[].body | fromjson' FILE"),
-        (b'{"eventName": "DeleteUser", "eventSource": "sso.amazonaws.com"}', "jq '{Records: [.]}' FILE"),
-        (b'{"GeneratorId": "x", "Id": "1", "SchemaVersion": "2018-10-08"}', "jq '{Findings: [.]}' FILE"),
-        (b'{"SchemaVersion": "2.0", "Type": "x"}', "GuardDuty Finding"),
-        (b'{"source": "urn:auth0:acme", "type": "user.deleted", "data": {}}', '"detail": PAYLOAD'),
-        (b'{"type": "zen:event-type:ticket", "detail": {}}', '"detail": PAYLOAD'),
         (b'[{"DetailType": "x", "Detail": "{"}]', "Expecting property name"),
         (b"null", "and found NoneType"),
         ('{"note": "Gerät"}'.encode("latin-1"), "can't decode byte"),
