@@ -23,10 +23,13 @@ type Declare = Callable[[Callable[..., int]], click.Command]
 
 _QUERY = __name__
 """The key of the query in a command's context."""
-_FORMULA = re.compile(r"(^|;)([ \u00a0]*)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+_BEGINS = r"""[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
 """How a cell begins that a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 
-Where people write commas in numbers, a spreadsheet begins another cell at each semicolon, whatever is quoted."""
+It passes over blanks, and over the quotation marks that CSV puts round one in the middle of a cell."""
+_FORMULA = re.compile(rf"(^|;)(?={_BEGINS})")
+"""Where people write commas in numbers, a spreadsheet begins another cell at each semicolon, whatever is quoted."""
+_SHOWN = re.compile(rf"(^|;)'(?={_BEGINS})")
 
 organization = click.option("--organization", metavar="NAME", help="which one, if there are several")
 yes = click.option("--yes", is_flag=True, help="do not ask")
@@ -104,7 +107,12 @@ def cell(value: Any) -> str | None:
         return None
     words = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
     words = in_data(words) if isinstance(words, datetime) else str(words)
-    return in_line(_FORMULA.sub(r"\1'\2", words))
+    return in_line(_FORMULA.sub(r"\1'", words))
+
+
+def of_cell(value: str) -> str:
+    """Return what :func:`cell` made a text of, without its apostrophes."""
+    return _SHOWN.sub(r"\1", value)
 
 
 def in_data(value: datetime) -> str:
