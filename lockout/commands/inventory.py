@@ -9,9 +9,9 @@ import io
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import batched, islice
+from itertools import batched
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,10 +49,13 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
 WORDS = ("reference", "note")
 """The columns of words for people."""
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-_SPREADSHEETS = re.compile(
-    rf"'|(?:\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d{{1,2}}[-. /]+{_MONTH}|{_MONTH}[-. /]+\d+|true|false|#.*)$", re.IGNORECASE
+_DAMAGED = re.compile(
+    rf"['=]|(?:\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+|\d{{15}}0{{2,}}|\d{{1,2}}[-. /]+{_MONTH}|{_MONTH}[-. /]+\d+"
+    r"|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|#.*)$",
+    re.IGNORECASE,
 )
-"""What spreadsheets make of IDs: a leading apostrophe, a number that lost its digits, a date, a truth, an error."""
+"""What spreadsheets and scripts make of IDs: a leading apostrophe, a formula, a number without its last digits or with
+decimals, a date, a truth, an error, a word for nothing."""
 SETTLING = 1.0
 """Seconds until the queues count what was sent. EventBridge takes about half a second."""
 
@@ -144,7 +147,7 @@ def read(
 ) -> list[Line]:
     """Return the checked lines of the file, as reported now. Empty ones are left out.
 
-    It is UTF-8, or UTF-16 with a byte order mark, separated by commas, semicolons or tabs. The case of its column names
+    It is UTF-8 or UTF-16, separated by commas, semicolons or tabs. The case of its column names
     and blanks around them don't matter.
 
     ``columns`` are other names of columns, by the field of the contract that they fill. With a preset its product's
@@ -160,17 +163,17 @@ def read(
             f'{source} may not enrol devices: expected a source of the configuration with may = ["inventory"]'
         )
     text = _text(file)
-    first = next((line for line in text.splitlines() if line.strip(",;\t ")), "")
-    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t ]*', first)  # Excel's own first line
-    delimiter = told[1] if told else max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    try:
-        filled = (row for row in rows if any(map(str.strip, row)))
-        header = [name.strip() for name in next(islice(filled, bool(told), None), [])]
-        fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
-        lines = [_check(rows.line_num, fields, row, source, settings, now, skips=bool(preset)) for row in filled]
-    except csv.Error as error:
-        raise ValueError(f"{file}:{rows.line_num}: no CSV: {error}") from error
+    rows = _rows(file, text)
+    header = [name.strip() for name in next(rows, (0, []))[1]]
+    fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
+    lines, cut = [], False
+    for number, row in rows:
+        lines.append(
+            _check(number, [*zip(fields, header, strict=True)], row, source, settings, now, skips=bool(preset))
+        )
+        cut = len(row) < len(fields) and not text.endswith(("\n", "\r"))
+    if cut:
+        lines[-1].faults.append(f"{len(row)} values of {len(fields)}, and no end of the line: the file may be cut off")
     seen: dict[tuple[str, str, str], int] = {}
     for number, detail, faults in lines:
         if detail and not faults:
@@ -184,12 +187,33 @@ def read(
 
 def _text(file: Path) -> str:
     content = file.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]
     try:
-        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: expected text in UTF-8, or in UTF-16 with a byte order mark: {error}") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{file}:{line}: expected text in UTF-8 or UTF-16: {error}. Spreadsheets call it 'CSV UTF-8'"
+        ) from error
     # The first line of PowerShell's Export-Csv says of what type its objects are.
     return "\n" + text.partition("\n")[2] if text.startswith("#TYPE ") else text
+
+
+def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not empty with the number of its last line, the header first."""
+    first = next((line for line in text.splitlines() if line.strip(",;\t ")), "")
+    told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t ]*', first, re.IGNORECASE)  # Excel's own first line
+    delimiter = told[1] if told else max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
+    rows, ended = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter), 0
+    try:
+        for row in rows:
+            ended = rows.line_num
+            if any(map(str.strip, row)):
+                if not told:
+                    yield ended, row
+                told = None
+    except csv.Error as error:
+        raise ValueError(f"{file}:{ended + 1}: no CSV: {error}, in the row that begins here") from error
 
 
 def _fields(
@@ -207,18 +231,20 @@ def _fields(
             )
         if column is not None:
             columns.setdefault(field, column)
-    meant = {name.casefold(): name for name in COLUMNS if name not in columns}
+    meant = {name.casefold(): name for name in COLUMNS if name not in columns and preset is None}
     meant |= {name.casefold(): field for field, name in columns.items()}
     fields = [meant.get(name.casefold(), "") for name in header]
     others = {name for name, field in zip(header, fields, strict=True) if name and not field}
-    twice = any(fields.count(field) > 1 for field in filter(None, fields))
+    for field in {*fields} - {""}:
+        if fields.count(field) > 1:
+            raise ValueError(f"{file}:1: {fields.count(field)} columns {columns.get(field, field)}: expected one")
     absent = columns.keys() - fields
-    if absent or twice or not {*REQUIRED} <= {*fields} or (others and not (ignore_others or preset)):
+    if absent or not {*REQUIRED} <= {*fields} or (others and not (ignore_others or preset)):
         expected = (
             " and ".join(columns.values())
             if absent
             else (
-                f"userId and deviceId, and of {', '.join(COLUMNS[2:])} what there is, each at most once;"
+                f"userId and deviceId, and of {', '.join(COLUMNS[2:])} what there is;"
                 " --column FIELD=NAME names another column, and --ignore-other-columns leaves others out"
             )
         )
@@ -227,18 +253,30 @@ def _fields(
 
 
 def _check(
-    number: int, fields: list[str], row: list[str], source: str, settings: Settings, now: datetime, *, skips: bool
+    number: int,
+    columns: list[tuple[str, str]],
+    row: list[str],
+    source: str,
+    settings: Settings,
+    now: datetime,
+    *,
+    skips: bool,
 ) -> Line:
-    """Return a line with its faults. ``skips`` says that lines without a device ID are none."""
-    detail = {field: value.strip() for field, value in zip(fields, row, strict=False) if field and value.strip()}
+    """Return a line with its faults. Spreadsheets leave out empty cells at its end, or add some.
+
+    ``columns`` are fields with their names in the file. ``skips`` says that lines without a device ID are none.
+    """
+    values = zip(columns, map(str.strip, row), strict=False)
+    detail = {field: output.of_cell(value) for (field, _), value in values if field and value}
     if skips and "deviceId" not in detail:
         return Line(number, {}, [])
-    if len(row) != len(fields):
-        return Line(number, {}, [f"{len(row)} values: expected {len(fields)}, one for each column"])
+    if any(map(str.strip, row[len(columns) :])):
+        return Line(number, {}, [f"{len(row)} values: expected {len(columns)}, one for each column"])
+    names = dict(columns)
     faults = [
-        f"{field} is {value!r}, which a spreadsheet made of it: expected the text as it was"
+        f"{names[field]} is {value!r}, which a spreadsheet or a script made of it: expected the text as it was"
         for field, value in detail.items()
-        if field not in WORDS and _SPREADSHEETS.match(value)
+        if field not in WORDS and _DAMAGED.match(value)
     ]
     detail["reportedAt"] = instant.write(now)
     event = {"id": f"line-{number}", "source": source, "detail-type": KIND, "detail": detail}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,9 +15,9 @@ from botocore.stub import ANY, Stubber
 
 from configuration import loader
 from device_lockout.values.settings import Organization, Settings
-from local.in_memory import BOB, ORGANIZATION
+from local.in_memory import BOB, ORGANIZATION, at
 from lockout.__main__ import main
-from lockout.commands import export
+from lockout.commands import export, inventory
 from lockout.deployment import Deployment
 
 CARLA = "ca51a000-0000-4000-8000-000000000000"
@@ -75,10 +76,10 @@ class Aws:
         bob = {"Id": BOB, "Name": "bob", "Email": "bob@example.com"}
         users.add_response("list_users", {"Users": [bob]}, asked | {"NextToken": "u1"})
 
-    def has_a_ledger(self, table: str) -> None:
+    def has_a_ledger(self, table: str, **words: str) -> None:
         prior = {"M": {"effect": {"S": "ALLOW"}, "description": {"S": "travel"}}}
         claim = {"id": "9f3c2a1b", "scope": "device", "why": "lost", "at": "2026-11-22T07:30:00.000Z"}
-        claim |= {"until": "2026-12-22T07:30:00Z", "reference": "INC-1", "note": "left in a taxi"}
+        claim |= {"until": "2026-12-22T07:30:00Z", "reference": "INC-1", "note": "left in a taxi"} | words
         items: list[dict[str, Any]] = [
             {
                 "pk": {"S": ORGANIZATION},
@@ -156,6 +157,26 @@ def test_the_csv_says_the_same_as_the_json(aws: Aws, capsys: pytest.CaptureFixtu
     assert tuple(rows[0]) == export.COLUMNS
     assert exported(aws, "--json") == 0
     assert rows == [{name: value or "" for name, value in row.items()} for row in json.loads(capsys.readouterr().out)]
+
+
+def test_an_exported_file_is_imported_with_the_same_values(
+    aws: Aws, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    aws.lists_all()
+    aws.lists_users()
+    aws.has_a_ledger("named", reference="-12", note="'=1; \"=2, 'three\"")
+    assert exported(aws) == 0
+    (file := tmp_path / "overrides.csv").write_text(capsys.readouterr().out, encoding="utf-8")
+    lines = inventory.read(file, "inventory", SETTINGS, at(0), ignore_other_columns=True)
+    assert len(lines) == 205
+    assert [line.faults for line in lines if line.faults] == []
+    assert {name: lines[0].detail[name] for name in ("organizationId", "userId", "deviceId", "reference", "note")} == {
+        "organizationId": ORGANIZATION,
+        "userId": BOB,
+        "deviceId": "device000",
+        "reference": "-12",
+        "note": "'=1; \"=2, 'three\"",
+    }
 
 
 @pytest.mark.parametrize("fails", ["a page of overrides", "a repeated page", "a page of users", "the ledger"])

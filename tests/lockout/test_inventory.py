@@ -1,4 +1,6 @@
+import csv
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,6 +99,11 @@ def lines_of(content: bytes, directory: Path, **more: Any) -> list[dict[str, str
         b",,\n , \nuserId,deviceId,serialNumber\nana,A1,S1\n",
         b"\r\n\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
         b"sep=;\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
+        b'"SEP=;"\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n',
+        b"userId,deviceId,serialNumber\rana,A1,S1\r",
+        "userId,deviceId,serialNumber\nana,A1,S1\n".encode("utf-16-le"),
+        b"userId,deviceId,serialNumber,assetTag\nana,A1,S1\n",
+        b"userId,deviceId,serialNumber\nana,A1,S1,, \n",
         b'userId;deviceId;serialNumber;"a, b, c, d"\nana;A1;S1;\n',
     ],
 )
@@ -140,7 +147,8 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
     assert [len(call) for call in bus.calls] == [10, 10, 5]
 
 
-EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A")
+EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A", "=“S1”", '"=""0012"""')
+EXCELS = (*EXCELS, "123456789012345000", "12345.0", "1/2/2026", "02.01.2026", "nan", "None", "NULL", "N/A")
 
 
 @pytest.mark.parametrize(
@@ -148,16 +156,16 @@ EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE",
     [
         ("bob,bad-id,,", 'detail.deviceId is "bad-id": expected the ActiveSync device ID'),
         (",ApplX,,", "detail.userId is missing: expected an e-mail address"),
-        ("bob,ApplX", "2 values: expected 4"),
-        ("bob,ApplX,,,", "5 values: expected 4"),
+        ("bob", "detail.deviceId is missing: expected the ActiveSync device ID"),
+        ("bob,ApplX,,,left in a taxi", "5 values: expected 4"),
         ("bob,ApplX,S 1,", 'detail.serialNumber is "S 1": expected the manufacturer'),
         ("ANA@example.com,appldnqx1,,", "device appldnqx1 of ANA@example.com is in line 2 already"),
         (
             "carla,3.55556E+14,,",
-            "deviceId is '3.55556E+14', which a spreadsheet made of it: expected the text as it was",
+            "deviceId is '3.55556E+14', which a spreadsheet or a script made of it: expected the text as it was",
         ),
-        *((f"carla,ApplX,{made},", f"serialNumber is '{made}', which a spreadsheet") for made in EXCELS),
-        ("carla,ApplX,'0012,", 'serialNumber is "\'0012", which a spreadsheet made of it'),
+        *((f"carla,ApplX,{made},", f"serialNumber is {next(csv.reader([made]))[0]!r}, which a sp") for made in EXCELS),
+        ("carla,ApplX,'0012,", 'serialNumber is "\'0012", which a spreadsheet'),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_sent(
@@ -189,7 +197,7 @@ def test_a_line_that_the_bus_does_not_take_is_named(tmp_path: Path, capsys: pyte
     assert "devices.csv:3: the bus did not take it: ThrottlingException" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("header", ["", "userId,device", "userId,deviceId,serial", "userId,deviceId,userId"])
+@pytest.mark.parametrize("header", ["", "userId,device", "userId,deviceId,serial"])
 def test_a_file_without_the_right_columns_is_refused(
     header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +205,31 @@ def test_a_file_without_the_right_columns_is_refused(
     file.write_text(f"{header}\n")
     assert main(["inventory", "import", str(file), "--config", "local", "--check"]) == 1
     assert "devices.csv:1: columns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"userId,deviceId,SERIALNUMBER,serialNumber\n", ":1: 2 columns serialNumber: expected one"),
+        (b'userId,deviceId,note\nana,A1,x\nbob,A2,"left in a taxi\ncarla,A3,\n', ":3: no CSV: unexpected end of data"),
+        (b'userId,deviceId,note\nana,A1,"x\ny"\nbob,A2,"x"y\n', ":4: no CSV: ',' expected after"),
+        (b'userId,deviceId,note\nana,A1,"' + b"x,y\n" * 50_000, ":2: no CSV: field larger than field limit"),
+        ("userId,deviceId,note\nana,A1,\nbob,A2,Gerät\n".encode("cp1252"), ":3: expected text in UTF-8 or UTF-16"),
+    ],
+)
+def test_what_keeps_a_file_from_being_read_is_named_with_its_line(
+    content: bytes, expected: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"devices.csv{expected}")):
+        lines_of(content, tmp_path)
+
+
+def test_a_last_line_that_lacks_columns_and_its_end_may_be_cut_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(GOOD + "carla,ApplDNQ", Bus(), tmp_path) == 1
+    assert "devices.csv:4: 2 values of 4, and no end of the line: the file may be cut off" in capsys.readouterr().err
+    assert run(GOOD + "carla,ApplDNQX3,,", Bus(), tmp_path) == 0
 
 
 def test_a_source_without_the_right_to_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
