@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
     The exit status is 0 if somebody gets each event and nothing is rejected.
     """
     whole = loader.load(config)
-    tried = [each for path in events for each in events_in(path)]
+    tried = _read_in(events, whole)
     width, ends = max((len(name) for name, _ in tried), default=0), []
     for name, event in tried:
         if isinstance(event, str):
@@ -78,16 +78,13 @@ def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str |
     `aws cloudtrail lookup-events` and `aws securityhub get-findings` print.
     The exit status is 1 if something would be rejected.
     """
-    read_in = [each for path in events for each in events_in(path)]
+    names = {"would": config} | ({"other": against} if against else {})
+    wholes = {column: loader.load(name) for column, name in names.items()}
+    read_in = _read_in(events, *wholes.values())
     wrong = [f"{name}: {event}" for name, event in read_in if isinstance(event, str)]
     if wrong:
         raise ValueError("\n".join(wrong))
     found = [(name, event) for name, event in read_in if isinstance(event, dict)]
-    names = {"would": config} | ({"other": against} if against else {})
-    wholes = {column: loader.load(name) for column, name in names.items()}
-    for whole in wholes.values():
-        routes = (whole.routes[each.name].pattern for each in whole.settings.sources if each.mapping is not None)
-        event_pattern.ask_ahead([*routes], [event for _, event in found])
     rejected = 0
 
     def did(event: dict[str, Any], column: str) -> list[str]:
@@ -112,6 +109,15 @@ def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str |
 
 type Found = tuple[str, dict[str, Any] | str]
 """A name, and an event or what is wrong with it."""
+
+
+def _read_in(paths: Iterable[Path], *wholes: Configuration) -> list[Found]:
+    """Return each event below the paths. One process has then answered whether patterns of the configurations match."""
+    found = [each for path in paths for each in events_in(path)]
+    for whole in wholes:
+        routes = (whole.routes[each.name].pattern for each in whole.settings.sources if each.mapping is not None)
+        event_pattern.ask_ahead([*routes], [event for _, event in found if isinstance(event, dict)])
+    return found
 
 
 def events_in(path: Path) -> Iterator[Found]:

@@ -553,9 +553,7 @@ def test_against_another_configuration_only_what_differs_is_printed(
     assert "until 2026-12-01" in row["other"]
 
 
-def test_one_process_answers_about_the_patterns_of_all_events(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_process_answers_about_the_patterns_of_all_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (event_pattern.MINISTACK / "installed").exists():
         pytest.skip("`make install` installs what matches patterns")
     asked: list[int] = []
@@ -565,9 +563,11 @@ def test_one_process_answers_about_the_patterns_of_all_events(
         asked.append(1)
         return real(*words, **more)
 
-    monkeypatch.setattr(event_pattern, "_answers", {})
     monkeypatch.setattr(event_pattern.subprocess, "run", counted)
     lines = [CALL | {"eventID": str(number)} for number in range(20)]
     (tmp_path / "calls.json").write_text(json.dumps({"Records": lines}))
-    replayed(capsys, str(tmp_path / "calls.json"), "--config", "local")
-    assert len(asked) == 2, "one checks the configuration's own, and one is for all events"
+    for words in (["replay", "--config", "local"], ["try"]):
+        monkeypatch.setattr(event_pattern, "_answers", {})
+        asked.clear()
+        main(["mapping", *words, str(tmp_path / "calls.json")])
+        assert len(asked) == 2, "one checks the configuration's own, and one is for all events"
