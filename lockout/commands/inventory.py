@@ -147,8 +147,8 @@ def read(
 ) -> list[Line]:
     """Return the checked lines of the file, as reported now. Empty ones are left out.
 
-    It is UTF-8 or UTF-16, separated by commas, semicolons or tabs. The case of its column names
-    and blanks around them don't matter.
+    It is UTF-8 or UTF-16, separated by commas, semicolons or tabs. The case of its column names and blanks around them
+    don't matter.
 
     ``columns`` are other names of columns, by the field of the contract that they fill. With a preset its product's
     other columns are left out, and lines without a device ID. Elsewhere a column that fills no field is a fault, unless
@@ -166,12 +166,11 @@ def read(
     rows = _rows(file, text)
     header = [name.strip() for name in next(rows, (0, []))[1]]
     fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
-    lines, cut = [], False
+    named, lines, cut = [*zip(fields, header, strict=True)], [], False
     for number, row in rows:
-        lines.append(
-            _check(number, [*zip(fields, header, strict=True)], row, source, settings, now, skips=bool(preset))
-        )
-        cut = len(row) < len(fields) and not text.endswith(("\n", "\r"))
+        if [*map(str.strip, row)] != header:  # as in files that were joined
+            lines.append(_check(number, named, row, source, settings, now, skips=bool(preset)))
+            cut = len(row) < len(fields) and not text.endswith(("\n", "\r"))
     if cut:
         lines[-1].faults.append(f"{len(row)} values of {len(fields)}, and no end of the line: the file may be cut off")
     seen: dict[tuple[str, str, str], int] = {}
@@ -266,12 +265,12 @@ def _check(
 
     ``columns`` are fields with their names in the file. ``skips`` says that lines without a device ID are none.
     """
+    if any(map(str.strip, row[len(columns) :])):
+        return Line(number, {}, [f"{len(row)} values: expected {len(columns)}, one for each column"])
     values = zip(columns, map(str.strip, row), strict=False)
     detail = {field: output.of_cell(value) for (field, _), value in values if field and value}
     if skips and "deviceId" not in detail:
         return Line(number, {}, [])
-    if any(map(str.strip, row[len(columns) :])):
-        return Line(number, {}, [f"{len(row)} values: expected {len(columns)}, one for each column"])
     names = dict(columns)
     faults = [
         f"{names[field]} is {value!r}, which a spreadsheet or a script made of it: expected the text as it was"

@@ -104,6 +104,7 @@ def lines_of(content: bytes, directory: Path, **more: Any) -> list[dict[str, str
         "userId,deviceId,serialNumber\nana,A1,S1\n".encode("utf-16-le"),
         b"userId,deviceId,serialNumber,assetTag\nana,A1,S1\n",
         b"userId,deviceId,serialNumber\nana,A1,S1,, \n",
+        b"userId,deviceId,serialNumber\nana,A1,S1\nuserId,deviceId,serialNumber \n",
         b'userId;deviceId;serialNumber;"a, b, c, d"\nana;A1;S1;\n',
     ],
 )
@@ -363,6 +364,14 @@ def test_an_export_in_which_no_line_has_a_device_id_is_an_error(
     assert "1 lines were left out" in capsys.readouterr().err
     assert run(text, bus, tmp_path, "--preset", "jamf") == 1
     assert bus.calls == []
+
+
+def test_a_line_whose_values_have_moved_is_not_left_out_as_one_without_a_device_id(tmp_path: Path) -> None:
+    (file := tmp_path / "devices.csv").write_text(
+        "Full Name,Exchange Device ID,Email Address\nAna, Example,,A1,ana@example.com\n"
+    )
+    (line,) = inventory.read(file, "inventory", SETTINGS, at(0), preset="jamf")
+    assert line.faults == ["5 values: expected 3, one for each column"]
 
 
 def numbered(count: int) -> str:
