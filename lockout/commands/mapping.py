@@ -171,7 +171,9 @@ def _unwrapped(found: Any) -> Iterator[Any]:
         case {"Records": [*records]}:
             yield from records
         case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
-            yield from (_of_cloudtrail(json.loads(each["CloudTrailEvent"])) for each in looked_up)
+            yield from (event for each in looked_up for event in _unwrapped(each))
+        case {"CloudTrailEvent": str(record)}:
+            yield from _unwrapped({"Records": [json.loads(record)]})
         case {"mappedSource": str(), "event": dict(event)}:  # in a queue of ours
             yield event
         case {"Messages": [{"Body": str()}, *_] as messages}:

@@ -430,6 +430,8 @@ def test_what_is_no_event_yet_gets_the_line_that_makes_events_of_it(
         (b"[]", "and found none in it"),
         (b'{"Records": []}', "and found none in it"),
         (b'{"Records": ["a"]}', "and found str"),
+        (b'{"Events": [{"CloudTrailEvent": "[]"}]}', "and found list"),
+        (b'{"CloudTrailEvent": "{"}', "Expecting property name"),
         (b'{"Records": [{"eventName": "x", "eventSource": "aws:s3", "s3": {}}]}', "a record of S3"),
         (b'[{"DetailType": "x", "Detail": "{"}]', "Expecting property name"),
         (b"null", "and found NoneType"),
@@ -500,6 +502,15 @@ def test_cloudtrails_records_are_replayed_as_events(
     assert [(row["when"], row["event"]) for row in rows] == [(record["eventTime"], record["eventID"])]
     assert ": locks all devices of 9067" in rows[0]["would"]
     assert err == "2 events, 1 rows, 0 would be rejected\n"
+
+
+def test_a_look_up_that_lacks_something_is_named(tmp_path: Path) -> None:
+    (file := tmp_path / "calls.json").write_text(json.dumps({"Events": [{"CloudTrailEvent": json.dumps(CALL)}, {}]}))
+    (_, event), (name, wrong) = mapping.events_in(file)
+    assert isinstance(event, dict)
+    assert event["id"] == CALL["eventID"]
+    assert name == f"{file}:2"
+    assert "what may be a product's own payload" in str(wrong)
 
 
 def test_the_event_of_a_record_is_the_one_that_eventbridge_delivers() -> None:
