@@ -257,12 +257,13 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
     """Yield each source with what it makes of the event, in words and as a command; several for several reports.
 
     The command is None if the source's pattern does not match, or the event is not meant.
-    The event counts as received at its own `time`, so that an old sample is not too old.
+    The event counts as received at its own `time`, so that an old sample is not too old. It may lack the ID that
+    EventBridge gives it.
     """
     received = leniency.read_time(event.get("time")) or now
 
     def reported(body: dict[str, Any]) -> Sequence[Command]:
-        return report.read(json.dumps(body), "tried", received, whole.settings)
+        return report.read(json.dumps({"id": "tried"} | body), "tried", received, whole.settings)
 
     mapped = [source.name for source in whole.settings.sources if source.mapping is not None]
     found = event_pattern.matching([whole.routes[name].pattern for name in mapped], event)
