@@ -77,7 +77,8 @@ class Expected:
 
         A user's lock holds for the devices that the ledger knows.
         It holds from the next sweep on for a device known from a retirement or a list only.
-        After a loss of the ledger it holds for the devices whose tag or item names it.
+        After a loss of the ledger it holds for the devices whose tag or item names it. So does one of the number, and
+        for those that are enrolled from then on.
         """
         item: DeviceRecord | None = self._values[state.items[device]]
         known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
@@ -91,7 +92,25 @@ class Expected:
         shown = self._reading(state.rows[device])
         if isinstance(shown, Tag):
             remembered.add(lock_id(shown))
-        return tuple(claim for claim in live if claim.scope == "device" or lock_id(claim) in remembered)
+        return tuple(
+            claim
+            for claim in live
+            if lock_id(claim) in remembered
+            or (claim.scope == "device" and (self._enrolled_since(state, device) or not self._is_by_number(claim)))
+        )
+
+    def _enrolled_since(self, state: State, device: int) -> bool:
+        """Whether the device was enrolled after the ledger was set back. Then it has the locks of its number."""
+        return any(
+            isinstance(event.command, Enroll)
+            and state.certain >> number & 1
+            and not (state.kept and state.kept[3][number])
+            for number, event in self._events_of[device]
+        )
+
+    def _is_by_number(self, claim: Claim) -> bool:
+        event = self._numbering.by_lock.get(lock_id(claim))
+        return event is not None and self._numbering.events[event].user == NUMBER
 
     def possibly_live(self, state: State, device: int, ends: Ends) -> tuple[Claim, ...]:
         """Return the claims on a device that are not certainly released or over."""
@@ -245,8 +264,8 @@ class Expected:
             return all(
                 at(when) <= claim.at
                 or not may_end(ending, claim)
-                # A device may get the number after its release.
-                or (possibly and by_number and lock_id(claim) not in numbers)
+                # A device may get the number after its release, or the ledger may forget that it has it.
+                or (possibly and by_number and (lost or lock_id(claim) not in numbers))
                 for when, ending, by_number in released
             )
 

@@ -147,7 +147,7 @@ def with_number(scenario: Scenario) -> Scenario:
     """Make a scenario one about a phone with a serial number, of which all its devices are mail clients.
 
     Devices are enrolled under the number, and every other report about a device names the number in its place. Nobody
-    takes the ledger back or touches a user.
+    touches a user.
     """
     names = [event.name for event in scenario.events]
 
@@ -157,7 +157,7 @@ def with_number(scenario: Scenario) -> Scenario:
         about_device = event.device >= 0 and not event.body and isinstance(event.command, Lock | Release)
         return by_number(event) if about_device and names.index(event.copy_of or event.name) % 2 else event
 
-    acts = tuple(act for act in scenario.acts if act.kind in ("put", "delete", "edit", "rewrite", "flip", "carry"))
+    acts = tuple(act for act in scenario.acts if act.kind not in ("disable", "enable", "exempt"))
     return replace(scenario, events=tuple(map(about_number, scenario.events)), acts=acts)
 
 

@@ -130,7 +130,7 @@ class Numbering:
             (read,) = report.read(about.body, about.name, at(self.seconds[clock]), self._settings[policy])
             old = self.seconds[clock] - about.at > self.scenario.max_event_age
             taken = not isinstance(about.command, Reject) and self.scenario.policies[policy].takes(about)
-            if isinstance(read, Reject) == (taken and not old):
+            if len(self.scenario.policies) > 1 and isinstance(read, Reject) == (taken and not old):
                 raise ViolationError(f"the router makes {type(read).__name__} of {about.name}")
             known = self._read[event, clock, policy] = self.number(read)
         return known

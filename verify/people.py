@@ -10,7 +10,7 @@ from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.tag import HandWritten, Tag
 from verify.numbering import Numbering
 from verify.processes import Processes
-from verify.scenario import Act, at
+from verify.scenario import NUMBER, Act, at
 from verify.state import ELSEWHERE, GIVEN, LEDGER_LOST, MISSING, ROW_EDITED, Moves, State, enqueue, lock_id, put
 from verify.telling import Story
 
@@ -47,7 +47,8 @@ class People:
                 return self._reap(state, act.device)
             case "keep":
                 self._story.ledger_is_kept()
-                return state._replace(kept=(state.items, state.users, state.noted, state.outcomes))
+                inventory = state.inventory_at, state.numbered, (state.named,)
+                return state._replace(kept=(state.items, state.users, state.noted, state.outcomes, *inventory))
             case "restore":
                 return self._restore(state) if state.kept else None
             case "accept":
@@ -180,13 +181,15 @@ class People:
     def _lose(self, state: State) -> State:
         """Empty the ledger. From then on only the locks in tags are certain."""
         self._story.ledger_is_lost()
-        nothing = (0,) * len(state.items), (0,) * len(state.users), (), (0,) * len(state.outcomes)
+        none = (0,) * len(state.items)
+        nothing = none, (0,) * len(state.users), (), (0,) * len(state.outcomes), none, none, (0,)
         return self._set_back(state, nothing)._replace(names=(), swept=0, word=0)
 
     def _restore(self, state: State) -> State | None:
         """Bring a copy of the ledger back. What it lacks is certain only where a tag shows it.
 
-        It is another table, made in minutes: what ran meanwhile does no more, and no write is late. Nobody brings it
+        It is another table, made in minutes: what ran meanwhile does no more, no write is late, and the queue
+        has forgotten what came before. Nobody brings it
         back while a sweep's command waits: it would be of a plan that knew more.
         """
         waiting = (*state.dead_letters, *(command for group in state.groups for command in group.queue))
@@ -206,7 +209,7 @@ class People:
                 for claim in (self._values[state.kept[0][device]] or DeviceRecord()).claims
             )
         )
-        state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), baseline=baseline, edits=edits)
+        state = state._replace(groups=groups, sweeps=(), frozen=(), late=(), sent=(), baseline=baseline, edits=edits)
         swept = ELSEWHERE if state.swept else 0
         return self._set_back(state, state.kept)._replace(swept=swept, word=MISSING if swept else 0)
 
@@ -221,18 +224,22 @@ class People:
         return self._number(record.prior)
 
     def _set_back(self, state: State, ledger: tuple[tuple[int, ...], ...]) -> State:
-        items, users, noted, outcomes = ledger
+        items, users, noted, outcomes, inventory_at, numbered, (named,) = ledger
         shown = {self._event_shown(state, device, row) for device, row in enumerate(state.rows)}
         in_tags = sum(1 << event for event in shown if event is not None)
         answered = sum(1 << event for event, outcome in enumerate(outcomes) if outcome)
+        for number, event in enumerate(self._numbering.events):
+            record: UserRecord | None = self._values[users[self._numbering.event_users[number]]]
+            if event.user == NUMBER and event.claim and record and event.is_kept(DeviceRecord(user=record)):
+                answered |= 1 << number  # each device's command has an outcome of its own
         return self._mark(state, LEDGER_LOST)._replace(
             items=items,
             users=users,
             noted=noted,
             outcomes=outcomes,
-            inventory_at=(0,) * len(state.items),
-            named=0,
-            numbered=(0,) * len(state.items),
+            inventory_at=inventory_at,
+            named=named,
+            numbered=numbered,
             certain=in_tags | answered & state.certain,
             replaced=0,
             lost=True,

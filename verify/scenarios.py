@@ -657,6 +657,20 @@ SMALL = (
         pauses=ALL_CALLS,
     ),
     Scenario(
+        "serial number, set back",
+        "a second mail client of a locked phone is enrolled, and again after an old ledger came back",
+        (
+            numbered(enroll("E0", 0)),
+            by_number(lock("N1(hold)", 1, None)),
+            numbered(enroll("E4", 4, 1, device_id="DEV2")),
+            copy(numbered(enroll("E4", 4, 1, device_id="DEV2"))),
+        ),
+        (Act("keep"), Act("restore")),
+        rows=(None, None),
+        devices=TWO_DEVICES,
+        before=("E0", "N1(hold)"),
+    ),
+    Scenario(
         "unknown device",
         "an unknown device is lost while its user is locked",
         (lock_user("U1(30)", 1, 30), lock("L2(15)", 2, 15)),

@@ -107,7 +107,7 @@ class State(NamedTuple):
         swept_since: A sweep began while all was at rest, and neither a person nor the clock changed anything since.
         noted: What the ledger has of the sweeps: outcomes of their commands, and overrides that they told of.
         told: The overrides that were left alone and told of, as (device, override).
-        kept: A copy of the ledger: the items of devices and of users, what is noted and the outcomes.
+        kept: A copy of the ledger: the items of devices and of users, what is noted, the outcomes and the inventory.
         replaced: The devices where a person's ``DENY`` took the place of our lock, and nobody was told.
     """
 
