@@ -113,6 +113,22 @@ def test_random_histories_violate_no_invariant():
         assert made["go on"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("guard", "seed"),
+    [
+        ("name-moves", 393),
+        ("accepted-stays", 17),
+        ("organization", 2),
+        ("honoured-edits", 347),
+        ("reason-at-most", 67),
+    ],
+)
+def test_a_random_history_shows_what_a_guard_of_the_rim_is_for(guard, seed):
+    _, failed = walk(seed, guard)
+    assert failed is not None
+
+
 def test_a_random_history_that_fails_is_told_as_short_as_it_can_be(monkeypatch):
     monkeypatch.setattr(DeviceRecord, "released_at", lambda *_: None)
     failed = next(failed for _, failed in map(walk, range(7, 100)) if failed)
