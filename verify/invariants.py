@@ -151,7 +151,8 @@ class Invariants:
             if other.device < 0 and other.user == about.user
         ]
         names = {other.command.target.user for _, other in of_user}  # each has a message group of its own
-        if any(other.change and other.user == about.user for other in self._events) or len(names) > 1:
+        moving = bool(self._numbering.moving)
+        if any(other.change and other.user == about.user for other in self._events) or len(names) > 1 or moving:
             return
         certain = [other for number, other in of_user if state.certain >> number & 1]
         arrived = [other for number, other in of_user if not state.pending >> number & 1]
