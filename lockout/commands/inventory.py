@@ -267,6 +267,10 @@ def _check(
     """
     if any(map(str.strip, row[len(columns) :])):
         return Line(number, {}, [f"{len(row)} values: expected {len(columns)}, one for each column"])
+    device = [field for field, _ in columns].index("deviceId")
+    inner = [re.split(r"[,;\t]", line) for value in row for line in value.splitlines()[1:]]
+    if any(len(cells) == len(columns) and cells[device].isalnum() for cells in inner):
+        return Line(number, {}, ["a quoted value goes over lines that look like rows: expected its end in its line"])
     values = zip(columns, map(str.strip, row), strict=False)
     detail = {field: output.of_cell(value) for (field, _), value in values if field and value}
     if skips and "deviceId" not in detail:

@@ -374,6 +374,14 @@ def test_a_line_whose_values_have_moved_is_not_left_out_as_one_without_a_device_
     assert line.faults == ["5 values: expected 3, one for each column"]
 
 
+def test_lines_between_two_stray_quotation_marks_do_not_vanish(tmp_path: Path) -> None:
+    head, note = "userId,deviceId,note\nana,A1,", 'carla,A2,"red case,\nsilver, old, scratched\n"\n'
+    (file := tmp_path / "devices.csv").write_text(f'{head}"iPad 12\nbob,A3,\ndave,A4,iPad 12"\n{note}')
+    first, second = inventory.read(file, "inventory", SETTINGS, at(0))
+    assert first.faults == ["a quoted value goes over lines that look like rows: expected its end in its line"]
+    assert (first.number, second.faults) == (4, [])
+
+
 def numbered(count: int) -> str:
     return HEADER + "".join(f"bob,DEVICE{number},,\n" for number in range(count))
 
