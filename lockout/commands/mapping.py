@@ -22,6 +22,7 @@ from lockout.deployment import Deployment
 from lockout.errors import DONE, NO
 
 EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
+UNSURE = "if its pattern matches (`make up` installs what can tell): "
 NOBODY = "nobody gets it, or it is not meant"
 
 mapping = click.Group("mapping", help="How events of other products are read.")
@@ -54,9 +55,10 @@ def try_(__: Deployment, events: tuple[Path, ...], config: str) -> int:
         for source, text, _ in lines:
             output.line(f"{source}: {text}")
         commands = [command for _, _, command in lines if command is not None]
-        rejected = sum(isinstance(command, Reject) for command in commands)
-        said = f"accepted: {len(commands) - rejected}" + f", rejected: {rejected}" * bool(rejected)
-        ends.append((bool(commands) and not rejected, f"{name:{width}}  {said if commands else NOBODY}"))
+        accepted = sum(not isinstance(command, Reject) for command in commands)
+        rejected = sum(isinstance(command, Reject) and not text.startswith(UNSURE) for _, text, command in lines)
+        said = f"accepted: {accepted}" + f", rejected: {rejected}" * bool(rejected)
+        ends.append((bool(accepted) and not rejected, f"{name:{width}}  {said if commands else NOBODY}"))
     if len(tried) > 1:
         output.line("\n" + "\n".join(end for _, end in ends))
     return DONE if all(accepted for accepted, _ in ends) else NO
@@ -273,7 +275,7 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
             yield where, "does not get it, its pattern does not match", None
             continue
         commands = reported({"mappedSource": name, "event": event})
-        unsure = "" if matches else "if its pattern matches (`make up` installs what can tell): "
+        unsure = "" if matches else UNSURE
         if not commands:
             yield where, f"{unsure}leaves it, since `when` is false", None
         for command in commands:
