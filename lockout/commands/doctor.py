@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from configuration import loader
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.values.errors import LockoutError
-from device_lockout.values.outcome import SOURCE
+from device_lockout.values.outcome import DRILL, SOURCE
 from lockout import output
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
@@ -58,6 +58,15 @@ def _stack(there: Deployment) -> Iterator[Finding]:
     yield found(whole, f"stack {there.stack}: {there.status}")
 
 
+def _drift(there: Deployment) -> Iterator[Finding]:
+    """Say what the last detection of drift found. It takes minutes, so it is not begun here."""
+    (stack,) = there.client("cloudformation").describe_stacks(StackName=there.stack)["Stacks"]
+    drift = stack.get("DriftInformation", {}).get("StackDriftStatus", "NOT_CHECKED")
+    call = "describe-stack-resource-drifts" if drift == "DRIFTED" else "detect-stack-drift"
+    mend = "" if drift == "IN_SYNC" else f"aws cloudformation {call} --stack-name {there.stack}"
+    yield {"IN_SYNC": "ok", "DRIFTED": "wrong"}.get(drift, "note"), f"drift from the template: {drift}", mend
+
+
 def _settings(name: str) -> Check:
     def settings(there: Deployment) -> Iterator[Finding]:
         same = loader.load(name).settings == there.settings
@@ -77,13 +86,15 @@ def _queue_consumers(there: Deployment) -> Iterator[Finding]:
 
 
 def _schedules(there: Deployment) -> Iterator[Finding]:
-    ours, count = there.outputs["SweepOverridesFunctionName"], 0
+    """Look for the sweep's schedule of each organization, and the drill's two, whose target is the bus."""
+    sweep, bus, count = f":{there.outputs['SweepOverridesFunctionName']}", f"/{there.outputs['EventBusName']}", 0
+    wanted = len(there.settings.organizations) + 2 * (there.settings.source(DRILL) is not None)
     for each in there.listed("scheduler", "list_schedules", "Schedules"):
-        if each["Target"]["Arn"].endswith(f":{ours}"):
+        if each["Target"]["Arn"].endswith((sweep, bus) if "Drill" in each["Name"] else sweep):
             count += 1
             yield found(each["State"] == "ENABLED", f"schedule {each['Name']}: {each['State']}")
-    if count != len(there.settings.organizations):
-        yield found(False, f"{count} schedules of {len(there.settings.organizations)}")
+    if count != wanted:
+        yield found(False, f"{count} schedules of {wanted}")
 
 
 def _last_sweeps(there: Deployment) -> Iterator[Finding]:
@@ -190,7 +201,7 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
 
 
 READING = (
-    *(_stack, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
+    *(_stack, _drift, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
     *(_timeline, _dead_letters, _alarms, _secrets, _workmail, _access_rules),
 )
 """The checks that only read."""

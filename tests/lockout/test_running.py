@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from configuration import loader
 from device_lockout.values import wire
 from device_lockout.values.command import Cause, Expire, Reassert, Target
+from device_lockout.values.outcome import DRILL
 from device_lockout.values.override import Override
-from device_lockout.values.settings import Webhook
+from device_lockout.values.settings import Source, Webhook
 from local.in_memory import KEY, ORGANIZATION, World, key
 from lockout.__main__ import main
 from lockout.commands import doctor
@@ -198,6 +199,7 @@ class Account:
         self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
         self.secret: dict[str, Any] = {}
         self.messages = "0"
+        self.drift = {"StackDriftStatus": "IN_SYNC"}
         self.indexes = [{"IndexName": "timeline", "IndexStatus": "ACTIVE"}]
 
     def __call__(self, _: str) -> "Account":
@@ -215,6 +217,9 @@ class Account:
                 return [pages[operation]]
 
         return Pages()
+
+    def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
+        return {"Stacks": [{"StackName": StackName, "DriftInformation": self.drift}]}
 
     def list_event_source_mappings(self, **_: Any) -> Any:
         return {"EventSourceMappings": self.mappings}
@@ -272,6 +277,7 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ({"mappings": [{"State": "Disabled", "UUID": "u"}]}, "RouteEvents takes its queue: Disabled", "--uuid u"),
         ({"mappings": []}, "ApplyCommands takes its queue: Missing", "update-event-source-mapping"),
         ({"schedules": []}, "0 schedules of 1", "deploy"),
+        ({"drift": {"StackDriftStatus": "DRIFTED"}}, "drift from the template: DRIFTED", "resource-drifts"),
         ({"subscriptions": []}, "nobody is told of anything", "aws sns subscribe"),
         (
             {"subscriptions": [SUBSCRIBED | {"SubscriptionArn": "PendingConfirmation"}]},
@@ -302,6 +308,26 @@ def test_what_is_not_whole_comes_with_the_command_that_mends_it(
     status, wrong = states(run)
     assert status == 1
     assert any(said.startswith(found) and mend in command for said, command in wrong.items()), wrong
+
+
+def test_a_drift_that_nobody_looked_for_is_noted(run: Run, account: Account) -> None:
+    account.drift = {}
+    assert (
+        "drift from the template: NOT_CHECKED  aws cloudformation detect-stack-drift --stack-name" in run("doctor")[1]
+    )
+
+
+def test_a_drill_has_two_schedules_of_its_own(run: Run, account: Account, there: Deployment) -> None:
+    drill = Source(DRILL, frozenset({"lock", "release"}))
+    vars(there)["settings"] = replace(there.settings, sources=(*there.settings.sources, drill))
+    assert "1 schedules of 3" in states(run)[1]
+    bus = {"Arn": "arn:aws:events:::event-bus/device-security"}
+    account.schedules += [
+        {"Name": name, "State": "ENABLED", "Target": bus} for name in ("DrillLost", "DrillFound", "x")
+    ]
+    assert states(run) == (0, {})
+    account.schedules[1]["State"] = "DISABLED"
+    assert "schedule DrillLost: DISABLED" in states(run)[1]
 
 
 def test_mail_alone_is_noted(run: Run, account: Account) -> None:
