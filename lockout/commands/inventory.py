@@ -25,7 +25,7 @@ from device_lockout.values.command import Reject
 from device_lockout.values.settings import Settings
 from lockout import output
 from lockout.deployment import UNDER_WAY, Deployment
-from lockout.errors import DONE, NO
+from lockout.errors import DONE, NO, NOT_ALLOWED, explain
 
 KIND = "Device Enrolled"
 REQUIRED = ("userId", "deviceId")
@@ -294,6 +294,9 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
 
     They go in portions as a sweep's removals do: at most ``portion`` of the configuration's ``[sweep]`` are under way,
     so that no fresh lock waits long. If a call fails, stop and say what was sent.
+
+    Raises:
+        BotoCoreError, ClientError: The call was not allowed.
     """
     sent, portion = 0, deployment.settings.sweep.portion
     room = portion
@@ -307,6 +310,8 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
             answers = deployment.put(source, KIND, *(line.detail for line in batch))
         except (BotoCoreError, ClientError) as error:
             output.say(f"{file}: {_interruption(lines, batch, error)}")
+            if explain(error).status == NOT_ALLOWED:
+                raise
             break
         for line, answer in zip(batch, answers, strict=True):
             if code := answer.get("ErrorCode"):

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -648,3 +649,25 @@ def test_nothing_is_sent_to_a_bus_that_is_not_there(
     status, _, err = run(*LOCK)
     assert (status, clients.sent) == (1, [])
     assert "AWS refused DescribeEventBus: ResourceNotFoundException: no bus" in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "where"),
+    [("bash", "lockout ha", "1"), ("zsh", "lockout ha", "1"), ("fish", "lockout ha", "ha")],
+)
+def test_a_shell_completes_the_commands(shell: str, words: str, where: str) -> None:
+    """It asks as each shell's script does, which docs/command.md loads."""
+    for what, found in (("source", "_lockout_completion"), ("complete", "handover")):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("lockout")],
+            env=os.environ | {"COMP_WORDS": words, "COMP_CWORD": where, "_LOCKOUT_COMPLETE": f"{shell}_{what}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found in done.stdout
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lockout, version {version('workmail-device-lockout')}\n"
