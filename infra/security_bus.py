@@ -162,7 +162,11 @@ class SecurityBus(Construct):
         pattern: Mapping[str, Any],
         mapped_source: str | None = None,
     ) -> events.CfnRule:
-        """Add a rule that sends whole events to the queue. A mapped source's name comes beside them."""
+        """Add a rule that sends whole events to the queue. A mapped source's name comes beside them.
+
+        Each rule's events are a group, so that those of one that has many keep no others waiting:
+        https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+        """
         transformed = events.CfnRule.InputTransformerProperty(
             input_template=f'{{"mappedSource":{json.dumps(mapped_source)},"event":<aws.events.event.json>}}'
         )
@@ -170,6 +174,7 @@ class SecurityBus(Construct):
             id="Reports",
             arn=self._reports.queue_arn,
             input_transformer=transformed if mapped_source is not None else None,
+            sqs_parameters=events.CfnRule.SqsParametersProperty(message_group_id=id),
             **delivery(self.undelivered.queue),
         )
         rule = self._add_rule(id, description, bus, pattern, [target], self._reports.node.find_child("Policy"))

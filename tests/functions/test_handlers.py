@@ -191,7 +191,7 @@ def record(number, body, group="", receives=1, sent=NOW):
         "attributes": {
             "ApproximateReceiveCount": str(receives),
             "SentTimestamp": str(int(sent.timestamp() * 1000)),
-            **({"MessageGroupId": group} if group else {}),
+            **({"MessageGroupId": group, "SequenceNumber": str(number)} if group else {}),
         },
         "messageAttributes": {},
         "eventSource": "aws:sqs",

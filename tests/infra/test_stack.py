@@ -84,6 +84,16 @@ def test_an_event_of_a_known_or_unknown_source_reaches_the_router_once(template:
     assert targets_of(template, event) == ["ReportsQueue.Arn"]
 
 
+def test_a_sources_reports_are_a_group_of_a_fair_queue(template: Template, local_template: Template) -> None:
+    for each in (template, local_template):
+        targets = [rule["Targets"][0] for rule in each.of_type("Events::Rule").values()]
+        groups = [
+            target["SqsParameters"]["MessageGroupId"] for target in targets if target["Arn"] == "ReportsQueue.Arn"
+        ]
+        assert len(groups) == len({*groups}) > 1
+        assert all(len(group) <= 100 for group in groups)
+
+
 def test_a_misspelt_detail_type_reaches_the_router(template: Template) -> None:
     assert targets_of(template, {"source": "siem", "detail-type": "Devise lost", "detail": {}}) == ["ReportsQueue.Arn"]
 

@@ -24,7 +24,8 @@ class Message:
 
     id: str  # SQS's message ID.
     body: str  # The text that was sent.
-    group: str  # The message group. In a standard queue each message is a group of its own.
+    # The message group. In a standard queue each message is a group of its own: SQS's groups are there for fairness.
+    group: str
     receipt: str  # The receipt handle of this delivery.
     receives: int  # How often the message was delivered, this time included.
     sent: datetime  # When SQS received it.
@@ -52,7 +53,9 @@ def read(event: dict[str, Any]) -> list[Message]:
         Message(
             id=record["messageId"],
             body=record["body"],
-            group=record["attributes"].get("MessageGroupId", record["messageId"]),
+            group=record["attributes"]["MessageGroupId"]
+            if "SequenceNumber" in record["attributes"]
+            else record["messageId"],
             receipt=record["receiptHandle"],
             receives=int(record["attributes"]["ApproximateReceiveCount"]),
             sent=instant.from_epoch_milliseconds(record["attributes"]["SentTimestamp"]),

@@ -18,12 +18,13 @@ def message(number, group):
 
 def test_a_message_is_read_as_lambda_hands_it_over():
     attributes = {"ApproximateReceiveCount": "3", "SentTimestamp": "1795332600000", "MessageGroupId": "g"}
+    attributes["SequenceNumber"] = "18849496460467696128"
     record = {"messageId": "m1", "body": "b", "receiptHandle": "r", "attributes": attributes}
     assert sqs_batch.read({"Records": [record]}) == [Message("m1", "b", "g", "r", 3, NOW)]
 
 
 def test_a_message_of_a_standard_queue_is_a_group_of_its_own():
-    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1795332600000"}
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1795332600000", "MessageGroupId": "fair"}
     record = {"messageId": "m1", "body": "b", "receiptHandle": "r", "attributes": attributes}
     assert sqs_batch.read({"Records": [record]})[0].group == "m1"
 
