@@ -10,7 +10,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import boto3
 import pytest
 
-from local.account import REGION
+from configuration.bus_limits import rule_name
+from local.account import ACCOUNT, REGION
 from local.deployment import Announcements, Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
 from tests.local.observing import Queue
@@ -226,32 +227,53 @@ def test_a_reader_tells_what_happened(
 def test_a_policy_lets_its_owner_do_what_is_his_and_no_more(
     state: Path, tmp_path: Path, deployment: Deployment
 ) -> None:
-    (user,), device = new_users(deployment, 1), new_device()
+    (user,), device, began = new_users(deployment, 1), new_device(), rfc3339()
     known = environment(state)
     operator = running(tmp_path, known | somebody(deployment, "OperatorPolicyArn"))
     reader = running(tmp_path, known | somebody(deployment, "ReaderPolicyArn"))
-    lost = {"userId": user, "deviceId": device, "reportedAt": rfc3339()}
-    letter = Report(f"back-{device}", "helpdesk", "Device Lost", lost)
+    (tmp_path / "phones.csv").write_text(f"userId,deviceId\n{user},{new_device()}\n")
     acts = [
         ("lock", user, device, "--yes", "--unverified"),
         ("extend", user, device, "--until", "3d", "--yes"),
         ("release", user, device, "--yes"),
         ("drill", user, new_device()),
         ("sweep", "now"),
+        ("inventory", "import", "phones.csv"),
+        ("lock", user, device, "--yes", "--unverified"),
+        ("undo", "helpdesk", "--since", began, "--yes"),
     ]
     for words in acts:
-        assert reader(*words)[0] == 4, words
+        assert reader(*words)[0] == (1 if words[0] == "inventory" else 4), words  # an import says what was not sent
         status, _, err = operator(*words)
         assert status == 0, (words, err)
-    deployment.sqs.send_message(QueueUrl=deployment.outputs["DeadReportsQueueUrl"], MessageBody=letter.body)
-    assert reader("dead", "send-back", "--queue", "reports", "--yes")[0] == 4
+    rule = f"{deployment.outputs['EventBusName']}/{rule_name('device-lockout-local', 'Mapped-drill')}"
+    failed = {"RULE_ARN": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}", "TARGET_ARN": "the queue of reports"}
+    lost = Report(
+        f"back-{device}", "helpdesk", "Device Lost", {"userId": user, "deviceId": new_device(), "reportedAt": began}
+    )
+    ahead = rfc3339(datetime.now(UTC) + timedelta(hours=1))  # its lock lasts for seconds: it counts from its receipt on
+    drilled = Report(
+        f"drill-{device}", "drill", "Drill Began", {"user": user, "device": new_device(), "reportedAt": ahead}
+    )
+    letters = {
+        "reports": ("DeadReportsQueueUrl", {}, lost.body),
+        "undelivered": ("UndeliveredEventsQueueUrl", failed, drilled.body),
+        "sweeps": ("MissedSweepsQueueUrl", {}, json.dumps({"organizationId": deployment.organization})),
+    }
+    for name, (queue, attributes, body) in letters.items():
+        said = {key: {"DataType": "String", "StringValue": value} for key, value in attributes.items()}
+        url = deployment.outputs[queue]
+        deployment.sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=said)
+        assert reader("dead", "send-back", "--queue", name, "--yes")[0] == 4, name
 
-    def gone() -> bool:
-        status, _, err = operator("dead", "send-back", "--queue", "reports", "--yes")
+    def gone(name: str) -> bool:
+        status, _, err = operator("dead", "send-back", "--queue", name, "--yes")
         assert status == 0, err
         return "sent back: 1" in err
 
-    seen(deployment, "the letter goes back", gone)
+    for name in letters:
+        seen(deployment, f"the letter in {name} goes back", lambda name=name: gone(name))
+    assert {result(deployment, each) for each in (lost, drilled)} == {"locked"}
     asks = [("status",), ("show", user), ("history", user), ("sweep", "plan"), ("sweep", "last"), ("export",)]
     for words in [*asks, ("report",), ("dead", "show"), ("doctor",)]:
         status, out, err = reader(*words)
