@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from device_lockout.values.command import Expire, Lock, Reassert, Target, claim_id
+from device_lockout.values.command import Cause, Expire, Lock, Reassert, Target, claim_id
 from device_lockout.values.errors import RefusedError, TransientError
-from device_lockout.values.outcome import Outcome
+from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
 from device_lockout.values.tag import HOLD, Tag, write
@@ -151,7 +151,8 @@ def test_a_removal_is_planned_on_what_was_listed_and_decided_on_what_stands_then
     set_lock(world, 0, 100, DEVICE)
     world.plan(NOW)
     [command] = world.queue.sent
-    assert command == Expire(command.cause, Target(ORGANIZATION, BOB, DEVICE, resolved=True), denial(0, 100))
+    of_the_run = Cause("run-1", SOURCE, "Sweep", NOW, NOW)
+    assert command == Expire(of_the_run, Target(ORGANIZATION, BOB, DEVICE, resolved=True), denial(0, 100))
     world.set_by_hand(denial(0, 9000))
     assert world.carry_out(command, NOW).result == "adopted"
     assert world.override == denial(0, 9000), "a person extended it in between"
@@ -226,7 +227,9 @@ def test_after_a_gap_it_only_reports_what_it_would_let_go(since):
         return
     assert result.refused.guard == "gap"
     assert asked_for(world) == {"allowed": Reassert, "missing": Reassert}
-    assert told(world, "Sweep Refused")[0]["page"]
+    [refused] = told(world, "Sweep Refused")
+    assert refused["page"]
+    assert "no sweep completed since 2026-11-22T03:29:59.000Z: this one only reports" in refused["message"]
     assert world.plan(NOW + timedelta(hours=1)).refused is None, "the next one may"
 
 
@@ -235,7 +238,10 @@ def test_the_very_first_run_only_reports_and_pages_if_locks_of_ours_stand():
     world.ledger.swept = None
     assert world.plan(NOW).refused.guard == "first-run"
     assert Expire not in asked_for(world).values()
-    assert told(world, "Sweep Refused")[0]["page"]
+    [refused] = told(world, "Sweep Refused")
+    assert refused["page"]
+    assert "the ledger knows of no completed sweep: this one only reports" in refused["message"]
+    assert list(world.ledger.outcomes) == [("run-1", refused["id"])], "each complete run pages"
     fresh = World()
     fresh.ledger.swept = None
     fresh.plan(NOW)
@@ -380,6 +386,17 @@ def test_a_trouble_that_lasts_pages_once_until_a_run_is_completed_again():
     assert told(world, "Sweep Refused")[-1]["page"]
 
 
+def test_a_list_that_fails_pages_once_before_any_run_was_complete():
+    world = one_over_and_one_gone()
+    world.ledger.swept = None
+    honest = world.workmail.pages
+    for hour in range(2):
+        world.workmail.pages = honest
+        pages_that_fail_at(0, TransientError("no"))(world)
+        world.plan(NOW + timedelta(hours=hour))
+    assert [detail["page"] for detail in told(world, "Sweep Refused")] == [True, False]
+
+
 def test_sixty_seconds_between_the_clocks_are_fine():
     world = one_over_and_one_gone()
     assert world.plan(NOW, clock=lambda: NOW + timedelta(seconds=60)).refused is None
@@ -402,6 +419,25 @@ def test_what_a_list_that_fails_lacks_is_put_back_in_another_order_each_time_so_
     for _ in range(20):
         world.sweep(NOW)
     assert key("device7") in world.workmail.overrides
+
+
+@pytest.mark.parametrize("disturbance", [None, *DISTURBED])
+def test_only_if_the_list_may_lack_rows_comes_what_it_shows_first(disturbance):
+    disturb, run, guard, _ = DISTURBED.get(disturbance, (None, {}, None, None))
+    world = World()
+    world.workmail.page_size = 1
+    for number, device in enumerate(["c missing", "a open", "b missing"]):
+        world.ledger.devices[key(device)] = DeviceRecord((claim(number, None, number),), version=1)
+    world.workmail.overrides |= {key("a open"): Override("ALLOW"), key("z"): Override("ALLOW")}
+    if disturb:
+        disturb(world)
+    oldest_first = ["c missing", "a open", "b missing"]
+    asked = list(asked_for(world)) if world.plan(NOW, **run) else []
+    if guard in (None, "clock"):
+        assert asked == oldest_first
+    elif guard != "organization":
+        assert sorted(asked) == sorted(oldest_first)
+        assert asked[0] == "a open" or disturbance in ("the first page fails", "the time is over at once")
 
 
 def test_an_allow_that_is_to_end_by_hand_does_not_keep_a_lock_from_being_put_back_under_a_guard():
@@ -678,7 +714,33 @@ def test_of_many_warnings_ten_page_and_the_last_of_them_says_how_many_more_there
         world.sweep(at(60 * minute))
     warnings = told(world, "Expiry Due Soon")
     assert [warning["page"] for warning in warnings] == [True] * 10 + [False] * 4
-    assert warnings[9]["message"].endswith("So it is with 4 more, which page nobody.")
+    assert [warning["severity"] for warning in warnings] == [warnings[0]["severity"]] * 10 + ["for the record"] * 4
+    more = " So it is with 4 more, which page nobody."
+    for number, warning in enumerate(warnings):
+        message = warning["message"].removesuffix(more if number == 9 else "")
+        assert (
+            message
+            == f"Device device{number:02} of {BOB} is locked (lost) until 2026-11-22T09:30:00Z, and then let back in."
+        )
+
+
+def test_of_ten_warnings_none_says_that_there_are_more():
+    world = World()
+    for number in range(10):
+        set_lock(world, number, 7200, f"device{number:02}")
+    world.sweep(at(3600))
+    assert not any("more" in warning["message"] for warning in told(world, "Expiry Due Soon"))
+
+
+def test_without_the_time_for_all_warnings_those_that_were_found_are_told():
+    world = World()
+    for number in range(3):
+        set_lock(world, number, 7200, f"device{number:02}")
+    found = iter([True, True, True, True, False])  # two of them for the pages of the list
+    world.plan(at(3600), enough_time=lambda: next(found, False))
+    first = len(told(world, "Expiry Due Soon"))
+    world.plan(at(3660))
+    assert (0 < first < 3, len(told(world, "Expiry Due Soon"))) == (True, 3)
 
 
 def test_overrides_of_others_put_their_devices_in_the_inventory():
@@ -706,6 +768,15 @@ def test_each_override_that_is_left_alone_is_told_of_once_with_the_lock_that_is_
     assert (broken["deviceId"], broken["reason"], broken["until"]) == ("broken", "", None)
     assert "its tag can't be read" in broken["message"]
     assert broken["before"] == broken["after"] == {"effect": "ALLOW", "description": "[Until: tomorrow]"}
+
+
+def test_what_was_told_of_before_hides_nothing_that_was_not():
+    world = World(Override("DENY", "by hand"))
+    world.deliver(lock(), at(10))
+    world.workmail.overrides[key("broken")] = Override("ALLOW", "[Until: tomorrow]")
+    result = world.sweep(NOW)
+    assert [item.untold for item in result.plan.left] == [False, True]
+    assert [detail["deviceId"] for detail in left_alone(world)] == ["broken"]
 
 
 def test_another_text_is_told_of_again():
