@@ -242,7 +242,7 @@ def _change(change: Change, record: DeviceRecord, now: datetime, rules: Rules) -
         return None, replace(about, because="it has no lock in force that this report may change", page=True)
     about = replace(about, why=old.why, until=old.until)
     if old.id == asked.id:
-        sooner = any(each.at < happened and each.until > asked.until for each in record.all_claims())
+        sooner = any(change.ending.covers(each) and each.until > asked.until for each in record.all_claims())
         return None, replace(about, result="shortened" if sooner else "extended", page=sooner)
     if old.at >= happened:
         return None, about
@@ -378,10 +378,9 @@ def _of_change(about: Outcome, said: Outcome, wanted: Claim | None, others: bool
             result = "still-locked"
         elif wrote and not _denies(about.before):
             result = "locked"
-    because = "; ".join(filter(None, (about.because, said.because)))
     if wanted is None:
         about = replace(about, why=said.why, until=said.until)
-    return replace(about, result=result, because=because, page=about.page or said.page)
+    return replace(about, result=result, because=said.because, page=said.page)
 
 
 def _of_reassert(about: Outcome, before: DeviceRecord, reading: tag.Reading | None, wrote: bool, owner: str) -> Outcome:

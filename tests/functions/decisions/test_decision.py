@@ -14,12 +14,20 @@ from typing import Any
 
 import pytest
 
-from device_lockout.decisions.decision import Delete, Put, decide, must_be_recorded
+from device_lockout.decisions.decision import (
+    TOO_MANY,
+    TOO_MANY_RELEASES,
+    Delete,
+    Put,
+    decide,
+    decide_for_user,
+    must_be_recorded,
+)
 from device_lockout.values.command import Cause, Change, Expire, Lock, Reassert, Release, Target, command_id
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Last, UserRecord
+from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, Last, UserRecord
 from device_lockout.values.tag import HOLD, write_time
 from local.in_memory import BOB, DAY, DEVICE, ORGANIZATION, at
 from tests.functions.releases import released
@@ -106,7 +114,7 @@ ALL_OBSERVED = [NOTHING, *OTHERS, *OURS]
 PRIORS = [
     None,
     Observed("words", "ALLOW", "foreign", "CEO's travel phone"),
-    Observed("run out", "ALLOW", "hand-written", "[until=2026-11-22T07:31:00Z]", until=60),
+    Observed("run out", "ALLOW", "hand-written", "[until=2026-11-22T07:31:40Z]", until=NOW),
 ]
 
 
@@ -160,7 +168,7 @@ DECIDED = {"this": 60, "another": 40}
 
 
 def told_by(event_id, happened, source="helpdesk"):
-    return Cause(event_id, source, "Told by a test", at(happened), at(happened + 5))
+    return Cause(event_id, source, "Told by a test", at(happened), at(happened + 5), reference="INC-7")
 
 
 def lock(when, until, scope="device"):
@@ -305,6 +313,9 @@ class Expected:
     write: Override | str | None
     row: tuple | None
     result: str
+    until: int | None  # When the lock ends that the outcome tells of; its reason is told with it.
+    page: bool
+    lock: str  # The ID of the lock that it is about.
 
 
 def expected(name, command, observed, record):  # noqa: C901 (it reads as the tables do, from top to bottom)
@@ -313,7 +324,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
     now = NOW
 
     # Adopt.
-    prior, news = record.prior, False
+    prior, news, page = record.prior, False, False
     own = {claim[:3]: claim for claim in record.own}
     users = {claim[:3]: claim for claim in record.users}
     if observed.kind == "ours":
@@ -325,47 +336,50 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             outlasted = any(one[2] >= observed.at and one[3] >= observed.until for one in record.users)
             scope = "user" if released_since or outlasted else "device"
             own[observed.id, scope, observed.at] = (observed.id, scope, observed.at, observed.until)
-            news = True
+            news, page = True, command.cause.source != "device-lockout"
             set_back = record.last == "none" or observed.at > DECIDED[record.last]
             if set_back and scope == "device":
                 prior = None
         for known in shown:
             if known[3] != observed.until and observed.effect == "DENY":
                 own[known[:3]] = (*known[:3], observed.until)
-                news = True
+                news, page = True, observed.until < known[3]
 
     # Record.
     released_device, released_user = record.released_device, record.released_user
     released = {"device": released_device, "user": newest(released_user, record.users_release)}
     before = {**users, **own}
     live_before = {one[:3] for one in unreleased(before.values(), released) if one[3] > now}
-    result = None
+    result, told_page = None, False
     if kind == "Lock":
         scope, when, until = command.claim.scope, seconds(command.claim.at), seconds(command.claim.until)
         known = before.get((A, scope, when))
         if released[scope] is not None and when < released[scope]:
             result = "superseded"
+            told_page = when + 5 > released[scope]
         elif known is not None:
             # A known lock that has ended holds nothing.
             result = "superseded" if known[3] <= now else None
+            told_page = known[3] <= now
         elif until <= now:
-            result = "rejected"
+            result, told_page = "rejected", True
         else:
             own[A, scope, when] = (A, scope, when, until)
     if kind == "Release" and command.ending.scope == "device":
         released_device = newest(released_device, seconds(command.cause.happened))
     if kind == "Release" and command.ending.scope == "user":
         released_user = newest(released_user, seconds(command.cause.happened))
-    end = None
+    end = told_until = None
     if kind == "Change":
         scope, when, end = command.ending.scope, seconds(command.cause.happened), seconds(command.claim.until)
         of_scope = [one for one in unreleased(before.values(), released) if one[1] == scope and one[3] > now]
         longest = max(of_scope, key=lambda one: (one[3], one[2], one[0]), default=None)
         if longest is None or longest[2] >= when:
-            result = "superseded"
+            result, told_page = "superseded", longest is None
         elif end > longest[3] and not command.longer:
-            result = "rejected"
+            result, told_page = "rejected", True
         else:
+            told_page, told_until = end < longest[3], end
             own[C, scope, when] = (C, scope, when, end)
             end_of_old = longest[3]
             if scope == "device":
@@ -446,8 +460,12 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         result = "renewed"
     else:
         result = "reasserted" if record.last == "another" or observed.kind == "ours" else "took-over"
+        told_page = result == "reasserted"
+    told_until = wanted[3] if wanted is not None else told_until
+    if write == Override("ALLOW", "restored by lockout, description lost"):
+        told_page = True
     if record.last == "this" and denied:
-        result = REMEMBERED.result
+        result, told_until, told_page = REMEMBERED.result, None, False
 
     month_ago = now - 30 * DAY
     forgotten = {key for key, one in own.items() if one[2] < month_ago and ended(one, released) < month_ago}
@@ -459,6 +477,9 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
         write=write,
         row=row[:2],
         result=result,
+        until=told_until,
+        page=page or told_page,
+        lock=wanted[0] if wanted is not None else observed.id if observed.kind == "ours" else "",
     )
 
 
@@ -490,6 +511,9 @@ def decided(command, observed, record):
         write="Delete" if isinstance(write, Delete) else write.override if isinstance(write, Put) else None,
         row=None,
         result=decision.outcome.result,
+        until=seconds(decision.outcome.until) if decision.outcome.until else None,
+        page=decision.outcome.page,
+        lock=decision.lock.id if decision.lock else "",
     )
 
 
@@ -545,6 +569,13 @@ def check_whatever_happens(command, observed, record, decision):
     assert last.decided_at == at(NOW)
     assert decision.record.version == before.version
     assert decision.record.user == before.user
+    if decision.outcome.because[:10] != "remembered":
+        outcome, write = decision.outcome, decision.write
+        assert outcome.before == observed.override
+        assert outcome.after == (write.override if isinstance(write, Put) else None if write else observed.override)
+        assert outcome.reference == "INC-7"
+        assert outcome.why == ("lost" if outcome.until else "")
+        assert outcome.verified is decision.record.known is (observed.kind not in ("nothing", "ours"))
     if decision.write is not None or isinstance(command, Lock | Release | Change):
         assert must_be_recorded(command, before, decision, RULES.owner)
     if isinstance(decision.write, Put):
@@ -834,3 +865,167 @@ def test_a_decision_on_what_stands_as_it_should_is_not_worth_a_write_to_the_ledg
     edited = ours("DENY", B, 15, 150, "none")
     decision = decided(REASSERT, edited, LIVE)[0]
     assert must_be_recorded(REASSERT, LIVE.value(REASSERT), decision, RULES.owner), "a person's edit is taken over"
+
+
+# What people read.
+
+UNKNOWN = ours("DENY", X, 5, 400, "none")
+UNKNOWN_ALLOW = ours("DENY", X, 5, 90, "allow")
+EDITED = ours("DENY", B, 15, 150, "none")
+CUT = "a person changed its end from 2026-11-22T07:33:20Z to 2026-11-22T07:32:30Z"
+TAKEN_OVER = "the ledger did not know this lock and took it over from its tag"
+DESCRIPTION_IS_LOST = "the ALLOW that stood before is back, but its description is lost"
+WAS_RELEASED = "it was released at 2026-11-22T07:30:20Z, after what this report tells of"
+RAN_OUT = "the lock that this very report asked for ran out at 2026-11-22T07:31:40Z"
+TOO_LATE = "the lock that it asks for was over at 2026-11-22T07:31:40Z, before it could be set"
+
+BECAUSE = [
+    # row                                   command            observed         record      because
+    ("Lock, older than the release", lock(19, 300), NOTHING, RELEASED, WAS_RELEASED),
+    ("Lock, known and over", lock(50, 300), NOTHING, Record(own=((A, "device", 50, NOW),)), RAN_OUT),
+    ("Lock, over before it could be set", lock(50, NOW), NOTHING, EMPTY, TOO_LATE),
+    ("Lock, new", lock(50, 300), NOTHING, EMPTY, ""),
+    ("Lock, over a tag that a person cut", lock(50, 300), EDITED, LIVE, CUT),
+    ("Release", release(30), OURS_LIVE, LIVE, ""),
+    (
+        "Release over somebody else's DENY",
+        release(30),
+        FOREIGN_DENY,
+        LIVE,
+        "an override that is not ours still denies it",
+    ),
+    (
+        "Release of a broken tag",
+        release(30),
+        OTHERS[-2],
+        LIVE,
+        "a person had changed its tag: the fields after by= are not why= until= at= id= was=] in that order and form",
+    ),
+    ("Release over what is over", release(8), OURS_OVER, OVER, "its lock is over, and the next sweep removes it"),
+    ("Release, the prior is unknown", release(30), OURS_OVER_ALLOW, OVER, DESCRIPTION_IS_LOST),
+    (
+        "Release of what the ledger does not know",
+        release(30),
+        UNKNOWN_ALLOW,
+        EMPTY,
+        f"{DESCRIPTION_IS_LOST}; {TAKEN_OVER}",
+    ),
+    ("Expire, the prior is unknown", expire(OURS_OVER_ALLOW.override), OURS_OVER_ALLOW, OVER, DESCRIPTION_IS_LOST),
+    ("Reassert what the ledger does not know", REASSERT, UNKNOWN, EMPTY, TAKEN_OVER),
+    ("Reassert what a person cut", REASSERT, EDITED, LIVE, CUT),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "observed", "record", "because"), [row[1:] for row in BECAUSE], ids=[row[0] for row in BECAUSE]
+)
+def test_an_outcome_says_why(command, observed, record, because):
+    assert decided(command, observed, record)[0].outcome.because == because
+
+
+def test_a_lock_that_is_taken_over_is_cut_to_what_its_reason_allows_and_says_so():
+    rules = replace(RULES, at_most={"lost": timedelta(seconds=60)})
+    outcome = decide(REASSERT, UNKNOWN.override, DeviceRecord(), at(NOW), rules).outcome
+    assert outcome.because == f"{TAKEN_OVER}, with its end cut to what its reason allows"
+    assert outcome.until == at(NOW + 60)
+
+
+FULL = released()
+for number in range(MOST_RELEASES):
+    FULL = FULL.with_release(Ending("device", source=f"mdm{number}"), at(0))
+
+
+def test_an_item_without_room_refuses_and_pages():
+    rules = replace(RULES, no_more_claims=1)
+    too_many = decide(lock(50, 300), None, LIVE.value(REASSERT), at(NOW), rules)
+    own = replace(release(30), ending=Ending("device", source="one more"))
+    too_many_releases = decide(own, OURS_LIVE.override, replace(LIVE.value(REASSERT), released=FULL), at(NOW), RULES)
+    for decision, because in ((too_many, TOO_MANY), (too_many_releases, TOO_MANY_RELEASES)):
+        assert (decision.outcome.result, decision.outcome.because, decision.outcome.page) == ("rejected", because, True)
+    assert decide(lock(15, 200), None, DeviceRecord((lock(15, 200).claim,)), at(NOW), rules).outcome.result == "locked"
+
+
+def test_a_lock_that_is_not_taken_over_is_recorded_once():
+    rules = replace(RULES, adopts_unknown=False)
+    record = DeviceRecord()
+    first = decide(REASSERT, UNKNOWN.override, record, at(NOW), rules)
+    assert must_be_recorded(REASSERT, record, first, RULES.owner)
+    assert (first.outcome.result, first.outcome.page) == ("already-denied", True)
+    assert first.outcome.because == "the ledger does not know its lock, and its user is exempt"
+    again = decide(REASSERT, UNKNOWN.override, first.record, at(NOW), rules)
+    assert not must_be_recorded(REASSERT, first.record, again, RULES.owner)
+
+
+# A user's item: the whole item and the whole outcome.
+
+
+def of_user(why, claim_id, when, until, received=None):
+    claim = Claim(claim_id, "user", why, at(when), moment(until))
+    told = told_by("event", when)
+    return Lock(told if received is None else replace(told, received=at(received)), replace(TARGET, device=""), claim)
+
+
+LEAK = of_user("compromised", U, 50, 300)
+LEFT = of_user("offboarded", X, 40, 400)
+LEAKED = UserRecord((LEAK.claim,))
+BOTH = UserRecord((LEAK.claim, LEFT.claim))
+ONE_AT_MOST = {"no_more_claims": 1}
+
+
+def ended_by(when, **ending):
+    return replace(release(when, "user"), ending=Ending("user", **ending))
+
+
+def user(record, when, **ending):
+    return replace(record, released=record.released.with_release(Ending("user", **ending), at(when)))
+
+
+OF_LEAKS = frozenset({"compromised"})
+ONLY_LEAKS = "this source's releases end only locks (compromised)"
+OVER_NOW = UserRecord((replace(LEAK.claim, until=at(NOW)),))
+SINCE = "it was released at 2026-11-22T07:31:00Z, after what this report tells of"
+NO_ROOM = replace(LEAKED, released=FULL)
+OF_USER = [
+    # row                       command        item    rules  item after   result, why, until, because, page
+    ("Lock, new", LEAK, UserRecord(), {}, LEAKED, ("locked", "compromised", 300, "", False)),
+    ("Lock, a second", LEFT, LEAKED, {}, BOTH, ("locked", "offboarded", 400, "", False)),
+    ("Lock, known", LEAK, LEAKED, ONE_AT_MOST, LEAKED, ("locked", "compromised", 300, "", False)),
+    ("Lock, one too many", LEFT, LEAKED, ONE_AT_MOST, LEAKED, ("rejected", "offboarded", 400, TOO_MANY, True)),
+    ("Lock, over", of_user("lost", X, 40, NOW), LEAKED, {}, LEAKED, ("rejected", "lost", NOW, TOO_LATE, True)),
+    ("Lock, known and over", LEAK, OVER_NOW, {}, OVER_NOW, ("superseded", "compromised", 300, RAN_OUT, True)),
+    (
+        *("Lock, older than a release", LEAK, user(UserRecord(), 60), {}, user(UserRecord(), 60)),
+        ("superseded", "compromised", 300, SINCE, False),
+    ),
+    (
+        *("Lock, older, and late", of_user("compromised", U, 50, 300, 61), user(UserRecord(), 60), {}),
+        *(user(UserRecord(), 60), ("superseded", "compromised", 300, SINCE, True)),
+    ),
+    (
+        "Lock, as old as a release",
+        LEAK,
+        user(UserRecord(), 50),
+        {},
+        user(LEAKED, 50),
+        ("locked", "compromised", 300, "", False),
+    ),
+    ("Release", ended_by(60), LEAKED, {}, user(LEAKED, 60), ("released", "", None, "", False)),
+    (
+        *("Release, another stays", ended_by(60, reasons=OF_LEAKS), BOTH, {}, user(BOTH, 60, reasons=OF_LEAKS)),
+        ("still-locked", "offboarded", 400, ONLY_LEAKS, False),
+    ),
+    ("Release, older", ended_by(45), LEAKED, {}, user(LEAKED, 45), ("superseded", "compromised", 300, "", False)),
+    (
+        *("Release, no room", ended_by(60, source="one more"), NO_ROOM, {}, NO_ROOM),
+        ("rejected", "", None, TOO_MANY_RELEASES, True),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "item", "rules", "after", "told"), [row[1:] for row in OF_USER], ids=[row[0] for row in OF_USER]
+)
+def test_a_users_item_and_its_outcome(command, item, rules, after, told):
+    result, why, until, because, page = told
+    outcome = Outcome(result, because, why, None if until is None else at(until), reference="INC-7", page=page)
+    assert decide_for_user(command, item, at(NOW), replace(RULES, **rules)) == (after, outcome)

@@ -239,6 +239,18 @@ def test_a_change_says_what_it_did_and_its_copy_says_it_again(happened, until, r
     assert (again, copy) == (after, replace(outcome, because=""))
 
 
+def test_a_copy_of_a_change_does_not_tell_of_another_sources_longer_lock():
+    theirs, ours = (
+        replace(claim, source=of)
+        for of, claim in zip(("siem", "mdm"), (*locked_user(9 * DAY).claims, *locked_user().claims), strict=True)
+    )
+    theirs = replace(theirs, id="eeeeeeee")
+    made = replace(of_user("later", 50, 4 * DAY, True), ending=Ending("user", source="mdm"))
+    after, outcome = decide_for_user(made, UserRecord((theirs, ours)), at(BY_NOW), SETTINGS.rules)
+    assert (outcome.result, outcome.page) == ("extended", False)
+    assert decide_for_user(made, after, at(BY_NOW + 1), SETTINGS.rules) == (after, replace(outcome, because=""))
+
+
 @pytest.mark.parametrize(("happened", "until", "rules", "longer", "told"), [row[1:] for row in REFUSED])
 def test_a_refused_change_changes_nothing_and_says_why(happened, until, rules, longer, told):
     rules, made = replace(SETTINGS.rules, **rules), of_user("friday", happened, until, longer)

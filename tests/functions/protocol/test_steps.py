@@ -575,6 +575,7 @@ def test_a_lock_that_was_recorded_and_never_set_is_no_tampering():
     assert world.override is None
     outcome = world.carry_out(Reassert(SWEEP, TARGET), at(3600))
     assert (outcome.result, outcome.page) == ("took-over", False)
+    assert world.record.last.outcome.result == "took-over", "a redelivery says the same"
     assert world.carry_out(Reassert(replace(SWEEP, event_id="run-2"), TARGET), at(7200)).result == "skipped"
     world.set_by_hand(None)
     again = world.carry_out(Reassert(replace(SWEEP, event_id="run-3"), TARGET), at(9000))
