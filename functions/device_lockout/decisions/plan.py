@@ -70,7 +70,7 @@ class Plan:
     reasserts: tuple[Item, ...]  # Locks to put back, or changes to note.
     seen: Mapping[str, int]  # How many overrides of each kind were listed.
     left: tuple[Item, ...] = ()  # Rows that a person should look at.
-    repeated: Item | None = None  # The first row that was listed twice; None if there is none.
+    repeated: DeviceKey | None = None  # The first device that was listed twice; None if there is none.
 
     def refusal(self, max_removals: int, max_removals_percent: int) -> Refusal | None:
         """Return why so many overrides may not be removed at once, or None.
@@ -79,7 +79,7 @@ class Plan:
         WorkMail refused the last time don't count. They may stay for good and would keep all others in.
         """
         if self.repeated is not None:
-            because = f"WorkMail listed device {self.repeated.key.device} of {self.repeated.key.user_id} twice"
+            because = f"WorkMail listed device {self.repeated.device} of {self.repeated.user_id} twice"
             return Refusal("list", because)
         sources = sorted({item.source for item in self.removals})
         by_source = (self._refusal_of(source, max_removals, max_removals_percent) for source in sources)
@@ -127,7 +127,7 @@ def plan(
     items: dict[Action, list[Item]] = {"expire": [], "reassert": [], "leave": []}
     seen = Counter(dict.fromkeys(KINDS.values(), 0))
     noted: set[DeviceKey] = set()
-    repeated: Item | None = None
+    repeated: DeviceKey | None = None
     for listed in listing:
         key = listed.key
         reading = listed.override.read(rules.owner)
@@ -138,7 +138,7 @@ def plan(
             continue
         item = _judge(listed, reading, record, now, rules)
         if key in noted:
-            repeated = repeated or Item("leave", key, listed.override, now, "it was listed twice")
+            repeated = repeated or key
             continue
         noted.add(key)
         if item is not None:

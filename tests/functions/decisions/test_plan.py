@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.decisions.plan import PERCENT_COUNTS_FROM, Item, Plan, plan
+from device_lockout.decisions.plan import PERCENT_COUNTS_FROM, Item, Plan, Refusal, plan
 from device_lockout.decisions.warnings import warnings
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
 from device_lockout.values.tag import HOLD, Tag, write
-from local.in_memory import DAY, DEVICE, KEY, SETTINGS, at, key
+from local.in_memory import BOB, DAY, DEVICE, KEY, SETTINGS, at, key
 from tests.functions.releases import released
 
 NOW = at(1000)
 RULES = SETTINGS.rules
 
 
-def claim(until, happened=0, claim_id="aaaaaaaa", scope="device", why="lost"):
-    return Claim(claim_id, scope, why, at(happened), HOLD if until is None else at(until))
+def claim(until, happened=0, claim_id="aaaaaaaa", scope="device", why="lost", source=""):
+    return Claim(claim_id, scope, why, at(happened), HOLD if until is None else at(until), source=source)
 
 
 def denial(until, happened=0, claim_id="aaaaaaaa", was="none", owner="local", effect="DENY", why="lost"):
@@ -41,98 +41,172 @@ def left(effect, description=None, result="locked"):
 OURS = denial(2000).description
 SET = left("DENY", OURS)
 
+REFUSED = left("DENY", None, "failed")
+QUARANTINE, QUARANTINE_UNTIL = Override("DENY", "quarantine"), Override("DENY", "[until=2026-11-23] quarantine")
+OVER_AT = "its time was over at 2026-11-22T07:46:{}Z"
+NOT_SHOWN = "it does not show the lock (lost) that is wanted"
+EDITED = "a person changed its end from 2026-11-22T08:03:20Z to 2026-11-22T08:20:00Z"
+ASKED = "a person asked for its removal after 2026-11-22T00:00:00Z"
+NO_TAG = "its tag can't be read: the fields after by= are not why= until= at= id= was=] in that order and form"
+NOT_OURS = "a lock (lost) is wanted, and a DENY that is not ours stands"
+NOTHING = "a lock (lost) until 2026-11-22T08:03:20Z is wanted and nothing stands"
+EXEMPT = "it has our tag, the ledger does not know its lock, and its user is exempt"
+
 ROWS = [
     # what                                        observed                         wanted               what happens
     ("ours, live", denial(2000), wanting(claim(2000)), None),
     ("ours, on hold", denial(None), wanting(claim(None)), None),
-    ("ours, over", denial(999), wanting(claim(999)), ("expire", at(999), "its time was over at")),
-    ("ours, over this second", denial(1000), wanting(claim(1000)), ("expire", at(1000), "its time was over at")),
+    ("ours, over", denial(999), wanting(claim(999)), ("expire", at(999), OVER_AT.format(39), "ours")),
+    ("ours, over this second", denial(1000), wanting(claim(1000)), ("expire", at(1000), OVER_AT.format(40), "ours")),
     ("ours, over a second later", denial(1001), wanting(claim(1001)), None),
-    ("ours, over, unknown to the ledger", denial(999), DeviceRecord(), ("expire", at(999), "its time was over")),
+    ("ours, over, unknown to the ledger", denial(999), DeviceRecord(), ("expire", at(999), OVER_AT.format(39), "ours")),
     (
         "ours, live, unknown to the ledger",
         denial(2000),
         DeviceRecord(),
-        ("reassert", at(0), "the ledger does not know"),
+        ("reassert", at(0), "the ledger does not know this lock of ours", "ours unknown"),
     ),
     (
         "ours, released and still there",
         denial(2000),
         wanting(claim(2000), released=released(device=at(1))),
-        ("expire", at(0), "was released"),
+        ("expire", at(0), "the lock that it shows was released", "ours"),
     ),
     ("ours, released at the same time", denial(2000), wanting(claim(2000), released=released(device=at(0))), None),
     (
         "ours, another lock lasts longer",
         denial(2000),
         wanting(claim(2000), claim(3000, claim_id="bbbbbbbb")),
-        ("reassert", at(0), "does not show the lock (lost) that is wanted"),
+        ("reassert", at(0), NOT_SHOWN, "ours"),
     ),
     (
         "ours, over, another lock lasts",
         denial(999),
         wanting(claim(999), claim(3000, claim_id="bbbbbbbb")),
-        ("reassert", at(0), "does not show the lock"),
+        ("reassert", at(0), NOT_SHOWN, "ours"),
     ),
     (
         "ours, turned to ALLOW",
         denial(2000, effect="ALLOW"),
         wanting(claim(2000)),
-        ("reassert", at(0), "does not show the lock"),
+        ("reassert", at(0), NOT_SHOWN, "ours tampered"),
     ),
     (
         "ours, its end extended by a person",
         denial(3000),
         wanting(claim(2000)),
-        ("reassert", at(0), "a person changed its end from 2026-11-22T08:03:20Z to 2026-11-22T08:20:00Z"),
+        ("reassert", at(0), EDITED, "ours"),
     ),
-    ("ours, cut short by a person", denial(999), wanting(claim(2000)), ("expire", at(999), "its time was over")),
+    ("ours, cut short by a person", denial(999), wanting(claim(2000)), ("expire", at(999), OVER_AT.format(39), "ours")),
     ("ours, of a user's lock", denial(2000), DeviceRecord(user=UserRecord((claim(2000, scope="user"),))), None),
     (
         "ours, of a user's lock, released",
         denial(2000),
         DeviceRecord(user=UserRecord((claim(2000, scope="user"),), released(user=at(1)))),
-        ("expire", at(0), "was released"),
+        ("expire", at(0), "the lock that it shows was released", "ours"),
     ),
     ("another owner's, over", denial(999, owner="prod"), DeviceRecord(), None),
     ("a newer version's", Override("DENY", OURS.replace("lockout/1", "lockout/2")), DeviceRecord(), None),
     ("a person's DENY", Override("DENY", "quarantine"), DeviceRecord(), None),
     ("a person's ALLOW", Override("ALLOW", "travel"), DeviceRecord(), None),
     ("an ALLOW without words", Override("ALLOW"), DeviceRecord(), None),
-    ("broken", Override("DENY", OURS.replace("why=", "wy=")), DeviceRecord(), ("leave", NOW, "its tag can't be read")),
+    ("broken", Override("DENY", OURS.replace("why=", "wy=")), DeviceRecord(), ("leave", NOW, NO_TAG, "untold")),
     (
         "hand-written, past",
         Override("ALLOW", "[until=2026-11-21] trip"),
         DeviceRecord(),
-        ("expire", at(-27000), "a person asked for its removal after 2026-11-22T00:00:00Z"),
+        ("expire", at(-27000), ASKED, ""),
     ),
     (
         "hand-written DENY, past, where a lock is wanted",
         Override("DENY", "[until=2026-11-21]"),
         wanting(claim(2000)),
-        ("expire", at(-27000), "a person asked"),
+        ("expire", at(-27000), ASKED, ""),
     ),
     ("hand-written, to come", Override("ALLOW", "[until=2026-11-23]"), DeviceRecord(), None),
     (
         "an ALLOW where a lock is wanted",
         Override("ALLOW", "travel"),
         wanting(claim(2000)),
-        ("reassert", at(0), "a lock (lost) is wanted and an ALLOW stands"),
+        ("reassert", at(0), "a lock (lost) is wanted and an ALLOW stands", ""),
     ),
     (
         "a person's DENY where a lock is wanted",
         Override("DENY", "quarantine"),
         wanting(claim(2000)),
-        ("leave", at(0), "a DENY that is not ours stands"),
+        ("leave", at(0), NOT_OURS, "untold"),
     ),
     (
         "nothing where a lock is wanted",
         None,
         wanting(claim(2000)),
-        ("reassert", at(0), "a lock (lost) until 2026-11-22T08:03:20Z is wanted and nothing stands"),
+        ("reassert", at(0), NOTHING, ""),
     ),
     ("nothing where a lock was wanted", None, wanting(claim(999)), None),
     ("nothing where a lock was released", None, wanting(claim(None), released=released(device=at(1))), None),
+    ("hand-written DENY, to come", QUARANTINE_UNTIL, wanting(claim(999), last=SET), None),
+    (
+        "ours, over, which WorkMail refused",
+        denial(999),
+        wanting(claim(999, source="siem"), last=REFUSED),
+        ("expire", at(999), OVER_AT.format(39), "ours", {"failed": at(500), "source": "siem"}),
+    ),
+    (
+        "nothing where a lock is wanted that WorkMail refused",
+        None,
+        wanting(claim(2000), last=REFUSED),
+        ("reassert", at(0), NOTHING, "", {"failed": at(500)}),
+    ),
+    (
+        "nothing where our lock stood",
+        None,
+        wanting(claim(2000), last=SET),
+        ("reassert", at(0), NOTHING, "tampered"),
+    ),
+    (
+        "ours, unknown, not taken over, beside a lock that is wanted",
+        denial(2000, claim_id="bbbbbbbb"),
+        wanting(claim(2000), last=left("DENY", denial(2000, claim_id="bbbbbbbb").description, "already-denied")),
+        None,
+    ),
+    (
+        "ours, unknown, not taken over, turned to ALLOW",
+        denial(2000, claim_id="bbbbbbbb", effect="ALLOW"),
+        wanting(claim(2000), last=left("ALLOW", denial(2000, claim_id="bbbbbbbb").description, "skipped")),
+        ("leave", NOW, EXEMPT, "ours untold"),
+    ),
+    (
+        "a person's DENY in the place of our lock",
+        QUARANTINE,
+        wanting(claim(2000), last=SET),
+        ("reassert", at(0), "somebody else's DENY took the place of a lock (lost): to be noted", "untold"),
+    ),
+    (
+        "a person's DENY that was told of, where a lock is wanted",
+        QUARANTINE,
+        wanting(claim(2000), last=left("DENY", "quarantine", "already-denied")),
+        ("leave", at(0), NOT_OURS, ""),
+    ),
+    (
+        "a person's DENY that was noted but not told of",
+        QUARANTINE,
+        wanting(claim(2000), last=left("DENY", "quarantine", "skipped")),
+        ("leave", at(0), NOT_OURS, "untold"),
+    ),
+    (
+        "another DENY than was told of",
+        QUARANTINE,
+        wanting(claim(2000), last=left("DENY", "by hand", "already-denied")),
+        ("leave", at(0), NOT_OURS, "untold"),
+    ),
+    (
+        "a person's DENY in the place of a lock that is over",
+        QUARANTINE,
+        wanting(claim(999), last=SET),
+        ("leave", NOW, "a DENY that is not ours took the place of a lock that is over", "untold"),
+    ),
+    ("the same, told of", QUARANTINE, wanting(claim(999), last=left("DENY", "quarantine", "already-denied")), None),
+    ("a person's ALLOW in the place of a lock that is over", Override("ALLOW"), wanting(claim(999), last=SET), None),
 ]
 
 
@@ -149,11 +223,11 @@ def test_a_plan_says_what_happens_and_why(observed, record, happens):
     if happens is None:
         assert items == []
         return
-    [item] = items
-    assert (item.action, item.due_since) == happens[:2]
-    assert happens[2] in item.because
-    assert (item.key, item.observed) == (KEY, observed)
-    assert item in {"expire": result.removals, "reassert": result.reasserts, "leave": result.left}[item.action]
+    action, due_since, because, marks, *others = happens
+    fields = dict.fromkeys(marks.split(), True) | dict(*others)
+    item = Item(action, KEY, observed, due_since, because, **fields)
+    assert items == [item]
+    assert [item] == list({"expire": result.removals, "reassert": result.reasserts, "leave": result.left}[action])
 
 
 @pytest.mark.parametrize(
@@ -194,9 +268,11 @@ def test_the_oldest_comes_first_and_what_was_refused_comes_last():
 
 def test_a_device_that_is_listed_twice_makes_the_list_suspect():
     twice = [ListedOverride(key(DEVICE), denial(999))] * 2
-    result = plan(twice, {}, {}, NOW, RULES)
-    assert result.refusal(50, 100).guard == "list"
-    assert len(result.removals) == 1
+    result = plan([*twice, ListedOverride(key("another"), denial(998))], {}, {}, NOW, RULES)
+    assert result.refusal(50, 100) == Refusal("list", f"WorkMail listed device {DEVICE} of {BOB} twice")
+    assert [item.key.device for item in result.removals] == ["another", DEVICE]
+    others = [ListedOverride(key(DEVICE), Override("ALLOW", "travel"))] * 2
+    assert plan(others, {}, {}, NOW, RULES).repeated is None, "it is nothing to us"
 
 
 # Caps.
@@ -265,7 +341,10 @@ def test_each_source_that_has_too_many_is_named():
     mixed = Plan(of_source("siem", removals(51)) + of_source("mdm", removals(20)), (), {"ours": 71})
     refusal = mixed.refusal(50, 25)
     assert refusal.sources == {"siem", "mdm"}
-    assert "20 overrides of mdm would be let go, of 71 that are ours" in refusal.because
+    assert refusal.because == (
+        "20 overrides of mdm would be let go, of 71 that are ours: expected at most 25 percent;"
+        " 51 overrides of siem would be let go: expected at most 50 in one plan"
+    )
     assert mixed.removals_of_one_run(50, refusal) == ()
 
 
