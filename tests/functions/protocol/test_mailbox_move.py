@@ -88,8 +88,29 @@ def test_a_lock_that_is_none_here_or_stood_before_says_where_the_device_is_to_be
     assert (told["result"], told["page"], told["severity"]) == (result, True, "act now")
     assert "in exchange-online" in told["message"]
     assert f"(mailbox {mailbox}, device {DEVICE})" in told["message"]
+    do = "a lock belongs in exchange-online" if result == "rejected" else "lock it in exchange-online, too"
+    assert f"{do} (mailbox {mailbox}, device {DEVICE})" in told["message"]
     line = f"Set-CASMailbox -Identity '{mailbox}' -ActiveSyncBlockedDeviceIDs @{{Add='{DEVICE}'}}"
     assert (told["advice"]["command"] == line) == (result != "rejected")
+
+
+def test_a_rejected_lock_says_its_reason_and_then_where_it_belongs_by_the_address_that_it_names():
+    world = World(known=MOVED)
+    told = told_by(world, "Device Lost", 100, {"userId": "carl@example.com", "deviceId": DEVICE})
+    belongs = f"a lock belongs in exchange-online (mailbox carl@example.com, device {DEVICE})"
+    assert f": WorkMail knows no user carl@example.com; {belongs}. (" in told["message"]
+
+
+def test_a_report_that_changes_nothing_asks_for_nothing_there():
+    world = World(known=MOVED)
+    told_by(world, "Device Stolen", 50)
+    told = told_by(world, "Device Recovered", 40)
+    assert (told["result"], told["page"], told["until"]) == ("superseded", False, "hold")
+    late = event("Device Recovered", 45)
+    (command,) = report.read(late, "m", at(101), world.settings)
+    world.deliver(command, at(101))
+    told = world.bus.announced[-1][1]
+    assert (told["result"], told["page"], told["until"]) == ("superseded", False, "hold")
 
 
 def test_a_lock_whose_tag_was_behind_is_to_be_set_there_too():

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from device_lockout.protocol import steps
 from device_lockout.values.command import Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
 from device_lockout.values.errors import TransientError, UnansweredError
-from device_lockout.values.outcome import SOURCE
+from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
-from device_lockout.values.record import Claim, Ending
+from device_lockout.values.record import Claim, Ending, Last
 from device_lockout.values.tag import HOLD, write
 from local.in_memory import (
     BOB,
@@ -324,6 +325,23 @@ def test_an_expiry_is_refused_while_the_clocks_disagree():
     assert world.override is None, "sixty seconds are within the limit"
 
 
+def test_a_refused_expiry_takes_no_persons_edit_over():
+    world = World()
+    world.deliver(LOST, at(10))
+    shortens(world)
+    before = world.record
+    expiry = Expire(SWEEP, TARGET, world.override)
+    assert world.carry_out(expiry, at(3600), workmail_says=at(3700)).result == "failed"
+    assert replace(world.record, last=before.last, version=before.version) == before
+
+
+def test_our_clock_counts_where_the_two_agree():
+    world = World()
+    world.deliver(LOST, at(10))
+    outcome = world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(600), workmail_says=at(570))
+    assert (outcome.result, world.override) == ("expired", None)
+
+
 def test_a_lock_is_set_even_while_the_clocks_disagree():
     world = World()
     assert world.carry_out(LOST, at(10), workmail_says=at(-5000)).result == "locked"
@@ -340,13 +358,43 @@ def test_bob_under_any_name_and_either_case_of_the_device_is_one_override():
 
 def test_an_unknown_user_is_rejected_at_once_and_somebody_is_told():
     world = World()
-    outcome = world.carry_out(lock("lost", at(0), target=Target(ORGANIZATION, "nobody", DEVICE)), at(10))
-    assert (outcome.result, outcome.page) == ("rejected", True)
+    unknown = lock("lost", at(0), target=Target(ORGANIZATION, "nobody", DEVICE))
+    outcome = world.carry_out(replace(unknown, cause=replace(unknown.cause, reference="INC-1")), at(10))
+    assert outcome == Outcome("rejected", "WorkMail knows no user nobody", reference="INC-1", page=True)
     assert world.bus.announced[0][0] == "Lockout Rejected"
     assert "nobody" in world.bus.announced[0][1]["message"]
 
 
 # Users whom WorkMail does not let us write for.
+
+
+def test_a_refusal_says_why_and_is_recorded_whole_as_of_the_first_try():
+    world = World()
+    world.deliver(LOST, at(10))
+    is_disabled(world)
+    shortens(world)
+    edited = world.override
+    stolen = replace(STOLEN, cause=replace(STOLEN.cause, reference="INC-1"))
+    edit = "a person changed its end from 2026-11-22T07:40:00Z to 2026-11-22T07:35:00Z"
+    refusal = Outcome(
+        "failed",
+        f"{BOB} is disabled; {edit}",
+        "stolen",
+        HOLD,
+        "INC-1",
+        before=edited,
+        after=edited,
+        page=True,
+        verified=False,
+        user=world.workmail.user(ORGANIZATION, "bob"),
+        lock=STOLEN.claim.id,
+    )
+    assert world.carry_out(stolen, at(70)) == refusal
+    last = Last(command_id(stolen), "stolen", world.record.last.outcome, at(70))
+    assert world.record.last == last
+    assert replace(last.outcome, user=refusal.user) == refusal
+    again = world.carry_out(stolen, at(130))
+    assert (again.result, again.because, world.record.last.decided_at) == ("failed", f"{BOB} is disabled", at(70))
 
 
 def test_a_disabled_users_lock_is_kept_and_people_are_told_once():
@@ -458,6 +506,27 @@ def test_an_expiry_of_which_workmail_does_not_know_the_user_any_more_is_told_onc
 # Messages.
 
 
+def test_a_rejection_tells_the_reports_ticket():
+    made = Reject(replace(cause("bad", at(0)), reference="INC-1"), TARGET, "detail.deviceId is missing")
+    outcome = World().carry_out(made, at(1))
+    assert outcome == Outcome("rejected", "detail.deviceId is missing", reference="INC-1", page=True)
+
+
+def test_a_sweeps_outcome_tells_the_lock_and_its_ticket_and_without_a_lock_none():
+    world = World()
+    none = world.carry_out(Reassert(SWEEP, TARGET), at(5))
+    assert (none.lock, none.ticket) == ("", "")
+    world.deliver(replace(STOLEN, claim=replace(STOLEN.claim, reference="INC-1")), at(70))
+    world.set_by_hand(None)
+    told = world.carry_out(Reassert(SWEEP, TARGET), at(80))
+    assert (told.result, told.lock, told.ticket) == ("reasserted", STOLEN.claim.id, "INC-1")
+
+
+def test_an_organization_whose_end_is_not_configured_has_none():
+    world = World()
+    assert steps.carry_out(LOST, world.ports, replace(world.settings.rules, ends={}), at(10)).result == "locked"
+
+
 def test_an_outcome_tells_what_happened_to_which_device_until_when_and_why():
     world = World(ALLOWED)
     world.deliver(LOST, at(10))
@@ -558,7 +627,8 @@ def test_a_copy_of_a_report_that_failed_tries_again_and_a_copy_of_one_that_was_d
     assert world.carry_out(report, at(60)).result == "locked"
     assert [told["result"] for told in world.told("lost")] == ["locked"]
     world.set_by_hand(None)
-    assert world.carry_out(report, at(120)).result == "skipped", "it was answered"
+    copy = world.carry_out(replace(report, cause=replace(report.cause, reference="INC-1")), at(120))
+    assert copy == Outcome("skipped", "a copy of a report that was answered", reference="INC-1")
     assert world.override is None
 
 

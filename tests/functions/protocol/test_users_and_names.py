@@ -61,7 +61,8 @@ def enrolled(number: int, when: datetime = START, *names: Name, user: str = "bob
 
 
 def retired(number: int, when: datetime) -> Retire:
-    return Retire(cause(f"retired-{number}", when), Target(ORGANIZATION, "bob", device(number)))
+    told = replace(cause(f"retired-{number}", when), reference="INC-1")
+    return Retire(told, Target(ORGANIZATION, "bob", device(number)))
 
 
 def denied(world: World) -> set[str]:
@@ -325,6 +326,65 @@ def test_a_phone_that_is_back_by_its_id_stays_open_when_it_is_enrolled_anew_howe
     assert denied(world) == {device(number) for number in (1, 2, 3, 4)}, "a later lock counts"
 
 
+def locked_by_number(
+    world: World, event_id: str, when: float, until: datetime = HOLD, source: str = "helpdesk"
+) -> None:
+    made = lock(event_id, at(when), BY_NUMBER, "stolen")
+    told = replace(made.cause, source=source)
+    world.deliver(replace(made, cause=told, claim=replace(made.claim, until=until, source=source)), at(when))
+
+
+def test_only_a_lock_of_its_serial_number_that_is_set_at_an_enrolment_pages() -> None:
+    world = World()
+    locked_by_number(world, "stolen", 1)
+    world.deliver(enrolled(1, at(2), SERIAL), at(3))
+    world.deliver(enrolled(1, at(4), SERIAL), at(5))
+    own = Target(ORGANIZATION, "bob", device(2))
+    lost = lock("lost", at(6), own, "lost")
+    world.deliver(replace(lost, claim=replace(lost.claim, until=at(600))), at(7))
+    world.deliver(enrolled(2, at(8), SERIAL), at(9))
+    world.deliver(lock("compromised", at(10)), at(11))
+    world.deliver(enrolled(3, at(12)), at(13))
+    told = [world.told(f"enrolled-{number}-{at(when)}")[0] for number, when in ((1, 2), (1, 4), (2, 8), (3, 12))]
+    assert [(each["result"], each["page"]) for each in told] == [
+        ("locked", True),
+        ("already-locked", False),
+        ("extended", True),
+        ("locked", False),
+    ]
+    assert [": its serial number is locked." in each["message"] for each in told] == [True, False, True, False]
+
+
+def test_a_persons_end_of_a_serial_numbers_lock_holds_when_the_device_is_enrolled_again() -> None:
+    world = World()
+    locked_by_number(world, "stolen", 1)
+    world.deliver(enrolled(1, at(2), SERIAL), at(3))
+    place = key(device(1))
+    shown = world.workmail.overrides[place]
+    world.workmail.overrides[place] = replace(
+        shown, description=(shown.description or "").replace("hold", "2026-11-23")
+    )
+    world.sweep(at(10))
+    cut = world.ledger.devices[place].claims
+    assert cut[0].until < HOLD
+    world.deliver(enrolled(1, at(20), SERIAL), at(21))
+    assert world.ledger.devices[place].claims == cut
+
+
+def test_of_a_serial_numbers_locks_only_the_source_s_that_released_its_own_is_over() -> None:
+    world = World()
+    locked_by_number(world, "one", 1, source="mdm")
+    locked_by_number(world, "other", 2, source="siem")
+    world.deliver(enrolled(1, at(3), SERIAL), at(4))
+    own = Ending("device", source="mdm")
+    world.deliver(Release(cause("found", at(5)), Target(ORGANIZATION, "bob", device(1)), own), at(6))
+    for number in (2, 3):
+        world.deliver(enrolled(number, at(5 + number), SERIAL), at(6 + number))
+    assert denied(world) == {device(1), device(2), device(3)}
+    ((ending, when),) = world.ledger.locks[SERIAL.value.casefold()].released.newest
+    assert (ending, when) == (Ending("device", frozenset({"stolen"}), "mdm"), at(5))
+
+
 @pytest.mark.parametrize("decoy_is_first", [True, False])
 def test_a_decoy_that_is_let_in_does_not_end_the_lock_of_its_serial_number(decoy_is_first: bool) -> None:
     world, (stolen, decoy) = World(), (1, 2)
@@ -518,7 +578,9 @@ def test_old_news_of_the_inventory_does_not_undo_newer() -> None:
     tag = Name("asset", "PHONE-17")
     world.deliver(enrolled(1, at(10), tag), at(11))
     world.deliver(retired(1, at(5)), at(12))
-    assert results(world, "retired-1") == ["superseded"]
+    (told,) = world.told("retired-1")
+    assert (told["result"], told["reference"]) == ("superseded", "INC-1")
+    assert "the inventory heard later news of it" in told["message"]
     world.deliver(asset_report(world, "lost", at(20)), at(21))
     assert denied(world) == {device(1)}
 
@@ -528,6 +590,8 @@ def test_a_retired_device_no_longer_answers_to_its_names_and_keeps_its_lock() ->
     world.deliver(enrolled(1, at(0), Name("asset", "PHONE-17")), at(0))
     world.deliver(asset_report(world, "lost", at(10)), at(11))
     world.deliver(retired(1, at(20)), at(21))
+    (told,) = world.told("retired-1")
+    assert (told["result"], told["reference"], told["user"]["id"]) == ("retired", "INC-1", BOB)
     assert denied(world) == {device(1)}
     world.deliver(asset_report(world, "again", at(30)), at(31))
     assert results(world, "again") == ["rejected"]
