@@ -4,21 +4,29 @@
 announcement is ``{"detailType": …, "detail": …}``, as the ledger keeps it.
 """
 
-import hashlib
-from datetime import datetime
-from typing import Any
+from __future__ import annotations
 
-from device_lockout.decisions.plan import Item
-from device_lockout.protocol.run import Run, SweepResult
+import hashlib
+from typing import TYPE_CHECKING, Any
+
 from device_lockout.values import instant
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.advice import advise, elsewhere
-from device_lockout.values.command import Cause, Command, Lock, command_id
-from device_lockout.values.device import DeviceKey, User
-from device_lockout.values.outcome import SOURCE, Outcome
-from device_lockout.values.override import Override
-from device_lockout.values.record import Claim
+from device_lockout.values.command import Lock, command_id
+from device_lockout.values.device import User
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.tag import write_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from device_lockout.decisions.plan import Item
+    from device_lockout.protocol.run import Run, SweepResult
+    from device_lockout.values.command import Cause, Command
+    from device_lockout.values.device import DeviceKey
+    from device_lockout.values.outcome import Outcome
+    from device_lockout.values.override import Override
+    from device_lockout.values.record import Claim
 
 SCHEMA_VERSION = "1"
 """The version of every detail. A new field keeps it; a field that goes or changes its meaning needs another."""
