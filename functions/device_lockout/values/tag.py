@@ -125,7 +125,9 @@ def _read(text: str, owner: str) -> Reading:
         meant = _meant_as_tag(text)
         if meant is not None:
             return Broken("it does not begin with [lockout/1 by=") if meant["owner"] == owner else Foreign()
-        return Broken(NO_END) if re.search(_MEANT_AS_HAND_WRITTEN, _as_seen(text)) else Foreign()
+        seen = _as_seen(text)
+        marked = any(each in seen for each in "=:[({<")  # what the pattern needs; a sweep reads a million others
+        return Broken(NO_END) if marked and re.search(_MEANT_AS_HAND_WRITTEN, seen) else Foreign()
     opening = re.match(_OPENING, text)
     if opening is None:
         return Broken("no version follows [lockout/")
@@ -177,7 +179,8 @@ def read_time(text: str) -> datetime:
 
 
 def _meant_as_tag(text: str) -> re.Match[str] | None:
-    return re.search(_MEANT_AS_TAG, _as_seen(text))
+    seen = _as_seen(text)
+    return re.search(_MEANT_AS_TAG, seen) if "lockout" in seen.casefold() else None
 
 
 def _as_seen(text: str) -> str:
