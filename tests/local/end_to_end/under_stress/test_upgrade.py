@@ -1,4 +1,4 @@
-"""A release is deployed over another and rolled back, with commands in the queue and locks in the ledger each time."""
+"""A release is deployed over another and rolled back, with reports, commands and locks of either each time."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -39,16 +39,33 @@ def dump(command):
 """
 WIRE = "device_lockout/values/wire.py"
 
+NEW_SOURCE = """
+[[sources]]
+name = "asset-desk"
+pattern = { source = ["asset-desk"] }
+action = "lock"
+reason = "lost"
+publishers = "anyone"
+user = "detail.who"
+device = "detail.phone"
+"""
+UNKNOWN = "expected a source with an action in the configuration"
+
 
 @pytest.fixture(scope="module")
 def release(state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """Deploys this release, or the next one. In the end this one is deployed."""
+    """Deploys this release, the next one, or that one's rules alone. In the end this one is deployed."""
     aws = Connection.read(state / "env")
-    configuration = loader.load("local")
-    this = bundling.package(configuration.settings)
-    packages = {"this": this, "next": next_release(this, tmp_path_factory.mktemp("next") / "package.zip")}
+    text = (loader.DIRECTORY / "local.toml").read_text(encoding="utf-8")
+    local, with_source = loader.read(text, "local"), loader.read(text + NEW_SOURCE, "next")
+    this, package = (bundling.package(each.settings) for each in (local, with_source))
+    then = next_release(package, tmp_path_factory.mktemp("next") / "package.zip")
     assemblies: dict[str, Path] = {}
-    for name, package in packages.items():
+    for name, configuration, package in (
+        ("this", local, this),
+        ("next", with_source, then),
+        ("rules of the next", with_source, this),
+    ):
         assemblies[name] = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CDK_VALIDATION", "false")
@@ -73,11 +90,10 @@ def next_release(this: Path, package: Path) -> Path:
 
 
 @contextmanager
-def commands_wait(there: Deployment, aws: Connection) -> Iterator[None]:
-    """Keep the writer from the queue once it is empty. A command that is tried again would be counted as the test's."""
-    seen(there, "all is worked off", there.is_idle)
+def waiting(there: Deployment, aws: Connection, output: str) -> Iterator[None]:
+    """Keep a queue's function from it."""
     functions = aws.client("lambda")
-    queue = there.outputs["CommandsQueueUrl"].rsplit("/", 1)[1]
+    queue = there.outputs[output].rsplit("/", 1)[1]
     (mapping,) = (
         each
         for each in functions.list_event_source_mappings()["EventSourceMappings"]
@@ -116,47 +132,87 @@ def lost(there: Deployment) -> dict[str, int]:
     return {queue: count for queue, count in there.dead_letters().items() if queue != "MissedSweepsQueueUrl"}
 
 
+def waits(there: Deployment, reports: int, commands: int) -> None:
+    """Wait until exactly so many reports and commands do."""
+    for output, count in (("ReportsQueueUrl", reports), ("CommandsQueueUrl", commands)):
+        seen(there, f"{count} in {output}", lambda output=output, count=count: there.queued(output) == count)
+
+
+def logged(there: Deployment, function: str, words: str, since: datetime) -> None:
+    seen(there, words, lambda: any(words in line for line in there.log(function, since)))
+
+
+def phone_gone(there: Deployment, user: str, device: str) -> Report:
+    """Publish an event of the source that only the next release knows."""
+    return there.publish("Phone Gone", "asset-desk", who=user, phone=device)
+
+
+def test_a_report_of_a_source_that_the_running_code_does_not_know_waits_until_it_does(
+    deployment: Deployment, release: Callable[[str], None]
+) -> None:
+    there, began = deployment, datetime.now(UTC)
+    (user,), device = new_users(there, 1), new_device()
+    release("rules of the next")
+    gone = phone_gone(there, user, device)
+    logged(there, "route_events", UNKNOWN, began)
+    assert (there.queued("ReportsQueueUrl"), there.outcomes(gone.event_id), lost(there)) == (1, [], {})
+    release("next")
+    assert result(there, gone) == "locked"
+    denied(there, user, device)
+    waits(there, 0, 0)
+
+
 def test_a_release_and_its_rollback_lose_nothing(
     deployment: Deployment, state: Path, release: Callable[[str], None]
 ) -> None:
     there, aws, began = deployment, Connection.read(state / "env"), datetime.now(UTC)
     (user,) = new_users(there, 1)
-    old, waiting, newer, retired = (new_device() for _ in range(4))
+    old, waited, read_later, newer, newer_still, unknown, retired = (new_device() for _ in range(7))
+    release("this")
 
     def report(kind: str, device: str, source: str = "helpdesk") -> Report:
         return there.publish(kind, source, userId=user, deviceId=device)
 
     first = report("Device Lost", old)
     recorded(there, [first])
-    with commands_wait(there, aws):
-        second = report("Device Lost", waiting)
-        seen(there, "a command of this release waits", lambda: there.queued("CommandsQueueUrl") == 1)
-        release("next")
-    assert result(there, second) == "locked"
+    waits(there, 0, 0)  # a command that is tried again would be counted as the test's
+    with waiting(there, aws, "CommandsQueueUrl"):
+        second = report("Device Lost", waited)
+        waits(there, 0, 1)
+        with waiting(there, aws, "ReportsQueueUrl"):
+            third = report("Device Lost", read_later)
+            waits(there, 1, 1)
+            release("next")
+    assert (result(there, second), result(there, third)) == ("locked", "locked")
     again = report("Device Stolen", old)
     assert result(there, again) == "extended"
-    assert tickets(there, waiting) == [True]
+    assert tickets(there, waited) == [True]
 
-    with commands_wait(there, aws):
-        third = report("Device Lost", newer)
+    waits(there, 0, 0)
+    with waiting(there, aws, "CommandsQueueUrl"):
+        fourth = report("Device Lost", newer)
         retirement = report("Device Retired", retired, "mdm")
-        seen(there, "commands of the next release wait", lambda: there.queued("CommandsQueueUrl") == 2)
-        release("this")
-    assert result(there, third) == "locked", "this release reads what it knows"
+        waits(there, 0, 2)
+        with waiting(there, aws, "ReportsQueueUrl"):
+            fifth = report("Device Lost", newer_still)
+            gone = phone_gone(there, user, unknown)
+            waits(there, 2, 2)
+            release("this")
+    assert (result(there, fourth), result(there, fifth)) == ("locked", "locked"), "this release reads what it knows"
     assert tickets(there, newer) == [True], "and keeps what it does not know"
     released = report("Device Recovered", old)
     assert result(there, released) == "released"
     assert tickets(there, old) == [True, True], "a write by this release drops nothing either"
-    waits = "the message has format 2: expected at most 1"
-    seen(there, waits, lambda: any(waits in line for line in there.log("apply_commands", began)))
-    seen(there, "all but the retirement is worked off", lambda: there.queued("CommandsQueueUrl") == 1)
-    assert there.outcomes(retirement.event_id) == []
+    logged(there, "apply_commands", "the message has format 2: expected at most 1", began)
+    logged(there, "route_events", UNKNOWN, began)
+    waits(there, 1, 1)
+    assert there.outcomes(retirement.event_id) == there.outcomes(gone.event_id) == []
     assert lost(there) == {}
 
     release("next")
-    assert result(there, retirement) == "retired"
-    for device in (waiting, newer):
+    assert (result(there, retirement), result(there, gone)) == ("retired", "locked")
+    for device in (waited, read_later, newer, newer_still, unknown):
         denied(there, user, device)
     assert there.override(user, old) is None
-    seen(there, "all is worked off", there.is_idle)
+    waits(there, 0, 0)
     assert lost(there) == {}
