@@ -32,13 +32,15 @@ def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> 
         NotTriedError: So little time is left that the function could be killed in the middle.
     """
     try:
-        asked = authority.checked(wire.load(message.body), wiring.settings(), message.sent)
+        loaded = wire.load(message.body)
+        asked = authority.checked(loaded, wiring.settings(), message.sent)
     except UnreadableError as error:
         wiring.command_queue().bury(message.body, message.group, message.id)
         logger.error("buried", message_id=message.id, because=str(error))  # noqa: TRY400 (no trace of our own)
         return None
     with pace.command(enough_time):
-        outcome = steps.carry_out(asked, ports, wiring.settings().rules, datetime.now(UTC))
+        own = message.group == command.group_id(loaded)
+        outcome = steps.carry_out(asked, ports, wiring.settings().rules, datetime.now(UTC), in_own_group=own)
     logger.info(
         outcome.message(asked.target.device, asked.target.user),
         event_id=asked.cause.event_id,

@@ -8,16 +8,19 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
 from device_lockout.inbound import report
+from device_lockout.protocol.flood import Seen
 from device_lockout.values.command import Command, Reject, command_id
 
 logger = Logger(json_serializer=wiring.log_line)
 metrics = Metrics()
+seen = Seen()
 
 
 def route(message: sqs_batch.Message) -> tuple[Command, ...]:
     """Read one event and enqueue its commands. The command of a bad report is its rejection."""
     commands = report.read(message.body, message.id, message.sent, wiring.settings())
-    wiring.command_queue().send(commands)
+    rules, now = wiring.settings().rules, datetime.now(UTC)
+    wiring.command_queue().send(commands, lambda command: seen.group(command, rules, now))
     for command in commands:
         logger.info(
             "routed",

@@ -269,6 +269,19 @@ def test_the_router_touches_nothing_but_the_queue(deployed, aws_in_memory):
     assert set(aws_in_memory.calls) == {"SendMessageBatch"}
 
 
+def test_a_floods_locks_are_sent_to_a_group_of_their_own(deployed, aws_in_memory, tmp_path):
+    few = replace(SETTINGS, sources=tuple(replace(source, locks_per_hour=3) for source in SETTINGS.sources))
+    (tmp_path / "settings.json").write_text(settings.dump(few), encoding="utf-8")
+    router = deployed("route_events")
+    for number in range(5):
+        assert failed(router.handler({"Records": [record(number, report(number))]}, Context())) == []
+    groups = [entry["MessageGroupId"] for entry in aws_in_memory.sent]
+    assert groups == [
+        *(group_id(load(entry["MessageBody"])) for entry in aws_in_memory.sent[:3]),
+        *["flood#helpdesk"] * 2,
+    ]
+
+
 # The writer.
 
 
@@ -296,6 +309,14 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     assert "Paged" not in metrics
     said = [line for line in out if line.get("result") == "locked"]
     assert {line["event_id"] for line in said} == {f"event-{number}" for number in range(10)}
+
+
+def test_a_lock_in_another_group_than_its_own_is_sent_on_there(deployed, aws_in_memory):
+    batch = {"Records": [record(0, dump(lock(0)), "flood#helpdesk")]}
+    assert failed(deployed("apply_commands").handler(batch, Context())) == []
+    assert (aws_in_memory.overrides, aws_in_memory.announced) == ({}, [])
+    assert [entry["MessageGroupId"] for entry in aws_in_memory.sent] == [group_id(lock(0))]
+    assert aws_in_memory.queues == {ENVIRONMENT["COMMANDS_QUEUE_URL"]}
 
 
 def test_two_batches_that_come_together_look_the_same_user_up_once(deployed, aws_in_memory):

@@ -50,8 +50,8 @@ class CommandQueue:
                 self._made = self._make_client()
             return self._made
 
-    def send(self, commands: Iterable[Command]) -> int:
-        """Enqueue each command in its group. Return their number.
+    def send(self, commands: Iterable[Command], group: Callable[[Command], str] = group_id) -> int:
+        """Enqueue each command in its group, or in another one. Return their number.
 
         Sending again is harmless. The queue drops a copy within five minutes, and the writer recognises a later one.
 
@@ -64,7 +64,7 @@ class CommandQueue:
                 {
                     "Id": str(number),
                     "MessageBody": dump(command),
-                    "MessageGroupId": group_id(command),
+                    "MessageGroupId": group(command),
                     "MessageDeduplicationId": command_id(command),
                 }
                 for number, command in enumerate(batch)

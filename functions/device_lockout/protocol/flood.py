@@ -3,17 +3,43 @@
 What no source of the configuration sent pages once in an hour, so that nobody can bury a page under others.
 
 A held command waits among the dead letters, whose alarm stays on. Sent back from there it is carried out.
+
+A flood has a message group of its own, so that no other lock waits behind it.
 """
 
 import hashlib
+from collections import Counter
 from datetime import datetime
 
 from device_lockout.protocol.ports import Ports
 from device_lockout.values import instant
-from device_lockout.values.command import Command, Lock, Reject, command_id
+from device_lockout.values.command import Command, Lock, Reject, command_id, group_id
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
 from device_lockout.values.settings import UNREADABLE, WEBHOOK_PREFIX
+
+
+class Seen:
+    """The locks of each source that one environment of the router has seen in this hour. It decides about none.
+
+    More than the source may are a flood for sure, or copies. They go to one group for the source, one after the other.
+    The writer counts them, and sends on to its own group what it does not hold.
+    """
+
+    def __init__(self) -> None:
+        self._hour: datetime | None = None
+        self._locks = Counter[str]()
+
+    def group(self, command: Command, rules: Rules, now: datetime) -> str:
+        """Return the message group in which the router sends a command."""
+        source = _source(command)
+        most = rules.locks_per_hour.get(source)
+        if most is None or not isinstance(command, Lock):
+            return group_id(command)
+        if (hour := _hour(now)) != self._hour:
+            self._hour, self._locks = hour, Counter()
+        self._locks[source] += 1
+        return group_id(command) if self._locks[source] <= most else f"flood#{source}"
 
 
 def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:
@@ -24,12 +50,11 @@ def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome
     Raises:
         TransientError: The ledger or the queue did not take it.
     """
-    source = command.cause.reader or command.cause.source
+    source = _source(command)
     most = rules.locks_per_hour.get(source)
     if most is None or not isinstance(command, Lock) or command.target.resolved:
         return None
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    if ports.ledger.count_lock(source, hour, command_id(command), most):
+    if ports.ledger.count_lock(source, _hour(now), command_id(command), most):
         return None
     ports.queue.hold(command)
     first = _is_first("held", source, command, ports, now)
@@ -46,7 +71,7 @@ def pages(command: Reject, ports: Ports, rules: Rules, now: datetime) -> bool:
     Raises:
         TransientError: The ledger did not answer.
     """
-    source = command.cause.reader or command.cause.source
+    source = _source(command)
     if source in rules.sources:
         return True
     # The bus takes names with this prefix from the receiver of webhooks alone, which knows its senders.
@@ -54,9 +79,16 @@ def pages(command: Reject, ports: Ports, rules: Rules, now: datetime) -> bool:
     return _is_first("rejected", source if of_webhook else "unknown", command, ports, now)
 
 
+def _source(command: Command) -> str:
+    return command.cause.reader or command.cause.source
+
+
+def _hour(now: datetime) -> datetime:
+    return now.replace(minute=0, second=0, microsecond=0)
+
+
 def _is_first(what: str, source: str, command: Command, ports: Ports, now: datetime) -> bool:
     """Return whether this is the first command of its kind in the hour. Of several at the same time one is."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    once = hashlib.sha256(f"{what} {source} {instant.write(hour)}".encode()).hexdigest()
+    once = hashlib.sha256(f"{what} {source} {instant.write(_hour(now))}".encode()).hexdigest()
     told = {"detail": {"id": once, "source": source, "first": command_id(command)}}
     return ports.ledger.record_outcome(once, once, told, now) == told

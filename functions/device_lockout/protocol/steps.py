@@ -46,18 +46,20 @@ LET_IN = {"released", "expired"}
 """The results after which a person must do the same where an organization's mailboxes moved to."""
 
 
-def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:
+def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in_own_group: bool = True) -> Outcome:
     """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
 
     A report whose outcome is recorded is done. A copy of it announces that outcome again and changes nothing, unless
     it failed or was held. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
     set it.
 
+    A command that is not in its own group is held or sent on there.
+
     Raises:
         TransientError: Nothing was written to WorkMail. Deliver the command again.
         UnansweredError: A write may yet take effect. Deliver the command again when it no longer can.
     """
-    told = None
+    told, result = None, ""
     if command.cause.source != SOURCE:
         told = ports.ledger.outcome(command.cause.event_id, command_id(command))
         result = told["detail"]["result"] if told is not None else ""
@@ -66,6 +68,10 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
             ports.bus.announce(told["detailType"], told["detail"])
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     held = flood.hold(command, ports, rules, now) if told is None else None
+    if not in_own_group and held is None:
+        if told is None or result != "held":
+            ports.queue.send([command])
+        return Outcome("skipped", because="it goes on in its own group", reference=command.cause.reference)
     try:
         outcome = held or _dispatch(command, ports, rules, now)
     except RejectedError as error:

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from device_lockout.values.command import Lock, Reject, Target, claim_id
-from device_lockout.values.record import Claim
+from device_lockout.protocol import steps
+from device_lockout.protocol.flood import Seen
+from device_lockout.values.command import Lock, Reject, Release, Target, claim_id, group_id
+from device_lockout.values.record import Claim, Ending
 from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
 from tests.functions.protocol.test_users_and_names import raced
 
@@ -63,6 +65,37 @@ def test_a_persons_own_lock_passes_any_flood():
         world.deliver(lock(number), at(11))
         world.deliver(lock(number, "operator"), at(11))
     assert {each for each in denied(world) if "operator" in each} == {f"operator{number:03}" for number in range(8)}
+
+
+def test_what_is_over_the_cap_for_sure_goes_through_one_group_for_its_source():
+    seen, locks = Seen(), [lock(number) for number in range(5)]
+    groups = [seen.group(each, FEW.rules, at(11)) for each in locks]
+    assert groups == [*map(group_id, locks[:3]), "flood#siem", "flood#siem"]
+    others = [lock(1, "helpdesk"), Release(locks[0].cause, locks[0].target, Ending("device")), rejection(1, "siem")]
+    assert [seen.group(each, FEW.rules, at(11)) for each in others] == [*map(group_id, others)]
+    assert seen.group(locks[4], FEW.rules, at(3611)) == group_id(locks[4]), "another hour"
+
+
+def test_a_lock_in_a_floods_group_is_held_once_or_sent_on_and_never_carried_out_there():
+    world = World(known=FEW)
+
+    def in_flood(number, when):
+        return steps.carry_out(lock(number), world.ports, FEW.rules, at(when), in_own_group=False).result
+
+    assert in_flood(0, 11) == "skipped"
+    assert (denied(world), world.told("siem 0")) == (set(), [])
+    assert [group_id(each) for each in world.queue.sent] == [group_id(lock(0))]
+    world.deliver(world.queue.sent.pop(), at(12))
+    assert (denied(world), in_flood(0, 13), world.queue.sent) == ({"siem000"}, "skipped", []), "it was answered"
+    for number in range(1, 3):
+        world.deliver(lock(number), at(14))
+    assert [in_flood(3, 15), in_flood(3, 16)] == ["held", "skipped"]
+    assert (len(world.queue.held), world.queue.sent) == (1, [])
+    assert result(world, "siem 3") == ("held", True)
+    world.workmail.disabled.add(next(iter(world.workmail.overrides)).user_id)
+    world.deliver(world.queue.held[0], at(60))
+    assert result(world, "siem 3") == ("failed", True)
+    assert (in_flood(3, 61), len(world.queue.sent)) == ("skipped", 1), "a copy of what failed is another try"
 
 
 def test_the_next_hour_has_its_own_cap():
