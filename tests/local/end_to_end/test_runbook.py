@@ -46,17 +46,37 @@ def run(state: Path, tmp_path: Path) -> typing.Callable[[str], str]:
     return ran
 
 
-def test_every_command_of_the_runbook_does_what_it_says(run: typing.Callable[[str], str], tmp_path: Path) -> None:
+def test_every_command_of_the_runbook_does_what_it_says(
+    run: typing.Callable[[str], str], deployment: Deployment, tmp_path: Path
+) -> None:
     """In the order of the page. The exit status 1 is an answer, too: no."""
+    deployment.publish("Device Lost", userId="bob", deviceId="ABC123", reference="INC-1234")
+    denied(deployment, "bob", "ABC123")
     said = {command: run(command) for command in ASKED}
     assert {command.split()[1] for command in ASKED if command.startswith("lockout ")} == {
-        *("doctor", "status", "history", "show", "export", "dead", "lock", "release", "extend", "sweep", "handover")
+        *(
+            "doctor",
+            "status",
+            "history",
+            "show",
+            "export",
+            "dead",
+            "lock",
+            "release",
+            "extend",
+            "sweep",
+            "handover",
+            "evidence",
+        )
     }
     assert "(lost) until" in said['lockout lock bob ABC123 --ref INC-1234 --note "left in a taxi" --yes --unverified']
     assert "is released" in said["lockout release bob ABC123 --ref INC-1234 --yes"]
     assert "stays locked" in said["lockout extend bob ABC123 --until 60d --yes"]
     assert "The sweep of" in said["lockout sweep now"]
     assert "The sweep of" in said["lockout sweep now --accept-ledger"]
+    (rotated,) = (out for command, out in said.items() if "put-secret-value" in command)
+    assert re.search(r'"username": "lockout", "password": "\w{32}"', rotated)
+    assert (tmp_path / "INC-1234.zip").exists()
     assert (tmp_path / "overrides.csv").read_text().startswith("organizationId,")
 
 
