@@ -93,9 +93,8 @@ def decide(
     else:
         outcome = _outcome(command, adopted, changed, observed, reading, write, now, rules)
     outcome = _with_news(outcome, news, swept=command.cause.source == SOURCE)
-    left = after.read(rules.owner) if after else None
     # The write may not land: what the tag shows now is asked for again.
-    shown = tuple(claim for tag in (reading, left) if isinstance(tag, Tag) for claim in changed.shown_by(tag))
+    shown = changed.shown_by(reading) if isinstance(reading, Tag) else ()
     kept = claims_to_keep(changed.claims, changed, "device", now, rules, shown)
     decided = Last(command_id(command), command.cause.event_id, outcome, now)
     about = wanted or next(iter(shown), None)
@@ -445,5 +444,5 @@ def _of_ending(about: Outcome, ending: Ending, live: tuple[Claim, ...], *, ended
         return replace(about, result="superseded")
     if not live:
         return replace(about, result="released" if ended else "nothing-to-release")
-    others = str(ending) and any(claim.scope == ending.scope for claim in live)
+    others = any(claim.scope == ending.scope for claim in live)
     return replace(about, result="still-locked", because=f"this source's releases end {ending}" if others else "")

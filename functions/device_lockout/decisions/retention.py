@@ -18,8 +18,8 @@ def claims_to_keep(
     """Return the claims that an item of ``scope`` keeps.
 
     Drop a claim once both its event and its end are older than ``max_event_age``. Keep younger ones: a late copy may
-    arrive. A claim that is ``shown`` stays as well, by the tag that stands or by the one that is to take its place. The
-    next sweep would not know it, and so could not see that it was released.
+    arrive. A claim that is ``shown`` by the tag that stands stays as well. The next sweep would not know it, and so
+    could not see that it was released.
 
     Over ``most_claims``, drop claims of ``scope`` that another outlasts: they can't be wanted again. What ends first
     goes first, since a person's cut of the others may come later. A device's copy of a user's claim stays as long as
