@@ -879,6 +879,9 @@ WAS_RELEASED = "it was released at 2026-11-22T07:30:20Z, after what this report 
 RAN_OUT = "the lock that this very report asked for ran out at 2026-11-22T07:31:40Z"
 TOO_LATE = "the lock that it asks for was over at 2026-11-22T07:31:40Z, before it could be set"
 
+OURS_USER = ours("DENY", U, 15, 200, "none")
+OF_STOLEN = replace(release(30), ending=Ending("device", frozenset({"stolen"})))
+
 BECAUSE = [
     # row                                   command            observed         record      because
     ("Lock, older than the release", lock(19, 300), NOTHING, RELEASED, WAS_RELEASED),
@@ -887,6 +890,9 @@ BECAUSE = [
     ("Lock, new", lock(50, 300), NOTHING, EMPTY, ""),
     ("Lock, over a tag that a person cut", lock(50, 300), EDITED, LIVE, CUT),
     ("Release", release(30), OURS_LIVE, LIVE, ""),
+    ("Release, a user's lock stays", release(30), OURS_USER, LIVE_USER, ""),
+    ("Release of some, a user's lock stays", OF_STOLEN, OURS_USER, LIVE_USER, ""),
+    ("Release of some, another stays", OF_STOLEN, OURS_LIVE, LIVE, "this source's releases end only locks (stolen)"),
     (
         "Release over somebody else's DENY",
         release(30),
