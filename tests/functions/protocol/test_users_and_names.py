@@ -367,8 +367,10 @@ def test_a_persons_end_of_a_serial_numbers_lock_holds_when_the_device_is_enrolle
     world.sweep(at(10))
     cut = world.ledger.devices[place].claims
     assert cut[0].until < HOLD
+    del world.workmail.overrides[place]
     world.deliver(enrolled(1, at(20), SERIAL), at(21))
     assert world.ledger.devices[place].claims == cut
+    assert "until=2026-11-24T" in (world.workmail.overrides[place].description or "")
 
 
 def test_of_a_serial_numbers_locks_only_the_source_s_that_released_its_own_is_over() -> None:
