@@ -338,7 +338,7 @@ def test_a_refused_expiry_takes_no_persons_edit_over():
 def test_our_clock_counts_where_the_two_agree():
     world = World()
     world.deliver(LOST, at(10))
-    outcome = world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(600), workmail_says=at(570))
+    outcome = world.carry_out(Expire(SWEEP, TARGET, LOST_DENIAL), at(600), workmail_says=at(540))
     assert (outcome.result, world.override) == ("expired", None)
 
 

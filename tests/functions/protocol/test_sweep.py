@@ -229,7 +229,9 @@ def test_after_a_gap_it_only_reports_what_it_would_let_go(since):
     assert asked_for(world) == {"allowed": Reassert, "missing": Reassert}
     [refused] = told(world, "Sweep Refused")
     assert refused["page"]
-    assert "no sweep completed since 2026-11-22T03:29:59.000Z: this one only reports" in refused["message"]
+    assert (
+        "(guard gap): no sweep completed since 2026-11-22T03:29:59.000Z: this one only reports." in refused["message"]
+    )
     assert world.plan(NOW + timedelta(hours=1)).refused is None, "the next one may"
 
 
@@ -240,7 +242,7 @@ def test_the_very_first_run_only_reports_and_pages_if_locks_of_ours_stand():
     assert Expire not in asked_for(world).values()
     [refused] = told(world, "Sweep Refused")
     assert refused["page"]
-    assert "the ledger knows of no completed sweep: this one only reports" in refused["message"]
+    assert "(guard first-run): the ledger knows of no completed sweep: this one only reports." in refused["message"]
     assert list(world.ledger.outcomes)[-1] == ("run-1", refused["id"]), "each complete run pages"
     fresh = World()
     fresh.ledger.swept = None
@@ -533,6 +535,14 @@ def test_no_more_than_a_portion_waits_at_a_time():
     result = world.plan(NOW, pause=world.queue.pause)
     assert world.queue.longest == 30
     assert result.enqueued == 200
+
+
+def test_room_for_one_command_is_used():
+    world = World(known=sweeping(portion=1))
+    for number in range(3):
+        set_lock(world, number, 100, f"device{number}")
+    left = iter([True] * 20)
+    assert world.plan(NOW, enough_time=lambda: next(left, False)).enqueued == 3
 
 
 def test_what_the_time_does_not_suffice_for_is_left_to_the_next_run():
