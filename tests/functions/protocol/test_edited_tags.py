@@ -248,6 +248,13 @@ def test_a_forged_lock_of_an_exempt_user_is_told_once_and_never_put_back():
     assert world.workmail.overrides.get(key("other")) is None, "its own end is kept"
 
 
+def test_that_another_user_is_exempt_keeps_no_forgotten_lock_from_being_taken_over():
+    world = locked(known=knowing(exempt_users=frozenset({"carla"})))
+    world.ledger.devices.clear()
+    world.sweep(at(3600))
+    assert [claim.id for claim in world.record.claims] == [world.override.read("local").id]
+
+
 def test_a_lock_of_an_exempt_user_that_the_ledger_forgot_is_told_once():
     world = locked()
     world.settings = knowing(exempt_users=frozenset({BOB}))

@@ -471,7 +471,9 @@ class TestADeletedUser:
         world.set_by_hand(None)
         for hour in range(1, 4):
             world.sweep(at(3600 * hour))
-        assert [d["result"] for kind, d in world.bus.announced if not kind.startswith("Sweep")] == ["locked", "failed"]
+        told = [detail for kind, detail in world.bus.announced if not kind.startswith("Sweep")]
+        assert [detail["result"] for detail in told] == ["locked", "failed"]
+        assert f"could not be changed in WorkMail: WorkMail knows no user {BOB}. (" in told[1]["message"]
 
     def test_gets_no_new_lock(self, outlives):
         world = self.world(outlives)

@@ -12,8 +12,23 @@ from device_lockout.values.errors import RefusedError, TransientError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, DeviceRecord, Last, UserRecord
+from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Tag, write
-from local.in_memory import BOB, DEVICE, KEY, ORGANIZATION, FakeQueue, World, at, cause, key, sweeping, throttled
+from local.in_memory import (
+    BOB,
+    DAY,
+    DEVICE,
+    KEY,
+    ORGANIZATION,
+    SETTINGS,
+    FakeQueue,
+    World,
+    at,
+    cause,
+    key,
+    sweeping,
+    throttled,
+)
 
 TARGET = Target(ORGANIZATION, BOB, DEVICE)
 NOW = at(3600)
@@ -732,6 +747,14 @@ def test_of_many_warnings_ten_page_and_the_last_of_them_says_how_many_more_there
             message
             == f"Device device{number:02} of {BOB} is locked (lost) until 2026-11-22T09:30:00Z, and then let back in."
         )
+
+
+def test_a_lock_that_outlasts_workmail_is_told_of_by_the_end_of_its_own_organization():
+    other, ends = Organization("m-0ther0ther0ther0ther0ther0ther00", "other"), at(10 * DAY)
+    world = World(known=replace(SETTINGS, organizations=(other, Organization(ORGANIZATION, "main", ends_at=ends))))
+    world.deliver(lock(), at(10))
+    world.sweep(NOW)
+    assert len(told(world, "Lock Outlasts WorkMail")) == 1
 
 
 def test_of_ten_warnings_none_says_that_there_are_more():

@@ -582,7 +582,7 @@ def test_old_news_of_the_inventory_does_not_undo_newer() -> None:
     world.deliver(retired(1, at(5)), at(12))
     (told,) = world.told("retired-1")
     assert (told["result"], told["reference"]) == ("superseded", "INC-1")
-    assert "the inventory heard later news of it" in told["message"]
+    assert ": the inventory heard later news of it. (" in told["message"]
     world.deliver(asset_report(world, "lost", at(20)), at(21))
     assert denied(world) == {device(1)}
 
