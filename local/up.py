@@ -43,12 +43,17 @@ WEBHOOK_SECRETS = {
     "lockout-jamf": '{"username": "jamf", "password": "the local password"}',
     "lockout-workspace-one": '{"username": "workspace-one", "password": "another local password"}',
     "lockout-drill": "the local signing key",
-    "lockout-drill-github": "the local GitHub secret",
     **{
         f"lockout-{name}": f'{{"username": "{name}", "password": "the local password of {name}"}}'
         for name in ("auth0", "crowdstrike", "defender", "google-workspace", "servicenow")
     },
-    **{f"lockout-{name}": f"the local secret of {name}" for name in ("jira", "okta", "pagerduty", "zendesk")},
+    **{
+        f"lockout-{name}": f"the local secret of {name}"
+        for name in (
+            *("jira", "okta", "pagerduty", "zendesk"),
+            *("drill-bearer", "drill-github", "drill-header", "drill-slack"),
+        )
+    },
 }
 """The secrets of the senders of webhooks in `config/local.toml`. They are public, as is this file."""
 

@@ -4,7 +4,7 @@
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from local import lifecycle
 from local.connection import Connection
 from local.deployment import Deployment
 from local.up import stack_name, up
+from tests.local.end_to_end.watching import new_device
+from tests.local.observing import Queue
 
 AT_ONCE = 4
 """The most overlapping tests that run at a time. More of them would wait for the server's one processor."""
@@ -35,6 +37,28 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def deployment(state: Path) -> Deployment:
     return Deployment.find(Connection.read(state / "env"), stack_name(state))
+
+
+@pytest.fixture
+def mail(deployment: Deployment) -> Iterator[Callable[[], list[str]]]:
+    """What the notices topic sent since the test began: each time those that came up to then, in order of arrival."""
+    sns, topic, sent = deployment.aws.client("sns"), deployment.outputs["NoticesTopicArn"], []
+    box = Queue(deployment.aws, f"mail-{new_device()}", {})
+    box.let_send("sns")
+    subscribed = sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=box.arn, Attributes={"RawMessageDelivery": "true"}
+    )
+
+    def come() -> list[str]:
+        while got := deployment.sqs.receive_message(QueueUrl=box.url, MaxNumberOfMessages=10).get("Messages"):
+            for message in got:
+                sent.append(message["Body"])
+                deployment.sqs.delete_message(QueueUrl=box.url, ReceiptHandle=message["ReceiptHandle"])
+        return sent
+
+    yield come
+    sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+    deployment.sqs.delete_queue(QueueUrl=box.url)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,6 @@ from configuration.bus_limits import rule_name
 from local.account import ACCOUNT, REGION
 from local.deployment import Announcements, Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen
-from tests.local.observing import Queue
 from tests.measured import MEASURED
 
 ROOT = Path(__file__).parents[3]
@@ -71,28 +70,6 @@ def running(directory: Path, known: dict[str, str]) -> Lockout:
         return done.returncode, done.stdout, done.stderr
 
     return ran
-
-
-@pytest.fixture
-def mail(deployment: Deployment) -> Iterator[Callable[[], list[str]]]:
-    """What the notices topic sent since the test began: each time those that came up to then, in order of arrival."""
-    sns, topic, sent = deployment.aws.client("sns"), deployment.outputs["NoticesTopicArn"], []
-    box = Queue(deployment.aws, f"mail-{new_device()}", {})
-    box.let_send("sns")
-    subscribed = sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=box.arn, Attributes={"RawMessageDelivery": "true"}
-    )
-
-    def come() -> list[str]:
-        while got := deployment.sqs.receive_message(QueueUrl=box.url, MaxNumberOfMessages=10).get("Messages"):
-            for message in got:
-                sent.append(message["Body"])
-                deployment.sqs.delete_message(QueueUrl=box.url, ReceiptHandle=message["ReceiptHandle"])
-        return sent
-
-    yield come
-    sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
-    deployment.sqs.delete_queue(QueueUrl=box.url)
 
 
 @pytest.fixture

@@ -163,6 +163,14 @@ def login(secret: str, password: str = "") -> dict[str, str]:
     return make_headers(basic_auth=f"{known['username']}:{password or known['password']}")
 
 
+def proven(sender: str, scheme: str, body: bytes, time: str = "") -> dict[str, str]:
+    """The headers with a sender's proof, for now."""
+    row, time = SCHEMES[scheme], time or str(int(datetime.now(UTC).timestamp()))
+    signed = row.signed % {b"time": time.encode(), b"body": body}
+    made = proof(row, WEBHOOK_SECRETS[f"lockout-{sender}"], signed)
+    return {row.header or "x-api-key": made, **({row.timestamp: time} if row.timestamp else {})}
+
+
 def of_a_drill(device: str) -> dict[str, str]:
     return {"user": "bob", "device": device, "began": rfc3339(), "exercise": "DRILL-2026-11"}
 
@@ -181,15 +189,10 @@ def told(there: Deployment, word: str) -> list[dict[str, Any]]:
 
 def test_a_signed_webhook_goes_once_through_the_deployed_functions_url_and_locks(deployment: Deployment) -> None:
     with a_device_of(deployment, "bob") as device:
-        body, seconds = json.dumps(of_a_drill(device)).encode(), str(int(datetime.now(UTC).timestamp()))
-
-        def signed(key: str) -> dict[str, str]:
-            made = proof(SCHEMES["hmac"], key, f"{seconds}.".encode() + body)
-            return {"x-lockout-timestamp": seconds, "x-lockout-signature": made}
-
-        good = signed(WEBHOOK_SECRETS["lockout-drill"])
+        body = json.dumps(of_a_drill(device)).encode()
+        good = proven("drill", "hmac", body)
         assert post(deployment, "drill", body) == 401
-        assert post(deployment, "drill", body, **signed("another key of ours")) == 401
+        assert post(deployment, "drill", body, **proven("jira", "hmac", body)) == 401, "another key of ours"
         assert post(deployment, "drill", body + b" ", **good) == 401
         assert deployment.override("bob", device) is None
         assert post(deployment, "drill", body, **good) == 202
@@ -213,15 +216,13 @@ def test_a_products_own_proof_is_taken_and_a_wrong_one_is_not(
     deployment: Deployment, sender: str, name: str, user: str, serial: str, why: str
 ) -> None:
     names = {"serialNumber": serial} if serial else {}
-    scheme, secret = SCHEMES[sender], WEBHOOK_SECRETS[f"lockout-{sender}"]
-    body, time = json.dumps(sample(name)["detail"]).encode(), rfc3339()
-    made = proof(scheme, secret, scheme.signed % {b"time": time.encode(), b"body": body})
-    good = {scheme.header: made, **({scheme.timestamp: time} if scheme.timestamp else {})}
+    scheme, body = SCHEMES[sender], json.dumps(sample(name)["detail"]).encode()
+    good = proven(sender, sender, body, rfc3339())
     if scheme.challenge:
         asked = {**good, scheme.challenge: "are you there?"}
         assert ask(deployment, "GET", sender, b"", **asked) == 200
     with a_device_of(deployment, user, **names) as device:
-        assert post(deployment, sender, body, **{**good, scheme.header: made[:-1] + "!"}) == 401
+        assert post(deployment, sender, body, **{**good, scheme.header: good[scheme.header][:-1] + "!"}) == 401
         assert deployment.override(user, device) is None
         assert post(deployment, sender, body, **good) == 202
         assert denied(deployment, user, device).why == why
@@ -232,9 +233,9 @@ def test_a_products_own_proof_is_taken_and_a_wrong_one_is_not(
 def test_a_list_with_githubs_signature_locks_two_devices_and_once(deployment: Deployment) -> None:
     with a_device_of(deployment, "bob") as one, a_device_of(deployment, "bob") as other:
         body = json.dumps([of_a_drill(one), of_a_drill(other)]).encode()
-        made = proof(SCHEMES["github"], WEBHOOK_SECRETS["lockout-drill-github"], body)
-        assert post(deployment, "drill-github", body, **{"x-hub-signature-256": made[:-1]}) == 401
-        assert post(deployment, "drill-github", body, **{"x-hub-signature-256": made}) == 202
+        good = proven("drill-github", "github", body)
+        assert post(deployment, "drill-github", body, **{name: made[:-1] for name, made in good.items()}) == 401
+        assert post(deployment, "drill-github", body, **good) == 202
         assert denied(deployment, "bob", one).why == denied(deployment, "bob", other).why == "drill"
 
 
@@ -303,11 +304,12 @@ def test_a_finding_that_is_imported_again_after_a_recovery_does_not_lock_again(d
         assert deployment.override("bob", device) is None
 
 
-def test_okta_suspends_and_unsuspends(deployment: Deployment) -> None:
+@pytest.mark.parametrize("ended", ["okta-user-unsuspended", "okta-user-reactivated"])
+def test_okta_locks_and_ends_it(deployment: Deployment, ended: str) -> None:
     with a_device_of(deployment, "carla") as device:
         put(deployment, "okta-user-deactivated")
         assert denied(deployment, "carla", device).why == "offboarded"
-        put(deployment, "okta-user-unsuspended")
+        put(deployment, ended)
         seen(deployment, "a release", lambda: deployment.override("carla", device) is None)
 
 
