@@ -301,10 +301,13 @@ class Invariants:
         if not isinstance(shown, Tag) or not item or override is None or override.effect == "ALLOW":
             return
         claims: tuple[Claim, ...] = self._values[item].claims
+        policies = self._scenario.policies
+        bounded = any(policy.longest is not None for policy in policies)  # so is a lock that only its tag knows
         if any(
             lock_id(claim) == lock_id(shown)
             and claim.until != shown.until
-            and all(policy.honours_end(claim.until, shown.until) for policy in self._scenario.policies)
+            and all(policy.honours_end(claim.until, shown.until) for policy in policies)
+            and not (bounded and not claim.source and claim.until < shown.until)
             for claim in claims
         ):
             end = f"the end of {self._words.lock(shown)} that a person set, {second_of(shown.until)},"
