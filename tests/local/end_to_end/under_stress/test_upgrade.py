@@ -53,8 +53,16 @@ UNKNOWN = "expected a source with an action in the configuration"
 
 
 @pytest.fixture(scope="module")
-def release(state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """Deploys this release, the next one, or that one's rules alone. In the end this one is deployed."""
+def release(
+    deployment: Deployment, state: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], None]]:
+    """Deploys this release, the next one, or that one's rules alone. In the end this one is deployed.
+
+    Meanwhile a report that failed comes again in ten seconds, and not in three minutes.
+    """
+    sqs, again = deployment.sqs, {"QueueUrl": deployment.outputs["ReportsQueueUrl"]}
+    usual = sqs.get_queue_attributes(**again, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(**again, Attributes={"VisibilityTimeout": "10"})
     aws = Connection.read(state / "env")
     text = (loader.DIRECTORY / "local.toml").read_text(encoding="utf-8")
     local, with_source = loader.read(text, "local"), loader.read(text + NEW_SOURCE, "next")
@@ -76,6 +84,7 @@ def release(state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
     yield release_
     release_("this")
+    sqs.set_queue_attributes(**again, Attributes=usual)
 
 
 def next_release(this: Path, package: Path) -> Path:
