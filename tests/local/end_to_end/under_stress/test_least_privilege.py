@@ -42,6 +42,7 @@ def record(body: str, group: str) -> dict[str, Any]:
         "ApproximateReceiveCount": "1",
         "SentTimestamp": str(int(datetime.now(UTC).timestamp() * 1000)),
         "MessageGroupId": group,
+        "SequenceNumber": "1",
     }
     return {"messageId": uuid4().hex, "receiptHandle": "none", "body": body, "attributes": attributes}
 
