@@ -297,7 +297,7 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
 
 
 def schedules_put_events() -> None:
-    """A schedule puts an event of its own source and type on a bus. The detail knows the time of the call.
+    """A schedule puts an event of its own source and type on a bus, over TLS. The detail knows the time of the call.
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
     """
@@ -310,6 +310,7 @@ def schedules_put_events() -> None:
             detail = target["Input"].replace("<aws.scheduler.scheduled-time>", time)
             event = {**event, "Source": named["Source"], "DetailType": named["DetailType"], "Detail": detail}
             target, view = {**target, "Input": detail}, None
+            iam_evaluator.pin_request_origin("127.0.0.1", True)
         original(target, event, rule, view)
 
     eventbridge._invoke_target = invoke_target

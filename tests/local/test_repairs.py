@@ -210,6 +210,12 @@ def test_schedules_put_events(
 ) -> None:
     target = queue()
     target.let_rules_send()
+    policy = json.loads(
+        aws.client("sqs").get_queue_attributes(QueueUrl=target.url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+    )
+    tls = {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": target.arn}
+    policy["Statement"].append(tls | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}})
+    aws.client("sqs").set_queue_attributes(QueueUrl=target.url, Attributes={"Policy": json.dumps(policy)})
     rule({"Arn": target.arn})
     bus = f"arn:aws:events:eu-west-1:{ACCOUNT}:event-bus/default"
     allow = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus}

@@ -489,6 +489,47 @@ def test_a_drill_goes_through_the_whole_chain(lockout: Lockout, deployment: Depl
     assert [line.partition(" is ")[2].split()[0].strip(".") for line in out.splitlines()] == ["locked", "released"]
 
 
+def test_what_the_drills_schedules_put_is_timed_never_counted_and_pages_nobody(
+    mail: Callable[[], list[str]], lockout: Lockout, deployment: Deployment
+) -> None:
+    """Their targets are those of the deployed schedules, which are for midnight."""
+    scheduler, device, began = deployment.aws.client("scheduler"), "DRILL0001", datetime.now(UTC)
+    pages = scheduler.get_paginator("list_schedules").paginate()
+    lost, recovered = sorted(each["Name"] for page in pages for each in page["Schedules"] if "Drill" in each["Name"])
+
+    def run(schedule: str) -> str:
+        target = scheduler.get_schedule(Name=schedule)["Target"]
+        at, off = f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})", {"Mode": "OFF"}
+        name = f"now-{new_device()}"
+        scheduler.create_schedule(Name=name, ScheduleExpression=at, FlexibleTimeWindow=off, Target=target)
+        return name
+
+    made = [run(lost)]
+    assert denied(deployment, "eve", device).why == "lost"
+
+    def last_drill() -> list[str]:
+        return re.findall(r"Last drill: locked in (\d+\.\d) s", lockout("status")[1])
+
+    assert 0 <= float(seen(deployment, "status has the drill", last_drill)[0]) < 60
+    made.append(run(recovered))
+    seen(deployment, "the device is back in", lambda: deployment.override("eve", device) is None)
+    for name in made:
+        scheduler.delete_schedule(Name=name)
+
+    def measured() -> dict[str, Any] | None:
+        lines = [json.loads(line) for line in deployment.log("apply_commands", began) if "DrillToDeny" in line]
+        return lines[-1] if lines else None
+
+    metrics = seen(deployment, "the drill is measured", measured)
+    assert not {"ReportToDeny", "Paged", "locked", "locked-lost"} & metrics.keys(), "it is counted as nothing else"
+    data = json.loads(lockout("report", "--since", "10m", "--json")[1])
+    assert data["figures"]["last drill"].endswith(" s")
+    assert "drill0001" not in json.dumps([data[name] for name in ("letIn", "undone", "rejected", "decisions")])
+    after = deployment.publish("Device Lost", userId="eve", deviceId="-")
+    seen(deployment, "a later notice", lambda: any(after.event_id in each for each in mail()))
+    assert not [each for each in mail() if device.lower() in each.lower()]
+
+
 def test_who_may_not_is_told_so_in_two_lines(state: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("lockout"), "status"],
