@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import Figures, burst, chain, cold_start, sweeping
+from bench import Figures, burst, chain, cold_start, sweeps
 from infra.bundling import ROOT
 
 TARGETS: dict[str, tuple[str, float]] = {
@@ -98,11 +98,11 @@ def _synth(scale: int) -> Figures:
 
 
 def _removals(scale: int) -> Figures:
-    return sweeping.removals(1000 // scale, sequential=100 // scale, by_cli=max(3, 10 // scale))
+    return sweeps.removals(1000 // scale, sequential=100 // scale, by_cli=max(3, 10 // scale))
 
 
 def _fresh_lock(scale: int) -> Figures:
-    return sweeping.fresh_lock(10_000, per_second=100, tries=max(3, 15 // scale))
+    return sweeps.fresh_lock(10_000, per_second=100, tries=max(3, 15 // scale))
 
 
 PARTS: dict[str, Callable[[int], Figures]] = {
@@ -111,7 +111,7 @@ PARTS: dict[str, Callable[[int], Figures]] = {
     "chain": lambda scale: chain.measure(max(3, 15 // scale), burst=300 // scale),
     "removals": _removals,
     "fresh-lock": _fresh_lock,
-    "sweep": lambda scale: sweeping.million(1_000_000 // scale),
+    "sweep": lambda scale: sweeps.million(1_000_000 // scale),
     "burst": lambda scale: burst.measure(10_000 // scale, per_second=100),
 }
 """The parts. Each one's argument divides its usual work."""

@@ -28,7 +28,7 @@ def handler(event, context):
 """
 
 WITHOUT_US = ("bare", "floor")
-"""Packages whose handler is not ours: one that does nothing, and :mod:`bench.floor`."""
+"""Packages whose handler is not ours: one that does nothing, and :mod:`bench.cold_start_floor`."""
 
 
 def measure(work: Path, rounds: int) -> Figures:
@@ -89,7 +89,7 @@ def packages(work: Path) -> dict[str, Path]:
     bare.mkdir()
     (bare / "bare.py").write_text(BARE)
     shutil.copytree(ours, floor)
-    handler = {"floor.py": (bundling.ROOT / "bench" / "floor.py").read_bytes()}
+    handler = {"floor.py": (bundling.ROOT / "bench" / "cold_start_floor.py").read_bytes()}
     bundling.unpack({**handler, **bundling.bytecode(handler)}, floor)
     return {"ours": ours, "default": default, "bare": bare, "floor": floor}
 

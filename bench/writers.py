@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.emulator import CALL_TIMEOUT, Emulator
 from device_lockout.aws import sqs_batch, workmail
-from device_lockout.aws.pace import EnoughTime, Pace
+from device_lockout.aws.call_rate import EnoughTime, Pace
 from device_lockout.protocol import steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after

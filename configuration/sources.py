@@ -12,10 +12,9 @@ from typing import Any, get_args
 
 from configuration import event_pattern
 from configuration.checked_toml import DAY, CheckedTable, meant
-from device_lockout.values import expression, outcome
+from device_lockout.values import mapping_expression, outcome
 from device_lockout.values.actions import ACTIONS, Permission
 from device_lockout.values.policy import LOCKS_PER_HOUR
-from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import (
     FIELDS,
     MOST_ELEMENTS,
@@ -26,6 +25,7 @@ from device_lockout.values.settings import (
     Webhook,
 )
 from device_lockout.values.tag import REASON_PATTERN
+from device_lockout.values.webhook_schemes import SCHEMES
 
 ANYONE = "anyone"
 """The publishers of a source whose events anybody in the account may put on the bus, if IAM lets them."""
@@ -237,7 +237,7 @@ def _check_realm(table: CheckedTable, pattern: Mapping[str, Any], *, needed: boo
 def _expression(table: CheckedTable, key: str) -> str:
     expected = "a JMESPath expression, such as detail.user"
     text = table.text(key, r".+", expected)
-    wrong = next(expression.faults(text), "")
+    wrong = next(mapping_expression.faults(text), "")
     if wrong:
         table.refuse(key, f"{expected} ({wrong})")
     return text

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
-from device_lockout.aws.pace import EnoughTime, Pace
+from device_lockout.aws.call_rate import EnoughTime, Pace
 from device_lockout.protocol import authority, steps
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.redelivery import delay_after

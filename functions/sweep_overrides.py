@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 
 from device_lockout import wiring
-from device_lockout.aws.pace import Pace
+from device_lockout.aws.call_rate import Pace
 from device_lockout.protocol import announcement, sweep
 from device_lockout.values.errors import SettingsError
 

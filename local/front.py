@@ -17,7 +17,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import eventbridge
 
-from local import environments
+from local import lambda_environments
 from local.account import ACCOUNT, REGION
 from local.workmail import Emulator
 from local.workmail.asgi import application as workmail_application
@@ -151,7 +151,7 @@ async def start_environments(query: str) -> tuple[int, str]:
     """Answer `/_local/environments?function=NAME&count=N` with a status and a text."""
     values = parse_qs(query)
     try:
-        await asyncio.to_thread(environments.start, values["function"][0], int(values["count"][0]))
+        await asyncio.to_thread(lambda_environments.start, values["function"][0], int(values["count"][0]))
     except (LookupError, ValueError, RuntimeError) as error:
         return 400, str(error)
     return 200, ""

@@ -30,7 +30,7 @@ STACK_INPUTS = ("app.py", "cdk.json", "config", "configuration", "functions", "i
 """Everything that the synthesized stack depends on."""
 
 SERVER_INPUTS = (
-    *("local/account.py", "local/environments.py", "local/front.py", "local/repairs.py", "local/server.py"),
+    *("local/account.py", "local/lambda_environments.py", "local/front.py", "local/repairs.py", "local/server.py"),
     "local/workmail",
     "requirements/local.txt",
 )

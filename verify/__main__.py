@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from time import perf_counter
 
-from verify import pairs
+from verify import sweep_pairs
 from verify.breaks import BREAKS, search
 from verify.explorer import Found
 from verify.scenarios import DEEP, LARGE, SMALL
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_history(failed[0])
     agree = True
     if not asked.guard and not asked.deep:
-        agree = _check_pairs(pairs.EVERY_SMALL if asked.small else pairs.EVERY)
+        agree = _check_pairs(sweep_pairs.EVERY_SMALL if asked.small else sweep_pairs.EVERY)
     return 0 if agree and not failed and (asked.guard or not cut) else 1
 
 
@@ -94,7 +94,7 @@ def _print_history(found: Found) -> None:
 
 def _check_pairs(every: int) -> bool:
     """Sweep from pairs of override and record, print the result, and return whether all agree."""
-    checked = pairs.check(every)
+    checked = sweep_pairs.check(every)
     print(f"{checked.pairs:,} pairs of override and record, a sweep from each, in {checked.seconds:.0f} s")
     if checked.violation:
         print(f"      → {checked.violation}\n{checked.pair}")

@@ -15,7 +15,7 @@ from device_lockout.aws import command_queue
 from device_lockout.decisions import decision, plan
 from device_lockout.decisions.decision import Decision, Delete, Put
 from device_lockout.inbound import report
-from device_lockout.inbound.happened import Moment
+from device_lockout.inbound.event_time import Moment
 from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Change, Command, DeviceCommand, Expire, Lock, Release

@@ -12,13 +12,13 @@ from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import ListedOverride, Observation
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from device_lockout.values.tag import Tag
+from verify.in_words import Story
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node
 from verify.scenario import SERIAL
+from verify.scripted_ports import Failure, Recorded
 from verify.state import HERE, ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
-from verify.tape import Failure, Recorded
-from verify.telling import Story
 
 ANSWERED = ""
 DONE_UNANSWERED = "done, but not answered"

@@ -7,6 +7,7 @@ from device_lockout.protocol import redelivery
 from device_lockout.values.errors import LockoutError, TransientError, UnansweredError
 from device_lockout.values.record import DeviceRecord, UserRecord
 from verify.calls import ANSWERED, DONE_UNANSWERED, LATE, NOT_DONE, SENT_TWICE, Calls
+from verify.in_words import Story
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node, Processes
@@ -24,7 +25,6 @@ from verify.state import (
     with_group,
     without,
 )
-from verify.telling import Story
 
 
 class Deliveries:

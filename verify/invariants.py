@@ -11,10 +11,10 @@ from device_lockout.values.device import User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
+from verify.in_words import Words
 from verify.numbering import Numbering
 from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, second_of
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
-from verify.telling import Words
 
 if TYPE_CHECKING:
     from datetime import datetime

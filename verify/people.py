@@ -8,11 +8,11 @@ from device_lockout.values.command import WATCH, Cause, Reassert, Target
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import DeviceRecord, UserRecord
 from device_lockout.values.tag import HandWritten, Tag
+from verify.in_words import Story
 from verify.numbering import Numbering
 from verify.processes import Processes
 from verify.scenario import NUMBER, Act, at
 from verify.state import ELSEWHERE, GIVEN, LEDGER_LOST, MISSING, ROW_EDITED, Moves, State, enqueue, lock_id, put
-from verify.telling import Story
 
 if TYPE_CHECKING:
     from device_lockout.values.override import Override

@@ -16,8 +16,8 @@ from device_lockout.values.record import UserRecord
 from device_lockout.values.settings import Settings
 from verify.numbering import Numbering
 from verify.scenario import START, Scenario, at
+from verify.scripted_ports import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
 from verify.state import LEDGER_LOST, Call, Group, State, ViolationError
-from verify.tape import AskedError, Failure, Tape, TapeBus, TapeLedger, TapeQueue, TapeWorkMail
 
 CHANGES = frozenset(
     {

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from device_lockout.values.errors import TransientError
 from verify.calls import Calls
+from verify.in_words import Story
 from verify.numbering import Numbering
 from verify.processes import Node, Processes
+from verify.scripted_ports import Failure
 from verify.state import GIVEN, Moves, State, ViolationError, at_rest, put, without
-from verify.tape import Failure
-from verify.telling import Story
 
 
 class Sweeps:

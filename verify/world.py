@@ -10,6 +10,7 @@ The states that each one joins look the same to everybody, so none hides a histo
 
 from verify.calls import Calls
 from verify.deliveries import Deliveries
+from verify.in_words import Story, Words
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.people import People
@@ -17,7 +18,6 @@ from verify.processes import Processes, Switches
 from verify.scenario import Scenario, settings_of
 from verify.state import ELSEWHERE, GIVEN, HERE, PENDING, Group, Move, Moves, State, ViolationError, but, enqueue, put
 from verify.sweeps import Sweeps
-from verify.telling import Story, Words
 
 
 class World:

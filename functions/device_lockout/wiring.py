@@ -18,9 +18,9 @@ from device_lockout.values.settings import Settings, load
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from device_lockout.aws.bus import Bus
+    from device_lockout.aws.call_rate import EnoughTime, Pace
     from device_lockout.aws.command_queue import CommandQueue
-    from device_lockout.aws.pace import EnoughTime, Pace
+    from device_lockout.aws.event_bus import Bus
     from device_lockout.aws.workmail import WorkMail
     from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
@@ -95,9 +95,9 @@ def command_queue() -> "CommandQueue":
 
 @cache
 def bus() -> "Bus":
-    from device_lockout.aws import bus
+    from device_lockout.aws import event_bus
 
-    return bus.Bus(bus.client(), environment("LOCKOUT_EVENT_BUS"))
+    return event_bus.Bus(event_bus.client(), environment("LOCKOUT_EVENT_BUS"))
 
 
 def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":

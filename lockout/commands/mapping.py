@@ -12,7 +12,7 @@ import click
 
 from configuration import event_pattern, loader
 from configuration.loader import Configuration
-from device_lockout.inbound import leniency, report
+from device_lockout.inbound import lenient_reading, report
 from device_lockout.values import instant
 from device_lockout.values.command import Change, Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire
 from device_lockout.values.outcome import SOURCE
@@ -262,7 +262,7 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
     The event counts as received at its own `time`, so that an old sample is not too old. It may lack the ID that
     EventBridge gives it.
     """
-    received = leniency.read_time(event.get("time")) or now
+    received = lenient_reading.read_time(event.get("time")) or now
 
     def reported(body: dict[str, Any]) -> Sequence[Command]:
         return report.read(json.dumps({"id": "tried"} | body), "tried", received, whole.settings)

@@ -9,8 +9,8 @@ from configuration.loader import DIRECTORY, Configuration, ConfigurationError
 from configuration.sources import Route
 from device_lockout.inbound import report
 from device_lockout.values.command import Lock
-from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import EventMapping, Source, Webhook, dump, load
+from device_lockout.values.webhook_schemes import SCHEMES
 
 EXAMPLE = (DIRECTORY / "example.toml").read_text(encoding="utf-8")
 SAMPLES = DIRECTORY.parent / "samples"

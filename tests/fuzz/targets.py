@@ -29,9 +29,9 @@ from device_lockout.values.command import Target as CommandTarget
 from device_lockout.values.errors import LockoutError, TransientError, UnreadableError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
-from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.settings import EventMapping, Source, Webhook
 from device_lockout.values.tag import Broken, Foreign, HandWritten, Tag
+from device_lockout.values.webhook_schemes import SCHEMES
 from local.in_memory import KEY, World, at, cause
 from lockout.commands import inventory
 from tests.fuzz.mutations import PIECES, document, text

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configuration import loader
-from device_lockout.inbound import event_mapping, leniency, report
-from device_lockout.values import as_json, expression, tag, wire
+from device_lockout.inbound import event_mapping, lenient_reading, report
+from device_lockout.values import dataclass_json, mapping_expression, tag, wire
 from lockout.commands import inventory
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import search, targets
@@ -66,16 +66,22 @@ def only_the_first(find: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("name", "module", "function", "instead", "expected"),
     [
-        ("events", leniency, "read_time", refuse, "LookupError in refuse"),
+        ("events", lenient_reading, "read_time", refuse, "LookupError in refuse"),
         ("events", report, "read", lambda *_: (), "AssertionError in check_event"),
         ("events", event_mapping, "elements", only_the_first(event_mapping.elements), "AssertionError in check_elem"),
-        ("events", expression, "search", only_the_first(expression.search), "AssertionError in check_elements"),
+        (
+            "events",
+            mapping_expression,
+            "search",
+            only_the_first(mapping_expression.search),
+            "AssertionError in check_elements",
+        ),
         ("events", wire, "read_time", refuse, "LookupError in refuse"),
         ("mappings", event_mapping, "detail", refuse, "LookupError in refuse"),
         ("tags", tag, "_read_hand_written", refuse, "LookupError in refuse"),
         ("tags", tag, "_read", lambda *_: tag.Foreign(), "AssertionError in check_tag"),
         ("requests", hmac, "compare_digest", lambda *_: True, "AssertionError in check_request"),
-        ("messages", as_json, "_fit", lambda *given: given[-1], "AttributeError in"),
+        ("messages", dataclass_json, "_fit", lambda *given: given[-1], "AttributeError in"),
         ("files", inventory, "_check", refuse, "LookupError in refuse"),
         ("configurations", loader, "_sweep", refuse, "LookupError in refuse"),
     ],

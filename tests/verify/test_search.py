@@ -11,7 +11,7 @@ import pytest
 
 from device_lockout.values.errors import RefusedError
 from device_lockout.values.record import DeviceRecord
-from verify import pairs
+from verify import sweep_pairs
 from verify.__main__ import main
 from verify.breaks import BREAKS, Between, Guard, search, switched_off
 from verify.explorer import explore
@@ -93,16 +93,16 @@ def test_every_guard_has_a_rule_and_small_scenarios():
 
 
 def test_a_sweep_mends_every_pair_of_override_and_record():
-    checked = pairs.check(pairs.EVERY_SMALL)
+    checked = sweep_pairs.check(sweep_pairs.EVERY_SMALL)
     assert checked.violation is None, checked.pair
     assert checked.pairs > 900
 
 
-@pytest.mark.parametrize("every", [pairs.EVERY, pairs.EVERY_SMALL])
+@pytest.mark.parametrize("every", [sweep_pairs.EVERY, sweep_pairs.EVERY_SMALL])
 def test_a_sample_of_the_pairs_leaves_no_part_out(every):
-    tried = list(itertools.islice(pairs.all_pairs(), every - 1, None, every))
+    tried = list(itertools.islice(sweep_pairs.all_pairs(), every - 1, None, every))
     for part in ("override", "device", "user"):
-        assert {getattr(pair, part) for pair in tried} == {getattr(pair, part) for pair in pairs.all_pairs()}
+        assert {getattr(pair, part) for pair in tried} == {getattr(pair, part) for pair in sweep_pairs.all_pairs()}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from device_lockout.values.as_json import form
+from device_lockout.values.dataclass_json import form
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import RESULTS
 from device_lockout.values.record import DeviceRecord, UserRecord

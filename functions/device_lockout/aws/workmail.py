@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_workmail import WorkMailClient
 
-    from device_lockout.aws.pace import EnoughTime, Pace
+    from device_lockout.aws.call_rate import EnoughTime, Pace
 
 OPERATIONS = (
     "workmail:DeleteMobileDeviceAccessOverride",

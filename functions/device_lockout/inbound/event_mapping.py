@@ -9,7 +9,7 @@ from typing import Any
 
 from jmespath.exceptions import JMESPathError
 
-from device_lockout.values import expression
+from device_lockout.values import mapping_expression
 from device_lockout.values.settings import FIELDS, EventMapping
 
 MAX_ERROR_LENGTH = 200  # Longer messages of JMESPath are cut, because they may quote all that was found.
@@ -65,7 +65,7 @@ def _search(name: str, text: str, event: Mapping[str, Any]) -> tuple[Any, str]:
     a TypeError.
     """
     try:
-        return expression.search(text, event), ""
+        return mapping_expression.search(text, event), ""
     except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
         return None, f"{name} = {text!r} can't be evaluated on this event: {message}"

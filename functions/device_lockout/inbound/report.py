@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from device_lockout.inbound import contract, event_mapping, leniency, tamper_watch
+from device_lockout.inbound import contract, event_mapping, lenient_reading, tamper_watch
 from device_lockout.inbound.contract import MAX_FAULTS, display, parse_time, suggestion, text
-from device_lockout.inbound.happened import Moment, end_of_second, moment
+from device_lockout.inbound.event_time import Moment, end_of_second, moment
 from device_lockout.values import instant
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Action, DetailType
 from device_lockout.values.command import (
@@ -27,7 +27,7 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError
-from device_lockout.values.expression import read_json
+from device_lockout.values.mapping_expression import read_json
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, Ending
@@ -44,7 +44,7 @@ FORGIVEN: tuple[Action, ...] = ("lock", "lock-user", "enroll")
 def read(body: str, message_id: str, received: datetime, settings: Settings) -> tuple[Command, ...]:
     """Return the commands that an event asks for, or their rejections. An event that is not meant has none.
 
-    :mod:`device_lockout.inbound.happened` says when it happened. A lock from the future locks now and says so. A
+    :mod:`device_lockout.inbound.event_time` says when it happened. A lock from the future locks now and says so. A
     release from the future is rejected.
 
     Args:
@@ -111,7 +111,7 @@ class _Report:
         written: dict[str, Any] = {}
         if mapping is not None:
             detail, failed = event_mapping.detail(mapping, event)
-            dispensable = failed.keys() & {*leniency.LENGTHS, *(("reportedAt", "expiresAt") if forgive else ())}
+            dispensable = failed.keys() & {*lenient_reading.LENGTHS, *(("reportedAt", "expiresAt") if forgive else ())}
             faults = [failed[field] for field in failed if field not in dispensable]
             notes = [f"{field} was left out, since its expression can't be evaluated" for field in sorted(dispensable)]
         else:
@@ -119,13 +119,13 @@ class _Report:
             faults += _envelope_faults(event, kind, source, settings)
         if isinstance(detail, dict):
             written = detail
-            detail, left_out = leniency.tidy(detail, forgive=forgive)
+            detail, left_out = lenient_reading.tidy(detail, forgive=forgive)
             notes += left_out
         if kind is not None:
             faults += contract.faults(kind.schema, detail, mapping)
 
         fields: dict[str, Any] = detail if isinstance(detail, dict) else {}
-        when = moment(parse_time(fields.get("reportedAt")), leniency.read_time(event.get("time")), received)
+        when = moment(parse_time(fields.get("reportedAt")), lenient_reading.read_time(event.get("time")), received)
         locks = kind is not None and ACTIONS[kind.action].permission == "lock"
         if locks and when.future:
             notes.append(f"{when.future}; it counts from {instant.write(when.happened)}")
@@ -148,7 +148,7 @@ class _Report:
 
     def rejection(self, faults: list[str]) -> Reject:
         """Return the rejection of an event whose reports can't be told apart."""
-        when = moment(None, leniency.read_time(self.event.get("time")), self.received)
+        when = moment(None, lenient_reading.read_time(self.event.get("time")), self.received)
         return _rejection(self._cause(when.happened), Target("", ""), faults)
 
     @property

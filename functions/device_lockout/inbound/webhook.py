@@ -1,8 +1,9 @@
 """Webhooks: requests from senders who can only call a URL, authenticated and passed on to the bus.
 
-:data:`device_lockout.values.schemes.SCHEMES` has the ways in which senders authenticate. What an authentic sender sends
-is never only refused. A body that can't be read becomes an event of its own, which the router rejects, so that people
-are told. The sender gets a 2xx then: it did its part, and senders that meet errors stop sending.
+:data:`device_lockout.values.webhook_schemes.SCHEMES` has the ways in which senders authenticate.
+What an authentic sender sends is never only refused. A body that can't be read becomes an event of its own, which the
+router rejects, so that people are told. The sender gets a 2xx then: it did its part, and senders that meet errors stop
+sending.
 
 A GET or HEAD with a good proof passes nothing on. Senders test the connection so. One who signs signs the empty body.
 """
@@ -18,11 +19,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from device_lockout.inbound import leniency
+from device_lockout.inbound import lenient_reading
 from device_lockout.values import wire
 from device_lockout.values.errors import TransientError, UnreadableError
-from device_lockout.values.schemes import HOUR, SCHEMES, Scheme
 from device_lockout.values.settings import UNREADABLE, Webhook
+from device_lockout.values.webhook_schemes import HOUR, SCHEMES, Scheme
 
 MAX_BYTES = 128 * 1024
 """The size limit of a body, unpacked, before and after it is cleaned. An event on the bus has room for 256 KiB."""
@@ -47,7 +48,7 @@ class LogPort(Protocol):
 
 
 class EventPort(Protocol):
-    """:class:`device_lockout.aws.bus.Bus`."""
+    """:class:`device_lockout.aws.event_bus.Bus`."""
 
     def put(self, source: str, detail_type: str, detail: dict[str, Any]) -> str: ...
 
@@ -206,7 +207,7 @@ def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now:
         raise RefusedRequestError(f"{header} is made of none of the values that the secret has")
     if not scheme.signed:
         return None
-    sent = leniency.read_time(time) if scheme.timestamp else now
+    sent = lenient_reading.read_time(time) if scheme.timestamp else now
     if sent is None or abs(sent - now) > scheme.window:
         raise RefusedRequestError(f"{scheme.timestamp} says {time[:40]!r}: expected a time near {now.isoformat()}")
     return Repetition(_sha256(signed), sent + scheme.window)

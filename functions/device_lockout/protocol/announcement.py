@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from device_lockout.decisions.plan import Item
-    from device_lockout.protocol.run import Run, SweepResult
+    from device_lockout.protocol.sweep_run import Run, SweepResult
     from device_lockout.values.command import Cause, Command
     from device_lockout.values.device import DeviceKey
     from device_lockout.values.outcome import Outcome

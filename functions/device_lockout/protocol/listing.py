@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from device_lockout.decisions.plan import Refusal
 from device_lockout.protocol.ports import LedgerPort, WorkMailPort
-from device_lockout.protocol.run import Run
+from device_lockout.protocol.sweep_run import Run
 from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError, RefusedError

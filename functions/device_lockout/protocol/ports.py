@@ -62,7 +62,7 @@ class QueuePort(Protocol):
 
 
 class BusPort(Protocol):
-    """:class:`device_lockout.aws.bus.Bus`."""
+    """:class:`device_lockout.aws.event_bus.Bus`."""
 
     def announce(self, detail_type: str, detail: dict[str, Any]) -> None: ...
 

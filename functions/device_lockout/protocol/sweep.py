@@ -15,7 +15,7 @@ from device_lockout.decisions.warnings import Due, warnings
 from device_lockout.protocol import announcement
 from device_lockout.protocol.listing import InventoryWindow, list_overrides
 from device_lockout.protocol.ports import Ports, QueuePort
-from device_lockout.protocol.run import Run, SweepResult
+from device_lockout.protocol.sweep_run import Run, SweepResult
 from device_lockout.values import instant
 from device_lockout.values.advice import advise
 from device_lockout.values.command import LEDGER_ACCEPTED, Cause, Command, Expire, Reassert, Target

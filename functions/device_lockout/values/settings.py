@@ -7,7 +7,7 @@ from typing import Literal
 
 from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
-from device_lockout.values.as_json import form
+from device_lockout.values.dataclass_json import form
 from device_lockout.values.mailbox_move import Moved
 from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 
@@ -94,7 +94,7 @@ class Webhook:
     """A sender that can only call a URL."""
 
     name: str  # The path of its URL.
-    authenticate: str  # How it shows who it is: a key of :data:`device_lockout.values.schemes.SCHEMES`.
+    authenticate: str  # How it shows who it is: a key of :data:`device_lockout.values.webhook_schemes.SCHEMES`.
     secret: str  # The name of the secret for that in Secrets Manager, in the deployment's account and region.
     accept_previous_for: timedelta = timedelta()  # How long after a rotation the previous value is good, too.
     header: str = ""  # The header with the secret, if the scheme leaves that open; else empty.

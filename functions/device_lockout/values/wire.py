@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from device_lockout.values import instant
-from device_lockout.values.as_json import FORMS, Form, form, of_fields
 from device_lockout.values.command import KINDS, Cause, Change, Command, Lock, Target
+from device_lockout.values.dataclass_json import FORMS, Form, form, of_fields
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.outcome import Outcome

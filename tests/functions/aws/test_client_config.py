@@ -2,12 +2,12 @@
 
 import pytest
 
-from device_lockout.aws import bus, command_queue, ledger_table, secret_store
+from device_lockout.aws import command_queue, event_bus, ledger_table, secret_store
 from local.in_memory import SETTINGS
 
 
 @pytest.mark.parametrize(
-    "gateway", [bus, command_queue, ledger_table, secret_store], ids=lambda gateway: gateway.__name__
+    "gateway", [command_queue, event_bus, ledger_table, secret_store], ids=lambda gateway: gateway.__name__
 )
 def test_a_call_that_hangs_once_is_made_again_within_the_writers_time(gateway, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

@@ -7,11 +7,11 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from device_lockout.aws import bus, command_queue, ledger_table, secret_store, workmail
+from device_lockout.aws import command_queue, event_bus, ledger_table, secret_store, workmail
 
 GATEWAYS = {
     "dynamodb": ledger_table,
-    "events": bus,
+    "events": event_bus,
     "secretsmanager": secret_store,
     "sqs": command_queue,
     "workmail": workmail,

@@ -9,7 +9,7 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Endp
 from botocore.stub import Stubber
 
 from device_lockout.aws import workmail
-from device_lockout.aws.pace import Pace
+from device_lockout.aws.call_rate import Pace
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.values.device import User
 from device_lockout.values.errors import (

@@ -23,8 +23,8 @@ from device_lockout.aws.webhook_log import ABANDONED_AFTER
 from device_lockout.inbound import webhook
 from device_lockout.inbound.webhook import MAX_BYTES, REMEMBERED, Answer, Receiver, RefusedRequestError, proof
 from device_lockout.values.errors import TransientError
-from device_lockout.values.schemes import FIVE_MINUTES, HOUR, SCHEMES
 from device_lockout.values.settings import MOST_ELEMENTS, Webhook
+from device_lockout.values.webhook_schemes import FIVE_MINUTES, HOUR, SCHEMES
 from local.in_memory import at
 
 BODY = b'{"EventType": "Compromised Status Changed", "SerialNumber": "S1"}'

@@ -18,8 +18,8 @@ from urllib3.util import make_headers
 
 from configuration import loader
 from device_lockout.inbound.webhook import proof
-from device_lockout.values.schemes import SCHEMES
 from device_lockout.values.tag import Tag
+from device_lockout.values.webhook_schemes import SCHEMES
 from local.deployment import Deployment, rfc3339
 from local.lifecycle import ROOT
 from local.up import WEBHOOK_SECRETS

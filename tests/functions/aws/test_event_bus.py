@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
 
-from device_lockout.aws import bus
+from device_lockout.aws import event_bus
 from device_lockout.values.errors import TransientError
 from tests.functions.aws.failing_calls import failing
 
@@ -25,13 +25,13 @@ EXPECTED = {
 
 @pytest.fixture
 def client(aws):  # noqa: ARG001 (what boto3 asks of the environment)
-    return bus.client()
+    return event_bus.client()
 
 
 def test_an_outcome_is_one_event_of_our_own_source(client):
     with Stubber(client) as stubber:
         stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}, EXPECTED)
-        bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
+        event_bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
         stubber.assert_no_pending_responses()
 
 
@@ -40,7 +40,7 @@ def test_an_entry_that_failed_without_an_error_is_an_error(client):
         failure = {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}
         stubber.add_response("put_events", {"FailedEntryCount": 1, "Entries": [failure]}, EXPECTED)
         with pytest.raises(TransientError, match="Device Locked: ThrottlingException: slow down"):
-            bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
+            event_bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "InternalException", "ThrottlingException"])
@@ -48,10 +48,10 @@ def test_a_refused_call_may_be_repeated(client, code):
     with Stubber(client) as stubber:
         stubber.add_client_error("put_events", code, "no", http_status_code=400)
         with pytest.raises(TransientError, match=f"announce Device Locked.*{code}"):
-            bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
+            event_bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
 
 
 def test_a_call_without_an_answer_may_be_repeated(client):
     error = ReadTimeoutError(endpoint_url="https://events.eu-west-1.amazonaws.com")
     with failing(client, error), pytest.raises(TransientError):
-        bus.Bus(client, "device-security").announce("Device Locked", DETAIL)
+        event_bus.Bus(client, "device-security").announce("Device Locked", DETAIL)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.inbound.leniency import read_time, tidy
+from device_lockout.inbound.lenient_reading import read_time, tidy
 from device_lockout.values import instant
 
 SEVEN_THIRTY = "2026-11-22T07:30:00.000Z"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from device_lockout.aws.pace import WIDEST_GAP, Pace
+from device_lockout.aws.call_rate import WIDEST_GAP, Pace
 from device_lockout.values.errors import NotTriedError
 
 

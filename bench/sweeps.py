@@ -156,7 +156,7 @@ def fresh_lock(removals: int, per_second: int, tries: int, latency_ms: float = 3
 
 
 def main() -> None:
-    """List once, for the parent process to measure: `python -m bench.sweeping bare|ours URL COUNT`."""
+    """List once, for the parent process to measure: `python -m bench.sweeps bare|ours URL COUNT`."""
     which, workmail, count = sys.argv[1], Emulator(sys.argv[2]), int(sys.argv[3])
     if which == "bare":
         client, seen = workmail.client(), 0
@@ -185,7 +185,7 @@ def _run(which: str, workmail: Emulator, count: int) -> tuple[float, float, floa
     """Return the CPU seconds, the peak megabytes and the seconds of one listing."""
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.sweeping", which, workmail.url, str(count)],
+        [sys.executable, "-m", "bench.sweeps", which, workmail.url, str(count)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jmespath.exceptions import JMESPathError
 
-from device_lockout.values import expression
-from device_lockout.values.expression import MAX_PATTERN, MAX_TEXT, capture, faults, search
+from device_lockout.values import mapping_expression
+from device_lockout.values.mapping_expression import MAX_PATTERN, MAX_TEXT, capture, faults, search
 
 
 def test_the_example_is_true() -> None:
-    tried = doctest.testmod(expression)
+    tried = doctest.testmod(mapping_expression)
     assert tried.attempted
     assert not tried.failed
 
