@@ -64,6 +64,9 @@ USER = r"[a-zA-Z0-9._%+@-]{1,256}"
 TIME_TO_BEGIN = 2
 """Seconds that a run of the writer may take before its first command."""
 
+PAGES = 20
+"""So many outcomes page in five minutes unless the configuration says otherwise. Nobody reads more."""
+
 
 class ConfigurationError(Exception):
     """The configuration can't be used. The message has one line per mistake."""
@@ -381,7 +384,7 @@ def _sweep(table: CheckedTable) -> Sweep:
 
 
 def _limits(table: CheckedTable) -> tuple[Limits, dict[str, Any]]:
-    """Return the time limits, and how functions run: the other keys of a :class:`Configuration`."""
+    """Return the limits, and how functions run: the other keys of a :class:`Configuration`."""
     writer_timeout = table.seconds("writer_timeout_seconds", CALLS_OF_A_COMMAND + TIME_TO_BEGIN, 60)
     settle = table.seconds("settle_seconds", 1, 900)
     writer_concurrency = table.number("writer_concurrency", 2, 1000)
@@ -392,6 +395,7 @@ def _limits(table: CheckedTable) -> tuple[Limits, dict[str, Any]]:
     log_retention_days = table.choice("log_retention_days", LOG_RETENTION_DAYS)
     router_concurrency = table.number("router_concurrency", 2, 1000) if "router_concurrency" in table else None
     reserve_concurrency = "reserve_concurrency" in table and table.boolean("reserve_concurrency")
+    pages = table.number("pages_in_five_minutes", 5, 1000) if "pages_in_five_minutes" in table else PAGES
     most = (writer_timeout // SECOND - TIME_TO_BEGIN) // CALLS_OF_A_COMMAND
     if table.sound and workmail_timeout > most * SECOND:
         table.refuse(
@@ -400,7 +404,7 @@ def _limits(table: CheckedTable) -> tuple[Limits, dict[str, Any]]:
             f" writer_timeout_seconds ({table.written('writer_timeout_seconds')}) leaves time for them all after"
             f" {TIME_TO_BEGIN} seconds for what comes first",
         )
-    limits = Limits(writer_timeout, settle, workmail_timeout, clock_skew, max_event_age)
+    limits = Limits(writer_timeout, settle, workmail_timeout, clock_skew, max_event_age, pages)
     return limits, {
         "writer_concurrency": writer_concurrency,
         "router_concurrency": router_concurrency,

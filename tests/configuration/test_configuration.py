@@ -303,6 +303,7 @@ def test_settings_for_the_functions_are_json_with_durations_in_seconds_and_null_
             "workmail_timeout": 4,
             "clock_skew": 60,
             "max_event_age": 2592000,
+            "pages": 20,
         },
         "honour_edits": "all",
         "exempt_users": [],

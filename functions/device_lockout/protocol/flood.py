@@ -5,11 +5,14 @@ What no source of the configuration sent pages once in an hour, so that nobody c
 A held command waits among the dead letters, whose alarm stays on. Sent back from there it is carried out.
 
 A flood has a message group of its own, so that no other lock waits behind it.
+
+Of a flood of pages one says that more follow.
 """
 
 import hashlib
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 from device_lockout.protocol.ports import Ports
 from device_lockout.values import instant
@@ -57,7 +60,7 @@ def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome
     if ports.ledger.count_lock(source, _hour(now), command_id(command), most):
         return None
     ports.queue.hold(command)
-    first = _is_first("held", source, command, ports, now)
+    first = _is_first("held", source, command_id(command), ports, _hour(now), now)
     because = f"source {source} may lock {most} in an hour"
     return Outcome("held", because=because, why=command.claim.why, reference=command.cause.reference, page=first)
 
@@ -76,7 +79,26 @@ def pages(command: Reject, ports: Ports, rules: Rules, now: datetime) -> bool:
         return True
     # The bus takes names with this prefix from the receiver of webhooks alone, which knows its senders.
     of_webhook = source.startswith(WEBHOOK_PREFIX) and source.endswith(UNREADABLE)
-    return _is_first("rejected", source if of_webhook else "unknown", command, ports, now)
+    whose = source if of_webhook else "unknown"
+    return _is_first("rejected", whose, command_id(command), ports, _hour(now), now)
+
+
+def summed_up(told: dict[str, Any], ports: Ports, rules: Rules, now: datetime) -> dict[str, Any]:
+    """Return an outcome's announcement. If too many page in five minutes, the first of these says that more follow.
+
+    The others page nobody. They are as urgent as before: commands and the report list them.
+
+    Raises:
+        TransientError: The ledger did not answer.
+    """
+    detail, most = told["detail"], rules.pages
+    began = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
+    if most is None or not detail["page"] or ports.ledger.count_lock("pages in", began, detail["id"], most):
+        return told
+    if not _is_first("paged", "all", detail["id"], ports, began, now):
+        return told | {"detail": detail | {"page": False}}
+    more = f"{detail['message']} This is page {most + 1} in five minutes. The next ones notify nobody:"
+    return told | {"detail": detail | {"message": f"{more} lockout history --since 15m lists them."}}
 
 
 def _source(command: Command) -> str:
@@ -87,8 +109,8 @@ def _hour(now: datetime) -> datetime:
     return now.replace(minute=0, second=0, microsecond=0)
 
 
-def _is_first(what: str, source: str, command: Command, ports: Ports, now: datetime) -> bool:
-    """Return whether this is the first command of its kind in the hour. Of several at the same time one is."""
-    once = hashlib.sha256(f"{what} {source} {instant.write(_hour(now))}".encode()).hexdigest()
-    told = {"detail": {"id": once, "source": source, "first": command_id(command)}}
+def _is_first(what: str, source: str, command: str, ports: Ports, began: datetime, now: datetime) -> bool:
+    """Return whether this command is the first of its kind since the time began. Of several at the same time one is."""
+    once = hashlib.sha256(f"{what} {source} {instant.write(began)}".encode()).hexdigest()
+    told = {"detail": {"id": once, "source": source, "first": command}}
     return ports.ledger.record_outcome(once, once, told, now) == told

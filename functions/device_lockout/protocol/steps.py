@@ -69,7 +69,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     held = flood.hold(command, ports, rules, now) if told is None else None
     if not in_own_group and held is None:
-        if told is None or result != "held":
+        if result != "held":
             ports.queue.send([command])
         return Outcome("skipped", because="it goes on in its own group", reference=command.cause.reference)
     try:
@@ -78,9 +78,8 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
         outcome = _with_move(outcome, command, ports, rules, now)
-        told = ports.ledger.record_outcome(
-            command.cause.event_id, command_id(command), announcement.of_outcome(command, outcome, now), now
-        )
+        told = flood.summed_up(announcement.of_outcome(command, outcome, now), ports, rules, now)
+        told = ports.ledger.record_outcome(command.cause.event_id, command_id(command), told, now)
         ports.bus.announce(told["detailType"], told["detail"])
     return outcome
 

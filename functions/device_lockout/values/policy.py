@@ -65,6 +65,7 @@ class Rules:
     sources: frozenset[str] = frozenset()  # The names of the configured sources.
     # How many locks each source may ask for in an hour.
     locks_per_hour: Mapping[str, int] = field(default_factory=dict[str, int])
+    pages: int | None = None  # How many outcomes page in five minutes before the rest are summed up. None: all do.
     # When the WorkMail of organizations ends, by ID, and what is said of a command from then on.
     ends: Mapping[str, tuple[datetime, str]] = field(default_factory=dict[str, tuple[datetime, str]])
     moved: Mapping[str, Moved] = field(default_factory=dict[str, Moved])  # The moves of organizations, by ID.

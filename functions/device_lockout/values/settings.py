@@ -121,13 +121,14 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on time."""
+    """Limits on time, and on pages."""
 
     writer_timeout: timedelta  # The timeout of the function that writes to WorkMail.
     settle: timedelta  # How long a write that was never answered may still take effect.
     workmail_timeout: timedelta  # The timeout of one call to WorkMail.
     clock_skew: timedelta  # Nothing expires if WorkMail's clock and ours differ by more.
     max_event_age: timedelta  # Older events are rejected.
+    pages: int | None = None  # How many outcomes page in five minutes before the rest are summed up. None: all do.
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ class Settings:
             locks_per_hour={name: most for name, most in caps.items() if most is not None},
             ends={each.id: (each.ends_at, each.ended) for each in self.organizations},
             moved={each.id: Moved(each.moved_at, each.moved_to) for each in self.organizations if each.moved_at},
+            pages=limits.pages,
             at_most={each.name: each.at_most for each in self.reasons.values() if each.at_most is not None},
         )
 

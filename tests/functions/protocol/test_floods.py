@@ -185,3 +185,65 @@ def test_the_one_that_pages_does_so_after_a_crash_too(fault):
         world.wire.faults[len(world.wire.calls) + call] = fault
         world.deliver(rejection(1, "evil"), at(11))
         assert result(world, "evil 1") == ("rejected", True), call
+
+
+# Pages.
+
+THREE_PAGES = replace(SETTINGS, limits=replace(SETTINGS.limits, pages=3))
+
+
+def wrong(number, seconds=10):
+    event = cause(f"siem {number}", at(seconds), source="siem")
+    return Reject(event, Target(ORGANIZATION, "bob", f"siem{number:03}"), "detail.deviceId is missing")
+
+
+def paged(world):
+    return [detail["eventId"] for _, detail in world.bus.announced if detail["page"]]
+
+
+def test_of_a_flood_of_pages_one_says_that_more_follow_and_all_stay_as_urgent():
+    world = World(known=THREE_PAGES)
+    for number in range(8):
+        world.deliver(wrong(number), at(11 + number))
+    assert paged(world) == ["siem 0", "siem 1", "siem 2", "siem 3"]
+    said = [world.told(f"siem {number}")[0] for number in range(8)]
+    summed_up = "This is page 4 in five minutes. The next ones notify nobody: lockout history --since 15m lists them."
+    assert [summed_up in each["message"] for each in said] == [False] * 3 + [True] + [False] * 4
+    assert {(each["severity"], each["advice"]["title"]) for each in said} == {("act now", "A report was rejected")}
+
+
+def test_what_pages_nobody_counts_as_no_page_and_the_next_five_minutes_count_anew():
+    world = World(known=THREE_PAGES)
+    for number in range(5):
+        world.deliver(lock(number), at(11))
+    for number in range(10, 15):
+        world.deliver(wrong(number), at(11))
+    for number in range(20, 25):
+        world.deliver(wrong(number), at(311))
+    assert paged(world) == [*(f"siem {number}" for number in (10, 11, 12, 13, 20, 21, 22, 23))]
+
+
+@pytest.mark.parametrize("killed", [killed_before, killed_after])
+@pytest.mark.parametrize("call", range(4))
+def test_a_page_that_is_decided_again_is_the_same(killed, call):
+    world = World(known=THREE_PAGES)
+    for number in range(3):
+        world.deliver(wrong(number), at(11))
+    world.wire.faults = {len(world.wire.calls) + call: killed}
+    world.deliver(wrong(3), at(11))
+    world.deliver(wrong(4), at(12))
+    world.deliver(wrong(3), at(13))
+    assert {each["page"] for each in world.told("siem 3")} == {True}
+    assert {each["page"] for each in world.told("siem 4")} == {False}
+
+
+def test_of_pages_at_the_same_time_one_says_that_more_follow():
+    for seed in range(20):
+        world = World(known=THREE_PAGES)
+        raced(world, seed, [wrong(number) for number in range(6)], 0)
+        said = {detail["eventId"]: detail for _, detail in world.bus.announced}
+        assert sorted((each["page"], "notify nobody" in each["message"]) for each in said.values()) == [
+            *[(False, False)] * 2,
+            *[(True, False)] * 3,
+            (True, True),
+        ], seed
