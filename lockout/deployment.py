@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache, cached_property
 from typing import Any
 
@@ -76,6 +77,14 @@ class Deployment:
         """Yield what a service lists under a key, from all pages."""
         for page in self.client(service).get_paginator(operation).paginate(**asked):
             yield from page[key]
+
+    def log(self, function: str, pattern: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a function's log that match CloudWatch's filter pattern."""
+        name = self.outputs[f"{function}FunctionName"]
+        known = self.client("lambda").get_function_configuration(FunctionName=name)
+        asked = {"logGroupName": known["LoggingConfig"]["LogGroup"], "filterPattern": pattern}
+        asked |= {"startTime": int(since.timestamp() * 1000), "endTime": int(until.timestamp() * 1000)}
+        yield from self.listed("logs", "filter_log_events", "events", **asked)
 
     def waiting(self, *outputs: str) -> int:
         """Return how many messages the queues of these outputs hold, about: those that were received, too."""

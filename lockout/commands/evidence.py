@@ -138,14 +138,10 @@ def _calls(deployment: Deployment, devices: set[str], since: datetime, now: date
 
 def _lines(deployment: Deployment, name: str, events: list[str], since: datetime, until: datetime) -> list[Any]:
     """Return a function's log lines that name an event."""
-    function = deployment.outputs[f"{name}FunctionName"]
-    known = deployment.client("lambda").get_function_configuration(FunctionName=function)
-    asked = {"logGroupName": known["LoggingConfig"]["LogGroup"]}
-    asked |= {"startTime": int(since.timestamp() * 1000), "endTime": int(until.timestamp() * 1000)}
     found = {
         (each["timestamp"], each["message"]): each
         for event in events
-        for each in deployment.listed("logs", "filter_log_events", "events", filterPattern=json.dumps(event), **asked)
+        for each in deployment.log(name, json.dumps(event), since, until)
     }
     return [line for _, line in sorted(found.items())]
 

@@ -1,4 +1,4 @@
-"""The sweep, from outside: what the next one would do, how the last ones went, and one now."""
+"""The sweep, from outside: what the next one would do, how the last ones went and what they did, and one now."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from device_lockout.protocol import announcement
+from device_lockout.values import instant
 from lockout import lookup, output, rehearsal
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO, NOT_YET
@@ -17,7 +18,7 @@ _SHOWN = 5
 _LOOK_EVERY = 1
 """Seconds."""
 
-sweep = click.Group("sweep", help="What the next sweep would do, how the last ones went, and one now.")
+sweep = click.Group("sweep", help="What the next sweep would do, what the last ones did, and one now.")
 
 
 @output.command("lockout sweep plan", "lockout sweep plan --at friday", within=sweep, prints="rows")
@@ -53,6 +54,17 @@ def last(deployment: Deployment, form: str | None) -> int:
             break
     output.rows(runs.values(), {"time": 27, "guard": 21, "message": 0}, form)
     return DONE if runs and next(iter(runs.values()))["guard"] is None else NO
+
+
+@output.command("lockout sweep log", "lockout sweep log --since 2h --csv", within=sweep, prints="rows")
+@click.option("--since", type=When(past=True), default="1d", metavar="WHEN", help="how far back (1d)")
+def log(deployment: Deployment, since: datetime, form: str | None) -> int:
+    """Print each row that past sweeps planned, oldest first. Users and devices are hashes unless log_names is set."""
+    lines = deployment.log("SweepOverrides", '"planned"', since, datetime.now(UTC))
+    said = ((instant.from_epoch_milliseconds(each["timestamp"]), json.loads(each["message"])) for each in lines)
+    planned = ({"time": time, **line["item"]} for time, line in said if line["message"] == "planned")
+    output.rows(planned, {"time": 27, "action": 9, "userId": 37, "deviceId": 33, "because": 0}, form)
+    return DONE
 
 
 @output.command("lockout sweep now", "lockout sweep now --accept-ledger", within=sweep)

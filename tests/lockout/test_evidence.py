@@ -301,3 +301,20 @@ def test_a_key_that_kms_does_not_give_writes_nothing(incident: Run, clients: Eve
     clients.signer = Refusing()
     assert incident("evidence", "INC-1", "--sign", "alias/evidence")[0] == 4
     assert not Path("INC-1.zip").exists()
+
+
+def test_the_log_of_the_sweeps_has_each_row_that_they_planned(clients: Everything, incident: Run) -> None:
+    row = {"action": "expire", "userId": "h-1", "deviceId": "h-2", "over": "2026-11-22T07:30:00Z", "because": "over"}
+    lines = [{"message": "planned", "item": row}, {"message": 'the rows "planned" were sent', "run": "r"}]
+    clients.stubs["logs"].add_response(
+        "filter_log_events",
+        {"events": [{"timestamp": 1_795_000_000_000, "message": json.dumps(line)} for line in lines]},
+        {
+            "logGroupName": "/aws/lambda/SweepOverrides",
+            "filterPattern": '"planned"',
+            "startTime": ANY,
+            "endTime": ANY,
+        },
+    )
+    status, out, _ = incident("sweep", "log", "--since", "2h", "--json")
+    assert (status, json.loads(out)) == (0, [{"time": "2026-11-18T11:06:40.000Z", **row}])

@@ -274,7 +274,15 @@ def test_a_policy_lets_its_owner_do_what_is_his_and_no_more(
     for name in letters:
         seen(deployment, f"the letter in {name} goes back", lambda name=name: gone(name))
     assert {result(deployment, each) for each in (lost, drilled)} == {"locked"}
-    asks = [("status",), ("show", user), ("history", user), ("sweep", "plan"), ("sweep", "last"), ("export",)]
+    asks = [
+        ("status",),
+        ("show", user),
+        ("history", user),
+        ("sweep", "plan"),
+        ("sweep", "last"),
+        ("sweep", "log"),
+        ("export",),
+    ]
     for words in [*asks, ("report",), ("dead", "show"), ("doctor",)]:
         status, out, err = reader(*words)
         assert (status in (0, 1), "does not allow" in out + err) == (True, False), (words, out, err)
