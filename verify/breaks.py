@@ -4,7 +4,7 @@ Each function here switches one guard off and has the guard's rule as its docstr
 It replaces something in the real modules, wraps the ports, or takes a guard from the queue or the ledger.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -844,6 +844,28 @@ def devices_to_come(off: Off) -> None:
 def retired_too(off: Off) -> None:
     """A lock by serial number reaches the devices that had it and were retired."""
     off.replace(fan_out, "locked_rows", lambda _, found: [row for row in found if not row.former])
+
+
+@guard("label-moves", "asset tag")
+def label_moves(off: Off) -> None:
+    """A lock by asset tag reaches the devices that have it now."""
+    off.replace(fan_out, "locked_rows", lambda _, found: list(found))
+
+
+@guard("former-are-told", "asset tag")
+def former_are_told(off: Off) -> None:
+    """People hear which devices had the asset tag once, and were not locked."""
+
+    def around(real: Any) -> Any:
+        def to_named(command: Command, ports: Ports, *rest: Any) -> Any:
+            def send(sent: Iterable[Command]) -> int:
+                return ports.queue.send(replace(each, cause=command.cause) for each in sent)
+
+            return real(command, replace(ports, queue=Between(ports.queue, {"send": send})), *rest)
+
+        return to_named
+
+    off.around(fan_out, "to_named_devices", around)
 
 
 @guard("decoy", "serial number, decoy")

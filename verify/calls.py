@@ -16,7 +16,6 @@ from verify.in_words import Story
 from verify.invariants import Invariants
 from verify.numbering import Numbering
 from verify.processes import SAVES, Node
-from verify.scenario import SERIAL
 from verify.scripted_ports import Failure, Recorded
 from verify.state import HERE, ITEMS, Call, Late, LockId, State, ViolationError, but, enqueue, lock_id, put
 
@@ -98,6 +97,10 @@ class Calls:
             self._invariants.meant_it(state, call, self._numbering.event(node.start.command), node.answers)
         if kind in ("put", "delete"):
             return self._write(state, node, marks, how)
+        if kind == "devices named":
+            self._invariants.knows_who_has_it(state)
+        if kind in ("send", "outcome"):
+            self._invariants.former_are_told(node, self._values[call[-1]])
         if kind == "send":
             return self._send(state, node, call[1]), 0
         return self._effects[kind](state, call)
@@ -233,14 +236,16 @@ class Calls:
         if happened < state.inventory_at[device]:
             return state, self._number((kind, None))
         state = state._replace(inventory_at=put(state.inventory_at, device, happened))
-        kept = (("serial", SERIAL),) if state.named >> device & 1 else ()
+        kept = (self._numbering.name,) if state.named >> device & 1 else ()
         return self._in_inventory(state, device, known=kind == "enroll"), self._number((kind, kept))
 
     def _save_names(self, state: State, call: Call) -> Result:
-        return state._replace(named=state.named | 1 << call[1]), 0
+        _, device, names = call
+        kept = self._numbering.name in self._values[names]
+        return state._replace(named=state.named & ~(1 << device) | kept << device), 0
 
     def _save_named(self, state: State, call: Call) -> Result:
-        """Write a device's row under the serial number, unless newer news wrote it."""
+        """Write a device's row under the name, unless newer news wrote it."""
         _, device, row = call
         there = state.numbered[device]
         if there and self._values[there].heard > self._values[row].heard:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from device_lockout.protocol import redelivery
+from device_lockout.values.command import Command
+from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError, TransientError, UnansweredError
 from device_lockout.values.record import DeviceRecord, UserRecord
 from verify.calls import ANSWERED, DONE_UNANSWERED, LATE, NOT_DONE, SENT_TWICE, Calls
@@ -117,7 +119,19 @@ class Deliveries:
         event = self._numbering.event(command)
         if event >= 0 and not group.marks & LEDGER_LOST and not self._is_rejected(state, event):
             state = state._replace(certain=state.certain | 1 << event)
+        self._invariants.reaches_all(state, node)
+        if not group.marks & LEDGER_LOST:
+            state = self._done_by_asset(state, self._values[command])
         return self._with_first_versions(with_group(state, where, Group(group.queue[1:])), where)
+
+    def _done_by_asset(self, state: State, command: Command) -> State:
+        """Note the device of a command that a look-up of the asset tag sent on, and that is done."""
+        event = self._numbering.by_name.get(command.cause.event_id, -1)
+        if event < 0 or not self._numbering.events[event].by_asset or not command.target.resolved:
+            return state
+        key = DeviceKey(command.target.organization, command.target.user, command.target.device)
+        done = state.meant[event] | 1 << self._numbering.device_numbers[key]
+        return state._replace(meant=put(state.meant, event, done))
 
     def _comes_back(self, state: State, where: int, *, settles: bool) -> State:
         """Deliver the head again; if ``settles``, only when no write to WorkMail is late any more."""

@@ -45,7 +45,9 @@ class Expected:
             for device, user in enumerate(numbering.user_of)
         ]
         self._of_devices = sum(1 << number for number, event in enumerate(numbering.events) if event.device >= 0)
-        self._of_number = sum(1 << number for number, event in enumerate(numbering.events) if event.user == NUMBER)
+        self._by_asset = [number for number, event in enumerate(numbering.events) if event.by_asset]
+        of_number = (n for n, event in enumerate(numbering.events) if event.user == NUMBER and not event.by_asset)
+        self._of_number = sum(1 << number for number in of_number)
 
     def edited_ends(self, state: State, device: int) -> Ends:
         """Return the ends that people set on a device: those in the ledger, and the one in the tag."""
@@ -82,7 +84,7 @@ class Expected:
         """
         item: DeviceRecord | None = self._values[state.items[device]]
         known = item is not None and (swept or item.last is not None or self._is_enrolled(state, device))
-        locks = state.certain if known else state.certain & self._of_devices
+        locks = self._certain(state, device) & (_ALL if known else self._of_devices)
         if not self._is_enrolled(state, device, numbered=True) or self._is_back(state, device):
             locks &= ~self._of_number
         live = self._live(state, device, locks, _ALL, ends)
@@ -114,7 +116,14 @@ class Expected:
 
     def possibly_live(self, state: State, device: int, ends: Ends) -> tuple[Claim, ...]:
         """Return the claims on a device that are not certainly released or over."""
-        return self._live(state, device, _ALL, state.certain, ends)
+        return self._live(state, device, _ALL, self._certain(state, device), ends)
+
+    def _certain(self, state: State, device: int) -> int:
+        """Return the certain events for a device: of those by the asset tag, the ones that were carried out on it."""
+        certain = state.certain
+        for number in self._by_asset:
+            certain = certain & ~(1 << number) | (state.meant[number] >> device & 1) << number
+        return certain
 
     def recorded(self, state: State, device: int) -> set[LockId]:
         """Return the locks that the ledger has for a device."""
@@ -144,10 +153,9 @@ class Expected:
         return bool(released) and known <= released
 
     def has_number(self, device: int) -> bool:
-        """Whether some enrolment gives the device the serial number."""
+        """Whether some enrolment gives the device the serial number or the asset tag."""
         return self._numbering.keys[device].organization == ORGANIZATION and any(
-            event.device == device and isinstance(event.command, Enroll) and event.command.target.names
-            for event in self._numbering.events
+            event.device == device and event.gives_name for event in self._numbering.events
         )
 
     def _is_enrolled(self, state: State, device: int, *, numbered: bool = False) -> bool:
@@ -230,7 +238,7 @@ class Expected:
     ) -> tuple[Claim, ...]:
         now = self._numbering.now(state)
         released = [
-            (event.at, self._ending(state, number), event.user == NUMBER)
+            (event.at, self._ending(state, number), event.user == NUMBER and not event.by_asset)
             for number, event in self._events_of[device]
             if event.releases and releases >> number & 1
         ]

@@ -24,6 +24,7 @@ from verify.breaks import switched_off
 from verify.processes import Switches
 from verify.scenario import (
     ALL_CALLS,
+    ASSET,
     OWNER,
     USER_CALLS,
     Act,
@@ -31,11 +32,13 @@ from verify.scenario import (
     Policy,
     Scenario,
     as_told,
+    by_asset,
     by_mail,
     by_number,
     change,
     copy,
     enroll,
+    labelled,
     lock,
     lock_user,
     numbered,
@@ -56,7 +59,7 @@ PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
 
 KINDS = 8
-"""Of so many scenarios one each has a serial number, names that move, two organizations or settings that change."""
+"""Of so many scenarios one each has a serial number or asset tag, names or settings that change, two organizations."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -143,19 +146,29 @@ def scenario_of(draw: Random, owners: tuple[int, ...] = ()) -> Scenario:
     )
 
 
-def with_number(scenario: Scenario) -> Scenario:
+def with_number(scenario: Scenario, *, asset: bool = False) -> Scenario:
     """Make a scenario one about a phone with a serial number, of which all its devices are mail clients.
 
     Devices are enrolled under the number, and every other report about a device names the number in its place. Nobody
-    touches a user.
+    touches a user. With an asset tag there are more enrolments, some under another tag.
     """
+    if asset:
+        more = (
+            enroll(f"I{number}#{name}", number, device, device_id=name, user=user)
+            for device, (user, name) in enumerate(scenario.devices)
+            for number in (1, 4 + device)
+        )
+        scenario = replace(scenario, events=(*more, *scenario.events))
     names = [event.name for event in scenario.events]
 
     def about_number(event: Event) -> Event:
+        odd = names.index(event.copy_of or event.name) % 2
         if isinstance(event.command, Enroll):
-            return numbered(event)
+            return labelled(event, ("A2", ASSET)[(odd + event.device) % 2]) if asset else numbered(event)
         about_device = event.device >= 0 and not event.body and isinstance(event.command, Lock | Release)
-        return by_number(event) if about_device and names.index(event.copy_of or event.name) % 2 else event
+        if not (about_device and odd):
+            return event
+        return by_asset(event) if asset else by_number(event)
 
     acts = tuple(act for act in scenario.acts if act.kind not in ("disable", "enable", "exempt"))
     return replace(scenario, events=tuple(map(about_number, scenario.events)), acts=acts)
@@ -212,7 +225,7 @@ def drawn(seed: int) -> Scenario:
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
     match seed % KINDS:
         case 0:
-            return with_number(scenario_of(draw))
+            return with_number(scenario_of(draw), asset=draw.random() < 0.5)
         case 3:
             return with_policies(scenario_of(draw), draw)
         case 2:

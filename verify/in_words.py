@@ -20,8 +20,8 @@ _ON_DEVICE = {
     "open": "opens the item of {}",
     "enroll": "enrolls {} in the inventory",
     "retire": "retires {} in the inventory",
-    "save names": "keeps the serial number with {}",
-    "save named": "writes the row of {} under the serial number",
+    "save names": "keeps the name of {}",
+    "save named": "writes the row of {} under the name",
     "saw": "adds {} to the inventory",
     "left": "tells of the override on {}, which is left alone",
 }
@@ -80,7 +80,7 @@ class Words:
             case ("outcome" | "announce" as kind, _, outcome):
                 return f"{'records' if kind == 'outcome' else 'announces'} {self._values[outcome].result}"
             case ("devices named", *_):
-                return "lists the devices with the serial number"
+                return "lists the devices with the name"
             case ("page", page, *_):
                 return f"lists page {page + 1}"
             case ("records", kind, *_):

@@ -6,14 +6,16 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from device_lockout.values.command import Reject
-from device_lockout.values.device import User
+from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire, Target
+from device_lockout.values.device import NamedDevice, User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.in_words import Words
 from verify.numbering import Numbering
+from verify.processes import Node
 from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, second_of
+from verify.scripted_ports import Recorded, devices_in
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
 
 if TYPE_CHECKING:
@@ -78,7 +80,9 @@ class Invariants:
         over = about.claim is not None and about.claim.until <= now
         old = (now - at(about.at)).total_seconds() > self._scenario.max_event_age
         rows = [row for row, key in zip(state.numbered, self._numbering.keys, strict=True) if key[0] == ORGANIZATION]
-        nobody = about.user == NUMBER and about.releases is not None and not any(rows)
+        if about.claim is not None:  # a lock by the asset tag reaches those that have it
+            rows = [row for row in rows if row and not self._values[row].former]
+        nobody = about.user == NUMBER and (about.by_asset or about.releases is not None) and not any(rows)
         excused = isinstance(about.command, Reject) or over or old or nobody
         may = self._scenario.policies
         excused |= about.change is not None and any(policy.longest is not None for policy in may)
@@ -349,6 +353,65 @@ class Invariants:
         if user != named:
             raise ViolationError(f"{about.name} reaches {user}, but names {named}")
 
+    # The asset tag
+
+    def knows_who_has_it(self, state: State) -> None:
+        """Check at a look-up that a device has the asset tag if the newest news of it say so, and only then.
+
+        News that are under way may count or not.
+        """
+        if state.lost or not any(event.by_asset for event in self._events):
+            return
+        for device, row in enumerate(state.numbered):
+            about = [
+                (number, event)
+                for number, event in enumerate(self._events)
+                if event.device == device and isinstance(event.command, Enroll | Retire) and not event.copy_of
+            ]
+            known = max((event.at for number, event in about if state.certain >> number & 1), default=-1.0)
+            arrived = [event for number, event in about if not state.pending >> number & 1]
+            newest = {event.gives_name for event in arrived if event.at >= known} | ({False} if known < 0 else set())
+            has = bool(row) and not self._values[row].former
+            if has not in newest:
+                said = f"the inventory {'says' if has else 'does not say'} that {self._words.device(device)}"
+                raise ViolationError(f"{said} has the asset tag, against the newest news")
+
+    def _found(self, node: Node) -> tuple[NamedDevice, ...]:
+        """Return the devices that a lock or release by the asset tag found; none for any other command."""
+        event = self._numbering.event(node.start.command)
+        if event < 0 or not self._events[event].by_asset:
+            return ()
+        answers: dict[str, tuple[NamedDevice, ...]] = dict(zip(node.asked, node.answers, strict=False))
+        return answers.get("devices named", ())
+
+    def former_are_told(self, node: Node, sent: Command | Recorded) -> None:
+        """Check that a lock by the asset tag goes to no device that had it once, and that people hear of these.
+
+        The commands that it sends and its rejection name them, and so do the outcomes of these commands.
+        """
+        command: Command | None = self._values[node.start.command]
+        if not isinstance(command, Lock):
+            return
+        former = {row.key.device for row in self._found(node) if row.former}
+        if isinstance(sent, Recorded):
+            former |= set(devices_in(command.cause.correction))
+            page, named = sent.page, sent.devices
+        else:
+            page, named = sent.cause.page, devices_in(sent.cause.correction)
+            if sent.target.device in former:
+                raise ViolationError(f"a lock by asset tag goes to {sent.target.device}, which has lost it")
+        if former and not (page and former <= set(named)):
+            raise ViolationError(f"nobody is paged that {', '.join(sorted(former))} had the asset tag once")
+
+    def reaches_all(self, state: State, node: Node) -> None:
+        """Check that a lock by the asset tag is sent to each device that has it, a release to each that ever had it."""
+        command: Command = self._values[node.start.command]
+        for row in self._found(node):
+            own = self._numbering.number(replace(command, target=Target.of(row.key)))
+            wanted = isinstance(command, Release) or not row.former
+            if wanted and self._numbering.copy_of(own) not in state.sent:
+                raise ViolationError(f"{self._words.command(node.start.command)} does not go to {row.key.device}")
+
     # States at rest
 
     def check_at_rest(self, state: State) -> None:
@@ -402,10 +465,11 @@ class Invariants:
         """Check that no lock that was told as rejected is live in the ledger.
 
         A lock known from its tag was accepted before a loss of the ledger. A copy of its report may be rejected then.
+        One by the asset tag may have been sent on by a delivery that died, before the tag moved.
         """
         for number, event in enumerate(self._events):
             outcome = state.outcomes[number]
-            if not outcome or self._values[outcome].result != "rejected" or event.claim is None:
+            if not outcome or self._values[outcome].result != "rejected" or event.claim is None or event.by_asset:
                 continue
             for device, user in enumerate(self._numbering.user_of):
                 item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()

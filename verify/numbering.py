@@ -31,6 +31,7 @@ class Numbering:
         keys: The devices.
         device_numbers: The number of each device.
         users: Each user's ID, which says so in the other organization, and the serial numbers.
+        name: The kind and the value of the name in the inventory that the scenario is about, if any.
         organizations: The organizations that have devices.
         user_numbers: The number of each user.
         user_of: The user of each device.
@@ -73,6 +74,7 @@ class Numbering:
         self.user_of = [self.user_numbers[place(key.organization, key.user_id)] for key in self.keys]
 
         self.events = scenario.events
+        self.name = next(((n.kind, n.value) for e in self.events if e.gives_name for n in e.command.target.names), None)
         self.event_users = [self.user_numbers[place(organization_of(e.user), user_name(e.user))] for e in self.events]
         self.commands = [self.number(event.command) for event in self.events]
         moves = any(act.kind in ("rename", "inherit") for act in scenario.acts)

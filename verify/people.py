@@ -240,6 +240,7 @@ class People:
             inventory_at=inventory_at,
             named=named,
             numbered=numbered,
+            meant=(0,) * len(state.meant),
             certain=in_tags | answered & state.certain,
             replaced=0,
             lost=True,

@@ -240,9 +240,9 @@ class Processes:
             case ("save user", user, record):
                 read = record.version
                 return "save user", users[user], number(replace(record, version=read + 1)), read
-            case ("open" | "get" | "saw" | "save names" as kind, key):
+            case ("open" | "get" | "saw" as kind, key):
                 return kind, devices[key]
-            case ("left" | "save named" as kind, key, value):
+            case ("left" | "save names" | "save named" as kind, key, value):
                 return kind, devices[key], number(value)
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, devices[key], int((happened - START).total_seconds())

@@ -62,8 +62,8 @@ class Event:
         command: The command that the router makes of it.
         at: The second at which it happened.
         device: The index of its device; -1 for an event about a user.
-        user: The index of its user; :data:`NUMBER` for an event about the serial number. Users 2 and 3 are in the other
-            organization, and have there the IDs of users 0 and 1.
+        user: The index of its user; :data:`NUMBER` for an event about the serial number or the asset tag. Users 2 and
+            3 are in the other organization, and have there the IDs of users 0 and 1.
         copy_of: The event of which this is a copy that the queue no longer recognizes.
         body: The event as EventBridge delivers it. The router reads it anew for each copy, and ``command`` is what it
             ought to read. Empty where the router has nothing to decide.
@@ -84,6 +84,16 @@ class Event:
     @property
     def releases(self) -> Ending | None:
         return self.command.ending if isinstance(self.command, Release) else None
+
+    @property
+    def by_asset(self) -> bool:
+        """Whether it is a lock or release of the devices with the asset tag."""
+        return self.user == NUMBER and self.command.target.names == _LABEL.names
+
+    @property
+    def gives_name(self) -> bool:
+        """Whether it enrols a device under the serial number or the asset tag that the scenario is about."""
+        return isinstance(self.command, Enroll) and self.command.target.names in (_NUMBER.names, _LABEL.names)
 
     @property
     def change(self) -> Change | None:
@@ -255,8 +265,8 @@ class Scenario:
 
 
 NUMBER = -1
-"""Stands for the serial number in the place of a user. Its item in the ledger is like a user's."""
-SERIAL = "SN1"
+"""Stands for the serial number or the asset tag in the place of a user. The number's item is like a user's."""
+SERIAL, ASSET = "SN1", "A1"
 
 
 def user_name(user: int) -> str:
@@ -311,6 +321,11 @@ def by_number(event: Event) -> Event:
     return replace(event, command=replace(event.command, target=_NUMBER), device=-1, user=NUMBER)
 
 
+def by_asset(event: Event) -> Event:
+    """Make a lock or release of a device name the asset tag in its place."""
+    return replace(event, command=replace(event.command, target=_LABEL), device=-1, user=NUMBER)
+
+
 def change(name: str, happened: float, until: int, device: int = 0, *, device_id: str = "DEV1", user: int = 0) -> Event:
     """Report at second ``happened`` that a device's lock ends at ``until``; without a device ID, a user's."""
     scope: Scope = "device" if device_id else "user"
@@ -330,6 +345,12 @@ def enroll(name: str, happened: float, device: int = 0, *, device_id: str = "DEV
 def numbered(event: Event) -> Event:
     """Give an enrolled device the serial number."""
     target = replace(event.command.target, names=_NUMBER.names)
+    return replace(event, command=replace(event.command, target=target))
+
+
+def labelled(event: Event, label: str = ASSET) -> Event:
+    """Give an enrolled device the asset tag, or another one in its place, by which nobody looks for it."""
+    target = replace(event.command.target, names=(DeviceName("asset", label),))
     return replace(event, command=replace(event.command, target=target))
 
 
@@ -416,6 +437,7 @@ def _target(user: int, device: str) -> Target:
 
 
 _NUMBER = Target(ORGANIZATION, "", "", (DeviceName("serial", SERIAL),))
+_LABEL = replace(_NUMBER, names=(DeviceName("asset", ASSET),))
 
 
 def settings_of(scenario: Scenario, policy: Policy = Policy()) -> Settings:

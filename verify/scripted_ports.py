@@ -1,5 +1,6 @@
 """Ports that answer from a list. At the first call without an answer the real code stops."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, Nam
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
-from verify.scenario import place
+from verify.scenario import ASSET, SERIAL, place
 
 
 class AskedError(BaseException):
@@ -37,15 +38,24 @@ class Recorded:
     id: str
     result: str
     source: str
+    page: bool = False
+    devices: tuple[str, ...] = ()  # Whose IDs the message has.
 
     @classmethod
     def of(cls, detail_type: str, detail: dict[str, Any]) -> Self:
-        return cls(detail_type, detail["id"], detail["result"], detail["source"])
+        page, devices = detail["page"], devices_in(detail["message"])
+        return cls(detail_type, detail["id"], detail["result"], detail["source"], page, devices)
 
     @property
     def told(self) -> dict[str, Any]:
         """The announcement, as far as the code looks at it."""
-        return {"detailType": self.detail_type, "detail": {"id": self.id, "result": self.result, "source": self.source}}
+        detail = {"id": self.id, "result": self.result, "source": self.source, "page": self.page}
+        return {"detailType": self.detail_type, "detail": detail | {"message": " ".join(self.devices)}}
+
+
+def devices_in(text: str) -> tuple[str, ...]:
+    """Return the device IDs that a text names."""
+    return tuple(sorted(set(re.findall(r"dev\d+", text.casefold()))))
 
 
 class Tape:
@@ -131,10 +141,12 @@ class TapeLedger:
         return None if kept is None else dict(kept)
 
     def save_names(self, key: DeviceKey, names: Mapping[NameKind, str]) -> None:
-        self.tape.ask("save names", key)
+        self.tape.ask("save names", key, tuple(names.items()))
 
     def save_named(self, name: DeviceName, row: NamedDevice) -> None:
-        self.tape.ask("save named", row.key, row)
+        """Ask for the write of a row, if somebody looks for the name."""
+        if name.value in (SERIAL, ASSET):
+            self.tape.ask("save named", row.key, row)
 
     def count_lock(self, source: str, hour: datetime, lock: str, most: int) -> bool:
         raise AssertionError("the search has no floods")

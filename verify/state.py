@@ -82,8 +82,8 @@ class State(NamedTuple):
         swept: The ledger knows of a complete sweep: none, one over this table, or one over another (:data:`HERE`).
         word: A person's word about a ledger that was set back: none needed, missing, or given (:data:`GIVEN`).
         inventory_at: The second of each device's newest enrolment or retirement.
-        named: The devices whose item keeps the serial number.
-        numbered: The row of each device under the serial number.
+        named: The devices whose item keeps the serial number or the asset tag.
+        numbered: The row of each device under it.
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
         exempt: The users whom only a forced lock locks.
@@ -92,6 +92,7 @@ class State(NamedTuple):
         read: The policy that held when each event arrived.
         holders: The user who has each user's mail address now; -1 for nobody.
         meant: Of each event by a name that moves: the devices whose item has had its lock or release, or the users.
+            Of each event by the asset tag: the devices whose own command is done.
         dead_letters: The commands in the dead-letter queue.
         sent: What the queue has for deduplication.
         outcomes: The recorded outcome of each event.

@@ -122,6 +122,8 @@ def test_random_histories_violate_no_invariant():
         ("organization", 2),
         ("honoured-edits", 347),
         ("reason-at-most", 67),
+        ("label-moves", 48),
+        ("former-are-told", 48),
     ],
 )
 def test_a_random_history_shows_what_a_guard_of_the_rim_is_for(guard, seed):
