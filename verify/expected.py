@@ -131,6 +131,12 @@ class Expected:
         locks = {lock_id(claim) for claim in self._values[item].claims} if item else set()
         return locks | {lock_id(claim) for claim in self._values[user].claims} if user else locks
 
+    def had_lock(self, state: State, device: int) -> bool:
+        """Whether the ledger has a lock for a device, or had one that ended long ago."""
+        certain = self._certain(state, device)
+        had = any(event.claim for number, event in self._events_of[device] if certain >> number & 1)
+        return had or bool(self.recorded(state, device))
+
     def without_lock(self, state: State, device: int) -> int:
         """Return the override that a device must have while no lock is live.
 

@@ -285,12 +285,12 @@ class Invariants:
     def _is_known(self, state: State, device: int, reading: Reading | None) -> bool:
         """Whether a tag that a person broke still has the ID of a lock that was reported. A release ends it.
 
-        Without an ID it has our name, and the ledger has a lock here.
+        Without an ID it has our name, and the ledger has a lock here, or had one until it saved this release.
         """
         if not isinstance(reading, Broken):
             return False
         if not reading.id:
-            return reading.ours and bool(self._expected.recorded(state, device))
+            return reading.ours and self._expected.had_lock(state, device)
         return any(lock == reading.id for lock, _ in self._numbering.by_lock)
 
     def _is_over(self, state: State, device: int) -> bool:
