@@ -20,7 +20,7 @@ unexport AWS_CA_BUNDLE NODE_EXTRA_CA_CERTS
 endif
 
 RUN := .venv/bin/python
-MYPY_PATHS = functions configuration infra lockout local bench verify docs/pictures requirements app.py
+MYPY_PATHS = functions config_reader infra lockout local bench verify docs/pictures requirements app.py
 
 # pytest's workers: one for each core. `make test WORKERS=0` runs everything in one process.
 WORKERS ?= auto
@@ -52,7 +52,7 @@ test: install ## run every test, in about twenty minutes
 unit: export HYPOTHESIS_PROFILE ?= quick
 unit: install ## run the tests that need no server, with fewer random examples, in half a minute
 	@$(PYTEST) --dist worksteal -m "not slow and not local_aws" --ignore tests/infra/test_rules.py \
-	tests/functions tests/configuration tests/infra tests/lockout
+	tests/functions tests/config_reader tests/infra tests/lockout
 
 cases: install ## print what becomes of each input in tests/cases, as senders and people write them
 	@$(RUN) -m pytest -q -n0 tests/lockout/test_cases.py
@@ -69,7 +69,7 @@ check: .venv/dev ## check style, imports, types and the templates of config/; ch
 
 # cfn-lint and cdk-nag take longer than all else, so they run beside it, and only if what they look at has changed.
 .local/templates-checked: $(wildcard app.py requirements/dev.txt tests/infra/test_rules.py tests/infra/limits.py \
-	tests/infra/conftest.py infra/*.py configuration/*.py config/*.toml config/catalogue/*.toml functions/device_lockout/values/*.py)
+	tests/infra/conftest.py infra/*.py config_reader/*.py config/*.toml config/catalogue/*.toml functions/device_lockout/values/*.py)
 	@$(PYTEST) --numprocesses 0 -m "not slow" tests/infra/test_rules.py
 	@touch $@
 
@@ -103,7 +103,7 @@ verify-long: .venv/dev ## search with one more fault, walk the histories, check 
 MUTATED := .local/mutants/work
 mutants: .venv/dev .local/mutants/installed ## change the core in three thousand ways; list what neither mypy nor a unit test notices
 	@rm -rf $(MUTATED) && mkdir -p $(MUTATED)
-	@cp -r functions/device_lockout functions/schemas tests local docs config configuration samples $(MUTATED)
+	@cp -r functions/device_lockout functions/schemas tests local docs config config_reader samples $(MUTATED)
 	@cp tests/mutants.toml $(MUTATED)/pyproject.toml
 	@cd $(MUTATED) && ../bin/python -m mutmut run && ../bin/python -m mutmut results | sed "/caught by type check/d"
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configuration import loader
+from config_reader import loader
 from infra import bundling
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import Figures
 from bench.runtime_api import ColdStart, RuntimeApi, runtime_client
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.values import command, wire
 from device_lockout.values.settings import dump

@@ -8,7 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
-from configuration.loader import Configuration
+from config_reader.loader import Configuration
 from device_lockout.values.outcome import RESULTS
 from infra.function import Function
 

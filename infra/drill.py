@@ -9,7 +9,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from configuration.loader import Drill as Canary
+from config_reader.loader import Drill as Canary
 from device_lockout.values.outcome import DRILL
 from infra.function import Function
 from infra.notices import Notices

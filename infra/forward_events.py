@@ -5,9 +5,9 @@ from dataclasses import replace
 from aws_cdk import App, Aws, CfnOutput, Environment, Stack
 from aws_cdk import aws_events as events
 
-from configuration import bus_limits
-from configuration.loader import Configuration
-from configuration.sources import Forwarder
+from config_reader import bus_limits
+from config_reader.loader import Configuration
+from config_reader.sources import Forwarder
 from infra.alarms import explain_alarms
 from infra.notices import Notices
 from infra.queues import DeadLetters

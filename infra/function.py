@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from configuration.loader import Configuration
+from config_reader.loader import Configuration
 from infra.alarms import add_alarm
 from infra.notices import Notices
 from infra.queues import WorkQueue

@@ -14,7 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from configuration.loader import Notify
+from config_reader.loader import Notify
 from infra.roles import add_role, grant
 
 PATHS = {

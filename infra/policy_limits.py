@@ -7,7 +7,7 @@ from typing import Any
 from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_iam as iam
 
-from configuration.loader import ConfigurationError
+from config_reader.loader import ConfigurationError
 
 MANAGED, INLINE = 6_144, 10_240
 """Characters of a managed policy, and of all inline policies of one role.

@@ -10,9 +10,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
-from configuration import bus_limits
-from configuration.loader import Configuration
-from configuration.sources import DEFAULT_BUS, Route
+from config_reader import bus_limits
+from config_reader.loader import Configuration
+from config_reader.sources import DEFAULT_BUS, Route
 from device_lockout.values import outcome
 from device_lockout.values.settings import Source
 from infra.notices import Notices
@@ -38,7 +38,7 @@ class SecurityBus(Construct):
 
     Notices go out under a role. A statement of the topic's for rules would be for the rules of any account.
 
-    The loader has measured the policies and the patterns: see :mod:`configuration.bus_limits`.
+    The loader has measured the policies and the patterns: see :mod:`config_reader.bus_limits`.
     """
 
     def __init__(

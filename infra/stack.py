@@ -8,8 +8,8 @@ from aws_cdk import App, CfnOutput, Environment, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
-from configuration.bus_limits import stack_name
-from configuration.loader import Configuration
+from config_reader.bus_limits import stack_name
+from config_reader.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra import bundling, policy_limits

@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
-from configuration.loader import Configuration
+from config_reader.loader import Configuration
 from infra.alarms import add_alarm
 from infra.function import Function
 from infra.notices import Notices

@@ -4,7 +4,7 @@ from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from configuration.loader import Configuration
+from config_reader.loader import Configuration
 from device_lockout.values.settings import WEBHOOK_PREFIX
 from infra.function import Function
 from infra.ledger import Ledger

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_ssm import SSMClient
 
-STACK_INPUTS = ("app.py", "cdk.json", "config", "configuration", "functions", "infra", "requirements/run.txt")
+STACK_INPUTS = ("app.py", "cdk.json", "config", "config_reader", "functions", "infra", "requirements/run.txt")
 """Everything that the synthesized stack depends on."""
 
 SERVER_INPUTS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("functions", "configuration", "infra", "local", "lockout", "bench", "verify")
+PACKAGES = ("functions", "config_reader", "infra", "local", "lockout", "bench", "verify")
 
 BREACHES = [
     ("device_lockout.values.instant", "device_lockout.decisions.plan"),
@@ -23,11 +23,11 @@ BREACHES = [
     ("device_lockout.decisions.decision", "time"),
     ("device_lockout.protocol.ports", "boto3"),
     ("device_lockout.inbound.event_mapping", "botocore"),
-    ("device_lockout.values.policy", "configuration.loader"),
+    ("device_lockout.values.policy", "config_reader.loader"),
     ("device_lockout.aws.call_rate", "local.in_memory"),
-    ("configuration.loader", "device_lockout.inbound.report"),
+    ("config_reader.loader", "device_lockout.inbound.report"),
     ("infra.queues", "device_lockout.aws.command_queue"),
-    ("configuration.sources", "lockout.commands.inventory"),
+    ("config_reader.sources", "lockout.commands.inventory"),
     ("infra.notices", "bench.burst"),
     ("bench.writers", "apply_commands"),
     ("device_lockout.wiring", "route_events"),

@@ -34,7 +34,7 @@ def test_the_wheel_holds_what_the_command_needs_and_nothing_else(tmp_path: Path)
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path / "unpacked")
     folders = {path.name for path in (tmp_path / "unpacked").iterdir() if path.suffix != ".dist-info"}
-    assert folders == {"lockout", "configuration", "device_lockout", "schemas"}
+    assert folders == {"lockout", "config_reader", "device_lockout", "schemas"}
     assert {path.name for path in (tmp_path / "unpacked" / "lockout" / "commands").iterdir()} >= {
         "report.html",
         "evidence.txt",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.values import command as commands
 from device_lockout.values import wire

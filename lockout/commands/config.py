@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from configuration import loader
-from configuration.loader import Configuration, ConfigurationError
+from config_reader import loader
+from config_reader.loader import Configuration, ConfigurationError
 from device_lockout.values import settings
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.settings import WEBHOOK_PREFIX, Source

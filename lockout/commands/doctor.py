@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import click
 from botocore.exceptions import ClientError
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import DRILL, SOURCE

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject

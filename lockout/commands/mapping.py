@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from configuration import event_pattern, loader
-from configuration.loader import Configuration
+from config_reader import event_pattern, loader
+from config_reader.loader import Configuration
 from device_lockout.inbound import lenient_reading, report
 from device_lockout.values import instant
 from device_lockout.values.command import Change, Command, Enroll, Expire, Lock, Reassert, Reject, Release, Retire

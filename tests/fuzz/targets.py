@@ -16,9 +16,9 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from configuration import event_pattern, loader, sources
-from configuration.checked_toml import CheckedTable
-from configuration.loader import ConfigurationError
+from config_reader import event_pattern, loader, sources
+from config_reader.checked_toml import CheckedTable
+from config_reader.loader import ConfigurationError
 from device_lockout.inbound import event_mapping, report, webhook
 from device_lockout.inbound.webhook import Receiver, RefusedRequestError
 from device_lockout.protocol import authority

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import event_mapping, lenient_reading, report
 from device_lockout.values import dataclass_json, mapping_expression, tag, wire
 from lockout.commands import inventory

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import app
-from configuration import loader
-from configuration.loader import Configuration
+from config_reader import loader
+from config_reader.loader import Configuration
 from device_lockout.values.settings import Organization
 from infra import bundling
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from configuration import bus_limits
-from configuration.loader import Configuration
-from configuration.sources import Route
+from config_reader import bus_limits
+from config_reader.loader import Configuration
+from config_reader.sources import Route
 from device_lockout.values.settings import Source
 
 ORGANIZATION = "o-a1b2c3d4e5"

@@ -15,7 +15,7 @@ from botocore.model import ServiceModel
 
 import app
 from bench import cold_start
-from configuration import loader
+from config_reader import loader
 from device_lockout.values.settings import load
 from infra import bundling
 from infra.bundling import BundlingError

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from configuration import loader
-from configuration.loader import Configuration
+from config_reader import loader
+from config_reader.loader import Configuration
 from device_lockout.values.outcome import RESULTS
 from tests.infra.conftest import ROOT, Template
 

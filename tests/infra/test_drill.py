@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from configuration import bus_limits, loader
-from configuration.loader import Configuration, ConfigurationError
+from config_reader import bus_limits, loader
+from config_reader.loader import Configuration, ConfigurationError
 from device_lockout.inbound import report
 from device_lockout.values.outcome import DRILL
 from local.in_memory import World

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import app
-from configuration.loader import Configuration, ConfigurationError
+from config_reader.loader import Configuration, ConfigurationError
 from tests.infra.conftest import ROOT, Template, read_template
 from tests.infra.test_stack import depends_on, matches, queue_policy, rule_arn, senders
 
@@ -123,7 +123,7 @@ def test_the_deployments_rule_reads_them_from_its_own_bus(deployed: Template) ->
 
 
 def test_names_fit_for_the_longest_owner_forwarder_and_source(forwarded: Configuration, tmp_path: Path) -> None:
-    from configuration import loader
+    from config_reader import loader
 
     text = (loader.DIRECTORY / "example.toml").read_text(encoding="utf-8").replace('"prod"', f'"{"o" * 20}"')
     more = """

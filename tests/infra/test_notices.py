@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configuration import loader
-from configuration.loader import Configuration, ConfigurationError, Notify
+from config_reader import loader
+from config_reader.loader import Configuration, ConfigurationError, Notify
 from device_lockout.protocol import announcement
 from device_lockout.values.command import Reject, Target
 from device_lockout.values.outcome import Outcome

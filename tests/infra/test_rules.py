@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import app
-from configuration import loader
-from configuration.loader import Configuration, Drill, Notify
+from config_reader import loader
+from config_reader.loader import Configuration, Drill, Notify
 from tests.infra.conftest import forwarded_from
 from tests.infra.limits import ORGANIZATION, many_sources, most
 

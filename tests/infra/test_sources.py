@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from configuration import event_pattern, loader
-from configuration.loader import Configuration
-from configuration.sources import Route
+from config_reader import event_pattern, loader
+from config_reader.loader import Configuration
+from config_reader.sources import Route
 from device_lockout.aws.webhook_log import ABANDONED_AFTER
 from device_lockout.values.settings import EventMapping, Source, Webhook
 from tests.infra.conftest import ROOT, Template

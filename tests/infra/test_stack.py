@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from configuration import bus_limits
-from configuration.loader import Configuration, ConfigurationError, Notify
-from configuration.sources import Route
+from config_reader import bus_limits
+from config_reader.loader import Configuration, ConfigurationError, Notify
+from config_reader.sources import Route
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
 from device_lockout.values.outcome import RESULTS

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import app
-from configuration import loader
-from configuration.loader import Configuration, ConfigurationError, Notify
+from config_reader import loader
+from config_reader.loader import Configuration, ConfigurationError, Notify
 from tests.infra.conftest import Template, read_template
 
 STATEFUL = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import app
-from configuration import loader
+from config_reader import loader
 from infra import bundling
 from local.connection import Connection
 from local.deploy import Stack, deploy, read

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configuration import loader
-from configuration.loader import Configuration
+from config_reader import loader
+from config_reader.loader import Configuration
 from device_lockout.inbound import report
 from device_lockout.values.command import Lock, Release, Target, claim_id
 from device_lockout.values.override import Override

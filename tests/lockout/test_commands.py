@@ -20,7 +20,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 from click.testing import CliRunner
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound.report import read
 from device_lockout.protocol import ports
 from device_lockout.values.outcome import DRILL

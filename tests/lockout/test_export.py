@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.values.settings import Organization, Settings
 from local.in_memory import BOB, ORGANIZATION, at
 from lockout.__main__ import main

@@ -16,7 +16,7 @@ import tree_sitter_powershell
 from botocore.exceptions import ClientError
 from tree_sitter import Language, Node, Parser
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.workmail import WorkMail
 from device_lockout.values.device import DeviceKey

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.values import instant
 from local.in_memory import at
 from lockout.__main__ import main

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from configuration import event_pattern, loader
-from configuration.catalogue import read_catalogue
-from configuration.loader import CATALOGUE, Configuration
+from config_reader import event_pattern, loader
+from config_reader.catalogue import read_catalogue
+from config_reader.loader import CATALOGUE, Configuration
 from device_lockout.inbound import report
 from device_lockout.values.command import Command, Lock, Reject
 from device_lockout.values.settings import EventMapping, Source

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.values import wire
 from device_lockout.values.command import Cause, Expire, Reassert, Target
 from device_lockout.values.outcome import DRILL

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.validate import validate_parameters
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import Change, Enroll, Lock, Reject, Release, Retire

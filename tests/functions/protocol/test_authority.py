@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.protocol import authority
 from device_lockout.values.command import Cause, Change, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target

@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import pytest
 
-from configuration.bus_limits import rule_name
+from config_reader.bus_limits import rule_name
 from local.account import ACCOUNT, REGION
 from local.deployment import Announcements, Deployment, Report, rfc3339
 from tests.local.end_to_end.watching import denied, environment, new_device, new_users, recorded, result, seen

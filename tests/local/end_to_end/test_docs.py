@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import contract, report
 from device_lockout.values import tag
 from device_lockout.values.actions import DETAIL_TYPES

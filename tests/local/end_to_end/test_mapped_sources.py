@@ -16,7 +16,7 @@ import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 from urllib3.util import make_headers
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound.webhook import proof
 from device_lockout.values.tag import Tag
 from device_lockout.values.webhook_schemes import SCHEMES

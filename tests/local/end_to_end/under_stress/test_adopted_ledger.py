@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import app
-from configuration import loader
+from config_reader import loader
 from infra import bundling
 from local import lifecycle
 from local.connection import Connection

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from configuration import loader
+from config_reader import loader
 from local.deployment import Deployment, Report, rfc3339
 from lockout.deployment import find
 from tests.local.end_to_end.test_command import running

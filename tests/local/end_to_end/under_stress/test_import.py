@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
-from configuration import loader
+from config_reader import loader
 from local.deployment import Deployment
 from lockout.__main__ import main
 from lockout.deployment import find

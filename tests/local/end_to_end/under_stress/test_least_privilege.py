@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from urllib3.util import make_headers
 
-from configuration import loader
+from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.values import wire
 from device_lockout.values.command import Command, group_id

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from configuration.sources import DEFAULT_BUS, Route
+from config_reader.sources import DEFAULT_BUS, Route
 from device_lockout.values import outcome
 from device_lockout.values.settings import WEBHOOK_PREFIX
 
 if TYPE_CHECKING:
-    from configuration.loader import Configuration
+    from config_reader.loader import Configuration
 
 BUS_POLICY = 10_240
 """Characters of a bus's policy. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, get_args
 
-from configuration import event_pattern
-from configuration.checked_toml import DAY, CheckedTable, meant
+from config_reader import event_pattern
+from config_reader.checked_toml import DAY, CheckedTable, meant
 from device_lockout.values import mapping_expression, outcome
 from device_lockout.values.actions import ACTIONS, Permission
 from device_lockout.values.policy import LOCKS_PER_HOUR

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from configuration import loader
-from configuration.loader import DIRECTORY as CONFIG
-from configuration.loader import ConfigurationError, Notify
+from config_reader import loader
+from config_reader.loader import DIRECTORY as CONFIG
+from config_reader.loader import ConfigurationError, Notify
 from device_lockout.values import settings
 
 EXAMPLE = (CONFIG / "example.toml").read_text(encoding="utf-8")

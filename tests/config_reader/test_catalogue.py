@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from configuration import event_pattern, loader
-from configuration.catalogue import read_catalogue
-from configuration.loader import CATALOGUE, DIRECTORY, Configuration, ConfigurationError
+from config_reader import event_pattern, loader
+from config_reader.catalogue import read_catalogue
+from config_reader.loader import CATALOGUE, DIRECTORY, Configuration, ConfigurationError
 
 EXAMPLE = (DIRECTORY / "example.toml").read_text(encoding="utf-8")
 SAMPLES = DIRECTORY.parent / "samples"

@@ -12,8 +12,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from configuration.checked_toml import CheckedTable, meant
-from configuration.sources import MOST_ALLOWED, Routed, read_source
+from config_reader.checked_toml import CheckedTable, meant
+from config_reader.sources import MOST_ALLOWED, Routed, read_source
 
 PARAMETERS = "parameters"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from configuration import event_pattern, loader
-from configuration.loader import DIRECTORY, Configuration, ConfigurationError
-from configuration.sources import Route
+from config_reader import event_pattern, loader
+from config_reader.loader import DIRECTORY, Configuration, ConfigurationError
+from config_reader.sources import Route
 from device_lockout.inbound import report
 from device_lockout.values.command import Lock
 from device_lockout.values.settings import EventMapping, Source, Webhook, dump, load

@@ -12,10 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from configuration import bus_limits, sources
-from configuration.catalogue import read_included
-from configuration.checked_toml import DAY, HOUR, MINUTE, SECOND, CheckedTable, meant
-from configuration.sources import ACCOUNT_PATTERN, Forwarder, Route
+from config_reader import bus_limits, sources
+from config_reader.catalogue import read_included
+from config_reader.checked_toml import DAY, HOUR, MINUTE, SECOND, CheckedTable, meant
+from config_reader.sources import ACCOUNT_PATTERN, Forwarder, Route
 from device_lockout.values.actions import DETAIL_TYPES, Permission
 from device_lockout.values.command import CALLS_OF_A_COMMAND
 from device_lockout.values.mailbox_move import EXCHANGE
