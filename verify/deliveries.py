@@ -117,7 +117,7 @@ class Deliveries:
         command = group.queue[0]
         self._story.is_done(command)
         event = self._numbering.event(command)
-        repeats = state.lost and node.asked == ("recorded", "announce")  # so it does not bring back what the ledger lost
+        repeats = state.lost and node.asked == ("recorded", "announce")  # what the ledger lost stays lost
         if event >= 0 and not group.marks & LEDGER_LOST and not repeats and not self._is_rejected(state, event):
             state = state._replace(certain=state.certain | 1 << event)
         self._invariants.reaches_all(state, node)

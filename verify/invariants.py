@@ -254,7 +254,8 @@ class Invariants:
         reading = self._reading(old)
         where = self._words.device(device)
         if not isinstance(reading, Tag):
-            if self._is_over(state, device) or self._is_known(state, device, reading):
+            known = isinstance(reading, Broken) and marks & LEDGER_LOST  # when it was decided
+            if known or self._is_over(state, device) or self._is_known(state, device, reading):
                 return new
             raise ViolationError(f"{self._words.row(old)} on {where} is not ours, but becomes {self._words.row(new)}")
         if baseline == self._numbering.any_row or (state.lost and new == self._numbering.lost_row):
