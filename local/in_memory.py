@@ -16,7 +16,7 @@ from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
 from device_lockout.values import instant
 from device_lockout.values.command import Cause, Command
-from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
+from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named, NamedDevice, NameKind, User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import ListedOverride, Observation, Override
@@ -219,7 +219,8 @@ class FakeLedger:
     locks: dict[str, UserRecord] = field(default_factory=dict)
     inventory: dict[DeviceName, dict[DeviceKey, NamedDevice]] = field(default_factory=dict)
     inventoried_last: DeviceKey = field(default_factory=lambda: DeviceKey(ORGANIZATION, "", ""))
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, Named] = field(default_factory=dict)
+    found_by: dict[str, LookUp] = field(default_factory=dict)
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     swept: datetime | None = START
     here: bool = True
@@ -315,11 +316,17 @@ class FakeLedger:
         )
         return [row for _, row in sorted(had.items(), key=lambda item: item[0])]
 
-    def remember_name(self, organization: str, name: str, user_id: str) -> None:
-        self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): user_id}))
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
+        self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): named}))
 
-    def user_named(self, organization: str, name: str) -> str | None:
-        return self.wire.pass_on("ledger.user_named", lambda: self.names.get(name.casefold()))
+    def named(self, organization: str, name: str) -> Named:
+        return self.wire.pass_on("ledger.named", lambda: self.names.get(name.casefold(), Named()))
+
+    def keep_found(self, organization: str, command: str, found: LookUp, expires: datetime) -> LookUp:
+        return self.wire.pass_on("ledger.keep_found", lambda: self.found_by.setdefault(command, found))
+
+    def found(self, organization: str, command: str) -> LookUp | None:
+        return self.wire.pass_on("ledger.found", lambda: self.found_by.get(command))
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         def record() -> dict[str, Any]:
@@ -336,8 +343,11 @@ class FakeLedger:
         return self.wire.pass_on("ledger.outcome", lambda: self.outcomes.get((event_id, outcome_id)))
 
     def device(self, key: DeviceKey) -> DeviceRecord:
-        record = self.devices.get(key, DeviceRecord())
-        return record.of_user(self.user_items.get(key.user_id, UserRecord()))
+        def call() -> DeviceRecord:
+            record = self.devices.get(key, DeviceRecord())
+            return record.of_user(self.user_items.get(key.user_id, UserRecord()))
+
+        return self.wire.pass_on("ledger.device", call)
 
     def outcomes_of(self, event_id: str) -> list[dict[str, Any]]:
         return [told for (event, _), told in self.outcomes.items() if event == event_id]

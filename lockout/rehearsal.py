@@ -9,14 +9,14 @@ from typing import Any
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, LookUp
 from device_lockout.values.record import DeviceRecord, UserRecord
 from lockout.deployment import Deployment
 
 _READS = frozenset(
     {
         *("user", "get", "pages"),
-        *("device", "users", "records", "devices_of", "devices_named", "user_named", "locks_of"),
+        *("device", "users", "records", "devices_of", "devices_named", "named", "found", "locks_of"),
         *("outcome", "last_sweep", "inventoried_up_to"),
     }
 )
@@ -50,6 +50,9 @@ class _Ledger(_ReadOnly):
 
     def save_user(self, organization: str, user_id: str, record: UserRecord) -> None:
         self._saved[organization, user_id] = record
+
+    def keep_found(self, _: str, __: str, found: LookUp, *___: Any) -> LookUp:
+        return found
 
     def count_lock(self, *_: Any) -> bool:
         """A flood is no matter of a rehearsal."""

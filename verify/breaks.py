@@ -19,7 +19,7 @@ from device_lockout.inbound.event_time import Moment
 from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Change, Command, DeviceCommand, Expire, Lock, Release
-from device_lockout.values.device import DeviceKey, DeviceName
+from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
@@ -751,7 +751,7 @@ def summary(off: Off) -> None:
 @guard("names", "deleted")
 def names(off: Off) -> None:
     """The names in reports are kept, so that a release finds a user who was deleted since."""
-    off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"user_named": lambda *_: None})))
+    off.ports(lambda ports: replace(ports, ledger=Between(ports.ledger, {"named": lambda *_: Named()})))
 
 
 @guard("accepted-stays", "exempt", "renamed", "exempt, user")
@@ -764,6 +764,28 @@ def accepted_stays(off: Off) -> None:
 def name_moves(off: Off) -> None:
     """A name in a new lock means whom WorkMail says now, and not whom it meant in an earlier one."""
     off.replace(users, "_accepted", lambda *_: True)
+
+
+@guard("release-stays", "renamed, released")
+def release_stays(off: Off) -> None:
+    """A release counts at each delivery for the user for whom the first one saved it."""
+    off.around(
+        users,
+        "_recorded",
+        lambda real: lambda command, *rest: not isinstance(command, Release) and real(command, *rest),
+    )
+
+
+@guard("former-count", "renamed, buried")
+def former_count(off: Off) -> None:
+    """Whoever had a name in an earlier report may be whom an earlier delivery reached."""
+    off.replace(Named, "all", property(lambda self: tuple(filter(None, (self.user,)))))
+
+
+@guard("taken-stays", "refused, buried")
+def taken_stays(off: Off) -> None:
+    """A copy that the router rejects is no rejection where the ledger has the report's lock."""
+    off.replace(users, "was_taken", lambda *_: False)
 
 
 @guard("rejected-stays", "exempt, user")
@@ -866,6 +888,21 @@ def former_are_told(off: Off) -> None:
         return to_named
 
     off.around(fan_out, "to_named_devices", around)
+
+
+@guard("first-found", "asset tag")
+def first_found(off: Off) -> None:
+    """A report by asset tag goes at each delivery to the devices that the first one found."""
+
+    def wrap(ports: Ports) -> Ports:
+        def keep_found(organization: str, command: str, found: LookUp, expires: datetime) -> LookUp:
+            ports.ledger.keep_found(organization, command, found, expires)
+            return found
+
+        anew: dict[str, Callable[..., Any]] = {"found": lambda *_: None, "keep_found": keep_found}
+        return replace(ports, ledger=Between(ports.ledger, anew))
+
+    off.ports(wrap)
 
 
 @guard("decoy", "serial number, decoy")

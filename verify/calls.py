@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from device_lockout.values.command import WATCH, Expire
-from device_lockout.values.device import User
+from device_lockout.values.device import Named, User
 from device_lockout.values.errors import RefusedError, TransientError, UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import ListedOverride, Observation
@@ -55,6 +55,7 @@ class Calls:
             "look up": self._look_up,
             "get": self._get,
             "open": self._open,
+            "look": self._look,
             "save": self.save,
             "user": self._user,
             "save user": self.save_user,
@@ -67,6 +68,8 @@ class Calls:
             "saw": self._saw,
             "remember": self._remember,
             "recall": self._recall,
+            "found": self._found,
+            "keep found": self._keep_found,
             "outcome": self._record_outcome,
             "announce": self._announce,
             "recorded": self._recorded,
@@ -162,6 +165,9 @@ class Calls:
         if item:
             return state, item
         return but(state, ITEMS, put(state.items, call[1], self._no_device)), self._no_device
+
+    def _look(self, state: State, call: Call) -> Result:
+        return state, state.items[call[1]] if call[1] >= 0 and state.items[call[1]] else self._no_device
 
     def save(self, state: State, call: Call) -> Result:
         """Save a device's item, if it still has the version that was read."""
@@ -268,7 +274,7 @@ class Calls:
     # The ledger: users
 
     def _user(self, state: State, call: Call) -> Result:
-        return state, state.users[call[1]] or self._no_user
+        return state, state.users[call[1]] if call[1] >= 0 and state.users[call[1]] else self._no_user
 
     def save_user(self, state: State, call: Call) -> Result:
         """Save a user's item, if it still has the version that was read."""
@@ -291,11 +297,22 @@ class Calls:
         return state, self._number(tuple(key for key, user, item in keys if user == call[1] and item))
 
     def _remember(self, state: State, call: Call) -> Result:
-        _, name, user = call
-        return state._replace(names=tuple(sorted({**dict(state.names), name: user}.items()))), 0
+        _, name, named = call
+        return state._replace(names=tuple(sorted({**dict(state.names), name: self._number(named)}.items()))), 0
 
     def _recall(self, state: State, call: Call) -> Result:
-        return state, self._number(dict(state.names).get(call[1]))
+        return state, dict(state.names).get(call[1]) or self._number(Named())
+
+    @staticmethod
+    def _found(state: State, call: Call) -> Result:
+        return state, state.found[call[1]]
+
+    @staticmethod
+    def _keep_found(state: State, call: Call) -> Result:
+        """Keep what a look-up found, unless an earlier one did."""
+        _, event, found = call
+        kept = state.found[event] or found
+        return state._replace(found=put(state.found, event, kept)), kept
 
     # The ledger: sweeps
 

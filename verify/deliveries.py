@@ -131,7 +131,9 @@ class Deliveries:
         if event < 0 or not self._numbering.events[event].by_asset or not command.target.resolved:
             return state
         key = DeviceKey(command.target.organization, command.target.user, command.target.device)
-        done = state.meant[event] | 1 << self._numbering.device_numbers[key]
+        device = self._numbering.device_numbers[key]
+        self._invariants.goes_to_first_found(state, event, device)
+        done = state.meant[event] | 1 << device
         return state._replace(meant=put(state.meant, event, done))
 
     def _comes_back(self, state: State, where: int, *, settles: bool) -> State:

@@ -12,7 +12,7 @@ from verify.processes import Node
 from verify.scenario import Policy, second_of
 from verify.state import Call, Move, lock_id
 
-_UNTOLD = frozenset({"look up", "remember", "recall", "last sweep", "save sweep", "recorded", "note"})
+_UNTOLD = frozenset({"look up", "remember", "recall", "found", "last sweep", "save sweep", "recorded", "note"})
 """The calls that histories leave out."""
 _ON_DEVICE = {
     "get": "reads the override on {}",
@@ -81,6 +81,8 @@ class Words:
                 return f"{'records' if kind == 'outcome' else 'announces'} {self._values[outcome].result}"
             case ("devices named", *_):
                 return "lists the devices with the name"
+            case ("keep found", *_):
+                return "keeps which these are"
             case ("page", page, *_):
                 return f"lists page {page + 1}"
             case ("records", kind, *_):

@@ -3,11 +3,12 @@
 :mod:`verify.expected` works out what ought to be true.
 """
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire, Target
-from device_lockout.values.device import NamedDevice, User
+from device_lockout.values.device import LookUp, NamedDevice, User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
@@ -350,7 +351,8 @@ class Invariants:
         user = self._numbering.users[self._numbering.user_of[place] if kind == "save" else place]
         named = next((answer.id for answer in answers if isinstance(answer, User)), None)
         if named is None and about.releases is not None:
-            named = dict(state.names).get(about.command.target.user)
+            known = dict(state.names).get(about.command.target.user)
+            named = self._values[known].user if known else None
         if user != named:
             raise ViolationError(f"{about.name} reaches {user}, but names {named}")
 
@@ -385,6 +387,13 @@ class Invariants:
         answers: dict[str, tuple[NamedDevice, ...]] = dict(zip(node.asked, node.answers, strict=False))
         return answers.get("devices named", ())
 
+    def goes_to_first_found(self, state: State, event: int, device: int) -> None:
+        """Check that a command by the asset tag is carried out on a device that the first look-up found, or on none."""
+        found: LookUp | None = self._values[state.found[event]]
+        if not state.lost and (found is None or self._numbering.keys[device] not in found.keys):
+            where = self._words.device(device)
+            raise ViolationError(f"{self._events[event].name} is carried out on {where}, which it did not find first")
+
     def former_are_told(self, node: Node, sent: Command | Recorded) -> None:
         """Check that a lock by the asset tag goes to no device that had it once, and that people hear of these.
 
@@ -394,6 +403,9 @@ class Invariants:
         if not isinstance(command, Lock):
             return
         former = {row.key.device for row in self._found(node) if row.former}
+        former |= {
+            device for answer in node.answers if isinstance(answer, LookUp) for device in devices_in(answer.left)
+        }
         if isinstance(sent, Recorded):
             former |= set(devices_in(command.cause.correction))
             page, named = sent.page, sent.devices
@@ -407,11 +419,12 @@ class Invariants:
     def reaches_all(self, state: State, node: Node) -> None:
         """Check that a lock by the asset tag is sent to each device that has it, a release to each that ever had it."""
         command: Command = self._values[node.start.command]
-        for row in self._found(node):
-            own = self._numbering.number(replace(command, target=Target.of(row.key)))
-            wanted = isinstance(command, Release) or not row.former
+        found = {row.key: isinstance(command, Release) or not row.former for row in self._found(node)}
+        found |= {key: True for answer in node.answers if isinstance(answer, LookUp) for key in answer.keys}
+        for key, wanted in found.items():
+            own = self._numbering.number(replace(command, target=Target.of(key)))
             if wanted and self._numbering.copy_of(own) not in state.sent:
-                raise ViolationError(f"{self._words.command(node.start.command)} does not go to {row.key.device}")
+                raise ViolationError(f"{self._words.command(node.start.command)} does not go to {key.device}")
 
     # States at rest
 
@@ -421,14 +434,11 @@ class Invariants:
         self._nothing_rejected_is_kept(state)
         self._has_one_user(state)
         watched = self._scenario.watched and not state.disabled
-        half = self._is_half_released(state)
-        if not (state.edited and not watched) and not state.lost and not state.dead_letters and not half:
+        if not (state.edited and not watched) and not state.lost and not state.dead_letters:
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
-        if (
-            state.swept_since and state.swept == HERE and not half
-        ):  # after a loss a page that failed keeps a lock unknown
+        if state.swept_since and state.swept == HERE:  # after a loss a page that failed keeps a lock unknown
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
                 # A list may have lacked a tag that was edited, or that the ledger lost.
@@ -466,13 +476,12 @@ class Invariants:
         """Check that no lock that was told as rejected is live in the ledger.
 
         After a loss of the ledger nothing says whose the name in a report was. So a redelivery may be rejected.
-        One by the asset tag may have been sent on by a delivery that died, before the tag moved.
         """
         if state.lost:
             return
         for number, event in enumerate(self._events):
             outcome = state.outcomes[number]
-            if not outcome or self._values[outcome].result != "rejected" or event.claim is None or event.by_asset:
+            if not outcome or self._values[outcome].result != "rejected" or event.claim is None:
                 continue
             for device, user in enumerate(self._numbering.user_of):
                 item: DeviceRecord = self._values[state.items[device]] or DeviceRecord()
@@ -481,26 +490,26 @@ class Invariants:
                 if any(lock_id(claim) == lock_id(event.claim) and claim.source for claim in live):
                     raise ViolationError(f"{event.name} was told as rejected, but the ledger has its lock")
 
-    def _is_half_released(self, state: State) -> bool:
-        """Whether a release was saved for one user and goes on for another, who got the name that it uses."""
-        moving = self._numbering.moving.items()
-        return any(event.releases is not None and state.meant[number].bit_count() > 1 for number, event in moving)
-
     def _has_one_user(self, state: State) -> None:
-        """Check that the ledger has a lock for one user only, whoever got the name that its report used."""
+        """Check that the ledger has a lock or a release for one user only, whoever got the name that its report used.
+
+        A release that a newer one includes is no longer there, and nothing tells two of one time apart.
+        """
+        of_one_time = Counter((event.releases, event.at) for event in self._events if not event.copy_of)
         for event in self._numbering.moving.values():
-            known = {
-                self._numbering.user_of[device]
-                for device, item in enumerate(state.items)
-                if item and event.claim is not None and event.is_kept(self._values[item])
-            }
-            known |= {
-                user
-                for user, item in enumerate(state.users)
-                if item and event.claim is not None and event.is_kept(DeviceRecord(user=self._values[item]))
-            }
+            newest = event.releases, event.command.cause.happened
+            if event.releases is not None and of_one_time[event.releases, event.at] > 1:
+                continue
+
+            def has(record: DeviceRecord | UserRecord, event: Event = event, newest: object = newest) -> bool:
+                known = record if isinstance(record, DeviceRecord) else DeviceRecord(user=record)
+                return event.is_kept(known) if event.claim is not None else newest in record.released.newest
+
+            items = zip(self._numbering.user_of, state.items, strict=True)
+            known = {user for user, item in items if item and has(self._values[item])}
+            known |= {user for user, item in enumerate(state.users) if item and has(self._values[item])}
             if len(known) > 1 and not state.lost:
-                raise ViolationError(f"{event.name} is a lock of {len(known)} users")
+                raise ViolationError(f"{event.name} counts for {len(known)} users")
 
     def _is_told(self, before: State, swept: State, device: int) -> None:
         """Check that people heard of an override that is left alone: a broken one, or a ``DENY`` in place of ours.

@@ -47,7 +47,7 @@ class People:
                 return self._reap(state, act.device)
             case "keep":
                 self._story.ledger_is_kept()
-                inventory = state.inventory_at, state.numbered, (state.named,)
+                inventory = state.inventory_at, state.numbered, (state.named,), state.found
                 return state._replace(kept=(state.items, state.users, state.noted, state.outcomes, *inventory))
             case "restore":
                 return self._restore(state) if state.kept else None
@@ -182,7 +182,8 @@ class People:
         """Empty the ledger. From then on only the locks in tags are certain."""
         self._story.ledger_is_lost()
         none = (0,) * len(state.items)
-        nothing = none, (0,) * len(state.users), (), (0,) * len(state.outcomes), none, none, (0,)
+        no_events = (0,) * len(state.outcomes)
+        nothing = none, (0,) * len(state.users), (), no_events, none, none, (0,), no_events
         return self._set_back(state, nothing)._replace(names=(), swept=0, word=0)
 
     def _restore(self, state: State) -> State | None:
@@ -224,7 +225,7 @@ class People:
         return self._number(record.prior)
 
     def _set_back(self, state: State, ledger: tuple[tuple[int, ...], ...]) -> State:
-        items, users, noted, outcomes, inventory_at, numbered, (named,) = ledger
+        items, users, noted, outcomes, inventory_at, numbered, (named,), found = ledger
         shown = {self._event_shown(state, device, row) for device, row in enumerate(state.rows)}
         in_tags = sum(1 << event for event in shown if event is not None)
         answered = sum(1 << event for event, outcome in enumerate(outcomes) if outcome)
@@ -240,6 +241,7 @@ class People:
             inventory_at=inventory_at,
             named=named,
             numbered=numbered,
+            found=found,
             meant=(0,) * len(state.meant),
             certain=in_tags | answered & state.certain,
             replaced=0,

@@ -10,7 +10,7 @@ from typing import Any
 
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, Named
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import UserRecord
 from device_lockout.values.settings import Settings
@@ -32,6 +32,7 @@ CHANGES = frozenset(
         "save named",
         "saw",
         "remember",
+        "keep found",
         "send",
         "outcome",
         "announce",
@@ -232,24 +233,26 @@ class Processes:
         """Put numbers in place of a call's arguments. Calls that save get the version that was read as well."""
         number, devices, users = self._numbering.number, self._numbering.device_numbers, self._numbering.user_numbers
         match call:
-            case ("put" | "delete" as kind, key, override):
-                return kind, devices[key], number(override)
+            case ("send" | "note" as kind, value):
+                return kind, number(value)
             case ("save", key, record):
                 read = record.version
                 return "save", devices[key], number(replace(record, version=read + 1, user=UserRecord())), read
             case ("save user", user, record):
                 read = record.version
                 return "save user", users[user], number(replace(record, version=read + 1)), read
+            case ("look", key):
+                return "look", devices.get(key, -1)
             case ("open" | "get" | "saw" as kind, key):
                 return kind, devices[key]
-            case ("left" | "save names" | "save named" as kind, key, value):
+            case ("put" | "delete" | "left" | "save names" | "save named" as kind, key, value):
                 return kind, devices[key], number(value)
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, devices[key], int((happened - START).total_seconds())
             case ("user" | "devices of" as kind, user):
                 return kind, users.get(user, -1)
-            case ("send" | "note" as kind, value):
-                return kind, number(value)
+            case ("found" | "keep found" as kind, command, *found):
+                return kind, self._numbering.by_command_id[command], *map(number, found)
             case ("recorded", outcome_id):
                 return "recorded", self._numbering.by_command_id.get(outcome_id, -1), number(outcome_id)
             case ("outcome" | "announce" as kind, recorded):
@@ -262,5 +265,5 @@ def _fixed_answers(scenario: Scenario) -> dict[str, Any]:
     """Answer the calls that can't matter in a scenario, so that they are no calls to the search."""
     fixed: dict[str, Any] = {}
     if not any(act.kind in ("remove", "exempt", "rename", "inherit") for act in scenario.acts):
-        fixed["remember"] = None
+        fixed |= {"remember": None, "recall": Named()}
     return fixed

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from device_lockout.values.command import Command
-from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice, NameKind, User
+from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named, NamedDevice, NameKind, User
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
@@ -121,6 +121,10 @@ class TapeLedger:
         record: DeviceRecord = self.tape.ask("open", key)
         return record
 
+    def device(self, key: DeviceKey) -> DeviceRecord:
+        record: DeviceRecord = self.tape.ask("look", key)
+        return record.of_user(self.user(key.organization, key.user_id))
+
     def save_device(self, key: DeviceKey, record: DeviceRecord) -> None:
         self.tape.ask("save", key, record)
 
@@ -165,12 +169,20 @@ class TapeLedger:
         found: tuple[NamedDevice, ...] = self.tape.ask("devices named", organization)
         return list(found)
 
-    def remember_name(self, organization: str, name: str, user_id: str) -> None:
-        self.tape.ask("remember", place(organization, name), user_id)
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
+        self.tape.ask("remember", place(organization, name), named)
 
-    def user_named(self, organization: str, name: str) -> str | None:
-        user_id: str | None = self.tape.ask("recall", place(organization, name))
-        return user_id
+    def named(self, organization: str, name: str) -> Named:
+        named: Named = self.tape.ask("recall", place(organization, name))
+        return named
+
+    def keep_found(self, organization: str, command: str, found: LookUp, expires: datetime) -> LookUp:
+        kept: LookUp = self.tape.ask("keep found", command, found)
+        return kept
+
+    def found(self, organization: str, command: str) -> LookUp | None:
+        found: LookUp | None = self.tape.ask("found", command)
+        return found
 
     def record_outcome(self, event_id: str, outcome_id: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
         """Record an outcome of a command, or note that the sweep has announced something.

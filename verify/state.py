@@ -87,7 +87,8 @@ class State(NamedTuple):
         disabled: The users whom WorkMail refuses to write for.
         deleted: The users whom WorkMail does not know.
         exempt: The users whom only a forced lock locks.
-        names: The names that the ledger keeps, each with its user's ID.
+        names: The names that the ledger keeps, each with whom reports meant by it.
+        found: What the first look-up for each event found.
         policy: The policy that holds.
         read: The policy that held when each event arrived.
         holders: The user who has each user's mail address now; -1 for nobody.
@@ -108,7 +109,8 @@ class State(NamedTuple):
         swept_since: A sweep began while all was at rest, and neither a person nor the clock changed anything since.
         noted: What the ledger has of the sweeps: outcomes of their commands, and overrides that they told of.
         told: The overrides that were left alone and told of, as (device, override).
-        kept: A copy of the ledger: the items of devices and of users, what is noted, the outcomes and the inventory.
+        kept: A copy of the ledger: the items of devices and of users, what is noted, the outcomes, the inventory, and
+            what look-ups found.
         replaced: The devices where a person's ``DENY`` took the place of our lock, and nobody was told.
     """
 
@@ -132,7 +134,8 @@ class State(NamedTuple):
     disabled: int
     deleted: int
     exempt: int
-    names: tuple[tuple[str, str], ...]
+    names: tuple[tuple[str, int], ...]
+    found: tuple[int, ...]
     policy: int
     read: tuple[int, ...]
     holders: tuple[int, ...]

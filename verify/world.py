@@ -78,6 +78,7 @@ class World:
             deleted=0,
             exempt=0,
             names=(),
+            found=no_events,
             policy=0,
             read=no_events,
             holders=tuple(range(len(numbering.users))),

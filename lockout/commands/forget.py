@@ -43,7 +43,7 @@ def forget(deployment: Deployment, name: str, organization: str | None, *, dry_r
     """
     where = deployment.organization(organization).id
     known = lookup.user(deployment, where, name)
-    user_id = known.id if known else deployment.ledger.user_named(where, name) or name
+    user_id = known.id if known else deployment.ledger.named(where, name).user or name
     names = {name, user_id} | set(known.names if known else ())
     steps = list(_steps(deployment, where, user_id, names, datetime.now(UTC)))
     for words, _ in steps:
@@ -66,6 +66,8 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
     parts = {sk: sk.split("#") for sk in items}
     own = {sk for sk, (kind, *_) in parts.items() if kind in at and parts[sk][at[kind]] == user_id}
     own |= {sk for sk, (kind, *_) in parts.items() if kind == "name" and items[sk]["userId"] == user_id}
+    found = {sk: items[sk]["devices"] for sk, (kind, *_) in parts.items() if kind == "found"}
+    own |= {sk for sk, devices in found.items() if any(user == user_id for user, _ in devices)}
     own |= {f"locks#serial#{sk.split('#')[1]}" for sk in own if sk.startswith("serial#")} & items.keys()
     names |= {sk.removeprefix("name#") for sk in own if sk.startswith("name#")}
     user, oldest = load_user(items.get(f"user#{user_id}", {})), now - deployment.settings.limits.max_event_age
@@ -100,6 +102,11 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
             changes |= {"prior": None, "last": None, "names": {}}
         because = "its lock is live or stands" if needed else "copies of reports may come"
         yield f"{sk}: {STAYS} without old notes, {because}", partial(table.set, where, sk, changes, held.version)
+    for sk in sorted(
+        sk for sk, (kind, *_) in parts.items() if kind == "name" and user_id in items[sk].get("former", ())
+    ):
+        former = [user for user in items[sk]["former"] if user != user_id]
+        yield f"{sk}: no longer says that it was theirs", partial(table.set, where, sk, {"former": former})
     since = now - OUTCOMES_KEPT + timedelta(days=1)
     for word in sorted(names):
         for told in deployment.ledger.timeline(since, now, word):

@@ -17,7 +17,7 @@ from device_lockout.aws.ledger import Ledger
 from device_lockout.aws.webhook_log import WebhookLog
 from device_lockout.values import settings, tag, wire
 from device_lockout.values.command import KINDS, Change, Lock
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, Named
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.record import LastSweep
 from local.in_memory import BOB, KEY, ORGANIZATION, SETTINGS, at
@@ -98,7 +98,7 @@ def test_every_releases_ledger_is_read_and_written_back_whole(release):
     assert user == replace(examples.USER_RECORD, version=1)
     assert ledger.users(ORGANIZATION) == {BOB: user}
     assert ledger.records(ORGANIZATION, {BOB: user}) == {KEY: record.of_user(user)}
-    assert ledger.user_named(ORGANIZATION, "bob@EXAMPLE.com") == BOB
+    assert ledger.named(ORGANIZATION, "bob@EXAMPLE.com") == Named(BOB)
     assert ledger.locks_of(ORGANIZATION, examples.SERIAL) == user
     assert [named.key for named in ledger.devices_named(ORGANIZATION, examples.SERIAL)] == [KEY]
     assert ledger.outcome(examples.CAUSE.event_id, "c" * 64) == examples.TOLD
@@ -179,7 +179,7 @@ def test_what_a_newer_release_wrote_survives_a_rollback():
     edited = record.with_claim(replace(claim, until=at(60)))
     ledger.save_device(KEY, edited)
     ledger.save_user(ORGANIZATION, BOB, user)
-    ledger.remember_name(ORGANIZATION, "Bob@example.com", BOB)
+    ledger.remember_name(ORGANIZATION, "Bob@example.com", Named(BOB))
     ledger.save_sweep(ORGANIZATION, at(7))
     ledger.save_inventoried(KEY)
     ledger.list_device(KEY, at(8), retired=True)

@@ -631,7 +631,17 @@ def test_what_differs_from_what_is_deployed_is_named_setting_by_setting(run: Run
 
 def test_a_rehearsal_passes_on_the_reads_of_the_ports_and_no_write() -> None:
     writes = {
-        *("put", "delete", "open_device", "save_device", "save_user", "remember_name", "list_device", "save_names"),
+        *(
+            "put",
+            "delete",
+            "open_device",
+            "save_device",
+            "save_user",
+            "remember_name",
+            "keep_found",
+            "list_device",
+            "save_names",
+        ),
         *("save_named", "save_locks_of", "saw", "record_outcome", "save_inventoried", "save_sweep", "count_lock"),
     }
     calls = {name for port in (ports.WorkMailPort, ports.LedgerPort) for name in vars(port) if name[0] != "_"}

@@ -6,7 +6,8 @@
 | organization | ``locks#serial#NUMBER`` | the locks and releases by a serial number, for devices to come |
 | organization | ``device#USER-ID#DEVICE`` | a device: claims, releases, prior override, last decision, names, version |
 | organization | ``user#USER-ID`` | a user: claims and newest release for every device, version |
-| organization | ``name#NAME`` | the user ID behind a name from a report |
+| organization | ``name#NAME`` | the user ID behind a name from a report, and whom earlier reports meant by it |
+| organization | ``found#COMMAND-ID`` | the devices that the first look-up of a report's names found; expires |
 | organization | ``serial#NUMBER#USER-ID#DEVICE`` | a device that has, or had, the serial number |
 | organization | ``asset#TAG#USER-ID#DEVICE`` | the same for an asset tag |
 | organization | ``sweep`` | when the last complete sweep began, and the ID of the table that it was over |
@@ -38,7 +39,7 @@ from device_lockout.aws.ledger_items import (
 )
 from device_lockout.aws.ledger_table import ConditionFailedError, LedgerTable
 from device_lockout.values import instant
-from device_lockout.values.device import DeviceKey, NamedDevice
+from device_lockout.values.device import DeviceKey, LookUp, Named, NamedDevice
 from device_lockout.values.errors import TransientError
 from device_lockout.values.record import LastSweep, UserRecord
 
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from device_lockout.values.record import DeviceRecord
 
 OUTCOMES_KEPT = timedelta(days=400)
+
+MOST_FOUND = 2_000  # Devices in one item, which has room for 400 KB.
 
 
 class Ledger:
@@ -106,14 +109,18 @@ class Ledger:
                 records[key] = record
         return records
 
-    def remember_name(self, organization: str, name: str, user_id: str) -> None:
-        """Keep which user a report meant by ``name``. A release then finds the user even after deletion."""
-        self._table.set(organization, f"name#{name.casefold()}", {"userId": user_id})
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
+        """Keep whom reports meant by ``name``. A release then finds the user even after deletion."""
+        values: dict[str, Any] = {"userId": named.user}
+        if named.since is not None:
+            values |= {"former": list(named.former), "since": instant.write(named.since)}
+        self._table.set(organization, f"name#{name.casefold()}", values)
 
-    def user_named(self, organization: str, name: str) -> str | None:
-        """Return the user ID that an earlier report meant by ``name``."""
+    def named(self, organization: str, name: str) -> Named:
+        """Return whom earlier reports meant by ``name``."""
         item = self._table.get(organization, f"name#{name.casefold()}")
-        return str(item["userId"]) if item else None
+        since = instant.read(item["since"]) if "since" in item else None
+        return Named(item.get("userId", ""), tuple(item.get("former", ())), since)
 
     # The inventory.
 
@@ -168,6 +175,23 @@ class Ledger:
             )
             for item in self._table.query(organization, name_prefix(name))
         ]
+
+    def keep_found(self, organization: str, command: str, found: LookUp, expires: datetime) -> LookUp:
+        """Keep what a look-up found, up to two thousand devices. Return what is kept: what the first one found."""
+        if len(found.keys) > MOST_FOUND:
+            return found
+        devices = [[key.user_id, key.device] for key in found.keys]
+        item = {"devices": devices, "left": found.left, "expires": int(expires.timestamp())}
+        try:
+            self._table.put(organization, f"found#{command}", item, "attribute_not_exists(pk)")
+        except ConditionFailedError as error:
+            return _found(organization, error.item)
+        return found
+
+    def found(self, organization: str, command: str) -> LookUp | None:
+        """Return what the first look-up for a command found, or None before it."""
+        item = self._table.get(organization, f"found#{command}")
+        return _found(organization, item) if item else None
 
     # Floods.
 
@@ -258,3 +282,7 @@ class Ledger:
         return self._table.set_unless_later(
             pk, sk, values | {"inventoried": instant.write(happened)}, clock="inventoried"
         )
+
+
+def _found(organization: str, item: dict[str, Any]) -> LookUp:
+    return LookUp(tuple(DeviceKey(organization, *device) for device in item["devices"]), item["left"])

@@ -7,14 +7,15 @@ written before its user's item is read. Of a lock and an enrolment at the same t
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from device_lockout.decisions.decision import decide_for_user
 from device_lockout.protocol.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import named_user_id, user_of
-from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target
+from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target, command_id
+from device_lockout.values.device import LookUp
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
@@ -25,11 +26,17 @@ PORTION = 200
 Sending to a thousand devices could outlast the function, and a delivery that is cut off starts again.
 """
 
+LETTERS_KEPT = timedelta(days=14)
+"""How long a dead letter waits at most. It is delivered anew when somebody sends it back."""
+
+MOST_TOLD = 10
+"""How many devices a message names. Thousands may have had one asset tag, and a message has to fit on the queue."""
+
 
 def to_all_devices(command: Lock | Release | Change, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Write a lock, a release or a change to the user's item, then send it on to each known device."""
     organization = command.target.organization
-    user = user_of(command, ports, rules)
+    user = user_of(command, ports, rules, now)
     outcome = Outcome("skipped", because=f"the devices after {command.target.after}")
     if not command.target.after:
         record = ports.ledger.user(organization, user.id)
@@ -70,22 +77,50 @@ def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, ru
     A release goes to every device that ever had the names. :func:`device_lockout.protocol.inventory.locked_rows` says
     which of these a lock goes to. A retirement by an asset tag needs one device: the label may have moved.
 
+    What the first look-up found is kept before anything is sent. Each later delivery, and each copy of the report, goes
+    to the same devices, whoever has the label by then.
+
     Raises:
         RejectedError: No device has the names, or a retirement finds several.
     """
-    target = command.target
+    target, cause = command.target, command.cause
     by_number = None if isinstance(command, Retire) else _by_number(command, ports, rules, now)
+    found = ports.ledger.found(target.organization, command_id(command))
+    if found is None:
+        found = _look_up(command, ports, rules, now, needed=by_number is None)
+        if not found.keys and by_number is not None:
+            because = f"no device with {_said(target)} is known; the lock holds for devices to come"
+            locked = replace(by_number, because=because, page=True, devices=0)
+            return locked if by_number.result == "locked" else by_number
+        expires = now + rules.max_event_age + LETTERS_KEPT
+        found = ports.ledger.keep_found(target.organization, command_id(command), found, expires)
+    if found.left:
+        note = f"{_said(target)}: {found.left}"
+        cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
+    ports.queue.send(
+        replace(command, cause=cause, target=replace(Target.of(key), names=target.names)) for key in found.keys
+    )
+    return Outcome("skipped", because=f"sent on to {len(found.keys)} devices")
+
+
+def _look_up(
+    command: Lock | Release | Change | Retire, ports: Ports, rules: Rules, now: datetime, *, needed: bool
+) -> LookUp:
+    """Return the devices that have the target's names. If one is ``needed``, finding none is an error.
+
+    Raises:
+        RejectedError: As of :func:`to_named_devices`.
+    """
+    target, said = command.target, _said(command.target)
     found, *others = (list(ports.ledger.devices_named(target.organization, name)) for name in target.names)
     for other in others:
         both = {device.key for device in other}
         found = [device for device in found if device.key in both]
     if target.user:
-        user = named_user_id(command, ports, rules)
+        user = named_user_id(command, ports, rules, now)
         found = [device for device in found if device.key.user_id == user]
-    said = " and ".join(f"{name.kind} {name.value}" for name in target.names)
     if target.device:
         found = [device for device in found if device.key.device == target.device.casefold()]
-        said = f"{said} and device ID {target.device}"
     left: list[str] = []
     if isinstance(command, Lock):
         reached = locked_rows(target.names, found)
@@ -93,25 +128,21 @@ def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, ru
         found = reached
     elif isinstance(command, Retire):
         found = [row for row in found if not row.former]
-    because = f"{', '.join(left)} had it once and stays as it is" if left else ""
-    if not found and by_number is not None:
-        because = f"no device with {said} is known; the lock holds for devices to come"
-        locked = replace(by_number, because=because, page=True, devices=0)
-        return locked if by_number.result == "locked" else by_number
-    if not found:
+    more = f" and {len(left) - MOST_TOLD} more" if len(left) > MOST_TOLD else ""
+    because = f"{', '.join(left[:MOST_TOLD])}{more} had it once and stays as it is" if left else ""
+    if needed and not found:
         whose = f" for {target.user}" if target.user else ""
         raise RejectedError(f"no device with {said} is in the inventory{whose}" + f"; {because}" * bool(left))
     devices = {row.key.device for row in found}
     if isinstance(command, Retire) and len(devices) > 1 and all(name.kind == "asset" for name in target.names):
-        raise RejectedError(f"{said} names {len(devices)} devices ({', '.join(sorted(devices))}): expected one")
-    cause = command.cause
-    if left:
-        note = f"{said}: {because}"
-        cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
-    ports.queue.send(
-        replace(command, cause=cause, target=replace(Target.of(row.key), names=target.names)) for row in found
-    )
-    return Outcome("skipped", because=f"sent on to {len(found)} devices")
+        first = ", ".join(sorted(devices)[:MOST_TOLD])
+        raise RejectedError(f"{said} names {len(devices)} devices ({first}): expected one")
+    return LookUp(tuple(row.key for row in found), because)
+
+
+def _said(target: Target) -> str:
+    names = [f"{name.kind} {name.value}" for name in target.names]
+    return " and ".join([*names, f"device ID {target.device}"] if target.device else names)
 
 
 def _by_number(command: Lock | Release | Change, ports: Ports, rules: Rules, now: datetime) -> Outcome | None:

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
-from device_lockout.protocol import announcement, fan_out, flood, inventory
+from device_lockout.protocol import announcement, fan_out, flood, inventory, users
 from device_lockout.protocol.ports import LedgerPort, Ports
 from device_lockout.protocol.users import is_exempt, user_of
 from device_lockout.values.command import (
@@ -89,6 +89,8 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     if ended and now >= ends_at and not isinstance(command, Reject):
         raise RejectedError(ended)
     match command:
+        case Reject() if users.was_taken(command, ports.ledger):
+            return Outcome("skipped", because="an earlier copy was taken", reference=command.cause.reference)
         case Reject(because=because):
             page = flood.pages(command, ports, rules, now)
             return Outcome("rejected", because=because, reference=command.cause.reference, page=page)
@@ -99,7 +101,7 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
         case Enroll():
             return _enroll(command, ports, rules, now)
         case Retire():
-            return _retire(command, ports, rules)
+            return _retire(command, ports, rules, now)
         case _:
             return _on_device(command, ports, rules, now)
 
@@ -139,14 +141,14 @@ def _with_move(outcome: Outcome, command: Command, ports: Ports, rules: Rules, n
     return replace(outcome, page=True, elsewhere=line or f"{do} {where}")
 
 
-def _who_and_where(command: Command, ports: Ports, rules: Rules) -> tuple[User, DeviceKey]:
-    user = user_of(command, ports, rules)
+def _who_and_where(command: Command, ports: Ports, rules: Rules, now: datetime) -> tuple[User, DeviceKey]:
+    user = user_of(command, ports, rules, now)
     return user, DeviceKey(command.target.organization, user.id, command.target.device)
 
 
 def _enroll(command: Enroll, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Write the device's items, then read the user's and the serial number's: a lock of either misses no device."""
-    _, key = _who_and_where(command, ports, rules)
+    _, key = _who_and_where(command, ports, rules, now)
     if not inventory.enroll(command, key, ports.ledger):
         return _heard_later(command)
     claims = _locks_by_number(command, key, ports, rules, now)
@@ -180,9 +182,9 @@ def _locks_by_number(command: Enroll, key: DeviceKey, ports: Ports, rules: Rules
     return () if claims and is_exempt(key, ports, rules) else tuple(claims)
 
 
-def _retire(command: Retire, ports: Ports, rules: Rules) -> Outcome:
+def _retire(command: Retire, ports: Ports, rules: Rules, now: datetime) -> Outcome:
     """Change the inventory only: locks of the device or of its user go on."""
-    user, key = _who_and_where(command, ports, rules)
+    user, key = _who_and_where(command, ports, rules, now)
     if not inventory.retire(command, key, ports.ledger):
         return _heard_later(command)
     return Outcome("retired", reference=command.cause.reference, user=user)
@@ -196,7 +198,7 @@ def _on_device(
     command: DeviceCommand, ports: Ports, rules: Rules, now: datetime, also: tuple[Claim, ...] = ()
 ) -> Outcome:
     """Take the six steps. The device gets the locks in ``also``, unless they were released."""
-    user, key = _who_and_where(command, ports, rules)
+    user, key = _who_and_where(command, ports, rules, now)
     record = ports.ledger.open_device(key)
     gone = ""
     try:

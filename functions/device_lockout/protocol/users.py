@@ -1,42 +1,52 @@
 """Who a command is about: a report's name for a user becomes WorkMail's user ID."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from device_lockout.protocol.ports import LedgerPort, Ports
-from device_lockout.values.command import Command, Lock, Target
-from device_lockout.values.device import DeviceKey, User
+from device_lockout.values.command import Change, Command, Lock, Reject, Release, Target, claim_id, command_id
+from device_lockout.values.device import DeviceKey, Named, User
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import DeviceRecord
+from device_lockout.values.record import DeviceRecord, Released
 
 
-def user_of(command: Command, ports: Ports, rules: Rules) -> User:
+def user_of(command: Command, ports: Ports, rules: Rules, now: datetime) -> User:
     """Return the command's user: WorkMail's ID, and the names if they were looked up.
 
-    The ledger keeps the names that locks use. A release then finds a user who was deleted since. A lock that was
-    accepted is about the same user at each delivery, whoever has the name by then.
+    The ledger keeps whom the names in reports meant. So a release finds a user who was deleted since. And a report that
+    was carried out is about the same user at each delivery, whoever has the name by then.
 
     Raises:
-        UnknownUserError: WorkMail has no such user, and no earlier lock named one.
+        UnknownUserError: WorkMail has no such user, and no earlier report named one.
         RejectedError: The user is exempt, and the lock does not force.
     """
-    target = command.target
+    target, ledger = command.target, ports.ledger
     if not isinstance(command, Lock):
-        return User(target.user) if target.resolved else _known_or_remembered(target, ports)
-    remembered = ports.ledger.user_named(target.organization, target.user)
+        if target.resolved:
+            return User(target.user)
+        if not isinstance(command, Release | Change):
+            return _known_or_remembered(target, ports)
+    named = ledger.named(target.organization, target.user)
     try:
         user = ports.workmail.user(target.organization, target.user)
-        if not command.force and not rules.exempt.isdisjoint(user.names):
+        if isinstance(command, Lock) and not command.force and not rules.exempt.isdisjoint(user.names):
             raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     except RejectedError:
-        if remembered is not None and _accepted(command, remembered, ports.ledger):
-            return User(remembered)
-        raise
-    if remembered is not None and remembered != user.id and _accepted(command, remembered, ports.ledger):
-        return User(remembered)
-    if remembered != user.id:
-        ports.ledger.remember_name(target.organization, target.user, user.id)
-    return user
+        known = _reached(command, named.all, ledger)
+        if known is None and not isinstance(command, Lock):
+            known = _remembered(target, named, ledger)
+        if known is None:
+            raise
+        return known
+    moved = named.user != user.id
+    late = moved or named.since is None or command.cause.happened <= named.since + rules.clock_skew
+    reached = _reached(command, named.but(user.id) if late else (), ledger)
+    if reached is None and moved:
+        since = now if named.user else None
+        ledger.remember_name(target.organization, target.user, Named(user.id, named.but(user.id), since))
+    return reached or user
 
 
 def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
@@ -49,37 +59,83 @@ def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
     return bool(exempt) and not exempt.isdisjoint(ports.workmail.user(key.organization, key.user_id).names)
 
 
-def named_user_id(command: Command, ports: Ports, rules: Rules) -> str:
+def named_user_id(command: Command, ports: Ports, rules: Rules, now: datetime) -> str:
     """Return the ID of :func:`user_of`, looked up even where the target says that it is resolved."""
-    return user_of(replace(command, target=replace(command.target, resolved=False)), ports, rules).id
+    return user_of(replace(command, target=replace(command.target, resolved=False)), ports, rules, now).id
 
 
-def _accepted(lock: Lock, user: str, ledger: LedgerPort) -> bool:
-    """Return whether an earlier delivery recorded the lock for ``user``.
+def was_taken(report: Reject, ledger: LedgerPort) -> bool:
+    """Return whether the ledger has the lock of a report that is rejected now.
+
+    An earlier copy was taken, and waits among the dead letters. Since then the report became too old, or its source
+    lost a right. That copy has the outcome.
+
+    Several sources may read an event with a mapping, and its locks do not say which. Of one that names a device or a
+    user the answer is False.
+    """
+    target, claim = report.target, claim_id(report.cause.event_id)
+    if not target.organization:
+        return False
+    records = []
+    if target.names and not target.found:
+        if ledger.found(target.organization, command_id(report)) is not None:
+            return True
+        numbers = (name for name in target.names if name.kind == "serial")
+        records = [DeviceRecord(user=ledger.locks_of(target.organization, number)) for number in numbers]
+    elif target.user and not report.cause.reader:
+        whose = dict.fromkeys((target.user, *ledger.named(target.organization, target.user).all))
+        records = [
+            ledger.device(DeviceKey(target.organization, user, target.device))
+            if target.device
+            else DeviceRecord(user=ledger.user(target.organization, user))
+            for user in whose
+        ]
+    return any(known.id == claim for record in records for known in record.all_claims())
+
+
+def _reached(command: Lock | Release | Change, users: Iterable[str], ledger: LedgerPort) -> User | None:
+    """Return which of the users an earlier delivery reached; None for none."""
+    return next((User(user) for user in users if _accepted(command, user, ledger)), None)
+
+
+def _accepted(command: Lock | Release | Change, user: str, ledger: LedgerPort) -> bool:
+    """Return whether an earlier delivery recorded the command for ``user``.
 
     If none did, none will: the item gets another version, so that a write which is late can't land any more.
     """
-    organization, device = lock.target.organization, lock.target.device
+    organization, device = command.target.organization, command.target.device
     if not device:
         record = ledger.user(organization, user)
-        known = DeviceRecord(user=record).known_as(lock.claim) is not None
+        known = _recorded(command, DeviceRecord(user=record), record.released)
         if not known:
             ledger.save_user(organization, user, record)
         return known
     key = DeviceKey(organization, user, device)
     item = ledger.open_device(key)
-    known = item.known_as(lock.claim) is not None
+    known = _recorded(command, item, item.released)
     if not known:
         ledger.save_device(key, item)
     return known
 
 
+def _recorded(command: Lock | Release | Change, record: DeviceRecord, released: Released) -> bool:
+    if isinstance(command, Lock):
+        return record.known_as(command.claim) is not None
+    return released.with_release(command.ending, command.cause.happened) == released
+
+
 def _known_or_remembered(target: Target, ports: Ports) -> User:
-    """Return the user, or whom an earlier report named so. Outcomes name users by WorkMail's ID, so accept it, too."""
     try:
         return ports.workmail.user(target.organization, target.user)
     except UnknownUserError:
-        named = ports.ledger.user_named(target.organization, target.user)
-        if named is None and not any(True for _ in ports.ledger.devices_of(target.organization, target.user)):
+        known = _remembered(target, ports.ledger.named(target.organization, target.user), ports.ledger)
+        if known is None:
             raise
-        return User(target.user if named is None else named)
+        return known
+
+
+def _remembered(target: Target, named: Named, ledger: LedgerPort) -> User | None:
+    """Return whom an earlier report named so. Outcomes name users by WorkMail's ID, so accept it, too."""
+    if not named.user and not any(True for _ in ledger.devices_of(target.organization, target.user)):
+        return None
+    return User(named.user or target.user)

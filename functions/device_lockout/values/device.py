@@ -53,6 +53,32 @@ class NamedDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """What the first look-up of a report's serial number or asset tag found."""
+
+    keys: tuple[DeviceKey, ...]
+    left: str = ""  # Which devices had the asset tag once and stay as they are, in words; empty for none.
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whom reports meant by a name."""
+
+    user: str = ""  # The user ID that the newest one meant; empty for none yet.
+    former: tuple[str, ...] = ()  # Those that earlier ones meant.
+    since: datetime | None = None  # When the name was first seen to mean ``user``; None if nobody had it before.
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Everybody, the newest first."""
+        return (*filter(None, (self.user,)), *self.former)
+
+    def but(self, user: str) -> tuple[str, ...]:
+        """Return everybody else."""
+        return tuple(other for other in self.all if other != user)
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A WorkMail user: the ID, and every known name."""
 

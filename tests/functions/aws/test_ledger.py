@@ -14,10 +14,10 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_lockout.aws.ledger import Ledger
+from device_lockout.aws.ledger import MOST_FOUND, Ledger
 from device_lockout.protocol import inventory
 from device_lockout.values.command import Enroll, Retire, Target
-from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
+from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named, NamedDevice
 from device_lockout.values.errors import TransientError
 from device_lockout.values.instant import write
 from device_lockout.values.outcome import RESULTS, Outcome
@@ -258,8 +258,10 @@ EVERYTHING = {
     "saw": lambda ledger: ledger.saw(KEY),
     "devices_of": lambda ledger: list(ledger.devices_of(ORGANIZATION, BOB)),
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
-    "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", BOB),
-    "user_named": lambda ledger: ledger.user_named(ORGANIZATION, "bob"),
+    "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", Named(BOB)),
+    "named": lambda ledger: ledger.named(ORGANIZATION, "bob"),
+    "keep_found": lambda ledger: ledger.keep_found(ORGANIZATION, "c1", LookUp((KEY,)), START),
+    "found": lambda ledger: ledger.found(ORGANIZATION, "c1"),
     "count_lock": lambda ledger: ledger.count_lock("siem", START, "a", 2),
     "record_outcome": lambda ledger: ledger.record_outcome("e1", "o1", {"detail": {}}, START),
     "outcome": lambda ledger: ledger.outcome("e1", "o1"),
@@ -395,9 +397,32 @@ def test_opening_a_device_again_changes_nothing(either):
 
 
 def test_names_of_users_are_kept_in_any_case(either):
-    assert either.user_named(ORGANIZATION, "bob") is None
-    either.remember_name(ORGANIZATION, "Bob@Example.com", BOB)
-    assert either.user_named(ORGANIZATION, "bob@example.COM") == BOB
+    assert either.named(ORGANIZATION, "bob") == Named()
+    either.remember_name(ORGANIZATION, "Bob@Example.com", Named(BOB))
+    assert either.named(ORGANIZATION, "bob@example.COM") == Named(BOB)
+    passed_on = Named(CARLA, (BOB,), START)
+    either.remember_name(ORGANIZATION, "bob@example.com", passed_on)
+    assert either.named(ORGANIZATION, "Bob@Example.com") == passed_on
+
+
+def test_what_the_first_look_up_found_is_kept(either):
+    first, later = LookUp((KEY, key("x", CARLA)), "android2 had it once"), LookUp((key("y"),))
+    assert either.found(ORGANIZATION, "c1") is None
+    assert either.keep_found(ORGANIZATION, "c1", first, at(60)) == first
+    assert either.keep_found(ORGANIZATION, "c1", later, at(60)) == first
+    assert either.found(ORGANIZATION, "c1") == first
+    assert either.found(ORGANIZATION, "c2") is None
+
+
+def test_a_look_up_that_no_item_has_room_for_is_not_kept():
+    ledger = a_real_one()
+    most = LookUp(tuple(DeviceKey(ORGANIZATION, "u" * 36, f"{number:064}") for number in range(MOST_FOUND)))
+    assert ledger.keep_found(ORGANIZATION, "c1", most, START) == most
+    (item,) = ledger._table._client.items.values()
+    assert len(json.dumps(item)) < 400_000
+    more = LookUp((*most.keys, KEY))
+    assert ledger.keep_found(ORGANIZATION, "c2", more, START) == more
+    assert ledger.found(ORGANIZATION, "c2") is None
 
 
 def test_the_first_outcome_recorded_is_the_one_that_counts(either):

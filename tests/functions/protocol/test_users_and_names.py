@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +18,7 @@ from device_lockout.aws.ledger import Ledger
 from device_lockout.inbound import report
 from device_lockout.protocol import fan_out, listing
 from device_lockout.values.actions import Action
-from device_lockout.values.command import Enroll, Lock, Release, Retire, Target, claim_id, command_id
+from device_lockout.values.command import Enroll, Lock, Reject, Release, Retire, Target, claim_id, command_id
 from device_lockout.values.device import DeviceName as Name
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.override import Override
@@ -445,7 +446,143 @@ def test_an_exempt_users_device_is_not_locked_by_its_serial_number_when_it_is_en
     assert denied(world) == set()
 
 
+CARLA = "ca51a000-0000-4000-8000-000000000000"
+
+
+def passes_on(world: World) -> None:
+    """Give Bob's address to Carla."""
+    world.workmail.names |= {"carla": CARLA, CARLA: CARLA, "bob@example.com": CARLA}
+
+
+def dies(world: World, command: Any, when: datetime, call: str) -> None:
+    """Carry a command out up to the first call of that name, and let the process die after it."""
+    begins, rehearsal = len(world.wire.calls), deepcopy(world)
+    rehearsal.carry_out(command, when)
+    world.wire.faults[rehearsal.wire.calls.index(call, begins)] = killed_after
+    with pytest.raises(Killed):
+        world.carry_out(command, when)
+
+
+@pytest.mark.parametrize("target", [USER, Target(ORGANIZATION, "bob@example.com", device(1))], ids=["user", "device"])
+@pytest.mark.parametrize("buried", [False, True])
+def test_a_lock_is_of_one_user_whoever_has_the_address_by_the_next_delivery(target: Target, buried: bool) -> None:
+    world = World()
+    for user in ("bob", CARLA):
+        world.workmail.names |= {CARLA: CARLA}
+        world.deliver(enrolled(1, at(0), user=user), at(0))
+    saves = "ledger.save_device" if target.device else "ledger.save_user"
+    stolen = lock("stolen", at(10), target)
+    dies(world, stolen, at(11), saves)
+    passes_on(world)
+    if buried:  # another report by the address, which is Carla's by now
+        other = lock("another", at(20), replace(target, device=device(2) if target.device else ""))
+        world.deliver(other, at(21))
+        world.deliver(restored("over", at(22)), at(22))
+        world.deliver(Release(cause("found", at(22)), other.target, Ending("device")), at(22))
+    world.deliver(stolen, at(30))
+    assert {key.user_id for key, row in world.workmail.overrides.items() if row.effect == "DENY"} == {BOB}
+    assert {told["user"]["id"] for told in world.told("stolen")} == {BOB}
+
+
+@pytest.mark.parametrize("target", [USER, Target(ORGANIZATION, "bob@example.com", device(1))], ids=["user", "device"])
+def test_a_release_is_of_one_user_whoever_has_the_address_by_the_next_delivery(target: Target) -> None:
+    world, scope = World(), "device" if target.device else "user"
+    world.workmail.names |= {CARLA: CARLA}
+    for user in (BOB, CARLA):
+        world.deliver(enrolled(1, at(0), user=user), at(0))
+        world.deliver(lock(f"stolen-{user}", at(5), replace(target, user=user)), at(6))
+    back = Release(cause("back", at(10)), target, Ending(scope))
+    dies(world, back, at(11), "ledger.save_device" if target.device else "ledger.save_user")
+    passes_on(world)
+    world.deliver(back, at(30))
+    assert {key.user_id for key in world.workmail.overrides} == {CARLA}, "hers is stolen"
+    assert {told["user"]["id"] for told in world.told("back")} == {BOB}
+
+
+def test_a_new_report_asks_for_former_holders_of_an_address_only_if_it_may_be_old() -> None:
+    world = World()
+    world.deliver(lock("first", at(10)), at(10))
+    passes_on(world)
+    world.deliver(lock("second", at(20)), at(20))
+    assert world.ledger.names["bob@example.com"].all == (CARLA, BOB)
+    before = world.ledger.user_items[BOB]
+    late, new = at(20) + SETTINGS.limits.clock_skew, at(21) + SETTINGS.limits.clock_skew
+    world.deliver(lock("third", new), new)
+    assert world.ledger.user_items[BOB] == before
+    world.deliver(lock("fourth", late), new)
+    assert world.ledger.user_items[BOB].version == before.version + 1
+    assert {claim.id for claim in world.ledger.user_items[BOB].claims} == {claim_id("first")}
+
+
+@pytest.mark.parametrize("names", [{"userId": "bob"}, {"userId": "bob", "deviceId": device(1)}, {"assetTag": "P-17"}])
+def test_a_copy_that_is_rejected_tells_nothing_where_the_ledger_has_the_lock(names: dict[str, str]) -> None:
+    world = World()
+    world.deliver(enrolled(1, at(0), Name("asset", "P-17")), at(0))
+    kind = "Device Lost" if len(names) > 1 or "assetTag" in names else "User Compromised"
+    lost = named_report(world, "lost", at(10), kind, **names)
+    call = {"User Compromised": "ledger.save_user", "Device Lost": "ledger.save_device"}[kind]
+    dies(world, lost, at(11), "ledger.keep_found" if "assetTag" in names else call)
+    refused = Reject(lost.cause, lost.target, "source helpdesk may release only")
+    assert world.carry_out(refused, at(20)).result == "skipped"
+    assert world.told("lost") == []
+    world.deliver(lost, at(30))
+    assert denied(world) == {device(1)}
+    assert {told["result"] for told in world.told("lost")} == {"locked"}
+    world.deliver(replace(refused, cause=cause("never seen", at(10))), at(40))
+    assert results(world, "never seen") == ["rejected"]
+
+
+def test_two_sources_read_one_event_and_the_rejection_of_one_is_told() -> None:
+    world = World()
+    world.deliver(lock("finding", at(10), Target(ORGANIZATION, "bob", device(1))), at(11))
+    other = replace(cause("finding", at(10)), reader="another")
+    world.deliver(Reject(other, Target(ORGANIZATION, "bob", device(1)), "expiresAt is too late"), at(12))
+    assert results(world, "finding") == ["locked", "rejected"]
+
+
 # An asset tag
+
+
+@pytest.mark.parametrize("moves", ["to another", "away"])
+def test_a_lock_by_asset_tag_goes_to_the_devices_that_it_found_first(moves: str) -> None:
+    world, tag = World(), Name("asset", "PHONE-17")
+    world.deliver(enrolled(1, at(0), tag), at(0))
+    lost = asset_report(world, "lost", at(10))
+    dies(world, lost, at(11), "queue.send")
+    world.deliver(retired(1, at(12)), at(12))
+    if moves == "to another":
+        world.deliver(enrolled(2, at(13), tag), at(13))
+    world.deliver(lost, at(20))
+    assert denied(world) == {device(1)}
+    world.deliver(replace(lost, cause=replace(lost.cause, received=at(40))), at(40))
+    assert denied(world) == {device(1)}, "a late copy"
+    assert results(world, "lost") == ["locked"]
+
+
+def test_people_hear_of_former_devices_whichever_delivery_sends_the_lock_on() -> None:
+    world, tag = World(), Name("asset", "PHONE-17")
+    for number in (1, 2):
+        world.deliver(enrolled(number, at(number), tag), at(number))
+    world.deliver(retired(1, at(3)), at(3))
+    lost = asset_report(world, "lost", at(10))
+    dies(world, lost, at(11), "ledger.keep_found")
+    world.deliver(lost, at(12))
+    (told,) = world.told("lost")
+    assert (told["deviceId"], told["page"]) == (device(2), True)
+    assert f"{device(1)} of {BOB} had it once" in told["message"]
+
+
+@pytest.mark.parametrize("kind", ["Device Lost", "Device Retired"])
+def test_a_message_names_ten_of_the_devices_that_a_hostile_inventory_put_under_a_tag(kind: str) -> None:
+    world, tag = World(), Name("asset", "PHONE-17")
+    for number in range(200):
+        world.deliver(enrolled(number, at(0), tag), at(0))
+        if kind == "Device Lost":
+            world.deliver(retired(number, at(1)), at(1))
+    world.deliver(asset_report(world, "report", at(10), kind), at(11))
+    (told,) = world.told("report")
+    assert told["message"].count("android") == 10
+    assert "200 devices" in told["message"] or "and 190 more had it once" in told["message"]
 
 
 def asset_report(world: World, event_id: str, when: datetime, kind: str = "Device Lost", **detail: str) -> Any:
