@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire, Target
-from device_lockout.values.device import LookUp, NamedDevice, User
+from device_lockout.values.device import LookUp, Named, NamedDevice, User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
@@ -351,8 +351,7 @@ class Invariants:
         user = self._numbering.users[self._numbering.user_of[place] if kind == "save" else place]
         named = next((answer.id for answer in answers if isinstance(answer, User)), None)
         if named is None and about.releases is not None:
-            known = dict(state.names).get(about.command.target.user)
-            named = self._values[known].user if known else None
+            named = next((answer.user for answer in answers if isinstance(answer, Named)), None)
         if user != named:
             raise ViolationError(f"{about.name} reaches {user}, but names {named}")
 
