@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from config_reader.checked_toml import CheckedTable, meant
-from config_reader.sources import MOST_ALLOWED, Routed, read_source
+from config_reader.sources import MOST_ALLOWED, MOST_LOCKS, Routed, read_source
 
 PARAMETERS = "parameters"
 
@@ -45,7 +45,8 @@ def _include(catalogue: Catalogue, organizations: Sequence[str], table: CheckedT
     """Return the sources of one table, filled in with its parameters.
 
     It may also have ``prefix``, which goes before the sources' names, so that a source can be included twice,
-    ``organization``, the alias of the one that the events are about, and ``at_most``, as a source with ``each`` has it.
+    ``organization``, the alias of the one that the events are about, ``at_most``, as a source with ``each`` has it, and
+    ``locks_per_hour``, as one that locks has it.
     """
     names = table.texts("sources", r"(?s).*", "the name of a ready-made source")
     table.unique("", "sources", names)
@@ -65,8 +66,9 @@ def _include(catalogue: Catalogue, organizations: Sequence[str], table: CheckedT
     more: dict[str, Any] = {}
     if "organization" in table:
         more["organization"] = f"'{table.choice('organization', organizations or [''])}'"
-    if "at_most" in table:
-        more["at_most"] = table.number("at_most", 1, MOST_ALLOWED)
+    for key, most in {"at_most": MOST_ALLOWED, "locks_per_hour": MOST_LOCKS}.items():
+        if key in table:
+            more[key] = table.number(key, 1, most)
     called = {prefix + name.replace("/", "-"): catalogue[name][0] for name in names if table.sound}
     return tuple(
         table.below(name, {"name": name, **_filled(source, values), **more}).whole(read_source)

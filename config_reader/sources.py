@@ -40,6 +40,9 @@ OWN = (outcome.SOURCE, outcome.DRILL)
 MOST_ALLOWED = 500
 """The most elements that a configuration may let one event have."""
 
+MOST_LOCKS = 10_000
+"""The most locks that a configuration may let a source ask for in an hour."""
+
 ACCOUNT_PATTERN = r"[0-9]{12}"
 
 
@@ -137,7 +140,7 @@ def _locks_per_hour(table: CheckedTable, may: frozenset[Permission]) -> int:
         return LOCKS_PER_HOUR
     if "lock" not in may:
         table.wrong("locks_per_hour", "expected only of a source that may lock")
-    return table.number("locks_per_hour", 1, 10_000)
+    return table.number("locks_per_hour", 1, MOST_LOCKS)
 
 
 def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[tuple[str, ...], str]:

@@ -69,6 +69,11 @@ def test_an_event_of_an_included_source_may_have_more_elements() -> None:
     assert source.mapping.at_most == 500
 
 
+def test_an_included_source_may_ask_for_more_locks() -> None:
+    source = read(OKTA.replace(', "okta/user-unsuspended"', "") + "locks_per_hour = 900\n").settings.sources[-1]
+    assert (source.name, source.locks_per_hour) == ("okta-user-deactivated", 900)
+
+
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
@@ -87,12 +92,18 @@ def test_an_event_of_an_included_source_may_have_more_elements() -> None:
         (JAMF.replace('group = "Lost"\n', "") + WEBHOOK, "include[0].group: missing: expected the name of the smart g"),
         (
             OKTA + 'group = "x"\n',
-            "include[0].group: unknown key: expected one of sources, bus, prefix, organization, at_most",
+            "include[0].group: unknown key: expected one of sources, bus, prefix, organization, at_most, "
+            "locks_per_hour",
         ),
         (OKTA + "at_most = 501\n", "include[0].at_most: 501: expected a whole number from 1 to 500"),
         (
             '[[include]]\nsources = ["guardduty/user"]\naccount = "111122223333"\nat_most = 9\n',
             "include[0].guardduty-user.at_most: expected only with `each`",
+        ),
+        (OKTA + "locks_per_hour = 0\n", "include[0].locks_per_hour: 0: expected a whole number from 1 to 10000"),
+        (
+            OKTA + "locks_per_hour = 9\n",
+            "include[0].okta-user-unsuspended.locks_per_hour: expected only of a source that may lock",
         ),
         (OKTA + 'prefix = "ü"\n', 'include[0].prefix: "ü": expected 1 to 32 letters, digits'),
         (OKTA + 'organization = "man"\n', 'include[0].organization: "man": expected one of main'),
