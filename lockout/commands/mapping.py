@@ -21,7 +21,7 @@ from lockout import output
 from lockout.deployment import Deployment
 from lockout.errors import DONE, NO
 
-EXPECTED = "expected an event as EventBridge delivers it, a JSON object in UTF-8"
+EXPECTED = "expected an event as EventBridge delivers it, a JSON object"
 UNSURE = "if its pattern matches (`make up` installs what can tell): "
 NOBODY = "nobody gets it, or it is not meant"
 
@@ -133,12 +133,13 @@ def events_in(path: Path) -> Iterator[Found]:
             yield from events_in(file)
         return
     unwrapped: list[Any] = []
-    wrong = ""
+    wrong, a_list = "", False
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-        for value in _values(content.decode("utf-8-sig")):
+        for value in _values(content.decode(json.detect_encoding(content))):
             unwrapped.extend(_unwrapped(value))
+            a_list = isinstance(value, list)
         if not unwrapped:
             wrong = f"{EXPECTED}, and found none in it"
     except OSError as error:
@@ -146,7 +147,7 @@ def events_in(path: Path) -> Iterator[Found]:
     except (EOFError, RecursionError, ValueError, zlib.error) as error:
         wrong = f"{EXPECTED}: {error}" + "; what comes after that was not tried" * bool(unwrapped)
     for number, event in enumerate(unwrapped, 1):
-        found = _how_to_wrap(event) if isinstance(event, dict) else type(event).__name__
+        found = _how_to_wrap(event, a_list=a_list) if isinstance(event, dict) else type(event).__name__
         name = f"{path}:{number}" if len(unwrapped) > 1 else str(path)
         yield name, f"{EXPECTED}, and found {found}" if found else event
     if wrong:
@@ -224,10 +225,10 @@ _EVENT = '{id: "1", source: "%s", "detail-type": "%s", detail: %s}'
 _GUARDDUTY = _EVENT % ("aws.guardduty", "GuardDuty Finding", ".") + " + {time: .detail.updatedAt}"
 _SMALL = 'walk(if type == "object" then with_entries(.key |= (.[:1] | ascii_downcase) + .[1:]) else . end)'
 _WAYS: tuple[tuple[set[str], str, str], ...] = (
-    ({"Sns"}, "a record of SNS", ".Records[].Sns.Message | fromjson"),
+    ({"Sns"}, "a record of SNS", "(.Records? // [.])[].Sns.Message | fromjson"),
     ({"TopicArn", "Message"}, "SNS's envelope", ".Message | fromjson"),
-    ({"eventSource", "body"}, "a record of SQS", "(.Records? // .)[].body | fromjson"),
-    ({"ReceiptHandle", "Body"}, "a message of SQS", ".Messages[].Body | fromjson"),
+    ({"eventSource", "body"}, "a record of SQS", "(.Records? // [.])[].body | fromjson"),
+    ({"ReceiptHandle", "Body"}, "a message of SQS", "(.Messages? // [.])[].Body | fromjson"),
     ({"searchedLogStreams"}, "lines of a log", ".events[].message | fromjson"),
     ({"eventName", "eventSource"}, "a record of CloudTrail", "{Records: [.]}"),
     ({"GeneratorId"}, "a finding of Security Hub", "{Findings: [.]}"),
@@ -238,21 +239,23 @@ _WAYS: tuple[tuple[set[str], str, str], ...] = (
     ),
     ({"schemaVersion", "accountId"}, "a finding of GuardDuty", _GUARDDUTY),
     ({"SchemaVersion", "AccountId"}, "a finding of GuardDuty", f"{_SMALL} | .findings[] | {_GUARDDUTY}"),
-    ({"DetailType", "Detail"}, "an entry whose Detail is no text", ".[].Detail |= tojson"),
+    ({"eventType", "published", "target"}, "an entry of Okta's log", _EVENT % ("aws.partner/NAME", "SystemLog", ".")),
+    ({"log_id", "data"}, "an entry of Auth0's log", _EVENT % ("aws.partner/NAME", "Auth0 log", ".")),
+    ({"DetailType", "Detail"}, "an entry whose Detail is no text", ".Detail |= tojson"),
     ({"userId", "deviceId"}, "what may be the detail of a report", _EVENT % ("NAME", "Device Lost", ".")),
     (set(), "what may be a product's own payload, the body of a webhook", _EVENT % ("webhook.NAME", "Webhook", ".")),
 )
 """What else products and AWS write, the keys that show it, and the program for jq that makes an event of it."""
 
 
-def _how_to_wrap(found: dict[str, Any]) -> str:
-    """Say what it is and how to make an event of it; empty if it is one."""
+def _how_to_wrap(found: dict[str, Any], *, a_list: bool) -> str:
+    """Say what it is and how to make an event of it; empty if it is one. The file may have a list of such."""
     if "detail-type" in found or ("source" in found and isinstance(found.get("detail"), dict)):
         return ""
     if {"s3", "eventName"} <= found.keys():
         return "a record of S3, which is no event. EventBridge has events of S3 in another form"
     _, what, program = next(way for way in _WAYS if way[0] <= found.keys())
-    return f"{what}. This makes events of it: jq '{program}' FILE"
+    return f"{what}. This makes events of it: jq '{'.[] | ' * a_list}{program}' FILE"
 
 
 def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator[tuple[str, str, Command | None]]:
@@ -268,11 +271,12 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
         return report.read(json.dumps({"id": "tried"} | body), "tried", received, whole.settings)
 
     mapped = [source.name for source in whole.settings.sources if source.mapping is not None]
-    found = event_pattern.matching([whole.routes[name].pattern for name in mapped], event)
+    matched = event_pattern.matching([whole.routes[name].pattern for name in mapped], event)
+    found = [_comes(event, whole.routes[name].bus) and each for name, each in zip(mapped, matched, strict=True)]
     for name, matches in zip(mapped, found, strict=True):
         where = f"{name} (bus {whole.routes[name].bus or whole.bus})"
         if matches is False:
-            yield where, "does not get it, its pattern does not match", None
+            yield where, "does not get it, its bus or pattern does not match", None
             continue
         commands = reported({"mappedSource": name, "event": event})
         unsure = "" if matches else UNSURE
@@ -292,6 +296,12 @@ def read(event: dict[str, Any], whole: Configuration, now: datetime) -> Iterator
         else:
             for command in reported(event):
                 yield contract, f"{describe(command)}; on another bus {nobody}", command
+
+
+def _comes(event: dict[str, Any], bus: str | None) -> bool:
+    """Return whether an event may come to a bus: a partner's bus has the events whose `source` is its name."""
+    partners = any(str(name).startswith("aws.partner/") for name in (event.get("source"), bus))
+    return bus is None or not partners or event.get("source") == bus
 
 
 def describe(command: Command) -> str:
