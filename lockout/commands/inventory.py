@@ -51,7 +51,7 @@ WORDS = ("reference", "note")
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _DAMAGED = re.compile(
     rf"['=]|(?:\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+|\d{{15}}0{{2,}}|\d{{1,2}}[-. /]+{_MONTH}|{_MONTH}[-. /]+\d+"
-    r"|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|#.*)$",
+    r"|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|unknown|-+|0+|#.*)$",
     re.IGNORECASE,
 )
 """What spreadsheets and scripts make of IDs: a leading apostrophe, a formula, a number without its last digits or with
@@ -203,7 +203,7 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     first = next((line for line in text.splitlines() if line.strip(",;\t ")), "")
     told = re.fullmatch(r'"?sep=([,;\t])"?[,;\t ]*', first, re.IGNORECASE)  # Excel's own first line
     delimiter = told[1] if told else max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
-    rows, ended = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter), 0
+    rows, ended = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, skipinitialspace=True), 0
     try:
         for row in rows:
             ended = rows.line_num

@@ -92,8 +92,7 @@ def test_an_included_source_may_ask_for_more_locks() -> None:
         (JAMF.replace('group = "Lost"\n', "") + WEBHOOK, "include[0].group: missing: expected the name of the smart g"),
         (
             OKTA + 'group = "x"\n',
-            "include[0].group: unknown key: expected one of sources, bus, prefix, organization, at_most, "
-            "locks_per_hour",
+            "include[0].group: unknown key: expected one of sources, bus, prefix, organization, at_most, locks",
         ),
         (OKTA + "at_most = 501\n", "include[0].at_most: 501: expected a whole number from 1 to 500"),
         (

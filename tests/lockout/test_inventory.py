@@ -96,6 +96,7 @@ def lines_of(content: bytes, directory: Path, **more: Any) -> list[dict[str, str
         b"\xef\xbb\xbfuserId,deviceId,serialNumber\nana,A1,S1\n",
         "userId,deviceId,serialNumber\nana,A1,S1\n".encode("utf-16"),
         b'"userId","deviceId","serialNumber"\n"ana","A1","S1"\n\n',
+        b'userId, "deviceId", "serialNumber"\nana, "A1", "S1"\n',
         b",,\n , \nuserId,deviceId,serialNumber\nana,A1,S1\n",
         b"\r\n\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
         b"sep=;\r\nuserId;deviceId;serialNumber\r\nana;A1;S1\r\n",
@@ -149,7 +150,20 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
 
 
 EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A", "=“S1”", '"=""0012"""')
-EXCELS = (*EXCELS, "123456789012345000", "12345.0", "1/2/2026", "02.01.2026", "nan", "None", "NULL", "N/A")
+EXCELS = (
+    *EXCELS,
+    "123456789012345000",
+    "12345.0",
+    "1/2/2026",
+    "02.01.2026",
+    "nan",
+    "None",
+    "NULL",
+    "N/A",
+    "Unknown",
+    "-",
+    "0000",
+)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ def test_each_status_of_workspace_one_locks_unless_it_is_known_to_mean_no(
 def test_a_repeated_notification_of_workspace_one_happened_at_its_own_time(deployment: Configuration) -> None:
     times = {
         "2026-11-22T08:59:59.5720125Z": at(0).replace(hour=8, minute=59, second=59, microsecond=572000),
+        1795337999572: at(0).replace(hour=8, minute=59, second=59, microsecond=572000),
         "/Date(1795337999572)/": at(0).replace(hour=8, minute=59, second=59, microsecond=572000),
         "yesterday": at(0).replace(hour=9, minute=0, second=5, microsecond=0),
     }
@@ -200,6 +201,14 @@ def test_guardduty_names_an_iam_user_or_the_session_of_a_role(deployment: Config
     key.update(principalId="AIDAEXAMPLE", userName="ana", userType="IAMUser")
     (command,) = made(deployment, "guardduty-user", event)
     assert command.target.user == "ana"
+
+
+def test_the_new_security_hub_may_name_a_user_by_arn(deployment: Configuration) -> None:
+    event = sample("security-hub-v2-user")
+    (evidence,) = event["detail"]["findings"][0]["evidences"]
+    evidence["actor"]["user"] = {"uid": "arn:aws:iam::111122223333:user/ana", "name": "ana"}
+    (command,) = made(deployment, "security-hub-v2-user", event)
+    assert (type(command), command.target.user) == (Lock, "ana")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
-_OFFSET = r"([+-](?:[01]\d|2[0-3])):?([0-5]\d)"
+_OFFSET = r"([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?"
 _ISO = rf"(?ai)(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})"
 _MAIL = (
     r"(?ai)(?:([a-z]{3}), )?(\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)?)"
@@ -72,16 +72,16 @@ def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list
 def read_time(value: object) -> datetime | None:
     """Return the instant that ``value`` names, cut to milliseconds, or None if it names none for certain.
 
-    It is RFC 3339, which may have a blank for the ``T``, a blank before the offset, an offset without a colon and any
-    number of digits after the second. Or it is RFC 2822, on the right day of the week, or a count of seconds or
-    milliseconds since 1970, as a number or a text. A text without an offset names no instant.
+    It is RFC 3339, which may have a blank for the ``T``, a blank before the offset, an offset without a colon or of
+    hours alone, and any number of digits after the second. Or it is RFC 2822, on the right day of the week, or a count
+    of seconds or milliseconds since 1970, as a number or a text. A text without an offset names no instant.
     """
     try:
         if isinstance(value, str):
             written = value.strip()
             if found := re.fullmatch(_ISO, written):
                 day, time, fraction, zulu, hours, minutes = found.groups()
-                offset = "+00:00" if zulu else f"{hours}:{minutes}"
+                offset = "+00:00" if zulu else f"{hours}:{minutes or '00'}"
                 return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
             if found := re.fullmatch(_MAIL, written):
                 weekday, time, hours, minutes = found.groups()

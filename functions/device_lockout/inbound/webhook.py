@@ -250,7 +250,7 @@ def details(request: Request, at_most: int) -> list[dict[str, Any]]:
         UnreadableError: The body can't be read, or has too much. The message has no text of the sender's.
     """
     body = request.body
-    if request.headers.get("content-encoding", "").lower() == "gzip":
+    if request.headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
         body = unpacked(body)
     _check_size(body)
     try:

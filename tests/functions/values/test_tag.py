@@ -219,6 +219,8 @@ READINGS = [
     ("hand-written, without a sign", "[until2026-12-01]", Broken),
     ("hand-written, misspelt", "[untill=2026-12-01]", Broken),
     ("hand-written, mistyped", "[unitl=2026-12-01]", Broken),
+    ("hand-written, without a letter", "[util=2026-12-01]", Broken),
+    ("hand-written, cut", "[unti: 2026-12-01]", Broken),
     ("hand-written, two brackets", "[[until=2026-12-01]]", Broken),
     ("hand-written, angles", "<until=2026-12-01>", Broken),
     ("hand-written, wide letters", "［ｕｎｔｉｌ＝2026-12-01］", Broken),
