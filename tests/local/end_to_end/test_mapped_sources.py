@@ -334,16 +334,25 @@ def test_two_users_in_one_okta_event_are_both_locked(deployment: Deployment) -> 
         assert denied(deployment, "carla", one).why == denied(deployment, "dave", other).why == "offboarded"
 
 
-def test_a_lock_by_serial_number_denies_both_mail_clients_of_a_phone(deployment: Deployment) -> None:
+def test_a_lock_by_serial_number_denies_all_that_ever_had_it(deployment: Deployment) -> None:
+    """Both mail clients of a phone, and what the phone was to the user who had it before."""
     serial = new_device()
     with (
+        a_device_of(deployment, "bob", serialNumber=serial) as retired,
         a_device_of(deployment, "ana", serialNumber=serial) as mail,
         a_device_of(deployment, "ana", serialNumber=serial) as outlook,
     ):
-        deployment.publish("Device Compromised", "siem", serialNumber=serial)
-        assert denied(deployment, "ana", mail).why == denied(deployment, "ana", outlook).why == "compromised"
+        retirement = deployment.publish("Device Retired", "mdm", userId="bob", deviceId=retired)
+        assert result(deployment, retirement) == "retired"
+        report = deployment.publish("Device Compromised", "siem", serialNumber=serial)
+        devices = {mail: "ana", outlook: "ana", retired: "bob"}
+        assert {denied(deployment, user, device).why for device, user in devices.items()} == {"compromised"}
+        outcomes = seen(
+            deployment, "three outcomes", lambda: (they := deployment.outcomes(report.event_id))[2:] and they
+        )
+        assert {each["detail"]["deviceId"].casefold() for each in outcomes} == {device.casefold() for device in devices}
         deployment.publish("Device Recovered", serialNumber=serial)
-        seen(deployment, "a release", lambda: not any(deployment.override("ana", each) for each in (mail, outlook)))
+        seen(deployment, "a release", lambda: not any(deployment.override(u, d) for d, u in devices.items()))
 
 
 def test_a_report_by_asset_tag_locks_once_the_inventory_knows_it(deployment: Deployment) -> None:
