@@ -71,7 +71,7 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
         event, mapping = event["event"], mapped.mapping
         kind = DetailType(mapping.action, ACTIONS[mapping.action].schema, mapping.reason)
         parts, faults = event_mapping.elements(mapping, event)
-        if event.get("source") == SOURCE:
+        if parts and event.get("source") == SOURCE:
             faults.append(f'source is "{SOURCE}": expected another, since only the sweep asks in this name')
         if faults:
             return (_Report(event, message_id, received, kind, mapped, settings).rejection(faults),)
