@@ -12,6 +12,7 @@ import fastjsonschema
 
 from device_lockout.inbound import event_mapping
 from device_lockout.values import instant
+from device_lockout.values.advice import shown
 from device_lockout.values.settings import EventMapping
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas" / "in"
@@ -54,7 +55,7 @@ def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterato
             known = ", ".join(properties)
             for number, name in enumerate(name for name in fault.value if name not in properties):
                 hint = suggestion(name, properties) if number < MAX_FAULTS else ""
-                yield f"detail.{text(name, 64)} is unknown: expected only {known}{hint}"
+                yield f"detail.{shown(name)} is unknown: expected only {known}{hint}"
         else:
             yield f"detail is {display(detail)}: expected an object"
 
@@ -93,9 +94,10 @@ def text(value: object, limit: int = 256) -> str:
 
 
 def display(value: object) -> str:
-    """Return ``value`` as JSON for people, cut to 100 characters. None is "missing"."""
-    written = json.dumps(value, ensure_ascii=False, default=str)  # a mapping's `&name` finds what is no JSON
-    return "missing" if value is None else written if len(written) <= 100 else f"{written[:99]}…"
+    """Return ``value`` as JSON, as far as a page shows a stranger's words. None is "missing"."""
+    written = json.dumps(value, default=str)  # a mapping's `&name` finds what is no JSON
+    words = written[1:-1] if isinstance(value, str) else written
+    return "missing" if value is None else written if shown(words) == words else shown(words)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -7,9 +7,10 @@ checks what the expressions find. A fault names the expression and what it found
 from collections.abc import Mapping
 from typing import Any
 
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
 from device_lockout.values import mapping_expression
+from device_lockout.values.advice import shown
 from device_lockout.values.settings import FIELDS, EventMapping
 
 MAX_ERROR_LENGTH = 200  # Longer messages of JMESPath are cut, because they may quote all that was found.
@@ -67,5 +68,7 @@ def _search(name: str, text: str, event: Mapping[str, Any]) -> tuple[Any, str]:
     try:
         return mapping_expression.search(text, event), ""
     except (JMESPathError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+        if isinstance(error, JMESPathTypeError):
+            error.current_value = shown(str(error.current_value))
         message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
         return None, f"{name} = {text!r} can't be evaluated on this event: {message}"

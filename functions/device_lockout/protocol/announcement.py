@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from device_lockout.values import instant
 from device_lockout.values.actions import DETAIL_TYPES
-from device_lockout.values.advice import advise, elsewhere
+from device_lockout.values.advice import advise, elsewhere, shown
 from device_lockout.values.command import Lock, command_id
 from device_lockout.values.device import User
 from device_lockout.values.outcome import SOURCE
@@ -193,7 +193,9 @@ def _plain(message: str) -> str:
 def _report(cause: Cause, ticket: str) -> str:
     """Name the report and the ticket, for people who have only the message."""
     part = f"part {cause.part} of " if cause.part else ""
-    said = (f"{part}event {cause.event_id} from {cause.source}", cause.reference or ticket, cause.correction)
+    source = cause.source if cause.source.startswith("aws.") else shown(cause.source)  # AWS alone speaks as aws.…
+    event = f"{part}event {shown(cause.event_id)} from {source}"
+    said = (event, shown(cause.reference or ticket), cause.correction)
     return ", ".join(filter(None, said))
 
 

@@ -1,5 +1,6 @@
 """What people are told to do: one table, so that mail, chat, runbook and command line use the same words."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -8,6 +9,19 @@ Severity = Literal["act now", "today", "for the record"]
 
 _SAFE = r"(?a)[\w.%+@-]+"
 """What may stand in a command that a person pastes into a shell. Other people chose these words."""
+_NAME_OR_TIME = r"(?a)[\w.%+@#-]{0,64}|[\dTZ .:/+-]{1,40}|[\w \[\]\\\",-]{1,15}"
+"""What may stand in a page: a name, a time or two short words, but no sentence and no address of a page."""
+
+
+def shown(words: str) -> str:
+    """Return what a page shows of words that a stranger chose: themselves, or their length and the start of their hash.
+
+    >>> shown("INC-1234"), shown("sign in at https://evil.example")
+    ('INC-1234', '31 characters (SHA-256 0f1802d6)')
+    """
+    if re.fullmatch(_NAME_OR_TIME, words):
+        return words
+    return f"{len(words)} characters (SHA-256 {hashlib.sha256(words.encode(errors='replace')).hexdigest()[:8]})"
 
 
 class Advice(NamedTuple):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from device_lockout.values import tag
+from device_lockout.values.advice import shown
 from device_lockout.values.device import User
 from device_lockout.values.override import Override
 
@@ -99,6 +100,7 @@ class Outcome:
         said = RESULTS[self.result].sentence.format(why=self.why, until=until)
         if self.result == "expired" and self.before is not None and self.before.effect == "ALLOW":
             said = "has lost its ALLOW: the time that a person wrote there is over"
+        device, user = shown(device), shown(user)
         about = f"Device {device} of {user}" if device and user else f"User {user}" if user else "A device"
         notes = [self.because] if self.because else []
         if self.devices is not None:

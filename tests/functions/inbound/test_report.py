@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_lockout.inbound import report
+from device_lockout.protocol import announcement
 from device_lockout.values import instant, settings
 from device_lockout.values.actions import DETAIL_TYPES
 from device_lockout.values.command import Lock, Reject, Release, Target, claim_id, command_id, group_id
 from device_lockout.values.errors import TransientError
+from device_lockout.values.outcome import Outcome
 from device_lockout.values.record import Claim, Ending
 from device_lockout.values.tag import HOLD
 from device_lockout.values.wire import dump, load
@@ -453,10 +455,46 @@ def test_however_much_is_wrong_the_rejection_is_short_enough_for_every_store():
     assert len(dump(read(event(source="x" * 200_000, what="y" * 200_000, id="z" * 200_000)))) < 20_000
 
 
-def test_a_long_value_is_shown_in_part():
+def test_a_long_value_is_told_by_its_length():
     because = read(event(detail=detail(userId="a" * 5000))).because
-    assert "…" in because
-    assert len(because) < 500
+    assert because.startswith("detail.userId is 5000 characters (SHA-256 c526c622): expected an e-mail address")
+
+
+LURE = "sign in at https://evil.example"
+
+
+@pytest.mark.parametrize(
+    "lured",
+    [
+        event(source=LURE),
+        event(source=LURE, id=LURE, what=LURE),
+        event(what=LURE),
+        event(detail=LURE),
+        event(detail=[LURE]),
+        *(
+            event(detail=detail(**{field: LURE}))
+            for field in (
+                "userId",
+                "deviceId",
+                "serialNumber",
+                "assetTag",
+                "expiresAt",
+                "organizationId",
+                "reporter",
+                LURE,
+            )
+        ),
+        event(what="Device Recovered", detail=detail(reportedAt=LURE, lockedBy=LURE)),
+        event(detail=detail(deviceId="!", reference="or call +1 900 555 0100")),
+    ],
+)
+def test_a_page_has_no_sentence_and_no_address_that_a_stranger_wrote(lured):
+    command = read(lured)
+    because = command.because if isinstance(command, Reject) else ""
+    told = announcement.of_outcome(command, Outcome("rejected", because=because, page=True), RECEIVED)
+    detail = told["detail"]
+    for words in ("sign in", "evil", "https", "555"):
+        assert words not in f"{detail['message']} {detail['advice']}"
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\ud83d"])
