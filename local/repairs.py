@@ -11,7 +11,9 @@ import json
 import os
 import tempfile
 import threading
+import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -47,6 +49,7 @@ def apply(lambda_python: Path) -> None:
     function_urls_of_type_none_need_no_signature()
     cloudformation_enables_time_to_live_and_recovery()
     fifo_groups_are_processed_in_parallel()
+    standard_queues_are_fair()
     chains_through_queues_are_counted()
     batches_of_a_queue_are_measured()
     alarms_watch_what_lambda_measures()
@@ -306,8 +309,8 @@ def schedules_put_events() -> None:
     @wraps(original)
     def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
         if named := target.get("EventBridgeParameters"):
-            time = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            detail = target["Input"].replace("<aws.scheduler.scheduled-time>", time)
+            said = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            detail = target["Input"].replace("<aws.scheduler.scheduled-time>", said)
             event = {**event, "Source": named["Source"], "DetailType": named["DetailType"], "Detail": detail}
             target, view = {**target, "Input": detail}, None
             iam_evaluator.pin_request_origin("127.0.0.1", True)
@@ -457,6 +460,33 @@ def fifo_groups_are_processed_in_parallel() -> None:
         return max(1, int(original(mapping, function, config, None)))
 
     lambda_svc._sqs_esm_concurrency = concurrency
+
+
+def standard_queues_are_fair() -> None:
+    """A rule gives its events a group on a standard queue, too. Messages of groups with fewer in flight go first.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+    """
+    deliver, collect = eventbridge._dispatch_to_sqs, sqs._collect_msgs
+
+    @wraps(deliver)
+    def dispatch_to_sqs(spec: Any, payload: str, given: Json | None = None) -> None:
+        deliver(spec, payload, given)
+        queue, group = sqs._queue_by_arn(str(spec)), (given or {}).get("MessageGroupId")
+        if queue and group:
+            sent: Json = next((each for each in reversed(queue["messages"]) if each["body"] == payload), {})
+            sent["group_id"] = sent.get("group_id") or group
+
+    @wraps(collect)
+    def collect_msgs(queue: Json, *rest: Any) -> list[Json]:
+        if not queue["is_fifo"]:
+            now = time.time()
+            in_flight = Counter(each.get("group_id") for each in queue["messages"] if each["visible_at"] > now)
+            queue["messages"].sort(key=lambda each: in_flight[each.get("group_id")])
+        collected: list[Json] = collect(queue, *rest)
+        return collected
+
+    eventbridge._dispatch_to_sqs, sqs._collect_msgs = dispatch_to_sqs, collect_msgs
 
 
 def chains_through_queues_are_counted() -> None:

@@ -330,6 +330,27 @@ def test_rules_on_partner_buses_have_tags(aws: Connection, name: str) -> None:
     assert events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "a", "Value": "b"}]
 
 
+def test_standard_queues_are_fair(aws: Connection, name: str, queue: Callable[..., Queue]) -> None:
+    target, events = queue(), aws.client("events")
+    target.let_rules_send()
+    for source in ("loud", "quiet"):
+        rule = f"{name}-{source}"
+        events.put_rule(Name=rule, EventPattern=json.dumps({"source": [f"{name}.{source}"]}))
+        to = {"Id": "queue", "Arn": target.arn, "SqsParameters": {"MessageGroupId": source}}
+        events.put_targets(Rule=rule, Targets=[to])
+    for source in ("loud", "loud", "loud", "quiet"):
+        events.put_events(Entries=[{"Source": f"{name}.{source}", "DetailType": "x", "Detail": "{}"}])
+    attributes = ["ApproximateNumberOfMessages"]
+    eventually(
+        lambda: (
+            target.client.get_queue_attributes(QueueUrl=target.url, AttributeNames=attributes)["Attributes"]
+            == {attributes[0]: "4"}
+        )
+    )
+    received = [target.client.receive_message(QueueUrl=target.url)["Messages"][0]["Body"] for _ in range(4)]
+    assert [json.loads(body)["source"].rpartition(".")[2] for body in received] == ["loud", "quiet", "loud", "loud"]
+
+
 def test_fifo_groups_are_processed_in_parallel(
     aws: Connection, name: str, function: Callable[..., str], tmp_path: Path
 ) -> None:
