@@ -278,7 +278,7 @@ def test_a_floods_locks_are_sent_to_a_group_of_their_own(deployed, aws_in_memory
     groups = [entry["MessageGroupId"] for entry in aws_in_memory.sent]
     assert groups == [
         *(group_id(load(entry["MessageBody"])) for entry in aws_in_memory.sent[:3]),
-        *["flood#helpdesk"] * 2,
+        *["flood#helpdesk#lock"] * 2,
     ]
 
 
@@ -312,7 +312,7 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
 
 
 def test_a_lock_in_another_group_than_its_own_is_sent_on_there(deployed, aws_in_memory):
-    batch = {"Records": [record(0, dump(lock(0)), "flood#helpdesk")]}
+    batch = {"Records": [record(0, dump(lock(0)), "flood#helpdesk#lock")]}
     assert failed(deployed("apply_commands").handler(batch, Context())) == []
     assert (aws_in_memory.overrides, aws_in_memory.announced) == ({}, [])
     assert [entry["MessageGroupId"] for entry in aws_in_memory.sent] == [group_id(lock(0))]

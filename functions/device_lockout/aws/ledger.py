@@ -139,7 +139,8 @@ class Ledger:
 
     def save_named(self, name: DeviceName, row: NamedDevice) -> None:
         """Write a device's row under a name, unless an event newer than ``row.heard`` wrote it."""
-        self._inventory(*name_place(name, row.key), {"former": row.former}, row.heard)
+        values = {"former": row.former, "source": row.source}
+        self._inventory(*name_place(name, row.key), values, row.heard)
 
     def locks_of(self, organization: str, name: DeviceName) -> UserRecord:
         """Return the locks and releases by a serial number, in the form of a user's."""
@@ -172,6 +173,7 @@ class Ledger:
                 named_key(organization, item["sk"]),
                 former=bool(item["former"]),
                 heard=instant.read(item["inventoried"]),
+                source=item.get("source", ""),
             )
             for item in self._table.query(organization, name_prefix(name))
         ]

@@ -14,22 +14,35 @@ from collections.abc import Sequence
 from device_lockout.protocol.ports import LedgerPort
 from device_lockout.values.command import Enroll, Retire
 from device_lockout.values.device import DeviceKey, DeviceName, NamedDevice
+from device_lockout.values.errors import RejectedError
+
+MOST_DEVICES = 50
+"""How many devices a source may have under one name. One lock by the name denies them all, in one delivery."""
 
 
 def enroll(command: Enroll, key: DeviceKey, ledger: LedgerPort) -> bool:
     """Put a device in the inventory under the target's names. A replaced name becomes former.
 
     Return False if a newer event spoke of it.
+
+    Raises:
+        RejectedError: Its source has as many devices under a name as it may.
     """
-    happened, names = command.cause.happened, command.target.names
+    cause, names = command.cause, command.target.names
+    happened, source = cause.happened, cause.source
+    for name in names:
+        others = [row for row in ledger.devices_named(key.organization, name) if row.key != key]
+        if sum(row.source == source for row in others) >= MOST_DEVICES:
+            said = f"{source} has {MOST_DEVICES} other devices under {name.kind} {name.value}"
+            raise RejectedError(f"{said}: find out who sends them")
     kept = ledger.list_device(key, happened, retired=False)
     if kept is None:
         return False
     for name in names:
         before = kept.get(name.kind, name.value)
         if before.casefold() != name.value.casefold():
-            ledger.save_named(DeviceName(name.kind, before), NamedDevice(key, former=True, heard=happened))
-        ledger.save_named(name, NamedDevice(key, former=False, heard=happened))
+            ledger.save_named(DeviceName(name.kind, before), NamedDevice(key, True, happened, source))
+        ledger.save_named(name, NamedDevice(key, False, happened, source))
     if names:
         ledger.save_names(key, kept | {name.kind: name.value for name in names})
     return True
@@ -37,11 +50,12 @@ def enroll(command: Enroll, key: DeviceKey, ledger: LedgerPort) -> bool:
 
 def retire(command: Retire, key: DeviceKey, ledger: LedgerPort) -> bool:
     """Mark a device as retired, under its names too. Nothing is deleted. Return False as :func:`enroll` does."""
-    kept = ledger.list_device(key, command.cause.happened, retired=True)
+    cause = command.cause
+    kept = ledger.list_device(key, cause.happened, retired=True)
     if kept is None:
         return False
     for kind, value in kept.items():
-        ledger.save_named(DeviceName(kind, value), NamedDevice(key, former=True, heard=command.cause.happened))
+        ledger.save_named(DeviceName(kind, value), NamedDevice(key, True, cause.happened, cause.source))
     return True
 
 

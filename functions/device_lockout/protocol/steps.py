@@ -53,7 +53,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     it failed or was held. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
     set it.
 
-    A command that is not in its own group is held or sent on there.
+    A command that is not in its own group is held or sent on there. A rejection is in its own anywhere.
 
     Raises:
         TransientError: Nothing was written to WorkMail. Deliver the command again.
@@ -68,7 +68,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
             ports.bus.announce(told["detailType"], told["detail"])
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     held = flood.hold(command, ports, rules, now) if told is None else None
-    if not in_own_group and held is None:
+    if not in_own_group and held is None and not isinstance(command, Reject):
         if result != "held":
             ports.queue.send([command])
         return Outcome("skipped", because="it goes on in its own group", reference=command.cause.reference)
@@ -78,7 +78,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
         outcome = _with_move(outcome, command, ports, rules, now)
-        told = flood.summed_up(announcement.of_outcome(command, outcome, now), ports, rules, now)
+        told = flood.summed_up(announcement.of_outcome(command, outcome, now), command, ports, rules, now)
         told = ports.ledger.record_outcome(command.cause.event_id, command_id(command), told, now)
         ports.bus.announce(told["detailType"], told["detail"])
     return outcome

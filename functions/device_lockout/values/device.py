@@ -50,6 +50,7 @@ class NamedDevice:
     key: DeviceKey
     former: bool  # Whether the device was retired, or got another name of that kind since.
     heard: datetime  # When the event behind the row happened.
+    source: str = ""  # The ``source`` of that event.
 
 
 @dataclass(frozen=True, slots=True)

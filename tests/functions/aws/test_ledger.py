@@ -499,22 +499,26 @@ def test_devices_answer_to_their_names_and_to_former_ones_as_such(either):
     assert enroll(either, key(DEVICE, CARLA), [serial], at(2))
     assert enroll(either, key("third", CARLA), [other], at(2))
     assert set(either.devices_named(ORGANIZATION, serial)) == {
-        NamedDevice(key(DEVICE), former=False, heard=at(0)),
-        NamedDevice(key("new"), former=False, heard=at(1)),
-        NamedDevice(key(DEVICE, CARLA), former=False, heard=at(2)),
+        NamedDevice(key(DEVICE), former=False, heard=at(0), source="helpdesk"),
+        NamedDevice(key("new"), former=False, heard=at(1), source="helpdesk"),
+        NamedDevice(key(DEVICE, CARLA), former=False, heard=at(2), source="helpdesk"),
     }
     assert set(either.devices_named(ORGANIZATION, other)) == {
-        NamedDevice(key("third", CARLA), former=False, heard=at(2))
+        NamedDevice(key("third", CARLA), former=False, heard=at(2), source="helpdesk")
     }
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "c02-1"))) == set(
         either.devices_named(ORGANIZATION, serial)
     )
     assert set(either.devices_named(ORGANIZATION, DeviceName("serial", "C02"))) == set()
     assert retire(either, key("NEW", BOB), at(3))
-    assert NamedDevice(key("new"), former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
+    assert NamedDevice(key("new"), former=True, heard=at(3), source="helpdesk") in either.devices_named(
+        ORGANIZATION, serial
+    )
     assert set(either.devices_of(ORGANIZATION, BOB)) == {KEY, key("new")}
     assert not enroll(either, key("new", BOB), [serial], at(2)), "old news"
-    assert NamedDevice(key("new"), former=True, heard=at(3)) in either.devices_named(ORGANIZATION, serial)
+    assert NamedDevice(key("new"), former=True, heard=at(3), source="helpdesk") in either.devices_named(
+        ORGANIZATION, serial
+    )
     assert not retire(either, key(DEVICE, CARLA), at(1)), "old news"
 
 
@@ -522,9 +526,15 @@ def test_a_device_enrolled_under_another_name_has_the_first_no_longer(either):
     one, other, asset = DeviceName("serial", "one"), DeviceName("serial", "other"), DeviceName("asset", "7")
     enroll(either, KEY, [one, asset], at(0))
     enroll(either, KEY, [other], at(1))
-    assert either.devices_named(ORGANIZATION, one) == [NamedDevice(key(DEVICE), former=True, heard=at(1))]
-    assert either.devices_named(ORGANIZATION, other) == [NamedDevice(key(DEVICE), former=False, heard=at(1))]
-    assert either.devices_named(ORGANIZATION, asset) == [NamedDevice(key(DEVICE), former=False, heard=at(0))]
+    assert either.devices_named(ORGANIZATION, one) == [
+        NamedDevice(key(DEVICE), former=True, heard=at(1), source="helpdesk")
+    ]
+    assert either.devices_named(ORGANIZATION, other) == [
+        NamedDevice(key(DEVICE), former=False, heard=at(1), source="helpdesk")
+    ]
+    assert either.devices_named(ORGANIZATION, asset) == [
+        NamedDevice(key(DEVICE), former=False, heard=at(0), source="helpdesk")
+    ]
 
 
 def test_an_enrolled_or_seen_device_is_known_and_keeps_what_is_wanted_of_it(either):

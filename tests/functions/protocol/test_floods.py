@@ -6,7 +6,9 @@ import pytest
 
 from device_lockout.protocol import steps
 from device_lockout.protocol.flood import Seen
-from device_lockout.values.command import Lock, Reject, Release, Target, claim_id, group_id
+from device_lockout.values.command import Enroll, Lock, Reject, Release, Target, claim_id, group_id
+from device_lockout.values.device import DeviceName
+from device_lockout.values.outcome import SOURCE
 from device_lockout.values.record import Claim, Ending
 from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
 from tests.functions.protocol.test_users_and_names import raced
@@ -70,10 +72,70 @@ def test_a_persons_own_lock_passes_any_flood():
 def test_what_is_over_the_cap_for_sure_goes_through_one_group_for_its_source():
     seen, locks = Seen(), [lock(number) for number in range(5)]
     groups = [seen.group(each, FEW.rules, at(11)) for each in locks]
-    assert groups == [*map(group_id, locks[:3]), "flood#siem", "flood#siem"]
+    assert groups == [*map(group_id, locks[:3]), *["flood#siem#lock"] * 2]
     others = [lock(1, "helpdesk"), Release(locks[0].cause, locks[0].target, Ending("device")), rejection(1, "siem")]
     assert [seen.group(each, FEW.rules, at(11)) for each in others] == [*map(group_id, others)]
     assert seen.group(locks[4], FEW.rules, at(3611)) == group_id(locks[4]), "another hour"
+
+
+def test_so_does_whatever_else_a_source_sends_that_often_and_all_of_an_unknown_ones():
+    seen = Seen()
+
+    def groups(commands):
+        return [seen.group(each, FEW.rules, at(11)) for each in commands]
+
+    wrongs, enrolments = [wrong(number) for number in range(5)], [enrolment(number) for number in range(5)]
+    assert groups(wrongs) == [*map(group_id, wrongs[:3]), *["flood#siem#reject"] * 2]
+    assert groups(enrolments) == [*map(group_id, enrolments[:3]), *["flood#mdm#enroll"] * 2]
+    assert groups([lock(1), lock(1, "mdm")]) == [group_id(lock(1)), group_id(lock(1, "mdm"))], "locks go on"
+    assert set(groups(rejection(number, f"evil{number}") for number in range(3))) == {"flood##reject"}
+    watched = [replace(lock(1, SOURCE), target=lock(number).target) for number in range(5)]
+    assert groups(watched) == [*map(group_id, watched)], "what the tamper watch saw is nobody's flood"
+
+
+def test_a_rejection_in_a_floods_group_is_told_there_and_an_enrolment_is_sent_on():
+    world = World(known=FEW)
+    told = steps.carry_out(wrong(1), world.ports, FEW.rules, at(11), in_own_group=False)
+    assert (told.result, world.queue.sent, result(world, "siem 1")) == ("rejected", [], ("rejected", True))
+    assert steps.carry_out(enrolment(1), world.ports, FEW.rules, at(11), in_own_group=False).result == "skipped"
+    assert world.queue.sent == [enrolment(1)]
+
+
+def enrolment(number, serial="SN1", source="mdm"):
+    names = (DeviceName("serial", serial),)
+    return Enroll(
+        cause(f"enrol {source} {number}", at(number), source=source),
+        Target(ORGANIZATION, "bob", f"{source}{number:03}", names),
+    )
+
+
+def test_an_inventory_that_puts_everybodys_devices_under_a_locked_number_locks_no_more_than_its_cap():
+    world = World(known=FEW)
+    stolen = replace(lock(0, "helpdesk"), target=Target(ORGANIZATION, "", "", (DeviceName("serial", "SN1"),)))
+    world.deliver(enrolment(0), at(1))
+    world.deliver(stolen, at(11))
+    for number in range(1, 9):
+        world.deliver(enrolment(number), at(20 + number))
+    assert denied(world) == {f"mdm{number:03}" for number in range(4)}
+    assert [result(world, f"enrol mdm {number}") for number in (4, 5)] == [("held", True), ("held", False)]
+    world.deliver(enrolment(30, "SN2"), at(40))
+    assert result(world, "enrol mdm 30") == ("enrolled", False), "what locks nothing goes on"
+    world.deliver(world.queue.held[0], at(60))
+    assert "mdm004" in denied(world), "a person let it through"
+
+
+def test_a_source_has_no_more_than_fifty_devices_under_a_name_and_leaves_room_for_another_sources():
+    world = World(known=SETTINGS)
+    for number in range(60):
+        world.deliver(enrolment(number), at(number))
+    ends = [result(world, f"enrol mdm {number}") for number in range(60)]
+    assert ends == [("enrolled", False)] * 50 + [("rejected", True)] * 10
+    world.deliver(enrolment(0), at(70))
+    world.deliver(enrolment(1, source="helpdesk"), at(71))
+    assert result(world, "enrol helpdesk 1") == ("enrolled", False)
+    stolen = replace(lock(0, "siem", 80), target=Target(ORGANIZATION, "", "", (DeviceName("serial", "SN1"),)))
+    world.deliver(stolen, at(81))
+    assert len(world.told("siem 0")) == 51
 
 
 def test_a_lock_in_a_floods_group_is_held_once_or_sent_on_and_never_carried_out_there():
@@ -207,9 +269,20 @@ def test_of_a_flood_of_pages_one_says_that_more_follow_and_all_stay_as_urgent():
         world.deliver(wrong(number), at(11 + number))
     assert paged(world) == ["siem 0", "siem 1", "siem 2", "siem 3"]
     said = [world.told(f"siem {number}")[0] for number in range(8)]
-    summed_up = "This is page 4 in five minutes. The next ones notify nobody: lockout history --since 15m lists them."
+    summed_up = (
+        "This is page 4 of this source in five minutes. The next ones notify nobody: lockout history --since 15m"
+    )
     assert [summed_up in each["message"] for each in said] == [False] * 3 + [True] + [False] * 4
     assert {(each["severity"], each["advice"]["title"]) for each in said} == {("act now", "A report was rejected")}
+
+
+def test_no_source_buries_the_pages_of_another():
+    world = World(known=THREE_PAGES)
+    for number in range(8):
+        world.deliver(wrong(number), at(11))
+    for number in range(2):
+        world.deliver(Reject(cause(f"helpdesk {number}", at(10)), Target(ORGANIZATION, "", ""), "wrong"), at(12))
+    assert paged(world) == ["siem 0", "siem 1", "siem 2", "siem 3", "helpdesk 0", "helpdesk 1"]
 
 
 def test_what_pages_nobody_counts_as_no_page_and_the_next_five_minutes_count_anew():
