@@ -6,7 +6,6 @@ which takes at most :data:`CACHE_LIFETIME`. A sender's configuration may accept 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from device_lockout.aws.client_config import BRIEF
 from device_lockout.values.errors import TransientError
+from device_lockout.values.lean_dataclass import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -4,7 +4,7 @@ The function is total over every combination of command, observed override and r
 It decides locking, extending, releasing, expiring and repairing alike.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -22,6 +22,7 @@ from device_lockout.values.command import (
     command_id,
 )
 from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.outcome import SOURCE, Outcome, Result
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules

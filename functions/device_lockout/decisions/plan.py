@@ -6,13 +6,14 @@ does no harm.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from device_lockout.decisions.decision import adoption, write_for
 from device_lockout.values.command import Expire, Reassert
 from device_lockout.values.device import DeviceKey
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord

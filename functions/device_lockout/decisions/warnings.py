@@ -1,10 +1,10 @@
 """The warnings that people get ahead of an end, and the reminders of a lock that has none."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from device_lockout.values.device import DeviceKey
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Reason
 from device_lockout.values.record import Claim, DeviceRecord

@@ -4,10 +4,10 @@ A copy (a retry of EventBridge, an archive's replay, a message sent back) has th
 time of receipt. So the time of receipt only bounds the others: nobody speaks from the future.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from device_lockout.values import instant
+from device_lockout.values.lean_dataclass import dataclass
 
 AHEAD = timedelta(minutes=1)  # How far a producer's clock may be ahead. Clocks that are kept are right to the second.
 

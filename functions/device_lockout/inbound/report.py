@@ -4,7 +4,6 @@ A report with a fault becomes a rejection, which names every fault at once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +26,7 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.errors import TransientError
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.mapping_expression import read_json
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.policy import Reason

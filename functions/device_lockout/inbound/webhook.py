@@ -14,7 +14,6 @@ import hmac
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 from device_lockout.inbound import lenient_reading
 from device_lockout.values import wire
 from device_lockout.values.errors import TransientError, UnreadableError
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.settings import UNREADABLE, Webhook
 from device_lockout.values.webhook_schemes import HOUR, SCHEMES, Scheme
 

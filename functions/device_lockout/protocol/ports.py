@@ -1,12 +1,12 @@
 """What the protocol needs of the outside world. ``aws`` has the gateways; tests and the search have their own."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named, NamedDevice, NameKind, User
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 

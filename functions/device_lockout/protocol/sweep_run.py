@@ -1,10 +1,10 @@
 """One run of the sweep: what it is given, and how it goes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from device_lockout.decisions.plan import Plan, Refusal
+from device_lockout.values.lean_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from device_lockout.values.device import DeviceKey, DeviceName
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending
 

@@ -1,8 +1,9 @@
 """Devices and users: their keys and their other names."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
+
+from device_lockout.values.lean_dataclass import dataclass
 
 
 class _Key(NamedTuple):

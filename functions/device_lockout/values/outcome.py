@@ -1,12 +1,12 @@
 """How a command ends: the results, the events that announce them, and the sentences for people."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from device_lockout.values import tag
 from device_lockout.values.advice import shown
 from device_lockout.values.device import User
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import Override
 
 SOURCE = "device-lockout"  # The ``source`` of the deployment's own events. No configured source may have this name.

@@ -1,11 +1,11 @@
 """WorkMail's mobile device access overrides, as values."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from device_lockout.values import tag
 from device_lockout.values.device import DeviceKey
+from device_lockout.values.lean_dataclass import dataclass
 
 Effect = Literal["ALLOW", "DENY"]
 

@@ -1,11 +1,12 @@
 """What the configuration says about locks: how long they last, and what a decision may forget."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.mailbox_move import Moved
 from device_lockout.values.tag import HOLD, write_time
 

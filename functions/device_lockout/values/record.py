@@ -1,10 +1,11 @@
 """What the ledger wants for a device: the claims and releases of the device and of its user."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Literal, Self
 
 from device_lockout.values.instant import whole_seconds_up
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.policy import Rules

@@ -1,13 +1,13 @@
 """The settings that the functions run with, and their form in the package: ``settings.json``."""
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from device_lockout.values import instant
 from device_lockout.values.actions import Action, Permission
 from device_lockout.values.dataclass_json import form
+from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.mailbox_move import Moved
 from device_lockout.values.policy import LOCKS_PER_HOUR, HonouredEdits, Reason, Rules
 

@@ -22,9 +22,11 @@ AWS does not say whether it counts characters or bytes. In ASCII they are the sa
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from device_lockout.values.lean_dataclass import dataclass
 
 DESCRIPTION_LIMIT = 256
 SHOWN_NOTE = 176  # The most characters that a description has room for after the shortest tag.

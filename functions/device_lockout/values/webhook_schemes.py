@@ -4,9 +4,10 @@ A sender either signs what it sends or sends the secret itself. A signature is a
 secret's text in UTF-8.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
+
+from device_lockout.values.lean_dataclass import dataclass
 
 FIVE_MINUTES, HOUR = timedelta(minutes=5), timedelta(hours=1)
 
