@@ -77,7 +77,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _count(applied: Iterable[tuple[command.Cause, Outcome]], now: datetime) -> None:
     for cause, outcome in applied:
-        milliseconds = (now - cause.received).total_seconds() * 1000
+        milliseconds = ((outcome.written or now) - cause.received).total_seconds() * 1000
         if cause.source == DRILL:
             if outcome.result == "locked":
                 metrics.add_metric(name="DrillToDeny", unit="Milliseconds", value=milliseconds)

@@ -168,7 +168,7 @@ class FakeWorkMail:
 
         return self.wire.pass_on("workmail.get", call)
 
-    def put(self, key: DeviceKey, override: Override) -> None:
+    def put(self, key: DeviceKey, override: Override) -> datetime:
         def call() -> None:
             if key.user_id in self.deleted:
                 raise UnknownUserError(f"WorkMail knows no user {key.user_id}")
@@ -178,14 +178,16 @@ class FakeWorkMail:
             self.writes += 1
 
         self.wire.pass_on("workmail.put", call)
+        return self.now
 
-    def delete(self, key: DeviceKey) -> None:
+    def delete(self, key: DeviceKey) -> datetime:
         def call() -> None:
             self._check(key.user_id)
             self.overrides.pop(key, None)
             self.writes += 1
 
         self.wire.pass_on("workmail.delete", call)
+        return self.now
 
     def _check(self, user_id: str) -> None:
         if user_id in self.deleted and not self.overrides_outlive_users:

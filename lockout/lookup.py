@@ -74,8 +74,9 @@ def time_of(told: Told) -> datetime:
 
 
 def seconds(told: Told) -> float:
-    """Return how long a report took from its receipt to its decision."""
-    return (time_of(told) - instant.read(told["detail"]["times"]["received"])).total_seconds()
+    """Return how long a report took from its receipt to WorkMail's answer; to its decision without a write."""
+    times = told["detail"]["times"]
+    return (instant.read(times.get("written") or times["decided"]) - instant.read(times["received"])).total_seconds()
 
 
 def last_drill(newest_first: Iterable[Told]) -> Told | None:

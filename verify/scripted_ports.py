@@ -11,7 +11,7 @@ from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named, N
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.override import ListedOverride, Observation, Override
 from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
-from verify.scenario import ASSET, SERIAL, place
+from verify.scenario import ASSET, SERIAL, at, place
 
 
 class AskedError(BaseException):
@@ -96,11 +96,13 @@ class TapeWorkMail:
         observed: Observation = self.tape.ask("get", key)
         return observed
 
-    def put(self, key: DeviceKey, override: Override) -> None:
+    def put(self, key: DeviceKey, override: Override) -> datetime:
         self.tape.ask("put", key, override)
+        return at(0)
 
-    def delete(self, key: DeviceKey) -> None:
+    def delete(self, key: DeviceKey) -> datetime:
         self.tape.ask("delete", key, None)
+        return at(0)
 
     def pages(self, organization: str) -> Iterator[tuple[list[ListedOverride], datetime]]:
         more = True

@@ -27,7 +27,11 @@ type Step = tuple[str, Callable[[], Any] | None]
 
 STAYS = "stays"
 ERASED: Told = dict.fromkeys(("userId", "deviceId", "device", "reference", "reporter", "thread"), "")
-ERASED |= dict.fromkeys(("user", "lock", "advice", "before", "after")) | {"names": {}, "message": "erased"}
+ERASED |= dict.fromkeys(("user", "lock", "advice", "before", "after")) | {
+    "names": {},
+    "message": "erased",
+    "claims": {"before": [], "after": []},
+}
 
 
 @output.command("lockout forget bob --dry-run", "lockout forget bob --yes")

@@ -304,7 +304,12 @@ def test_a_batch_of_locks_denies_each_device_and_tells_of_each(deployed, aws_in_
     assert {detail["result"] for detail in aws_in_memory.announced} == {"locked"}
     out = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [metrics] = [line for line in out if "_aws" in line]
-    assert len(metrics["ReportToDeny"]) == 10
+    times = [detail["times"] for detail in aws_in_memory.announced]
+    took = [datetime.fromisoformat(each["written"]) - datetime.fromisoformat(each["received"]) for each in times]
+    assert sorted(metrics["ReportToDeny"]) == pytest.approx(
+        sorted(each / timedelta(milliseconds=1) for each in took), abs=1
+    )
+    assert len(took) == 10
     assert sum(metrics["locked"]) == sum(metrics["locked-lost"]) == 10
     assert "Paged" not in metrics
     said = [line for line in out if line.get("result") == "locked"]

@@ -175,25 +175,25 @@ class WorkMail:
             return Observation(None, missing.date)
         return Observation(Override(answer["Effect"], answer.get("Description")), _date(answer))
 
-    def put(self, key: DeviceKey, override: Override) -> None:
-        """Write a device's override, in place of any other.
+    def put(self, key: DeviceKey, override: Override) -> datetime:
+        """Write a device's override, in place of any other. Return when WorkMail had taken it, by our clock.
 
         Raises:
             UnansweredError: The override may or may not have been written.
         """
         described = {} if override.description is None else {"Description": override.description}
-        self._write(
+        return self._write(
             lambda: self._client.put_mobile_device_access_override(**_fields(key), Effect=override.effect, **described),
             f"put {override.effect} on {key.device}",
         )
 
-    def delete(self, key: DeviceKey) -> None:
-        """Remove a device's override, if there is one.
+    def delete(self, key: DeviceKey) -> datetime:
+        """Remove a device's override, if there is one. Return when WorkMail had done so, by our clock.
 
         Raises:
             UnansweredError: The override may or may not have been removed.
         """
-        self._write(
+        return self._write(
             lambda: self._client.delete_mobile_device_access_override(**_fields(key)),
             f"delete the override of {key.device}",
         )
@@ -231,8 +231,8 @@ class WorkMail:
                 raise TransientError(f"{action}: {error}") from error
         return self._read(call, action, retry=False)
 
-    def _write(self, call: Callable[[], Any], action: str) -> None:
-        """Make a call that changes something. The error says whether it did, if that is known."""
+    def _write(self, call: Callable[[], Any], action: str) -> datetime:
+        """Make a call that changes something. Return when it was answered. The error says whether it did, if known."""
         try:
             self._in_turn(call)
         except ClientError as error:
@@ -243,6 +243,7 @@ class WorkMail:
             raise RejectedError(f"{action}: {error}") from error
         except BotoCoreError as error:
             raise UnansweredError(f"{action}: {error}") from error
+        return datetime.now(UTC)
 
     def _in_turn(self, call: Callable[[], Any]) -> Any:
         """Make a call in its turn. Repeat it until WorkMail does not throttle it, or until no time is left."""

@@ -1,7 +1,7 @@
 """The fields of the contract: checks a detail against its schema. Each fault names the field and its value.
 
-fastjsonschema does this, too. To compile the schemas took 7 ms of each cold start, and its faults had to be put into our
-words field by field. A test compares what the two accept.
+fastjsonschema does this, too. To compile the schemas took 7 ms of each cold start, and its faults had to be put into
+our words field by field. A test compares what the two accept.
 """
 
 import json

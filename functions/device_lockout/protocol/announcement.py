@@ -18,6 +18,7 @@ from device_lockout.values.outcome import SOURCE
 from device_lockout.values.tag import write_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from device_lockout.decisions.plan import Item
@@ -34,6 +35,7 @@ SCHEMA_VERSION = "1"
 _PLAIN: dict[int, int | str] = {**dict.fromkeys(range(32), " "), **str.maketrans('"\\<>', "'/()")}
 
 SHOWN_ROWS = 5  # How many rows of its plan a run announces. The log has all.
+SHOWN_CLAIMS = 10  # How many locks in force an outcome names.
 SHOWN_LEFT = 2  # How many of them are of overrides that it leaves alone, before any other row.
 
 
@@ -79,10 +81,12 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
         "message": _plain(f"{outcome.message(target.device, target.user)} ({_report(cause, ticket)})"),
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),
+        "claims": dict(zip(("before", "after"), map(_claims, outcome.claims), strict=True)),
         "times": {
             "happened": instant.write(cause.happened),
             "received": instant.write(cause.received),
             "decided": instant.write(decided),
+            "written": instant.write(outcome.written) if outcome.written else None,
         },
     }
     return {"detailType": outcome.detail_type, "detail": detail}
@@ -180,6 +184,15 @@ def _user(user: User | None) -> dict[str, str] | None:
 
 def _lock(lock_id: str, ticket: str) -> dict[str, str] | None:
     return {"id": lock_id, "reference": ticket} if lock_id else None
+
+
+def _claims(claims: Iterable[Claim]) -> list[dict[str, str]]:
+    """Return the locks that last longest, the wanted one first. A record may have two hundred."""
+    return [
+        {"id": each.id, "scope": each.scope, "reason": each.why, "until": write_time(each.until)}
+        | {"reference": each.reference, "source": each.source}
+        for each in sorted(claims, key=lambda claim: claim.rank, reverse=True)[:SHOWN_CLAIMS]
+    ]
 
 
 def _plain(message: str) -> str:

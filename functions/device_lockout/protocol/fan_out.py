@@ -41,7 +41,7 @@ def to_all_devices(command: Lock | Release | Change, ports: Ports, rules: Rules,
     if not command.target.after:
         record = ports.ledger.user(organization, user.id)
         changed, outcome = decide_for_user(command, record, now, rules)
-        outcome = replace(outcome, user=user)
+        outcome = replace(outcome, user=user, claims=(record.live(now), changed.live(now)))
         if changed != record:
             ports.ledger.save_user(organization, user.id, changed)
         unset = not isinstance(command, Release) and outcome.result not in ("locked", "extended", "shortened")
@@ -157,4 +157,5 @@ def _by_number(command: Lock | Release | Change, ports: Ports, rules: Rules, now
     changed, outcome = decide_for_user(command, kept, now, rules)
     if changed != kept:
         ports.ledger.save_locks_of(target.organization, target.names[0], changed)
+    outcome = replace(outcome, claims=(kept.live(now), changed.live(now)))
     return outcome if isinstance(command, Lock) or kept.live(now) else None

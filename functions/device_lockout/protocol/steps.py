@@ -215,7 +215,8 @@ def _on_device(
         decision = decision.with_outcome(replace(decision.outcome, result="took-over", page=False))
     decision = bounded(command, record, decision, now)
     lock, ticket = (decision.lock.id, decision.lock.reference) if decision.lock else ("", "")
-    decision = replace(decision, outcome=replace(decision.outcome, user=user, lock=lock, ticket=ticket))
+    claims = read.live(now), decision.record.live(now)
+    decision = replace(decision, outcome=replace(decision.outcome, user=user, lock=lock, ticket=ticket, claims=claims))
     if gone:
         decision = replace(decision, record=replace(decision.record, prior=record.prior))
     unsure = gone
@@ -225,18 +226,19 @@ def _on_device(
         return _failed(command, ports, key, record, replace(decision, record=record), unsure, now)
     if must_be_recorded(command, read, decision, rules.owner):
         ports.ledger.save_device(key, decision.record)
+    written = None
     try:
         if gone and decision.write is not None:
             raise UnknownUserError(gone)
         match decision.write:
             case Put(override=override):
-                ports.workmail.put(key, override)
+                written = ports.workmail.put(key, override)
             case Delete():
-                ports.workmail.delete(key)
+                written = ports.workmail.delete(key)
     except RejectedError as error:
         saved = replace(decision, record=replace(decision.record, version=decision.record.version + 1))
         return _failed(command, ports, key, record, saved, str(error), now)
-    return decision.outcome
+    return replace(decision.outcome, written=written)
 
 
 def _with_lock(record: DeviceRecord, claim: Claim) -> DeviceRecord:

@@ -1,13 +1,17 @@
 """How a command ends: the results, the events that announce them, and the sentences for people."""
 
+from dataclasses import field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from device_lockout.values import tag
 from device_lockout.values.advice import shown
 from device_lockout.values.device import User
 from device_lockout.values.lean_dataclass import dataclass
 from device_lockout.values.override import Override
+
+if TYPE_CHECKING:
+    from device_lockout.values.record import Claim
 
 SOURCE = "device-lockout"  # The ``source`` of the deployment's own events. No configured source may have this name.
 
@@ -82,6 +86,10 @@ class Outcome:
     lock: str = ""  # The ID of the lock that it is about, as in the tag; empty for none.
     ticket: str = ""  # That lock's own ticket number; empty for none. A sweep has no report, and so no other.
     elsewhere: str = ""  # What a person must do where the mailboxes moved to; empty for nothing.
+    # The locks in force before and after, as this delivery found and left them, and when WorkMail took its write. They
+    # are told, and are no part of what a redelivery repeats.
+    claims: "tuple[tuple[Claim, ...], tuple[Claim, ...]]" = field(default=((), ()), compare=False)
+    written: datetime | None = field(default=None, compare=False)
 
     @property
     def detail_type(self) -> str:

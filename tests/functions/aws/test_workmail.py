@@ -110,7 +110,8 @@ def test_an_override_is_put_with_its_description(gateway, stubber):
     stubber.add_response(
         "put_mobile_device_access_override", {}, {**ONE, "Effect": "DENY", "Description": DENIAL.description}
     )
-    gateway.put(KEY, DENIAL)
+    before = datetime.now(UTC)
+    assert before <= gateway.put(KEY, DENIAL) <= datetime.now(UTC)
 
 
 def test_an_override_that_never_had_a_description_is_put_without_one(gateway, stubber):
@@ -120,7 +121,8 @@ def test_an_override_that_never_had_a_description_is_put_without_one(gateway, st
 
 def test_an_override_is_deleted(gateway, stubber):
     stubber.add_response("delete_mobile_device_access_override", {}, ONE)
-    gateway.delete(KEY)
+    before = datetime.now(UTC)
+    assert before <= gateway.delete(KEY) <= datetime.now(UTC)
 
 
 # What goes wrong, by effect.

@@ -548,11 +548,67 @@ def test_an_outcome_tells_what_happened_to_which_device_until_when_and_why():
         "happened": "2026-11-22T07:30:00.000Z",
         "received": "2026-11-22T07:30:00.000Z",
         "decided": "2026-11-22T07:30:10.000Z",
+        "written": "2026-11-22T07:30:10.000Z",
     }
     assert detail["message"] == (
         "Device ANDROIDC0FFEE of Bob@example.com is locked (lost) until 2026-11-22T07:40:00Z."
         " (event lost from helpdesk)"
     )
+
+
+def locks(world):
+    """The IDs of the locks in force before and after, by the last outcome, and whether that tells of a write."""
+    _, detail = world.bus.announced[-1]
+    before, after = ([claim["id"] for claim in detail["claims"][when]] for when in ("before", "after"))
+    return before, after, detail["times"]["written"] is not None
+
+
+def test_an_outcome_tells_the_locks_in_force_before_and_after_the_longest_first():
+    world, lost, stolen = World(), claim_id("lost"), claim_id("stolen")
+    world.deliver(LOST, at(10))
+    assert locks(world) == ([], [lost], True)
+    world.deliver(STOLEN, at(70))
+    assert locks(world) == ([lost], [stolen, lost], True)
+    _, detail = world.bus.announced[-1]
+    assert detail["claims"]["after"][0] == {
+        "id": stolen,
+        "scope": "device",
+        "reason": "stolen",
+        "until": "hold",
+        "reference": "",
+        "source": STOLEN.claim.source,
+    }
+    world.deliver(RECOVERED, at(130))
+    assert locks(world) == ([stolen, lost], [], True)
+    world.deliver(lock("late", at(50)), at(140))
+    assert locks(world) == ([], [], False), "a newer release decides: nothing was written"
+
+
+def test_an_outcome_names_ten_locks_at_most():
+    world = World()
+    for number in range(12):
+        world.deliver(lock(f"lost-{number}", at(0), at(600 + number), why=f"reason{number}"), at(10))
+    before, after, _ = locks(world)
+    assert (len(before), len(after)) == (10, 10)
+    assert after[0] == claim_id("lost-11")
+
+
+def test_an_outcome_of_a_user_tells_the_users_locks():
+    world, target = World(), Target(ORGANIZATION, "bob")
+    claim = Claim(claim_id("left"), "user", "offboarded", at(10), HOLD)
+    world.deliver(Lock(cause("left", at(10)), target, claim), at(11))
+    assert locks(world) == ([], [claim.id], False)
+    world.deliver(release("back", at(20), target, "user"), at(21))
+    assert locks(world) == ([claim.id], [], False)
+
+
+def test_after_a_crash_a_redelivery_repeats_the_outcome_with_the_locks_that_it_found_itself():
+    world = World()
+    world.wire.faults[tell("a lock over nothing").wire.calls.index("workmail.put")] = killed_after
+    with pytest.raises(Killed):
+        world.carry_out(LOST, at(10))
+    assert world.carry_out(LOST, at(70)).result == "locked"
+    assert locks(world) == ([claim_id("lost")], [claim_id("lost")], False)
 
 
 def test_a_lock_that_is_redriven_after_its_release_says_so():
