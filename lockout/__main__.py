@@ -14,26 +14,26 @@ from lockout.errors import INTERRUPTED, NO, USAGE, CommandError, explain
 COMMANDS = {
     "Ask": {
         "status": ("status_and_history", "who is locked now, why and until when; what needs somebody"),
-        "show": ("status_and_history", "one device, user or ticket: what stands, what is wanted, what happened"),
+        "show": ("status_and_history", "one device, user or ticket: what stands and what is wanted"),
         "history": ("status_and_history", "what happened: by ticket, user, device, event or time"),
         "watch": ("status_and_history", "outcomes as they come"),
     },
     "Act": {
         "lock": ("lock_and_release", "lock a device, or all devices of a user"),
         "release": ("lock_and_release", "let a device or a user back in"),
-        "undo": ("undo", "release what one source locked since some time, and drop what was held"),
+        "undo": ("undo", "release what one source locked since some time"),
         "extend": ("lock_and_release", "let a lock end later or sooner"),
     },
     "Run": {
         "sweep": ("sweep", "what the next sweep would do, how the last ones went, one now"),
         "dead": ("dead_letters", "what ended up in a dead-letter queue, and its way back"),
-        "forget": ("forget", "erase what the ledger holds of a user, but for what a live lock needs"),
-        "doctor": ("doctor", "is this deployment whole? with the command that mends it"),
-        "drill": ("lock_and_release", "lock a device that nobody uses, let it in, and say how long it took"),
+        "forget": ("forget", "erase what the ledger holds of a user"),
+        "doctor": ("doctor", "is this deployment whole? and what mends it"),
+        "drill": ("lock_and_release", "lock and release a device that nobody uses; how long it took"),
     },
     "Tell": {
         "report": ("report", "what happened and what stands, as one page, JSON or CSV"),
-        "evidence": ("evidence", "everything about one incident in one archive, and the check of one"),
+        "evidence": ("evidence", "everything about one incident in one archive, and its check"),
     },
     "Set up": {
         "inventory": ("inventory", "enrol the devices of a CSV file"),
@@ -52,7 +52,8 @@ Examples:
   lockout history INC-1234
 
 \b
-Exit status: 0 yes or done, 1 no or not done, 2 called wrongly, 3 not known yet, 4 not allowed, 130 interrupted."""
+Exit status: 0 yes or done, 1 no or not done, 2 called wrongly,
+3 not known yet, 4 not allowed, 130 interrupted."""
 
 
 class _Lazy(click.Group):
@@ -107,6 +108,9 @@ def main(arguments: list[str] | None = None, deployment: Any = None) -> int:
     """
     try:
         return int(lockout.main(arguments, prog_name="lockout", standalone_mode=False, obj=deployment) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except click.UsageError as error:
         where = f"{error.ctx.command_path} --help" if error.ctx else "lockout --help"
         return _say(CommandError(error.format_message(), where, USAGE))

@@ -1,7 +1,8 @@
 """Find what people name: users, devices and their announcements in the timeline."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from device_lockout.aws.ledger import OUTCOMES_KEPT
@@ -10,6 +11,9 @@ from device_lockout.values.device import DeviceKey, DeviceName, User
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import DRILL
 from lockout.deployment import Deployment
+
+ALL = "*"
+"""Stands for all devices of a user, those to come as well. No device has this ID."""
 
 type Told = dict[str, Any]
 """An announcement: detail-type and detail."""
@@ -22,6 +26,17 @@ def user(deployment: Deployment, organization: str, name: str) -> User | None:
     except RejectedError:
         return None
     return found
+
+
+def names(deployment: Deployment, organization: str) -> Callable[[str], str]:
+    """Return what tells a user's name by the ID. It asks once for each of the last thousand users."""
+
+    @lru_cache(maxsize=1000)
+    def name(user_id: str) -> str:
+        found = user(deployment, organization, user_id)
+        return (found and (found.name or found.email)) or user_id
+
+    return name
 
 
 def devices(deployment: Deployment, organization: str, what: str, device: str | None = None) -> list[DeviceKey]:

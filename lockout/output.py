@@ -29,6 +29,7 @@ _BEGINS = r"""[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20]"""
 It passes over blanks, and over the quotation marks that CSV puts round one in the middle of a cell."""
 _FORMULA = re.compile(rf"(^|;)(?={_BEGINS})")
 """Where people write commas in numbers, a spreadsheet begins another cell at each semicolon, whatever is quoted."""
+_INSTANT = re.compile(r"(?<![=\w])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII)
 _SHOWN = re.compile(rf"(^|;)'(?={_BEGINS})")
 
 organization = click.option("--organization", metavar="NAME", help="which one, if there are several")
@@ -121,8 +122,13 @@ def in_data(value: datetime) -> str:
 
 
 def local(time: datetime) -> str:
-    """Return an instant in this machine's time with its offset, such as ``Fri 27 Nov 2026 18:00 +0100``."""
-    return "until released" if time == HOLD else f"{time.astimezone():%a %d %b %Y %H:%M %z}"
+    """Return an instant in this machine's time with its offset, such as ``Fri 27 Nov 2026 18:00:00 +0100``."""
+    return "until released" if time == HOLD else f"{time.astimezone():%a %d %b %Y %H:%M:%S %z}"
+
+
+def in_local_time(words: str) -> str:
+    """Return a sentence with its instants as :func:`local`. Those of a tag stay as they are."""
+    return _INSTANT.sub(lambda found: local(instant.read(found[0])), words)
 
 
 def for_people(value: Any) -> str:

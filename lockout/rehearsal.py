@@ -3,14 +3,14 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey, LookUp
-from device_lockout.values.record import DeviceRecord, UserRecord
+from device_lockout.values.record import DeviceRecord, LastSweep, UserRecord
 from lockout.deployment import Deployment
 
 _READS = frozenset(
@@ -36,6 +36,12 @@ class _Ledger(_ReadOnly):
     """The ledger. What a command saves is there for the commands that it sends on."""
 
     _saved: dict[Any, Any] = field(default_factory=dict)
+    ahead: timedelta = timedelta()
+    """How far ahead a sweep is rehearsed. The sweeps until then are taken to go as the last one did."""
+
+    def last_sweep(self, organization: str) -> LastSweep | None:
+        last: LastSweep | None = self._real.last_sweep(organization)
+        return replace(last, began=last.began + self.ahead) if last else None
 
     def open_device(self, key: DeviceKey) -> DeviceRecord:
         record: DeviceRecord = self._saved.get(key) or self._real.device(key)
@@ -81,9 +87,9 @@ class _Collected:
         return 0
 
 
-def _ports(deployment: Deployment, collected: Any) -> Ports:
+def _ports(deployment: Deployment, collected: Any, ahead: timedelta = timedelta()) -> Ports:
     workmail: Any = _ReadOnly(deployment.workmail)
-    ledger: Any = _Ledger(deployment.ledger)
+    ledger: Any = _Ledger(deployment.ledger, ahead=ahead)
     return Ports(workmail, ledger, collected, collected)
 
 
@@ -99,4 +105,5 @@ def of_command(command: Command, deployment: Deployment, now: datetime) -> list[
 def of_sweep(deployment: Deployment, organization: str, at: datetime) -> sweep.SweepResult:
     """Return how a sweep would go at some time, if nothing changes until then."""
     run = sweep.Run("rehearsal", organization, at, lambda: datetime.now(UTC), lambda: True, lambda: None)
-    return sweep.run(run, _ports(deployment, _Collected()), deployment.settings)
+    ahead = max(at - datetime.now(UTC), timedelta())
+    return sweep.run(run, _ports(deployment, _Collected(), ahead), deployment.settings)

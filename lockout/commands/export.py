@@ -30,7 +30,7 @@ def export(deployment: Deployment, form: str | None) -> int:
         output.whole(rows, 2)
     else:
         output.table(COLUMNS, rows)
-    output.say(f"{len(rows)} overrides: the list is complete")
+    output.say(f"the list is complete, overrides: {len(rows)}")
     return DONE
 
 

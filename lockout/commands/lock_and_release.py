@@ -9,6 +9,7 @@ import click
 
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES
 from device_lockout.values.command import Change, Lock
+from device_lockout.values.device import DeviceKey
 from device_lockout.values.record import Scope
 from lockout import lookup, output, sending
 from lockout.deployment import Deployment
@@ -63,26 +64,37 @@ def release(deployment: Deployment, how: How, user: str, device: str | None, *, 
     return _send(deployment, kind, _about(user, device, scope), how)
 
 
-@output.command("lockout extend bob ABC123 --until friday")
+@output.command("lockout extend bob ABC123 --until friday", "lockout extend dave --user-locks --until 30d")
 @click.argument("user")
-@click.argument("device")
+@click.argument("device", required=False)
 @click.option("--until", type=When(), required=True, metavar="WHEN", help="2d, friday, 2026-12-01")
+@click.option("--user-locks", is_flag=True, help="change the locks of the whole user, not those of one device")
 @sending.change
-def extend(deployment: Deployment, how: How, user: str, device: str, until: datetime) -> int:
+def extend(
+    deployment: Deployment, how: How, user: str, device: str | None, until: datetime, *, user_locks: bool
+) -> int:
     """Let a lock end later or sooner. Its reason stays, and so do ticket and note unless you give others.
 
-    A lock of the whole user changes for all of the user's devices.
+    If the device's lock is one of the whole user, it changes for all of the user's devices.
     """
-    now = datetime.now(UTC)
-    keys = lookup.devices(deployment, deployment.organization(how.organization).id, user, device)
+    now, where = datetime.now(UTC), deployment.organization(how.organization).id
+    about = _about(user, device, "user" if user_locks else "device")
+    if user_locks and (known := lookup.user(deployment, where, user)):
+        keys = [DeviceKey(where, known.id, lookup.ALL)]
+    else:
+        keys = lookup.devices(deployment, where, user, device)
     claims = [(key, claim) for key in keys if (claim := deployment.ledger.device(key).wanted(now)) is not None]
     if not claims:
-        raise CommandError(f"no lock of {device} is in force", f"lockout show {user} {device}")
+        raise CommandError(f"no lock of {device or user} is in force", f"lockout show {user}")
     key, claim = claims[0]
-    kind, named = ("User Lock Changed", None) if claim.scope == "user" else ("Lock Changed", key.device)
-    detail = _about(key.user_id if ":" in user else user, named, claim.scope)
-    output.say(f"its lock ({claim.why}) lasts now: {output.local(claim.until)}")
-    return _send(deployment, kind, detail | {"expiresAt": until}, replace(how, unverified=True))
+    kind = "User Lock Changed" if claim.scope == "user" else "Lock Changed"
+    if claim.scope == "user" or "userId" not in about:
+        about = {
+            "userId": key.user_id if ":" in user else user,
+            "deviceId": None if claim.scope == "user" else key.device,
+        }
+    output.say(f"until now its lock ({claim.why}) lasts: {output.local(claim.until)}")
+    return _send(deployment, kind, about | {"expiresAt": until}, replace(how, unverified=True))
 
 
 @output.command("lockout drill canary DRILL0001")
@@ -117,12 +129,13 @@ def _send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -
     source, written, command, expected = sending.rehearsed(deployment, kind, detail, how)
     until = f": until {output.local(command.claim.until)}" if isinstance(command, Lock | Change) else ""
     output.say(f"{kind}, as {source.name}{until}")
-    for told in expected[:10]:
+    rejected = any(told["detail"]["result"] == "rejected" for told in expected)
+    for told in expected[:10] if how.dry_run or rejected or not how.yes else ():
         say = output.line if how.dry_run else output.say
-        say(f"would be {told['detail']['result']}: {told['detail']['message']}")
+        say(f"would be {told['detail']['result']}: {output.in_local_time(told['detail']['message'])}")
     if how.dry_run:
         return _status(expected, locks=locks)
-    if any(told["detail"]["result"] == "rejected" for told in expected):
+    if rejected:
         raise CommandError("nothing was sent: it would be rejected")
     _ask(expected, deployment, how)
     sent = time.monotonic()
@@ -138,10 +151,10 @@ def _wait(deployment: Deployment, event: str, sent: float, expected: int, how: H
         return NOT_YET
     took = time.monotonic() - sent
     for told in found:
-        output.line(told["detail"]["message"])
+        output.line(output.in_local_time(told["detail"]["message"]))
     output.say(f"{took:.1f} s after the report")
     status = _status(found, locks=locks)
-    if locks and status == DONE:
+    if status == DONE and any(told["detail"]["result"] == "locked" and told["detail"]["device"] for told in found):
         output.say("It reaches the device within 5 minutes. IMAP, EWS and webmail go on: reset the password too.")
     return status
 

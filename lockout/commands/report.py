@@ -153,7 +153,7 @@ def _denied(told: Told, when: str) -> bool:
 
 
 def _row(told: Told) -> Row:
-    detail, said = told["detail"], asked.happened(told, None)
+    detail, said = told["detail"], asked.happened(told, "csv")
     until = read_time(detail["until"]) if detail.get("until") else None
     known = said | {"why": detail.get("reason"), "until": until, "source": detail["source"]}
     return {name: known.get(name) or "" for name in COLUMNS}
@@ -163,6 +163,8 @@ def _standing(lock: Row, advice: Advice | None = None) -> Row:
     known = lock | {"time": lock["since"], "result": "locked", "message": lock["ticket and note"]}
     if advice:
         words = advice.about(lock["userId"], lock["device"], "")
+        if lock["device"] == lookup.ALL:
+            words["command"] = words["command"].replace("DEVICE", "--user-locks")
         known |= words | {"severity": advice.severity, "result": words["title"]}
     return {name: known.get(name, "") for name in COLUMNS}
 
@@ -177,7 +179,7 @@ def _decisions(urgent: Iterable[Told], new: Iterable[Told], locks: Sequence[Row]
         if (now - lock["since"] > LONG) if held else (lock["until"] - now < SOON):
             yield _standing(lock, _HELD if held else _ENDS)
     trusted = {(told["detail"].get("lock") or {}).get("id") for told in new if told["detail"].get("verified") is False}
-    yield from (_standing(lock, _TRUSTED) for lock in locks if lock["lock"] in trusted)
+    yield from (_standing(lock, _TRUSTED) for lock in locks if lock["lock"] in trusted and lock["device"] != lookup.ALL)
 
 
 def _drill(drills: Sequence[Told]) -> str:
@@ -257,7 +259,7 @@ def _page(data: Row) -> str:
     def shown(value: object) -> object:
         if isinstance(value, datetime):
             return output.local(value)
-        return value if isinstance(value, Markup) else output.in_line(str(value))
+        return value if isinstance(value, Markup) else output.in_line(output.in_local_time(str(value)))
 
     where = jinja2.PackageLoader("lockout", "commands")
     pages = jinja2.Environment(loader=where, autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)

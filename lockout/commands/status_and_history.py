@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import click
 
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.outcome import DRILL
+from device_lockout.values.record import Claim
 from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Tag
 from lockout import lookup, output
@@ -23,8 +23,8 @@ LOOKED_UP_AT_ONCE = 10
 WATCH_EVERY = 2
 """Seconds."""
 
-_STATUS = {"user": 20, "device": 33, "why": 12, "until": 27, "ends in": 9, "since": 27, "ticket and note": 0}
-_HISTORY = {"time": 27, "result": 18, "message": 0}
+_STATUS = {"user": 20, "device": 33, "why": 12, "until": 30, "ends in": 9, "since": 30, "ticket and note": 0}
+_HISTORY = {"time": 30, "result": 18, "message": 0}
 
 
 @output.command("lockout status", "lockout status --ending 7d", "lockout status --why stolen --json", prints="rows")
@@ -34,7 +34,7 @@ _HISTORY = {"time": 27, "result": 18, "message": 0}
 def status(deployment: Deployment, user: str | None, why: str | None, ending: datetime | None, form: str | None) -> int:
     """Print who is locked now, why and until when. Then, for people: what needs somebody.
 
-    The list is whole, or the command fails.
+    The device `*` stands for all devices of a user, those to come as well. The list is whole, or the command fails.
     """
     now = datetime.now(UTC)
     found = (
@@ -45,7 +45,7 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
     )
     count = output.rows(found, _STATUS, form)
     if form is None:
-        output.line(f"{count} device{'s are' if count != 1 else ' is'} locked.")
+        output.line(f"{count} lock{'s are' if count != 1 else ' is'} in force.")
         _needs(deployment, now)
     return DONE
 
@@ -53,18 +53,27 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
 def locks(
     deployment: Deployment, organization: Organization, user: str | None, now: datetime
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each lock of ours, page by page.
-
-    WorkMail is asked for the names of one page's users at once, and once for each of the last thousand users.
-    """
+    """Yield a row for each lock of ours, page by page, then those of all devices of a user."""
     only = lookup.user(deployment, organization.id, user) if user is not None else None
     if user is not None and only is None:
         return
+    name = lookup.names(deployment, organization.id)
 
-    @lru_cache(maxsize=1000)
-    def name(user_id: str) -> str:
-        found = lookup.user(deployment, organization.id, user_id)
-        return (found and (found.name or found.email)) or user_id
+    def row(user_id: str, device: str, shown: Tag | Claim, remark: str) -> dict[str, Any]:
+        left = output.apart(now, shown.until) if shown.until != HOLD else "-"
+        return {
+            "organizationId": organization.id,
+            "userId": user_id,
+            "user": name(user_id),
+            "device": device,
+            "why": shown.why,
+            "until": shown.until,
+            "ends in": "over" if shown.until <= now else left,
+            "since": shown.at,
+            "lock": shown.id,
+            "covers an ALLOW": isinstance(shown, Tag) and shown.was == "allow",
+            "ticket and note": remark,
+        }
 
     with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as pool:
         for page, _ in deployment.workmail.pages(organization.id):
@@ -75,22 +84,14 @@ def locks(
                 and listed.override.effect == "DENY"
                 and (only is None or only.id == listed.key.user_id)
             ]
-            names = list(pool.map(name, [listed.key.user_id for listed, _ in ours]))
-            for (listed, tag), who in zip(ours, names, strict=True):
-                left = output.apart(now, tag.until) if tag.until != HOLD else "-"
-                yield {
-                    "organizationId": organization.id,
-                    "userId": listed.key.user_id,
-                    "user": who,
-                    "device": listed.key.device,
-                    "why": tag.why,
-                    "until": tag.until,
-                    "ends in": "over" if tag.until <= now else left,
-                    "since": tag.at,
-                    "lock": tag.id,
-                    "covers an ALLOW": tag.was == "allow",
-                    "ticket and note": (listed.override.description or "").partition("]")[2].strip(),
-                }
+            list(pool.map(name, {listed.key.user_id for listed, _ in ours}))  # all names of a page at once
+            for listed, tag in ours:
+                remark = (listed.override.description or "").partition("]")[2].strip()
+                yield row(listed.key.user_id, listed.key.device, tag, remark)
+    for user_id, record in deployment.ledger.users(organization.id).items():
+        if only is None or only.id == user_id:
+            for claim in record.live(now):
+                yield row(user_id, lookup.ALL, claim, claim.remark)
 
 
 def _needs(deployment: Deployment, now: datetime) -> None:
@@ -110,7 +111,8 @@ def _needs(deployment: Deployment, now: datetime) -> None:
             output.line(f"! Last drill failed: {drill['detail']['message']}\n  lockout history DRILL")
     for told in lookup.needing_somebody(deployment, now):
         advice = told["detail"]["advice"]
-        output.line(f"! {told['detail']['message']}\n  {advice['do']}  {advice['command']}")
+        said = output.in_local_time(told["detail"]["message"])
+        output.line(f"! {said}\n  {advice['do']}  {advice['command']}")
     if dead := deployment.waiting(*DEAD_LETTERS.values()):
         output.line(f"! Dead letters: {dead}.  lockout dead show")
 
@@ -125,7 +127,11 @@ def show(deployment: Deployment, what: str, device: str | None, organization: st
     WHAT is a user, a device ID, a ticket, serial:NUMBER or asset:TAG. The exit status is 1 if nothing is known of it.
     """
     now = datetime.now(UTC)
-    keys = lookup.devices(deployment, deployment.organization(organization).id, what, device)
+    where = deployment.organization(organization).id
+    keys = lookup.devices(deployment, where, what, device)
+    known = lookup.user(deployment, where, what) if device is None else None
+    if known and deployment.ledger.user(where, known.id).live(now):
+        keys = [DeviceKey(where, known.id, lookup.ALL), *keys]
     shown = [_device(deployment, key, now) for key in keys]
     if form:
         output.rows(shown, {}, form)
@@ -138,13 +144,13 @@ def show(deployment: Deployment, what: str, device: str | None, organization: st
 
 
 def _device(deployment: Deployment, key: DeviceKey, now: datetime) -> dict[str, Any]:
-    record = deployment.ledger.device(key)
-    wanted, observed = record.wanted(now), deployment.workmail.get(key).override
+    record, of_all = deployment.ledger.device(key), key.device == lookup.ALL
+    wanted, observed = record.wanted(now), None if of_all else deployment.workmail.get(key).override
     user = lookup.user(deployment, key.organization, key.user_id)
-    told = lookup.history(deployment, key.device)
+    told = lookup.history(deployment, key.user_id if of_all else key.device)
+    users = [each for each in told if (each["detail"].get("user") or {}).get("id") in (key.user_id, None)]
     denied = observed is not None and observed.effect == "DENY"
     ours = observed is not None and isinstance(observed.read(deployment.settings.owner), Tag)
-    about = [each for each in told if (each["detail"].get("user") or {}).get("id") in (key.user_id, None)]
     return {
         "userId": key.user_id,
         "user": user.name if user else None,
@@ -155,19 +161,21 @@ def _device(deployment: Deployment, key: DeviceKey, now: datetime) -> dict[str, 
         "ticket": wanted.reference if wanted else None,
         "note": wanted.note if wanted else None,
         "source": wanted.source if wanted else None,
-        "agrees": denied if wanted else not ours,
+        "agrees": of_all or (denied if wanted else not ours),
         "underneath": record.prior.fields() if record.prior else None,
         "known": record.known,
-        "happened": about[-10:],
+        "happened": [each for each in users if not (of_all and each["detail"].get("device"))][-10:],
     }
 
 
 def _print_device(shown: dict[str, Any], now: datetime) -> None:
     override, wanted, underneath = shown["override"], shown["wanted"], shown["underneath"]
-    denied = override is not None and override["effect"] == "DENY"
-    who = f"{shown['user'] or shown['userId']} <{shown['email'] or '-'}>"
-    output.line(f"{who}, device {shown['device']}: {'DENIED' if denied else 'NOT DENIED'}", bold=True)
-    output.line(f"  in WorkMail   {f'{override["effect"]}, {override["description"]}' if override else '-'}")
+    of_all, denied = shown["device"] == lookup.ALL, override is not None and override["effect"] == "DENY"
+    which = "all devices, those to come as well" if of_all else f"device {shown['device']}"
+    state = "LOCKED" if of_all else "DENIED" if denied else "NOT DENIED"
+    output.line(f"{shown['user'] or shown['userId']} <{shown['email'] or '-'}>, {which}: {state}", bold=True)
+    if not of_all:
+        output.line(f"  in WorkMail   {f'{override["effect"]}, {override["description"]}' if override else '-'}")
     if wanted:
         because = ", ".join(filter(None, (shown["ticket"], shown["source"], shown["note"])))
         output.line(f"  wanted        lock ({wanted['why']}), {output.local(wanted['until'])}")
@@ -178,10 +186,11 @@ def _print_device(shown: dict[str, Any], now: datetime) -> None:
         output.line("  ! WorkMail does not show what is wanted: the next sweep mends it.  lockout sweep now")
     if underneath:
         output.line(f"  underneath    {underneath['effect']}, {underneath['description']}")
-    output.line(f"  known         {'yes' if shown['known'] else 'no: only reports say that this device exists'}")
+    if not of_all:
+        output.line(f"  known         {'yes' if shown['known'] else 'no: only reports say that this device exists'}")
     for told in shown["happened"]:
         ago = output.apart(lookup.time_of(told), now)
-        output.line(f"  {ago:>7} ago   {told['detail']['message']}")
+        output.line(f"  {ago:>7} ago   {output.in_local_time(told['detail']['message'])}")
 
 
 @output.command(
@@ -225,7 +234,7 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
         "ticket": detail.get("reference") or lock.get("reference"),
         "reporter": detail.get("reporter"),
         "event": detail["eventId"],
-        "message": detail["message"],
+        "message": detail["message"] if form else output.in_local_time(detail["message"]),
     }
 
 

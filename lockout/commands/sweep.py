@@ -29,17 +29,21 @@ def plan(deployment: Deployment, at: datetime | None, organization: str | None, 
 
     The exit status is 1 if a guard would refuse removals.
     """
-    then = at or datetime.now(UTC)
-    result = rehearsal.of_sweep(deployment, deployment.organization(organization).id, then)
+    then, where = at or datetime.now(UTC), deployment.organization(organization).id
+    result = rehearsal.of_sweep(deployment, where, then)
     planned = result.plan
-    items = map(announcement.row, [*planned.removals, *planned.reasserts, *planned.left])
-    output.rows(items, {"action": 9, "userId": 37, "deviceId": 33, "because": 0}, form)
+    name = lookup.names(deployment, where)
+    items = (
+        {"user": name(item.key.user_id), **announcement.row(item)}
+        for item in (*planned.removals, *planned.reasserts, *planned.left)
+    )
+    output.rows(items, {"action": 9, "user": 20, "deviceId": 33, "because": 0}, form)
     output.say(
         f"{output.local(then)}: {len(planned.removals)} to let in, {len(planned.reasserts)} to put back,"
-        f" {len(planned.left)} left alone, of {sum(planned.seen.values())} overrides"
+        f" {len(planned.left)} left alone, of {(seen := sum(planned.seen.values()))} override{'s' * (seen != 1)}"
     )
     if result.refused:
-        output.say(f"guard {result.refused.guard} would let nothing in: {result.refused.because}")
+        output.say(f"guard {result.refused.guard} would let nothing in: {output.in_local_time(result.refused.because)}")
     return NO if result.refused else DONE
 
 
@@ -52,7 +56,9 @@ def last(deployment: Deployment, form: str | None) -> int:
         runs.setdefault(told["detail"]["id"], {**told["detail"], "time": lookup.time_of(told)})
         if len(runs) == _SHOWN * len(deployment.settings.organizations):
             break
-    output.rows(runs.values(), {"time": 27, "guard": 21, "message": 0}, form)
+    output.rows(runs.values(), {"time": 30, "guard": 21, "message": 0}, form)
+    if not runs:
+        output.say("no sweep ran in thirty days.  lockout doctor")
     return DONE if runs and next(iter(runs.values()))["guard"] is None else NO
 
 
@@ -63,7 +69,8 @@ def log(deployment: Deployment, since: datetime, form: str | None) -> int:
     lines = deployment.log("SweepOverrides", '"planned"', since, datetime.now(UTC))
     said = ((instant.from_epoch_milliseconds(each["timestamp"]), json.loads(each["message"])) for each in lines)
     planned = ({"time": time, **line["item"]} for time, line in said if line["message"] == "planned")
-    output.rows(planned, {"time": 27, "action": 9, "userId": 37, "deviceId": 33, "because": 0}, form)
+    if not output.rows(planned, {"time": 30, "action": 9, "userId": 37, "deviceId": 33, "because": 0}, form):
+        output.say(f"no sweep planned anything since {output.local(since)}")
     return DONE
 
 
@@ -80,7 +87,7 @@ def now(deployment: Deployment, timeout: float, organization: str | None, *, acc
     while time.monotonic() - began < timeout:
         for told in deployment.ledger.timeline(asked, datetime.now(UTC) + timedelta(minutes=1), "sweep"):
             if told["detail"]["organizationId"] == where:
-                output.line(told["detail"]["message"])
+                output.line(output.in_local_time(told["detail"]["message"]))
                 output.say(f"{time.monotonic() - began:.1f} s")
                 return NO if told["detail"]["guard"] else DONE
         time.sleep(_LOOK_EVERY)

@@ -195,7 +195,11 @@ def test_a_later_end_keeps_reason_ticket_and_note(run: Run, world: World) -> Non
 def test_a_sooner_end_keeps_them_too_and_pages(run: Run, world: World, clients: Clients) -> None:
     run(*LOCK)
     status, out, err = run("extend", "bob", "ABC123", "--until", "2d", "--note", "back on friday", "--yes")
-    assert (status, "the lock now ends sooner (lost)" in out, "its lock (lost) lasts now: " in err) == (0, True, True)
+    assert (status, "the lock now ends sooner (lost)" in out, "until now its lock (lost) lasts: " in err) == (
+        0,
+        True,
+        True,
+    )
     assert str(world.workmail.overrides[key("ABC123")].description).endswith("] INC-1 back on friday")
     detail = world.bus.announced[-1][1]
     assert (detail["result"], detail["page"], clients.sent[-1]["DetailType"]) == ("shortened", True, "Lock Changed")
@@ -256,7 +260,7 @@ def test_the_status_lists_locks_and_what_needs_somebody(run: Run, world: World, 
     assert heading.split()[:3] == ["USER", "DEVICE", "WHY"]
     assert row.split()[:3] == ["bob@example.com", "abc123", "lost"]
     assert row.endswith("INC-1 left in a taxi")
-    assert rest[0] == "1 device is locked."
+    assert rest[0] == "1 lock is in force."
     clients.dead = 2
     world.workmail.disabled.add(BOB)
     run("lock", "bob", "PHONE9", "--yes", "--unverified")
@@ -381,7 +385,61 @@ def test_a_hundred_thousand_overrides_are_listed_as_they_come_in_constant_memory
     assert most < 8_000_000
 
 
+def test_a_lock_of_all_devices_is_listed_shown_and_extended_where_no_device_is_known(run: Run) -> None:
+    whole = ("lock", "bob", "--all-devices", "--why", "compromised", "--ref", "CASE-7", "--yes", "--unverified")
+    _, out, err = run(*whole)
+    assert "no device of this user is known; the lock holds for devices to come. (" in out
+    assert "It reaches the device" not in err
+    (row,) = json.loads(run("status", "--json")[1])
+    assert (row["user"], row["device"], row["why"]) == ("bob@example.com", "*", "compromised")
+    assert row["ticket and note"] == "CASE-7"
+    assert json.loads(run("status", "--user", "carla", "--json")[1]) == []
+    status, out, _ = run("show", "bob")
+    assert (status, out.count("CASE-7")) == (0, 2)
+    assert out.splitlines()[0].endswith(" <bob@example.com>, all devices, those to come as well: LOCKED")
+    status, out, err = run("extend", "bob", "--user-locks", "--until", "2d", "--yes")
+    assert (status, "the lock now ends sooner (compromised)" in out) == (0, True), err
+    assert run("extend", "bob", "--until", "2d", "--yes")[0] == 2
+    assert run("release", "bob", "--user-locks", "--yes")[0] == 0
+    assert run("show", "bob")[0] == 1
+    assert run("extend", "bob", "--user-locks", "--until", "2d", "--yes")[0] == 1
+
+
+def test_people_read_this_machines_time_and_data_has_utc(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        run(*LOCK, "--until", "2026-12-24T12:00:00Z")
+        noted = "seen at 2026-11-27T22:00:00Z"
+        for words in (
+            ("history", "INC-1"),
+            ("show", "bob"),
+            ("extend", "bob", "ABC123", "--until", "2026-12-25", "--yes"),
+        ):
+            out = run(*words)[1]
+            assert "Z" not in out.replace(noted, "").partition("] INC-1")[2 * ("] INC-1" in out)]
+        assert "until Thu 24 Dec 2026 21:00:00 +0900" in run("history", "INC-1")[1]
+        assert "until 2026-12-24T12:00:00Z" in run("history", "INC-1", "--csv")[1]
+        assert "until=2026-12-2" in run("show", "bob")[1], "a tag stays as it is"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 # Every command
+
+
+def test_without_a_command_the_help_is_all_that_is_said(run: Run) -> None:
+    for words in ((), ("sweep",)):
+        status, out, err = run(*words)
+        assert (status, out) == (2, "")
+        assert err.startswith("Usage: lockout")
+        assert "try:" not in err
+
+
+def test_each_command_has_one_line_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--help"])
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.startswith(" " * 8)]
 
 
 def test_the_help_comes_at_once_and_needs_no_aws(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_all_pages_are_printed_with_users_tags_and_what_is_covered(
     said = capsys.readouterr()
     rows = json.loads(said.out)
     assert [row["deviceId"].upper() for row in rows] == [row["DeviceId"] for row in FIRST_PAGES + LAST_PAGE]
-    assert said.err == "205 overrides: the list is complete\n"
+    assert said.err == "the list is complete, overrides: 205\n"
 
     bob = {"organizationId": ORGANIZATION, "userId": BOB, "userName": "bob", "email": "bob@example.com"}
     carla = {"organizationId": ORGANIZATION, "userId": CARLA, "userName": None, "email": None}

@@ -36,9 +36,14 @@ def test_the_plan_is_the_sweeps_own_and_changes_nothing(run: Run, world: World) 
     status, out, err = run("sweep", "plan")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == ["ACTION", "reassert"]
-    assert "0 to let in, 1 to put back, 0 left alone, of 1 overrides" in err
+    assert "0 to let in, 1 to put back, 0 left alone, of 1 override\n" in err
     status, out, err = run("sweep", "plan", "--at", "40d", "--json")
-    assert [(row["action"], row["deviceId"]) for row in json.loads(out)] == [("expire", "abc123")]
+    assert [(row["action"], row["user"], row["deviceId"]) for row in json.loads(out)] == [
+        ("expire", "bob@example.com", "abc123")
+    ]
+    assert (status, "guard" in err) == (0, False), "the sweeps until then are taken to complete"
+    world.ledger.swept = datetime.now(UTC) - timedelta(days=9)
+    status, _, err = run("sweep", "plan", "--at", "40d")
     assert (status, "guard gap would let nothing in" in err) == (1, True)
     assert (world.workmail.overrides, world.ledger.devices, len(world.ledger.outcomes)) == before
     assert world.queue.sent == []
@@ -46,7 +51,7 @@ def test_the_plan_is_the_sweeps_own_and_changes_nothing(run: Run, world: World) 
 
 
 def test_the_last_sweeps_are_told_newest_first(run: Run, world: World) -> None:
-    assert run("sweep", "last") == (1, "", "")
+    assert run("sweep", "last") == (1, "", "no sweep ran in thirty days.  lockout doctor\n")
     world.sweep(datetime.now(UTC) - timedelta(minutes=9))
     world.sweep(datetime.now(UTC) - timedelta(minutes=5))
     status, out, _ = run("sweep", "last")

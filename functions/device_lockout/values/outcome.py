@@ -111,7 +111,7 @@ class Outcome:
         device, user = shown(device), shown(user)
         about = f"Device {device} of {user}" if device and user else f"User {user}" if user else "A device"
         notes = [self.because] if self.because else []
-        if self.devices is not None:
+        if self.devices:
             notes.append(f"it goes on to {self.devices} known device{'s' * (self.devices != 1)}")
         if self.verified is False and self.result in ("locked", "extended", "already-locked"):
             notes.append("the device ID is taken on trust, nothing else knows it")

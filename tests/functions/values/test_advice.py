@@ -70,4 +70,5 @@ def test_an_allow_whose_time_is_over_is_told_as_one():
 
 def test_one_device_is_not_devices():
     assert "it goes on to 1 known device." in Outcome("locked", devices=1).message("", "bob")
-    assert "it goes on to 0 known devices." in Outcome("locked", devices=0).message("", "bob")
+    assert "it goes on to 2 known devices." in Outcome("locked", devices=2).message("", "bob")
+    assert "goes on" not in Outcome("released", devices=0).message("", "bob"), "there is nothing to say of none"
