@@ -33,9 +33,9 @@ COLUMNS = (*REQUIRED, "serialNumber", "assetTag", "organizationId", "reference",
 PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "exchange": {"userId": ("PrimarySmtpAddress", "UserPrincipalName"), "deviceId": ("DeviceId",)},
     "intune": {
-        "userId": ("Primary user email address", "Primary user UPN"),
-        "deviceId": ("EAS activation ID",),
-        "serialNumber": ("Serial number",),
+        "userId": ("Primary user email address", "Primary user UPN", "emailAddress", "userPrincipalName"),
+        "deviceId": ("EAS activation ID", "easDeviceId"),
+        "serialNumber": ("Serial number", "serialNumber"),
     },
     "jamf": {
         "userId": ("Email Address", "Username"),

@@ -353,6 +353,12 @@ def test_a_preset_reads_a_products_export_as_it_is(
     assert said.err == left_out * f"{file}: 1 lines were left out, since they have no device ID\n"
 
 
+def test_the_preset_of_intune_reads_graphs_own_names(tmp_path: Path) -> None:
+    content = b"EasDeviceId,EmailAddress,SerialNumber,UserId,UserPrincipalName\nA1,a@x.org,S1,8,\n"
+    read = lines_of(content, tmp_path, preset="intune")
+    assert read == [{"userId": "a@x.org", "deviceId": "A1", "serialNumber": "S1"}]
+
+
 def test_every_preset_has_an_export_and_the_columns_that_an_enrolment_needs() -> None:
     assert {file.stem for file in EXPORTS.iterdir()} == inventory.PRESETS.keys()
     for columns in inventory.PRESETS.values():
