@@ -169,42 +169,32 @@ def _values(text: str) -> Iterator[Any]:
 def _unwrapped(found: Any) -> Iterator[Any]:
     """Yield the events that CloudTrail's and Security Hub's own files stand for. Anything else is yielded as it is."""
     match found:
-        case {"Records": [*records]} if all(isinstance(each, dict) and "eventName" in each for each in records):
-            yield from (each if "s3" in each else _of_cloudtrail(each) for each in records)
-        case {"Records": [*records]}:
-            yield from records
         case {"Events": [{"CloudTrailEvent": str()}, *_] as looked_up}:
             yield from (event for each in looked_up for event in _unwrapped(each))
         case {"CloudTrailEvent": str(record)}:
-            yield from _unwrapped({"Records": [json.loads(record)]})
+            yield _of_entry(json.loads(record))
         case {"mappedSource": str(), "event": dict(event)}:  # in a queue of ours
             yield event
         case {"Messages": [{"Body": str()}, *_] as messages}:
             yield from messages
-        case {"Entries": [*entries]}:
-            yield from map(_of_entry, entries)
-        case {"Findings": [*findings]}:
-            yield from map(_of_security_hub, findings)
-        case [*several]:  # entries as `aws events put-events` takes them, or events
+        case {"Records": [*several]} | {"Entries": [*several]} | {"Findings": [*several]} | [*several]:
             yield from map(_of_entry, several)
         case _:
             yield _of_entry(found)
 
 
 def _of_entry(entry: Any) -> Any:
+    """Return the event that an entry for put-events, a finding of Security Hub or CloudTrail's record becomes."""
     match entry:
         case {"DetailType": str(kind), "Detail": str(detail)}:
             known = {"id": "entry", "source": entry.get("Source"), "detail-type": kind, "time": entry.get("Time")}
             return known | {"resources": entry.get("Resources", []), "detail": json.loads(detail)}
-    return entry
-
-
-def _of_security_hub(finding: Any) -> Any:
-    match finding:
         case {"Id": id_, "UpdatedAt": time, "GeneratorId": _}:
             known = {"source": "aws.securityhub", "detail-type": "Security Hub Findings - Imported"}
-            return known | {"id": id_, "time": time, "detail": {"findings": [finding]}}
-    return finding
+            return known | {"id": id_, "time": time, "detail": {"findings": [entry]}}
+        case {"eventID": _, "eventTime": _, "eventSource": _}:
+            return _of_cloudtrail(entry)
+    return entry
 
 
 def _of_cloudtrail(record: dict[str, Any]) -> dict[str, Any]:
@@ -230,8 +220,6 @@ _WAYS: tuple[tuple[set[str], str, str], ...] = (
     ({"eventSource", "body"}, "a record of SQS", "(.Records? // [.])[].body | fromjson"),
     ({"ReceiptHandle", "Body"}, "a message of SQS", "(.Messages? // [.])[].Body | fromjson"),
     ({"searchedLogStreams"}, "lines of a log", ".events[].message | fromjson"),
-    ({"eventName", "eventSource"}, "a record of CloudTrail", "{Records: [.]}"),
-    ({"GeneratorId"}, "a finding of Security Hub", "{Findings: [.]}"),
     (
         {"class_uid"},
         "a finding of the new Security Hub",
@@ -252,8 +240,6 @@ def _how_to_wrap(found: dict[str, Any], *, a_list: bool) -> str:
     """Say what it is and how to make an event of it; empty if it is one. The file may have a list of such."""
     if "detail-type" in found or ("source" in found and isinstance(found.get("detail"), dict)):
         return ""
-    if {"s3", "eventName"} <= found.keys():
-        return "a record of S3, which is no event. EventBridge has events of S3 in another form"
     _, what, program = next(way for way in _WAYS if way[0] <= found.keys())
     return f"{what}. This makes events of it: jq '{'.[] | ' * a_list}{program}' FILE"
 

@@ -377,6 +377,14 @@ def test_an_entry_alone_and_a_report_from_our_queue_are_events(tmp_path: Path) -
     assert queued == sample("drill")
 
 
+def test_a_record_of_cloudtrail_and_a_finding_alone_or_in_a_list_are_events(tmp_path: Path) -> None:
+    record = sample("identity-center-user-deleted")["detail"]
+    finding = sample("security-hub-own-finding")["detail"]["findings"][0]
+    for found in (record, [record], finding, [finding]):
+        (tmp_path / "found.json").write_text(json.dumps(found))
+        assert main(["mapping", "try", str(tmp_path / "found.json")]) == 0
+
+
 def test_an_event_in_our_own_name_gets_to_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ours.json").write_text('{"source": "device-lockout", "detail-type": "Device Lost", "detail": {}}')
     assert main(["mapping", "try", str(tmp_path / "ours.json")]) == 1
@@ -403,8 +411,6 @@ def capitals(value: Any) -> Any:
         ([{"body": DRILL, "eventSource": "aws:sqs"}], "a record of SQS", "DRILL0001"),
         ({"Messages": [{"ReceiptHandle": "x", "Body": DRILL}]}, "a message of SQS", "DRILL0001"),
         ({"events": [{"message": DRILL}], "searchedLogStreams": []}, "lines of a log", "DRILL0001"),
-        (sample("identity-center-user-deleted")["detail"], "a record of CloudTrail", "906767c2a1"),
-        (sample("security-hub-own-finding")["detail"]["findings"][0], "a finding of Security Hub", "DNQXK3P9N736"),
         (sample("security-hub-v2-user")["detail"]["findings"][0], "a finding of the new Security Hub", "ana@example"),
         ({"Findings": sample("security-hub-v2-user")["detail"]["findings"]}, "of the new Security Hub", "ana@example"),
         (FINDING, "a finding of GuardDuty", "ana@example.com"),
@@ -462,7 +468,10 @@ def test_what_is_no_event_yet_gets_the_line_that_makes_events_of_it(
         (b'{"Records": ["a"]}', "and found str"),
         (b'{"Events": [{"CloudTrailEvent": "[]"}]}', "and found list"),
         (b'{"CloudTrailEvent": "{"}', "Expecting property name"),
-        (b'{"Records": [{"eventName": "x", "eventSource": "aws:s3", "s3": {}}]}', "a record of S3"),
+        (
+            b'{"Records": [{"eventName": "x", "eventSource": "aws:s3", "s3": {}}]}',
+            "what may be a product's own payload",
+        ),
         (b'[{"DetailType": "x", "Detail": "{"}]', "Expecting property name"),
         (b"null", "and found NoneType"),
         ('{"note": "Gerät"}'.encode("latin-1"), "can't decode byte"),
