@@ -30,8 +30,8 @@ _DAY = r"(?a)\d{4}-\d\d-\d\d"
 _COUNT = r"(?a)\d{10,13}(?:\.\d{1,9})?"
 _MILLISECONDS_FROM = 100_000_000_000
 """A smaller count since 1970 is in seconds. As seconds this one is in the year 5138, as milliseconds in 1973."""
-_SECONDS_FROM = 1_000_000_000
-"""A smaller number is no time: 0, or a count of something else. As seconds this one is in 2001."""
+_FIRST = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+"""The billionth second since 1970. What is before it is no time: where some clock begins, or a count of something."""
 
 
 def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list[str]]:
@@ -74,40 +74,42 @@ def read_time(value: object) -> datetime | None:
 
     It is RFC 3339, which may have a blank for the ``T``, a blank before the offset, an offset without a colon or of
     hours alone, and any number of digits after the second. Or it is RFC 2822, on the right day of the week, or a count
-    of seconds or milliseconds since 1970, as a number or a text. A text without an offset names no instant.
+    of seconds or milliseconds since 1970, as a number or a text. A text without an offset names no instant, and nothing
+    before :data:`_FIRST` does, such as the year 1 of a field that nobody set.
     """
     try:
-        if isinstance(value, str):
-            written = value.strip()
-            if found := re.fullmatch(_ISO, written):
-                day, time, fraction, zulu, hours, minutes = found.groups()
-                offset = "+00:00" if zulu else f"{hours}:{minutes or '00'}"
-                return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
-            if found := re.fullmatch(_MAIL, written):
-                weekday, time, hours, minutes = found.groups()
-                read = parsedate_to_datetime(f"{time} {hours or '+00'}{minutes or '00'}")
-                return read.astimezone(UTC) if (weekday or f"{read:%a}").title() == f"{read:%a}" else None
-            return _since_1970(float(written)) if re.fullmatch(_COUNT, written) else None
-        return _since_1970(value) if isinstance(value, int | float) else None
+        time = _read(value)
     except (ValueError, OverflowError):
         return None
+    return time if time is not None and time >= _FIRST else None
+
+
+def _read(value: object) -> datetime | None:
+    if isinstance(value, str):
+        written = value.strip()
+        if found := re.fullmatch(_ISO, written):
+            day, time, fraction, zulu, hours, minutes = found.groups()
+            offset = "+00:00" if zulu else f"{hours}:{minutes or '00'}"
+            return instant.read(f"{day}T{time}.{(fraction or '0')[:9]}{offset}")
+        if found := re.fullmatch(_MAIL, written):
+            weekday, time, hours, minutes = found.groups()
+            read = parsedate_to_datetime(f"{time} {hours or '+00'}{minutes or '00'}")
+            return read.astimezone(UTC) if (weekday or f"{read:%a}").title() == f"{read:%a}" else None
+        value = float(written) if re.fullmatch(_COUNT, written) else None
+    if not isinstance(value, int | float):
+        return None
+    return instant.from_epoch_milliseconds(int(value if value >= _MILLISECONDS_FROM else value * 1000))
 
 
 def _read_end(value: object) -> datetime | None:
     """Return the instant as :func:`read_time` does. A day alone means its end in UTC."""
     if isinstance(value, str) and re.fullmatch(_DAY, value.strip()):
+        start = read_time(f"{value.strip()}T00:00:00Z")
         try:
-            return datetime.fromisoformat(value.strip()).replace(tzinfo=UTC) + timedelta(days=1)
-        except (ValueError, OverflowError):
+            return start and start + timedelta(days=1)
+        except OverflowError:
             return None
     return read_time(value)
-
-
-def _since_1970(count: float) -> datetime | None:
-    if count < _SECONDS_FROM:
-        return None
-    milliseconds = count if count >= _MILLISECONDS_FROM else count * 1000
-    return instant.from_epoch_milliseconds(int(milliseconds))
 
 
 def _words(value: object) -> str:

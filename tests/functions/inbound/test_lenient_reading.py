@@ -45,6 +45,7 @@ NO_TIMES = [
         "179533260025099",
         "1e9",
     ),
+    *("0001-01-01T00:00:00Z", "1970-01-01T00:00:00.000+00:00", "Thu, 01 Jan 1970 00:00:00 GMT", 100_000_000_000),
     *(0, 7, -1, 1e300, float("nan"), float("inf"), True, None, [], {}, ["2026-11-22T07:30:00Z"]),
 ]
 
@@ -82,6 +83,12 @@ def test_a_detail_is_put_into_the_contracts_form(written, tidied):
 def test_words_that_are_none_are_left_out_and_said(value):
     for field in ("reference", "note"):
         assert tidy({field: value}, forgive=False) == ({}, [f"{field} was left out, since it is no text"])
+
+
+@pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01", 0])
+def test_a_time_that_nobody_set_leaves_no_device_open(zero):
+    """It is no time, so it is neither too old nor over already."""
+    assert tidy({"reportedAt": zero, "expiresAt": zero}, forgive=True)[0] == {}
 
 
 def test_a_time_that_can_not_be_read_is_left_out_only_where_that_is_forgiven():
