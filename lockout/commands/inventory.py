@@ -88,6 +88,7 @@ def _columns(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
     help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
 )
 @click.option("--preset", type=click.Choice([*PRESETS]), help="whose export it is, for its columns")
+@click.option("--ignore-column", "ignored", multiple=True, metavar="NAME", help="leave out this one; may be repeated")
 @click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")
 @click.option("--valid-lines", is_flag=True, help="send the good lines, even if others are wrong")
 @click.option("--source", default="inventory", show_default=True, help="report as this source")
@@ -143,6 +144,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     preset: str | None = None,
     *,
+    ignored: Sequence[str] = (),
     ignore_other_columns: bool = False,
 ) -> list[Line]:
     """Return the checked lines of the file, as reported now. Empty ones are left out.
@@ -152,7 +154,7 @@ def read(
 
     ``columns`` are other names of columns, by the field of the contract that they fill. With a preset its product's
     other columns are left out, and lines without a device ID. Elsewhere a column that fills no field is a fault, unless
-    it is empty or ``ignore_other_columns`` says otherwise.
+    it is empty, is ``ignored`` or ``ignore_other_columns`` says otherwise.
 
     Raises:
         ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
@@ -165,7 +167,9 @@ def read(
     text = _text(file)
     rows = _rows(file, text)
     header = [name.strip() for name in next(rows, (0, []))[1]]
-    fields = _fields(file, header, columns or {}, preset, ignore_others=ignore_other_columns)
+    left_out = {name.strip().casefold() for name in ignored}
+    kept = ["" if name.casefold() in left_out else name for name in header]
+    fields = _fields(file, kept, columns or {}, preset, ignore_others=ignore_other_columns)
     named, lines, cut = [*zip(fields, header, strict=True)], [], False
     for number, row in rows:
         if [*map(str.strip, row)] != header:  # as in files that were joined
@@ -244,7 +248,7 @@ def _fields(
             if absent
             else (
                 f"userId and deviceId, and of {', '.join(COLUMNS[2:])} what there is;"
-                " --column FIELD=NAME names another column, and --ignore-other-columns leaves others out"
+                " --column FIELD=NAME names another column, and --ignore-column or --ignore-other-columns leaves out"
             )
         )
         raise ValueError(f"{file}:1: columns {', '.join(filter(None, header)) or 'none'}: expected {expected}")

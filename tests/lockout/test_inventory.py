@@ -126,12 +126,21 @@ def test_other_columns_are_named_and_the_rest_is_left_out(tmp_path: Path) -> Non
         lines_of(b"userId\nana\n", tmp_path, columns=columns, ignore_other_columns=True)
 
 
+def test_a_column_is_left_out_by_name_and_a_new_one_is_still_told(tmp_path: Path) -> None:
+    content = b"userId,deviceId,Model,note\nbob,A1,iPhone,red\n"
+    assert lines_of(content, tmp_path, ignored=["model ", "Note"]) == [{"userId": "bob", "deviceId": "A1"}]
+    with pytest.raises(ValueError, match="columns userId, deviceId, Model: expected"):
+        lines_of(content, tmp_path, ignored=["note"])
+
+
 def test_the_command_names_other_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "devices.csv"
     file.write_text("Mail,EAS,Model\nana@example.com,A1,iPhone\n")
-    columns = ["--column", "userId=Mail", "--column", "deviceId=EAS", "--ignore-other-columns"]
+    columns, named = ["--column", "userId=Mail", "--column", "deviceId=EAS"], ["--ignore-column", "Model"]
+    columns.append("--ignore-other-columns")
     assert main(["inventory", "import", str(file), "--config", "local", "--check", *columns]) == 0
-    assert "1 lines are good" in capsys.readouterr().out
+    assert main(["inventory", "import", str(file), "--config", "local", "--check", *columns[:4], *named]) == 0
+    assert capsys.readouterr().out.count("1 lines are good") == 2
     assert main(["inventory", "import", str(file), "--config", "local", "--check", "--column", "phone=EAS"]) == 2
     assert "'phone=EAS': expected one of userId, deviceId" in capsys.readouterr().err
 
