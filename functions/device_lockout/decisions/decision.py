@@ -388,7 +388,7 @@ def _of_reassert(about: Outcome, before: DeviceRecord, reading: tag.Reading | No
     observed, shown = about.before, before.shown_by(reading) if isinstance(reading, Tag) else ()
     if not wrote:
         if isinstance(reading, Tag) and not shown and _denies(observed):
-            because = "the ledger does not know its lock, and its user is exempt"
+            because = "the ledger does not know its lock and leaves it: its user is exempt, or its record is full"
             return replace(about, result="already-denied", because=because, page=True)
         return about
     edited = isinstance(reading, Tag) and all(known.until != reading.until for known in shown)

@@ -179,7 +179,7 @@ def _judge(listed: ListedOverride, reading: Reading, record: DeviceRecord, now: 
         write, _ = write_for(Reassert, observed, reading, adopted, wanted, now, owner)
         unknown = isinstance(reading, Tag) and not record.shown_by(reading)
         if unknown and record.last is not None and record.last.refused(observed):
-            because = "it has our tag, the ledger does not know its lock, and its user is exempt"
+            because = "it has our tag, and the ledger does not know its lock: its user is exempt, or its record is full"
             return None if observed.effect == "DENY" else item("leave", now, because, untold=True)
         because = _why_reassert(record, adopted, reading, wanted, differs=write is not None)
         if because:

@@ -272,11 +272,11 @@ class DeviceRecord:
         An unknown lock is added as a claim of scope ``device``, unless the user's item once knew it. If it is newer
         than the record's last decision, or that left no lock, the ledger was set back: then the prior is that of an
         older lock, and is dropped. Then nothing says either that the lock was the user's: a release of the user would
-        let a stolen device in. Anybody who may edit overrides can write such a tag, so the lock lasts from now on no
-        longer than a report could ask for.
+        let a stolen device in. Anybody who may edit overrides can write such a tag. So the lock lasts from now on no
+        longer than a report could ask for, and a full record learns no lock: a release must still find room.
         """
-        shown = self.shown_by(tag)
-        if not shown and not rules.adopts_unknown:
+        shown, full = self.shown_by(tag), len(self.claims) >= rules.no_more_claims
+        if not shown and (full or not rules.adopts_unknown):
             return self
         if not shown:
             unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
@@ -290,7 +290,7 @@ class DeviceRecord:
             return known.with_claim(replace(unknown, scope="device", until=until))
         adopted = self
         ours = any(claim.until == tag.until for claim in shown)  # we wrote it, for the one that it fits
-        for claim in shown:
+        for claim in shown if not full else [claim for claim in shown if claim in self.claims]:
             if not ours and observed.effect == "DENY" and rules.honours(claim.until, tag.until):
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted

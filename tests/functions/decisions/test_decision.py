@@ -957,7 +957,9 @@ def test_a_lock_that_is_not_taken_over_is_recorded_once():
     first = decide(REASSERT, UNKNOWN.override, record, at(NOW), rules)
     assert must_be_recorded(REASSERT, record, first, RULES.owner)
     assert (first.outcome.result, first.outcome.page) == ("already-denied", True)
-    assert first.outcome.because == "the ledger does not know its lock, and its user is exempt"
+    assert first.outcome.because == (
+        "the ledger does not know its lock and leaves it: its user is exempt, or its record is full"
+    )
     again = decide(REASSERT, UNKNOWN.override, first.record, at(NOW), rules)
     assert not must_be_recorded(REASSERT, first.record, again, RULES.owner)
 

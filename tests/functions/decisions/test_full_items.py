@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device_lockout.decisions.decision import Delete, Put, decide, decide_for_user
-from device_lockout.values.command import Cause, Expire, Lock, Release, Target, claim_id
+from device_lockout.values.command import Cause, Expire, Lock, Reassert, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, NO_MORE_CLAIMS, Rules
-from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, UserRecord
-from device_lockout.values.tag import HOLD, SHOWN_NOTE
+from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, UserRecord, tag_of
+from device_lockout.values.tag import HOLD, SHOWN_NOTE, Tag, write
 from device_lockout.values.wire import dump_claim
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at
 
@@ -139,6 +139,29 @@ def test_a_full_item_takes_no_more_locks_and_still_a_release():
     after_all, outcome = decide_for_user(Release(told("found", 500), TARGET, Ending("user")), user, at(1000), rules)
     assert outcome.result == "released"
     assert not DeviceRecord(user=after_all).live(at(1000))
+
+
+def test_forged_tags_fill_no_item_and_leave_room_for_a_release():
+    """Whoever may edit overrides can write a tag of ours each minute, each of another reason: none outlasts another."""
+    rules = Rules("local", timedelta(days=30), timedelta(minutes=1), no_more_claims=50)
+    record = DeviceRecord(user=UserRecord(tuple(lock(f"of user {n}", n, 9000 - n, "user").claim for n in range(60))))
+    for number in range(80):
+        forged = Tag("local", f"r{number}", HOLD, at(number), claim_id(f"forged {number}"), "none")
+        decision = decide(Reassert(told(f"run {number}", number), TARGET), denied(forged), record, at(number), rules)
+        record = decision.record
+        assert ("did not know this lock" in decision.outcome.because) == (number < 50)
+        assert decision.outcome.after.read("local").id in {claim.id for claim in record.claims}
+    for claim in record.user.claims:  # and so does an end in the tag of a lock of the user
+        edited = replace(tag_of(claim, "local", "none"), until=at(9500))
+        record = decide(Reassert(told("run", 90), TARGET), denied(edited), record, at(90), rules).record
+    assert len(record.claims) == 50
+    released = decide(Release(told("found", 95), TARGET, Ending("device")), None, record, at(95), rules)
+    assert released.outcome.result == "still-locked"
+    assert {claim.scope for claim in released.record.live(at(95))} == {"user"}
+
+
+def denied(tag: Tag) -> Override:
+    return Override("DENY", write(tag))
 
 
 def test_a_full_item_has_room_in_dynamodb():

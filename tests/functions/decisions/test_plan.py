@@ -50,7 +50,7 @@ ASKED = "a person asked for its removal after 2026-11-22T00:00:00Z"
 NO_TAG = "its tag can't be read: the fields after by= are not why= until= at= id= was=] in that order and form"
 NOT_OURS = "a lock (lost) is wanted, and a DENY that is not ours stands"
 NOTHING = "a lock (lost) until 2026-11-22T08:03:20Z is wanted and nothing stands"
-EXEMPT = "it has our tag, the ledger does not know its lock, and its user is exempt"
+EXEMPT = "it has our tag, and the ledger does not know its lock: its user is exempt, or its record is full"
 
 ROWS = [
     # what                                        observed                         wanted               what happens
