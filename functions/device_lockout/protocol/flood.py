@@ -11,6 +11,7 @@ Of a flood of pages one says that more follow.
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -57,11 +58,11 @@ def hold(command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome
     """
     source = _source(command)
     most = rules.locks_per_hour.get(source)
-    if most is None or not _locks(command, ports, now):
+    if most is None or command.cause.held or not _locks(command, ports, now):
         return None
     if ports.ledger.count_lock(source, _hour(now), command_id(command), most):
         return None
-    ports.queue.hold(command)
+    ports.queue.hold(replace(command, cause=replace(command.cause, held=True)))
     first = _is_first("held", source, command_id(command), ports, _hour(now), now)
     because, why = f"source {source} may lock {most} in an hour", command.claim.why if isinstance(command, Lock) else ""
     return Outcome("held", because=because, why=why, reference=command.cause.reference, page=first)

@@ -50,7 +50,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
 
     A report whose outcome is recorded is done. A copy of it announces that outcome again and changes nothing, unless
-    it failed or was held. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
+    it failed, or was held and a person let it through. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
     set it.
 
     A command that is not in its own group is held or sent on there. A rejection is in its own anywhere.
@@ -63,14 +63,14 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     if command.cause.source != SOURCE:
         told = ports.ledger.outcome(command.cause.event_id, command_id(command))
         result = told["detail"]["result"] if told is not None else ""
-        tries_again = result in ("failed", "held") and not isinstance(command, Reject)
+        let_through = result == "held" and command.cause.held
+        tries_again = (result == "failed" or let_through) and not isinstance(command, Reject)
         if told is not None and not tries_again:
             ports.bus.announce(told["detailType"], told["detail"])
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     held = flood.hold(command, ports, rules, now) if told is None else None
     if not in_own_group and held is None and not isinstance(command, Reject):
-        if result != "held":
-            ports.queue.send([command])
+        ports.queue.send([command])
         return Outcome("skipped", because="it goes on in its own group", reference=command.cause.reference)
     try:
         outcome = held or _dispatch(command, ports, rules, now)

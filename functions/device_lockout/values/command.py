@@ -38,6 +38,7 @@ class Cause:
     part: int = 0  # Which of the several reports of the event this is, counted from 1; 0 if it is the only one.
     page: bool = False  # Whether people are told of the outcome, whatever it is.
     reporter: str = ""  # The person who asked, as the report says; empty if it does not say.
+    held: bool = False  # Whether it was held. If it comes back, a person let it through.
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def _one_of(name: str, *words: str) -> Form:
 
 _wire = partial(of_fields, key=_camel, may_lack=())
 FORMS.update((kind, _wire(kind)) for kind in (Target, Ending, Override, Last, *KINDS))
-FORMS[Cause] = _wire(Cause, may_lack={"correction", "part", "page", "reporter"})
+FORMS[Cause] = _wire(Cause, may_lack={"correction", "part", "page", "reporter", "held"})
 FORMS[Claim] = _wire(Claim, may_lack={"source"})
 FORMS[Outcome] = _wire(Outcome, without={"devices", "user", "lock", "ticket", "elsewhere", "claims", "written"})
 FORMS[DeviceRecord] = _wire(DeviceRecord, may_lack=_ITEM, without={"user"})

@@ -178,6 +178,17 @@ def test_a_held_lock_that_is_sent_back_is_carried_out_in_the_same_hour():
     assert result(world, "siem 4") == ("locked", False)
 
 
+def test_a_late_copy_of_a_held_report_is_no_word_of_a_persons():
+    world = World(known=FEW)
+    for number in range(4):
+        world.deliver(lock(number), at(11))
+    world.deliver(lock(3), at(900))
+    assert (denied(world), len(world.queue.held)) == ({f"siem{number:03}" for number in range(3)}, 1)
+    assert [detail["eventId"] for _, detail in world.bus.announced].count("siem 3") == 2, "it is told again"
+    world.deliver(world.queue.held[0], at(901))
+    assert result(world, "siem 3") == ("locked", False)
+
+
 def test_a_held_lock_that_fails_when_it_is_sent_back_is_told_as_failed():
     world = World(known=FEW)
     for number in range(4):
