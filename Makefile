@@ -64,13 +64,13 @@ coverage: install ## run the same tests and report the branches of functions/ th
 bench: install ## measure cold starts, bursts and sweeps, in about twenty minutes; writes .local/bench.json
 	@$(RUN) -m bench
 
-check: .venv/dev ## check style, imports, types and the templates of config/; changes nothing
+check: .venv/dev ## check style, imports, types, and the templates of config/ and at each limit; changes nothing
 	@$(MAKE) -j2 checked-code .local/templates-checked
 
 # cfn-lint and cdk-nag take longer than all else, so they run beside it, and only if what they look at has changed.
 .local/templates-checked: $(wildcard app.py requirements/dev.txt tests/infra/test_rules.py tests/infra/limits.py \
 	tests/infra/conftest.py infra/*.py config_reader/*.py config/*.toml config/catalogue/*.toml functions/device_lockout/values/*.py)
-	@$(PYTEST) --numprocesses 0 -m "not slow" tests/infra/test_rules.py
+	@$(PYTEST) --numprocesses 0 tests/infra/test_rules.py
 	@touch $@
 
 checked-code:

@@ -1,4 +1,4 @@
-"""Configurations of many sources, up to the largest that the loader lets through."""
+"""Configurations of many sources, organizations and webhooks, up to the largest that are let through."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from config_reader import bus_limits
 from config_reader.loader import Configuration
 from config_reader.sources import Route
-from device_lockout.values.settings import Source
+from device_lockout.values.settings import Organization, Source, Webhook
 
 ORGANIZATION = "o-a1b2c3d4e5"
 
@@ -26,6 +26,16 @@ def many_sources(deployment: Configuration, number: int, name: str = "name", **r
         for source in sources
     }
     return replace(deployment, settings=settings, routes=routes)
+
+
+def of_size(deployment: Configuration, organizations: int, webhooks: int) -> Configuration:
+    """A deployment with so many organizations and senders of webhooks."""
+    settings = replace(
+        deployment.settings,
+        organizations=tuple(Organization(f"m-{number:032x}", f"o{number}") for number in range(organizations)),
+        webhooks=tuple(Webhook(f"w{number}", "basic", f"lockout/sender-{number}") for number in range(webhooks)),
+    )
+    return replace(deployment, settings=settings)
 
 
 def most(fits: Callable[[int], Configuration], kind: str) -> tuple[Configuration, str]:

@@ -16,12 +16,12 @@ from config_reader.sources import Route
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.protocol.redelivery import LONGEST_DELAY
 from device_lockout.values.outcome import RESULTS
-from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, Webhook, load
+from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, load
 from infra import cost, policy_limits
 from infra.bundling import OPERATIONS
 from infra.policies import LISTS
 from tests.infra.conftest import ROOT, Template, as_list, name_of
-from tests.infra.limits import ORGANIZATION, many_sources, most
+from tests.infra.limits import ORGANIZATION, many_sources, most, of_size
 
 pytestmark = pytest.mark.slow
 
@@ -239,15 +239,6 @@ def test_the_most_publishers_that_the_loader_allows_fit_into_the_policy_of_the_b
     assert (9_000 if "publishers" in route else 2_000) < size <= 10_240
     assert bus_limits._policy(largest) == size, "the loader counts what AWS will"
     assert re.search(r"takes? (1\d,\d{3}|[67],\d{3}) characters.*: expected at most (10,240|6,500)", said)
-
-
-def of_size(deployment: Configuration, organizations: int, webhooks: int) -> Configuration:
-    settings = replace(
-        deployment.settings,
-        organizations=tuple(Organization(f"m-{number:032x}", f"o{number}") for number in range(organizations)),
-        webhooks=tuple(Webhook(f"w{number}", "basic", f"lockout/sender-{number}") for number in range(webhooks)),
-    )
-    return replace(deployment, settings=settings)
 
 
 def as_iam_counts(template: Template, policy: Any) -> int:
