@@ -6,7 +6,7 @@ Every mistake is one line: ``file: key: value: what is expected``. All are repor
 import functools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -194,7 +194,28 @@ def load(name: str, directory: Path = DIRECTORY) -> Configuration:
     if name not in known:
         file = name if name.endswith(".toml") else file
         raise ConfigurationError([f"{file}: there is no such configuration{meant(name, known)}; {there_are}"])
-    return read((directory / f"{name}.toml").read_text(encoding="utf-8"), file)
+    configuration = read((directory / f"{name}.toml").read_text(encoding="utf-8"), file)
+    problems = [problem for other in known if other != name for problem in _same(configuration, directory, other)]
+    if problems:
+        raise ConfigurationError([f"{file}: {problem}" for problem in problems])
+    return configuration
+
+
+def _same(configuration: Configuration, directory: Path, other: str) -> Iterator[str]:
+    """Yield what may not be the same in another file for the same account and region.
+
+    Two stacks can't create one bus, and with one owner each deployment would replace the other's.
+    """
+    try:
+        theirs = tomllib.loads((directory / f"{other}.toml").read_text(encoding="utf-8"))
+    except ValueError:
+        return
+    if (theirs.get("account", ""), theirs.get("region")) != (configuration.account, configuration.region):
+        return
+    for key, value in {"owner": configuration.settings.owner, "bus": configuration.bus}.items():
+        if theirs.get(key) == value:
+            where = f"{directory.name}/{other}.toml, which is for the same account and region"
+            yield f"{key}: {value!r}: expected another one than in {where}"
 
 
 def read(text: str, file: str) -> Configuration:

@@ -248,6 +248,22 @@ def test_an_unknown_name_lists_the_configurations_that_there_are(tmp_path: Path)
         loader.load("", tmp_path)
 
 
+def test_two_files_for_one_account_and_region_share_neither_owner_nor_bus(tmp_path: Path) -> None:
+    for name, account in {"one": "1" * 12, "two": "1" * 12, "far": "2" * 12}.items():
+        text = EXAMPLE.replace('owner = "prod"', f'owner = "prod"\naccount = "{account}"')
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "unknown.toml").write_text(EXAMPLE, encoding="utf-8")
+    (tmp_path / "broken.toml").write_text("[", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        loader.load("one", tmp_path)
+    owner, bus = str(caught.value).splitlines()
+    where = f"{tmp_path.name}/two.toml, which is for the same account and region"
+    assert owner == f"{tmp_path.name}/one.toml: owner: 'prod': expected another one than in {where}"
+    assert bus == f"{tmp_path.name}/one.toml: bus: 'device-security': expected another one than in {where}"
+    for name in ("far", "unknown"):
+        assert loader.load(name, tmp_path).bus == "device-security"
+
+
 @pytest.mark.parametrize(
     ("every", "expected"),
     [
