@@ -50,8 +50,8 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     """Carry out ``command`` and announce its outcome. A permanent error is an outcome, not an exception.
 
     A report whose outcome is recorded is done. A copy of it announces that outcome again and changes nothing, unless
-    it failed, or was held and a person let it through. A copy that is too old by now does not take back a lock that failed: the sweep still tries to
-    set it.
+    it failed, or was held and a person let it through. A copy that is too old by now does not take back a lock that
+    failed: the sweep still tries to set it.
 
     A command that is not in its own group is held or sent on there. A rejection is in its own anywhere.
 
