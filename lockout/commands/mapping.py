@@ -175,10 +175,8 @@ def _unwrapped(found: Any) -> Iterator[Any]:
             yield _of_entry(json.loads(record))
         case {"mappedSource": str(), "event": dict(event)}:  # in a queue of ours
             yield event
-        case {"Messages": [{"Body": str()}, *_] as messages}:
-            yield from messages
-        case {"Records": [*several]} | {"Entries": [*several]} | {"Findings": [*several]} | [*several]:
-            yield from map(_of_entry, several)
+        case {"Records": [*many]} | {"Entries": [*many]} | {"Findings": [*many]} | {"Messages": [*many]} | [*many]:
+            yield from map(_of_entry, many)
         case _:
             yield _of_entry(found)
 
