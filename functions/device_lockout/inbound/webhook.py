@@ -77,7 +77,6 @@ class Request:
     sender: str  # The path of the URL, which is the sender's name in the configuration.
     headers: Mapping[str, str]  # The headers, with names in lower case.
     body: bytes  # The body as it was sent.
-    address: str  # The caller's IP address.
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def read(event: dict[str, Any]) -> Request:
     except ValueError as error:
         raise RefusedRequestError(f"the body can't be decoded: {error}", 400, known=False) from error
     headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-    return Request(http["method"], event.get("rawPath", "").strip("/"), headers, raw, http.get("sourceIp", ""))
+    return Request(http["method"], event.get("rawPath", "").strip("/"), headers, raw)
 
 
 def log_fields(event: dict[str, Any]) -> dict[str, str]:
