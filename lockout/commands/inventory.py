@@ -48,10 +48,10 @@ PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
 """For each product the columns of its export that fill a field, the best one first; see ``docs/sources.md``."""
 WORDS = ("reference", "note")
 """The columns of words for people."""
-_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_MONTH = "(?:jan|feb|mar|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
 _DAMAGED = re.compile(
-    rf"['=]|(?:\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+|\d{{15}}0{{2,}}|\d{{1,2}}[-. /]+{_MONTH}|{_MONTH}[-. /]+\d+"
-    r"|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|unknown|-+|0+|#.*)$",
+    rf"['=]|(?:\d{{1,2}}[-. /]+{_MONTH}(?:[-. /]+\d+)?|{_MONTH}[-. /]+\d+|\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+"
+    r"|\d{15}0{2,}|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|unknown|-+|0+|#.*)$",
     re.IGNORECASE,
 )
 """What spreadsheets and scripts make of IDs: a leading apostrophe, a formula, a number without its last digits or with

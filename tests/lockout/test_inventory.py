@@ -159,20 +159,19 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
 
 
 EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A", "=“S1”", '"=""0012"""')
-EXCELS = (
-    *EXCELS,
+EXCELS += (
     "123456789012345000",
     "12345.0",
     "1/2/2026",
     "02.01.2026",
+    "01-Dec-26",
+    "1. Mrz",
     "nan",
     "None",
     "NULL",
     "N/A",
-    "Unknown",
-    "-",
-    "0000",
 )
+EXCELS += ("Unknown", "-", "0000")
 
 
 @pytest.mark.parametrize(
