@@ -16,9 +16,10 @@ from device_lockout.decisions import decision, plan
 from device_lockout.decisions.decision import Decision, Delete, Put
 from device_lockout.inbound import report
 from device_lockout.inbound.event_time import Moment
-from device_lockout.protocol import fan_out, redelivery, steps, sweep, users
+from device_lockout.protocol import fan_out, flood, redelivery, steps, sweep, users
 from device_lockout.protocol.ports import Ports
-from device_lockout.values.command import Change, Command, DeviceCommand, Expire, Lock, Release
+from device_lockout.values import record
+from device_lockout.values.command import Cause, Change, Command, DeviceCommand, Expire, Lock, Release, command_id
 from device_lockout.values.device import DeviceKey, DeviceName, LookUp, Named
 from device_lockout.values.errors import UnansweredError, UnknownUserError
 from device_lockout.values.outcome import SOURCE
@@ -170,6 +171,82 @@ def allow_is_no_edit(off: Off) -> None:
 def watch(off: Off) -> None:
     """A lock that somebody undid comes back without a sweep."""
     off.guard("watch")
+
+
+@guard("watch-ends", "watched, again and again")
+def watch_ends(off: Off) -> None:
+    """The tamper watch leaves a device to the sweep once it has put its lock back so often."""
+    off.replace(steps, "bounded", lambda _command, _before, decided, _now: decided)
+
+
+@guard("given-up-once", "watched, again and again")
+def given_up_once(off: Off) -> None:
+    """People are paged once that the tamper watch left a device to the sweep."""
+
+    def around(real: Any) -> Any:
+        def bounded(command: DeviceCommand, before: DeviceRecord, decided: Decision, now: datetime) -> Decision:
+            after: Decision = real(command, before, decided, now)
+            again = after.outcome.result == "skipped" and decided.outcome.result == "reasserted"
+            return replace(after, outcome=replace(after.outcome, result="contested")) if again else after
+
+        return bounded
+
+    off.around(steps, "bounded", around)
+
+
+@guard("flood-is-held", "flood")
+def flood_is_held(off: Off) -> None:
+    """A source that locks more than it may has the rest held."""
+    off.replace(flood, "hold", lambda *_: None)
+
+
+@guard("held-pages-once", "held")
+def held_pages_once(off: Off) -> None:
+    """Of a source's held locks one pages."""
+    off.replace(flood, "_is_first", lambda *_: True)
+
+
+def _marked(off: Off, held: Callable[[Any, Cause], bool]) -> None:
+    """Let each command be marked as held, or not, by its recorded outcome and its cause."""
+
+    def around(real: Any) -> Any:
+        def carry_out(command: Command, ports: Ports, *rest: Any) -> Any:
+            told = ports.ledger.outcome(command.cause.event_id, command_id(command))
+            return real(replace(command, cause=replace(command.cause, held=held(told, command.cause))), ports, *rest)
+
+        return carry_out
+
+    off.around(steps, "carry_out", around)
+
+
+@guard("let-through", "held")
+def let_through(off: Off) -> None:
+    """What a person lets through is carried out."""
+    _marked(off, lambda *_: False)
+
+
+@guard("copy-is-held", "held")
+def copy_is_held(off: Off) -> None:
+    """A late copy of a held report is held, too: only a person lets it through."""
+    _marked(off, lambda told, cause: cause.held or (told or {"detail": {}})["detail"].get("result") == "held")
+
+
+@guard("no-more-claims", "no room", "no room, user")
+def no_more_claims(off: Off) -> None:
+    """An item takes no more locks than leave room for a release."""
+    off.switches.rules = lambda rules: replace(rules, no_more_claims=10**6)
+
+
+@guard("few-releases", "no room, user")
+def few_releases(off: Off) -> None:
+    """An item takes so many kinds of releases of one source's locks, and no more."""
+    off.replace(Released, "has_room_for", lambda *_: True)
+
+
+@guard("room-for-a-release", "no room, user")
+def room_for_a_release(off: Off) -> None:
+    """A release of all sources' locks always finds room."""
+    off.replace(Released, "has_room_for", lambda self, _: len(self.newest) < record.MOST_RELEASES)
 
 
 @guard("tie", "tie")

@@ -74,6 +74,9 @@ class Calls:
             "announce": self._announce,
             "recorded": self._recorded,
             "note": self._note,
+            "first": self._first,
+            "count": self._count,
+            "hold": self._hold,
             "left": self._left,
             "page": self._page,
             "records": self._records,
@@ -104,6 +107,8 @@ class Calls:
             self._invariants.knows_who_has_it(state)
         if kind in ("send", "outcome"):
             self._invariants.former_are_told(node, self._values[call[-1]])
+        if kind == "outcome":
+            state = self._invariants.watch_is_bounded(state, node.start.command, call[-1])
         if kind == "send":
             return self._send(state, node, call[1]), 0
         return self._effects[kind](state, call)
@@ -176,6 +181,7 @@ class Calls:
             return state, self._failure(TransientError, "the device was changed in the ledger")
         record: DeviceRecord = self._values[saved]
         self._invariants.news_is_told(state, device, record)
+        self._invariants.has_room(record)
         decided = state.decided
         if record.last is not None:
             event = self._numbering.by_command_id.get(record.last.command, -1)
@@ -281,6 +287,7 @@ class Calls:
         _, user, saved, read = call
         if self._is_stale(state.users[user], read):
             return state, self._failure(TransientError, "the user was changed in the ledger")
+        self._invariants.has_room(self._values[saved])
         meant = self._meant(state, user, DeviceRecord(user=self._values[saved]), of_device=False)
         return state._replace(users=put(state.users, user, saved), meant=meant), 0
 
@@ -360,14 +367,17 @@ class Calls:
                 self._of_sweeps.add(number)
             return self._noted(state, number), outcome
         recorded = state.outcomes[event]
-        failed = recorded and self._values[recorded].result == "failed"
+        first = self._values[recorded].result if recorded else ""
+        failed, held = first == "failed", first == "held"
         mends = failed and result != "failed" and "failure-is-mended" not in self._off
+        mends |= held and result != "held"
         if recorded and not mends:
             return state, recorded
-        if recorded and recorded != outcome and not failed:
+        if recorded and recorded != outcome and not (failed or held):
             both = f"{self._values[recorded].result} and {result}"
             raise ViolationError(f"{self._numbering.events[event].name} has two outcomes: {both}")
         self._invariants.true_outcome(state, event, result)
+        self._invariants.held_pages_once(state, event, said)
         return state._replace(outcomes=put(state.outcomes, event, outcome)), outcome
 
     def _announce(self, state: State, call: Call) -> Result:
@@ -387,6 +397,30 @@ class Calls:
 
     def _note(self, state: State, call: Call) -> Result:
         return self._noted(state, call[1]), 0
+
+    # Floods
+
+    def _first(self, state: State, call: Call) -> Result:
+        """Return the command of the first call with this mark."""
+        _, mark, command = call
+        noted = (self._values[number] for number in state.noted)
+        known = next((value[1] for value in noted if isinstance(value, tuple) and value[0] == mark), None)
+        if known is not None:
+            return state, self._number(known)
+        return self._noted(state, self._number((mark, command))), self._number(command)
+
+    def _count(self, state: State, call: Call) -> Result:
+        _, lock, most = call
+        source, _ = self._values[lock]
+        others = sum(self._values[counted][0] == source for counted in state.counted if counted != lock)
+        if others >= most and lock not in state.counted:
+            return state, 0
+        return state._replace(counted=tuple(sorted({*state.counted, lock}))), self._number("counted")
+
+    @staticmethod
+    def _hold(state: State, call: Call) -> Result:
+        """Keep a held command. The queue of the dead letters drops copies, too."""
+        return state._replace(held=tuple(sorted({*state.held, call[1]}))), 0
 
     @staticmethod
     def _noted(state: State, number: int) -> State:

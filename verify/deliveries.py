@@ -142,9 +142,9 @@ class Deliveries:
         return with_group(state, where, state.groups[where]._replace(node=0, marks=0, held=held))
 
     def _is_rejected(self, state: State, event: int) -> bool:
-        """Whether an event was told as rejected. Then the ledger has nothing of it."""
+        """Whether an event was told as rejected or held. Then the ledger has nothing of it."""
         outcome = state.outcomes[event]
-        return bool(outcome and self._values[outcome].result == "rejected")
+        return bool(outcome and self._values[outcome].result in ("rejected", "held"))
 
     def _with_first_versions(self, state: State, where: int) -> State:
         """Renumber the versions of a group's items from 1, if no process holds one.
@@ -271,6 +271,20 @@ class Deliveries:
             move = self._story.attempt("redrive", index)
             self._story.is_redriven(command)
             yield move, enqueue(state._replace(dead_letters=without(state.dead_letters, index)), where, command)
+
+    def decided_by_people(self, state: State) -> Moves:
+        """Yield what a person may do about each held command: let it through, or drop it with its flood."""
+        for index, command in enumerate(state.held):
+            where = self._numbering.group(command)
+            if state.groups[where].node:
+                continue
+            rest = state._replace(held=without(state.held, index))
+            move = self._story.attempt("let through", index)
+            self._story.is_let_through(command)
+            yield move, enqueue(rest._replace(let=state.let | 1 << self._numbering.event(command)), where, command)
+            move = self._story.attempt("drop", index)
+            self._story.is_undone(command)
+            yield move, rest
 
 
 def _has_late_write(state: State, where: int) -> bool:

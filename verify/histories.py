@@ -59,7 +59,7 @@ PER_SCENARIO = 10
 """How many histories of a scenario are walked."""
 
 KINDS = 8
-"""Of so many scenarios one each has a serial number or asset tag, names or settings that change, two organizations."""
+"""Of so many scenarios one each has a name of devices, names or settings that change, two organizations, or caps."""
 
 _ROWS = (None, None, None, VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_ALLOW, written(12), written(20, "ALLOW"))
 _PUTS = (VIP, OTHER_ALLOW, LEGAL_HOLD, BROKEN_DENY, written(13), written(21, "ALLOW"))
@@ -78,7 +78,7 @@ _KINDS = {
     "arrive": ("arrive",),
     "fail": ("die", "dies", "sweep dies", "answer lost", "page fails", "page lacks a row", "dead letter"),
     "act": ("act",),
-    "redrive": ("redrive",),
+    "redrive": ("redrive", "let through", "drop"),
     "sweep": ("sweep",),
     "tick": ("tick",),
 }
@@ -220,6 +220,26 @@ def with_policies(scenario: Scenario, draw: Random) -> Scenario:
     return replace(scenario, policies=policies, acts=(*kept, *acts))
 
 
+def with_caps(scenario: Scenario, draw: Random) -> Scenario:
+    """Hold what a source locks too much, and let items and the tamper watch come to their caps.
+
+    Nobody loses the ledger, and the caps on items have no tags that a person edits.
+    """
+    kept = [act for act in scenario.acts if act.kind not in ("lose", "keep", "restore", "accept")]
+    scenario = replace(scenario, locks_per_hour=draw.choice((None, 0, 1, 2)))
+    if draw.random() < 0.5:
+        acts = [Act(draw.choice(("delete", "flip")), draw.randrange(len(scenario.devices))) for _ in range(4)]
+        kept = [act for act in kept if act.kind in ("disable", "enable", "exempt")]
+        return replace(scenario, acts=(*kept, *acts), watched=True, most_put_back=draw.choice((0, 1, 2)))
+    return replace(
+        scenario,
+        acts=tuple(act for act in kept if act.kind not in ("edit", "rewrite", "carry", "flip")),
+        no_more_claims=draw.choice((1, 2, 3)),
+        most_releases=draw.choice((1, 2)),
+        most_claims=MOST_CLAIMS,
+    )
+
+
 def drawn(seed: int) -> Scenario:
     """Draw the scenario of a seed."""
     draw = Random(seed)  # noqa: S311 (no secret is drawn)
@@ -230,6 +250,8 @@ def drawn(seed: int) -> Scenario:
             return with_policies(scenario_of(draw), draw)
         case 2:
             return with_organizations(draw)
+        case 4:
+            return with_caps(scenario_of(draw), draw)
         case 1:
             return with_names(scenario_of(draw, owners=(0, 1)), draw)
         case _:

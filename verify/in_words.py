@@ -12,7 +12,7 @@ from verify.processes import Node
 from verify.scenario import Policy, second_of
 from verify.state import Call, Move, lock_id
 
-_UNTOLD = frozenset({"look up", "remember", "recall", "found", "last sweep", "save sweep", "recorded", "note"})
+_UNTOLD = frozenset({"look up", "remember", "recall", "found", "last sweep", "save sweep", "recorded", "note", "first"})
 """The calls that histories leave out."""
 _ON_DEVICE = {
     "get": "reads the override on {}",
@@ -183,6 +183,14 @@ class Story:
     @_sentence
     def is_redriven(self, command: int) -> str:
         return f"{self._words.command(command)} is redriven"
+
+    @_sentence
+    def is_let_through(self, command: int) -> str:
+        return f"a person lets {self._words.command(command)} through"
+
+    @_sentence
+    def is_undone(self, command: int) -> str:
+        return f"a person drops {self._words.command(command)}, which is held"
 
     def makes_call(self, call: Call, how: str) -> None:
         if self.parts is not None and call[0] not in _UNTOLD:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from device_lockout.values.command import Command, Enroll, Lock, Reject, Release, Retire, Target
+from device_lockout.values.command import WATCH, Command, Enroll, Lock, Reject, Release, Retire, Target
 from device_lockout.values.device import LookUp, Named, NamedDevice, User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
@@ -15,7 +15,7 @@ from verify.expected import Ends, Expected
 from verify.in_words import Words
 from verify.numbering import Numbering
 from verify.processes import Node
-from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, second_of
+from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, place, second_of
 from verify.scripted_ports import Recorded, devices_in
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
 
@@ -83,12 +83,95 @@ class Invariants:
         rows = [row for row, key in zip(state.numbered, self._numbering.keys, strict=True) if key[0] == ORGANIZATION]
         if about.claim is not None:  # a lock by the asset tag reaches those that have it
             rows = [row for row in rows if row and not self._values[row].former]
+        excused = self._is_full(state, event)
         nobody = about.user == NUMBER and (about.by_asset or about.releases is not None) and not any(rows)
-        excused = isinstance(about.command, Reject) or over or old or nobody
+        excused |= isinstance(about.command, Reject) or over or old or nobody
         may = self._scenario.policies
         excused |= about.change is not None and any(policy.longest is not None for policy in may)
         excused |= bool(about.body) and not all(policy.takes(about) for policy in may)
         return excused or bool((state.deleted | state.exempt | self._excepted(state)) & user)
+
+    def _is_full(self, state: State, event: int) -> bool:
+        """Whether the item has as many locks, or as many kinds of releases, as it may. A release of all has room."""
+        about = self._events[event]
+        item = state.items[about.device] if about.device >= 0 else state.users[self._numbering.event_users[event]]
+        record: DeviceRecord | UserRecord = self._values[item] or UserRecord()
+        full = len(record.claims) >= self._scenario.no_more_claims
+        ending = about.releases or (about.change.ending if about.change else None)
+        many = len(record.released.newest) >= self._scenario.most_releases
+        return (full and about.releases is None) or bool(many and ending and ending.source)
+
+    def has_room(self, record: DeviceRecord | UserRecord) -> None:
+        """Check that an item has no more locks and kinds of releases than it may. One of all in each scope has room."""
+        if len(record.claims) > self._scenario.no_more_claims:
+            raise ViolationError(f"an item has {len(record.claims)} locks, and no room for a release")
+        limited = sum(bool(ending.source) for ending, _ in record.released.newest)
+        if limited > self._scenario.most_releases:
+            raise ViolationError(f"an item has {limited} kinds of releases, and no room for one of all")
+
+    # Floods and the tamper watch
+
+    def held_pages_once(self, state: State, event: int, said: Recorded) -> None:
+        """Check that of a source's held locks one pages."""
+        if said.result != "held" or not said.page:
+            return
+        for number, outcome in enumerate(state.outcomes):
+            told: Recorded | None = self._values[outcome]
+            if told and told.result == "held" and told.page and told.source == said.source and number != event:
+                raise ViolationError(f"people are paged of {self._events[event].name}, which is held as others are")
+
+    def _flood_is_held(self, state: State) -> None:
+        """Check that a source locks no more than it may, but for what a person let through, and that people hear."""
+        most = self._scenario.locks_per_hour
+        if most is None:
+            return
+        locked: dict[str, set[str]] = {}
+        for number, event in enumerate(self._events):
+            told: Recorded | None = self._values[state.outcomes[number]]
+            kept = self._is_kept(state, event)
+            if kept and not (event.copy_of or state.let >> number & 1):
+                locked.setdefault(event.command.cause.source, set()).add(event.name)
+            if told is None or told.result != "held":
+                continue
+            if not state.announced >> number & 1:
+                raise ViolationError(f"nobody was told that {event.name} is held")
+            waits = any(self._numbering.event(command) == number for command in (*state.held, *state.dead_letters))
+            if (kept or state.let >> number & 1) and not waits:
+                raise ViolationError(f"{event.name} was let through, and is told as held")
+        for source, locks in locked.items():
+            if len(locks) > most:
+                raise ViolationError(f"{source} may lock {most}, and locked {len(locks)}: {', '.join(sorted(locks))}")
+
+    def _is_kept(self, state: State, event: Event) -> bool:
+        item: DeviceRecord | None = self._values[state.items[event.device]] if event.device >= 0 else None
+        user: UserRecord | None = self._values[state.users[self._numbering.event_users[self._events.index(event)]]]
+        known = replace(item or DeviceRecord(), user=user or UserRecord())
+        return event.claim is not None and event.is_kept(known)
+
+    def watch_is_bounded(self, state: State, command: int, outcome: int) -> State:
+        """Note what the tamper watch did. It puts a lock back so often, and then gives the device up with one page."""
+        asked, said = self._values[command], self._values[outcome]
+        if asked is None or asked.cause.detail_type != WATCH or said.result not in ("reasserted", "contested"):
+            return state
+        where = self._words.device(device := self._device(asked.target))
+        noted = tuple(sorted({*state.watch, self._numbering.number((device, said.result, said.id))}))
+        if self._watched(noted, device, "reasserted") > self._scenario.most_put_back:
+            raise ViolationError(f"the tamper watch puts the lock of {where} back again and again")
+        if self._watched(noted, device, "contested") > 1 or not said.page:
+            raise ViolationError(f"the tamper watch gives {where} up, and people are not paged once")
+        return state._replace(watch=noted)
+
+    def _watched(self, watch: tuple[int, ...], device: int, result: str) -> int:
+        """Return how many commands of the tamper watch for a device came to a result."""
+        return sum(self._values[number][:2] == (device, result) for number in watch)
+
+    def _device(self, target: Target) -> int:
+        user = self._numbering.user_numbers[place(target.organization, target.user)]
+        return next(
+            number
+            for number, key in enumerate(self._numbering.keys)
+            if key.device == target.device.casefold() and self._numbering.user_of[number] == user
+        )
 
     def _excepted(self, state: State) -> int:
         """Return the users who were deleted or exempt at some time. A delivery may have asked for one then."""
@@ -431,12 +514,15 @@ class Invariants:
         """Check a state at rest before any sweep."""
         self._every_outcome_is_announced(state)
         self._nothing_rejected_is_kept(state)
+        self._flood_is_held(state)
         self._has_one_user(state)
         watched = self._scenario.watched and not state.disabled
         if not (state.edited and not watched) and not state.lost and not state.dead_letters:
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)
-                self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
+                put_back = self._watched(state.watch, device, "reasserted")
+                if put_back < self._scenario.most_put_back:  # else it is the sweep's turn
+                    self._is_locked(state, state, device, ends, _BEFORE_SWEEP)
         if state.swept_since and state.swept == HERE:  # after a loss a page that failed keeps a lock unknown
             for device in self._devices:
                 ends = self._expected.edited_ends(state, device)

@@ -5,11 +5,15 @@ So a run with the same answers stops at the same call, and the runs of a scenari
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
+from device_lockout.decisions import decision
 from device_lockout.protocol import steps, sweep
 from device_lockout.protocol.ports import Ports
+from device_lockout.values import record
 from device_lockout.values.device import DeviceKey, Named
 from device_lockout.values.policy import Rules
 from device_lockout.values.record import UserRecord
@@ -36,6 +40,9 @@ CHANGES = frozenset(
         "send",
         "outcome",
         "announce",
+        "count",
+        "first",
+        "hold",
         "note",
         "left",
     }
@@ -133,10 +140,13 @@ class Processes:
         self._numbering = numbering
         self._values = numbering.values
         self._wrap = switches.wrap
-        most_claims = numbering.scenario.most_claims
-        self._rules = [
-            replace(switches.rules(each.rules), most_claims=most_claims, locks_per_hour={}) for each in settings
-        ]
+        scenario = numbering.scenario
+        sources, most = {event.command.cause.source for event in scenario.events}, scenario.locks_per_hour
+        scaled: dict[str, Any] = {"most_claims": scenario.most_claims, "no_more_claims": scenario.no_more_claims}
+        scaled["locks_per_hour"] = {} if most is None else dict.fromkeys(sources, most)
+        self._rules = [switches.rules(replace(each.rules, **scaled)) for each in settings]
+        caps = (record, "MOST_RELEASES", scenario.most_releases), (decision, "MOST_PUT_BACK", scenario.most_put_back)
+        self._caps = [cap for cap in caps if getattr(*cap[:2]) != cap[2]]
         self._settings = settings
         self._fixed = _fixed_answers(numbering.scenario)
 
@@ -196,7 +206,13 @@ class Processes:
         )
 
     def _run(self, start: Start, answers: tuple[Any, ...]) -> Node:
-        """Run the real code on these answers to its next call or to its end."""
+        """Run the real code on these answers to its next call or to its end, with the scenario's caps."""
+        with ExitStack() as caps:
+            for module, name, value in self._caps:
+                caps.enter_context(patch.object(module, name, value))
+            return self._run_capped(start, answers)
+
+    def _run_capped(self, start: Start, answers: tuple[Any, ...]) -> Node:
         node = Node(len(self.nodes), start, answers)
         self.nodes.append(node)
         tape = Tape(answers, self._fixed)
@@ -233,7 +249,7 @@ class Processes:
         """Put numbers in place of a call's arguments. Calls that save get the version that was read as well."""
         number, devices, users = self._numbering.number, self._numbering.device_numbers, self._numbering.user_numbers
         match call:
-            case ("send" | "note" as kind, value):
+            case ("send" | "note" | "hold" as kind, value):
                 return kind, number(value)
             case ("save", key, record):
                 read = record.version
@@ -241,18 +257,18 @@ class Processes:
             case ("save user", user, record):
                 read = record.version
                 return "save user", users[user], number(replace(record, version=read + 1)), read
-            case ("look", key):
-                return "look", devices.get(key, -1)
             case ("open" | "get" | "saw" as kind, key):
                 return kind, devices[key]
             case ("put" | "delete" | "left" | "save names" | "save named" as kind, key, value):
                 return kind, devices[key], number(value)
             case ("enroll" | "retire" as kind, key, happened):
                 return kind, devices[key], int((happened - START).total_seconds())
-            case ("user" | "devices of" as kind, user):
-                return kind, users.get(user, -1)
+            case ("user" | "devices of" | "look" as kind, about):
+                return kind, (devices if kind == "look" else users).get(about, -1)
             case ("found" | "keep found" as kind, command, *found):
                 return kind, self._numbering.by_command_id[command], *map(number, found)
+            case ("count", source, lock, most):
+                return "count", number((source, lock)), most
             case ("recorded", outcome_id):
                 return "recorded", self._numbering.by_command_id.get(outcome_id, -1), number(outcome_id)
             case ("outcome" | "announce" as kind, recorded):

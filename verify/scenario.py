@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from device_lockout.decisions.decision import MOST_PUT_BACK
 from device_lockout.values import instant
 from device_lockout.values.actions import Permission
 from device_lockout.values.command import (
@@ -21,8 +22,8 @@ from device_lockout.values.command import (
 )
 from device_lockout.values.device import DeviceName
 from device_lockout.values.override import Override
-from device_lockout.values.policy import MOST_CLAIMS, HonouredEdits, Reason
-from device_lockout.values.record import Claim, DeviceRecord, Ending, Scope
+from device_lockout.values.policy import MOST_CLAIMS, NO_MORE_CLAIMS, HonouredEdits, Reason
+from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, Scope
 from device_lockout.values.settings import Limits, Organization, Settings, Source, Sweep
 from device_lockout.values.tag import HOLD, write_time
 
@@ -228,6 +229,11 @@ class Scenario:
         readable: WorkMail still shows the overrides of deleted users, and deletes those of disabled ones.
         pauses: The calls before which anything else may happen. Other calls follow the one before them at once.
         policies: What the settings say: the first of these holds from the beginning.
+        no_more_claims: How many claims an item may have at all.
+        most_releases: How many kinds of releases an item keeps before it takes only those of all sources' locks.
+        most_put_back: How often in a history the tamper watch puts a device's lock back.
+        locks_per_hour: How many locks of a source are not held; None for any number. A person lets held ones through,
+            or drops them.
         watched: CloudTrail tells of each change of an override that a person makes, sooner or later.
         small: The test suite searches it, and so does ``--break``.
     """
@@ -247,6 +253,10 @@ class Scenario:
     max_removals: int = 50
     max_event_age: int = 30 * 86400
     most_claims: int = MOST_CLAIMS
+    no_more_claims: int = NO_MORE_CLAIMS
+    most_releases: int = MOST_RELEASES
+    most_put_back: int = MOST_PUT_BACK
+    locks_per_hour: int | None = None
     page_size: int = 100
     freezes: bool = False
     overruns: bool = False

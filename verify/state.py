@@ -111,6 +111,10 @@ class State(NamedTuple):
         told: The overrides that were left alone and told of, as (device, override).
         kept: A copy of the ledger: the items of devices and of users, what is noted, the outcomes, the inventory, and
             what look-ups found.
+        watch: What the tamper watch came to, as (device, result, command).
+        counted: The locks that were counted, as (source, lock).
+        held: The commands that are held.
+        let: The events that a person let through.
         replaced: The devices where a person's ``DENY`` took the place of our lock, and nobody was told.
     """
 
@@ -155,6 +159,10 @@ class State(NamedTuple):
     noted: tuple[int, ...]
     told: tuple[tuple[int, int], ...]
     kept: tuple[tuple[int, ...], ...]
+    watch: tuple[int, ...]
+    counted: tuple[int, ...]
+    held: tuple[int, ...]
+    let: int
     replaced: int
 
 

@@ -98,6 +98,10 @@ class World:
             noted=(),
             told=(),
             kept=(),
+            watch=(),
+            counted=(),
+            held=(),
+            let=0,
             replaced=0,
         )
         for name in scenario.before:
@@ -121,6 +125,7 @@ class World:
             yield from self._sweeps.faults(state)
         yield from self._people.acts(state)
         yield from self._deliveries.redrives(state)
+        yield from self._deliveries.decided_by_people(state)
         yield from self._sweeps.starts(state)
         if state.clock + 1 < len(self.numbering.seconds):
             move = self._story.attempt("tick")
@@ -208,6 +213,10 @@ class World:
             swept_since=False,
             told=(),
             kept=(),
+            watch=(),
+            counted=(),
+            held=(),
+            let=0,
             word=GIVEN if state.swept == ELSEWHERE else 0,
         )
         known = self._swept.get(before)
