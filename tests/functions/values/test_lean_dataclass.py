@@ -2,12 +2,14 @@
 
 import dataclasses
 import pickle
+import re
 from dataclasses import field, replace
 from typing import Any
 
 import pytest
 
 from device_lockout.values.lean_dataclass import dataclass
+from infra.bundling import FUNCTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ def test_values_are_equal_by_their_class_and_the_fields_that_count() -> None:
     assert Nothing() == Nothing()
     different: list[tuple[Any, Any]] = [(Point(1), Marked(1)), (Marked(1), Point(1)), (Point(1), (1, 0))]
     assert all(one != other for one, other in different)
+
+
+def test_every_value_of_the_functions_is_made_so() -> None:
+    made_otherwise = re.compile(r"^from dataclasses import .*\bdataclass\b|^import dataclasses$", re.MULTILINE)
+    sources = {path.name: path.read_text(encoding="utf-8") for path in FUNCTIONS.rglob("*.py")}
+    assert [name for name, source in sources.items() if made_otherwise.search(source)] == ["lean_dataclass.py"]
 
 
 def test_equal_values_have_one_hash() -> None:
