@@ -80,6 +80,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Command:
+    """What every command has."""
+
     cause: Cause
     target: Target
 
