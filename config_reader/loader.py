@@ -161,12 +161,14 @@ class Notify:
         urls: HTTPS endpoints. Each must answer SNS's request to confirm.
         topic: The ARN of a topic that exists and has its own subscribers. Then the stack creates none for these.
         channels: Channels in chat, each with its kind and its IDs, as :data:`CHANNELS` has them.
+        digest: When the day's digest comes, as `HH:MM` in UTC. Empty for none: all that pages then comes at once.
     """
 
     emails: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     topic: str = ""
     channels: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    digest: str = ""
 
 
 class Drill(NamedTuple):
@@ -450,7 +452,8 @@ def _notify(table: CheckedTable) -> Notify:
         if kind in table
         for channel in table.tables(kind, functools.partial(_channel, patterns))
     )
-    return Notify(emails, urls, topic, channels)
+    digest = "digest" in table and table.text("digest", r"([01]\d|2[0-3]):[0-5]\d", "a time in UTC such as 08:00")
+    return Notify(emails, urls, topic, channels, digest or "")
 
 
 def _channel(patterns: Mapping[str, str], table: CheckedTable) -> Mapping[str, str]:

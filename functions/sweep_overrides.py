@@ -1,4 +1,7 @@
-"""Sweep on a schedule: list an organization's overrides, plan, and enqueue commands. WorkMail is never changed here."""
+"""Sweep on a schedule: list an organization's overrides, plan, and enqueue commands. WorkMail is never changed here.
+
+Once a day it may tell what can wait until then, too.
+"""
 
 import json
 import time
@@ -10,6 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from device_lockout import wiring
 from device_lockout.aws.call_rate import Pace
 from device_lockout.protocol import announcement, sweep
+from device_lockout.values import instant
 from device_lockout.values.errors import SettingsError
 
 LIST_ATTEMPTS = 5
@@ -27,10 +31,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Sweep the organization in ``event``, which the schedule sends.
 
     ``acceptLedger`` is a person's word that this table is right, although it is another than at the last sweep.
+    An event with ``digest`` asks for no sweep, but for the digest of the day that ends then.
 
     Raises:
         SettingsError: It is none of the configuration's, or the ledger has another name.
     """
+    if "digest" in event:
+        return _tell_of_day(instant.read(event["digest"]))
     organization = event.get("organizationId")
     if organization not in {known.id for known in wiring.settings().organizations}:
         raise SettingsError(f"organizationId is {json.dumps(organization)[:100]}: expected one of the configuration's")
@@ -71,6 +78,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if guard:
         metrics.add_metric(name=f"SweepRefused-{guard}", unit="Count", value=1)
     return {"completed": result.completed, "guard": guard, "enqueued": result.enqueued}
+
+
+def _tell_of_day(until: datetime) -> dict[str, Any]:
+    told = announcement.of_day(wiring.ledger().timeline(until - timedelta(days=1), until, "today"), until)
+    if told:
+        wiring.bus().announce(told["detailType"], told["detail"])
+    return {"digest": told is not None}
 
 
 def _clock() -> datetime:

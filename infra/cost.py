@@ -17,7 +17,7 @@ POLLERS = 5
 """Long polls of 20 seconds that Lambda keeps open on an idle queue.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 
-ALARMS = 18  # Alarms of a deployment with one organization and no webhooks.
+ALARMS = 19  # Alarms of a deployment with one organization and no webhooks.
 
 
 @dataclass(frozen=True, slots=True)

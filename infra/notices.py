@@ -12,6 +12,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
 from config_reader.loader import Notify
@@ -19,20 +20,31 @@ from infra.roles import add_role, grant
 
 PATHS = {
     "type": "$.detail-type",
-    "time": "$.time",
-    **{name: f"$.detail.{name}" for name in ("id", "eventId", "severity", "message", "thread")},
+    **{name: f"$.detail.{name}" for name in ("id", "severity", "message", "thread")},
     **{name: f"$.detail.advice.{name}" for name in ("title", "do", "command")},
 }
-"""What a notice says. Each is a text in every outcome that pages, and EventBridge has nothing in it to escape."""
+"""What chat shows. Each is a text in every outcome that pages, and EventBridge has nothing in it to escape."""
 
-MAIL = (
-    "<title> (<severity>)",
-    "<message>",
-    "Do: <do>",
-    "Type: <command>",
-    "<type>, event <eventId>, <time>",
+_ABOUT = "$join([user.email ? user.email : userId, deviceId, reference ? reference : lock.reference][$ != ''], ' ')"
+_LINES = (
+    "message",
+    "items",
+    "''",
+    "'Do: ' & advice.do",
+    "'Type: ' & advice.command",
+    "''",
+    "$type & ', event ' & eventId & ', ' & $time",
 )
-"""The lines of a mail. EventBridge demands that each is in quotes."""
+IN_EVENT = "($type := $states.input.`detail-type`; $time := $states.input.time; $states.input.detail.({}))"
+SUBJECT = f"$join([severity & ': ' & advice.title, {_ABOUT}][$ != ''], ', ')"
+MAIL = {
+    "Subject": f"$substring($replace({SUBJECT}, /[^ -~]/, '?'), 0, 99)",
+    "Message": f"$join([{', '.join(_LINES)}], '\\n')",
+}
+"""A mail's subject and body, in JSONata. SNS takes 99 characters of ASCII as a subject, and EventBridge gives it none.
+
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
 
 CHAT = {
     "version": "1.0",
@@ -66,7 +78,9 @@ CHANNELS: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 class Notices(Construct):
-    """The topic for people, and one for chat. This account's alarms may publish, and rules with the role `publisher`.
+    """The topic for people, and one for chat. This account's alarms may publish there, and what the stack sends.
+
+    A state machine makes a mail of each outcome that pages: what EventBridge writes has quotes, and no subject.
 
     A topic of the configuration's keeps its own policy and subscribers.
 
@@ -86,41 +100,67 @@ class Notices(Construct):
                 self.topic.add_subscription(subscriptions.EmailSubscription(email))
             for url in notify.urls:
                 self.topic.add_subscription(subscriptions.UrlSubscription(url))
-        self._ways = {"Notices": (self.topic, "\n".join(map(json.dumps, MAIL)))}
-        if notify.channels:
-            # A variable outside quotes becomes a JSON string.
-            template = json.dumps(CHAT).replace('"<', "<").replace('>"', ">")
-            self._ways["Chat"] = (self._topic("Chat"), template)
-            self._add_channels(notify)
+        self._chat = self._topic("Chat") if notify.channels else None
+        if self._chat:
+            self._add_channels(notify, self._chat)
 
     @cached_property
-    def publisher(self) -> iam.Role:
-        """The role for rules that send notices. Only who may pass it, in this account, can give it to a rule.
+    def mail(self) -> stepfunctions.CfnStateMachine:
+        """The state machine that makes a mail of an outcome. It tries for four minutes.
+
+        Its role is its own: only who may pass that, in this account, can give it to another.
+        """
+        said = "Permission of the state machine that writes mails"
+        role = add_role(
+            self, "Publisher", "states", said, grant(["sns:Publish"], [self.topic.topic_arn]), own_account=True
+        )
+        send = {
+            "Type": "Task",
+            "Resource": f"arn:{Aws.PARTITION}:states:::sns:publish",
+            "Arguments": {
+                "TopicArn": self.topic.topic_arn,
+                **{field: f"{{% {IN_EVENT.format(words)} %}}" for field, words in MAIL.items()},
+            },
+            "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "BackoffRate": 2, "MaxAttempts": 7}],
+            "End": True,
+        }
+        machine = stepfunctions.CfnStateMachine(
+            self,
+            "Mail",
+            state_machine_type="EXPRESS",
+            role_arn=role.role_arn,
+            definition_string=Stack.of(self).to_json_string(
+                {"QueryLanguage": "JSONata", "StartAt": "Send", "States": {"Send": send}}
+            ),
+        )
+        machine.node.add_dependency(role)
+        return machine
+
+    @cached_property
+    def sender(self) -> iam.Role:
+        """The role of the rule that sends notices.
 
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
         """
-        publish = grant(["sns:Publish"], [topic.topic_arn for topic, _ in self._ways.values()])
-        return add_role(self, "Publisher", "events", "Permission of the rule that sends notices", publish)
+        grants = [grant(["states:StartExecution"], [self.mail.attr_arn])]
+        grants += [grant(["sns:Publish"], [self._chat.topic_arn])] if self._chat else []
+        return add_role(self, "Sender", "events", "Permissions of the rule that sends notices", *grants)
 
     def targets(self, **delivery: Any) -> list[events.CfnRule.TargetProperty]:
         """Return the targets of a rule on outcomes that page."""
-        return [
-            events.CfnRule.TargetProperty(
-                id=way,
-                arn=topic.topic_arn,
-                role_arn=self.publisher.role_arn,
-                input_transformer=events.CfnRule.InputTransformerProperty(
-                    input_paths_map={name: path for name, path in PATHS.items() if f"<{name}>" in template},
-                    input_template=template,
-                ),
-                **delivery,
-            )
-            for way, (topic, template) in self._ways.items()
-        ]
+        role = self.sender.role_arn
+        found = [events.CfnRule.TargetProperty(id="Notices", arn=self.mail.attr_arn, role_arn=role, **delivery)]
+        if self._chat:
+            # A variable outside quotes becomes a JSON string.
+            template = json.dumps(CHAT).replace('"<', "<").replace('>"', ">")
+            transformer = events.CfnRule.InputTransformerProperty(input_paths_map=PATHS, input_template=template)
+            chat: Any = {"id": "Chat", "arn": self._chat.topic_arn, "role_arn": role, "input_transformer": transformer}
+            found.append(events.CfnRule.TargetProperty(**chat, **delivery))
+        return found
 
     def notify_on(self, alarm: cloudwatch.Alarm) -> None:
         """Notify people when the alarm goes off, and when it is over."""
-        for topic, _ in self._ways.values():
+        for topic in filter(None, (self.topic, self._chat)):
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
 
@@ -136,12 +176,12 @@ class Notices(Construct):
         )
         return topic
 
-    def _add_channels(self, notify: Notify) -> None:
+    def _add_channels(self, notify: Notify, topic: sns.ITopic) -> None:
         """Add the channels. Nothing can be done to the account from there: neither role nor guardrail allows it."""
         role = add_role(self, "ChatRole", "chatbot", "Permits nothing: chat only reads")
         common: dict[str, Any] = {
             "iam_role_arn": role.role_arn,
-            "sns_topic_arns": [self._ways["Chat"][0].topic_arn],
+            "sns_topic_arns": [topic.topic_arn],
             "guardrail_policies": [f"arn:{Aws.PARTITION}:iam::aws:policy/AWSDenyAll"],
         }
         for number, (kind, ids) in enumerate(notify.channels, 1):

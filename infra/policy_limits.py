@@ -27,6 +27,7 @@ REFERENCES = {
     "Logs::LogGroup": "arn:aws:logs:{region}:{account}:log-group:{name}:*",
     "SNS::Topic": "arn:aws:sns:{region}:{account}:{name}",
     "SQS::Queue": "arn:aws:sqs:{region}:{account}:{name}",
+    "StepFunctions::StateMachine": "arn:aws:states:{region}:{account}:stateMachine:{name}",
 }
 """What a policy's reference to a resource becomes."""
 

@@ -77,14 +77,16 @@ class SecurityBus(Construct):
         unknown.node.add_dependency(*self._source_rules)  # it leaves a new source out once that has its rule
         # The drill's device has alarms of its own.
         quiet = [configuration.drill.device.casefold()] if configuration.drill else []
-        others = {"$or": [{"device": [{"exists": False}]}, {"device": [{"anything-but": quiet}]}]} if quiet else {}
+        others: list[Any] = [{"device": [{"exists": False}]}, {"device": [{"anything-but": quiet}]}] if quiet else [{}]
+        if configuration.notices.digest:  # which has a count, and comes in place of all that is for today
+            others = [*({"severity": ["act now"], **each} for each in others), {"count": [{"exists": True}]}]
         self._add_rule(
             "Pages",
             "Messages of outcomes that need attention",
             None,
-            {"source": [outcome.SOURCE], "detail": {"page": [True], **others}},
+            {"source": [outcome.SOURCE], "detail": {"page": [True], **({"$or": others} if others != [{}] else {})}},
             notices.targets(**delivery(self.undelivered.queue)),
-            notices.publisher,
+            notices.sender,
         )
         self.forwards_to = [configuration.forward_outcomes] if configuration.forward_outcomes else []
         for to in self.forwards_to:

@@ -13,11 +13,11 @@ from config_reader.loader import Configuration
 from device_lockout.values import outcome
 from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, WEBHOOK_PREFIX, dump
 from infra import bundling, policy_limits
-from infra.alarms import explain_alarms
+from infra.alarms import add_alarm, explain_alarms
 from infra.dashboard import add_dashboard
 from infra.drill import Drill
 from infra.function import CANNOT_RUN, Function
-from infra.ledger import Ledger
+from infra.ledger import TIMELINE, Ledger
 from infra.notices import Notices
 from infra.policies import add_policies
 from infra.queues import WorkQueue
@@ -148,6 +148,11 @@ class DeviceLockout(Stack):
                 announce,
                 grant(["sqs:GetQueueAttributes"], [commands.queue.queue_arn]),
                 grant(["workmail:ListMobileDeviceAccessOverrides"], organizations),
+                *(
+                    [grant(["dynamodb:Query"], [f"{ledger.table.table_arn}/index/{TIMELINE}"])]
+                    if configuration.notices.digest
+                    else []
+                ),
             ],
         )
         roles = [each.role.role_arn for each in (router, writer, sweep)]
@@ -201,6 +206,14 @@ class DeviceLockout(Stack):
             " People are notified by the outcome itself. This alarm notifies nobody. It is for dashboards.",
             None,
         )
+        unsent = cloudwatch.Metric(
+            namespace="AWS/States",
+            metric_name="ExecutionsFailed",
+            dimensions_map={"StateMachineArn": notices.mail.attr_arn},
+            statistic=cloudwatch.Stats.SUM,
+        )
+        said = "Mails could not be sent. Outcomes that page may have reached nobody. See lockout status."
+        add_alarm(self, "Unsent", unsent, said, notices)
         schedule = SweepSchedule(self, "Schedule", configuration=configuration, sweep=sweep, notices=notices)
         queues = [reports.queue, commands.queue]
         dead = [each.queue for each in (bus.undelivered, reports.dead_letters, commands.dead_letters, schedule.missed)]

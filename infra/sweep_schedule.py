@@ -27,7 +27,7 @@ class SweepSchedule(Construct):
     """One schedule per organization, which calls the sweep with `{"organizationId": …}`.
 
     Calls that can't be delivered and runs that fail for good are dead-lettered. An organization's alarm goes off after
-    two periods without a completed sweep, and after an hour at the earliest.
+    two periods without a completed sweep, and after an hour at the earliest. One more may call it for the digest.
     """
 
     def __init__(
@@ -38,9 +38,10 @@ class SweepSchedule(Construct):
         call_sweep = grant(["lambda:InvokeFunction"], [sweep.function.function_arn])
         send_missed = grant(["sqs:SendMessage"], [self.missed.queue.queue_arn])
         said = "Permissions of the schedules of the sweep"
-        role = add_role(self, "Role", "scheduler", said, call_sweep, send_missed, own_account=True)
+        self._sweep = sweep
+        self._role = add_role(self, "Role", "scheduler", said, call_sweep, send_missed, own_account=True)
 
-        self.missed.reserve([role.role_arn, sweep.role.role_arn], configuration.operators)
+        self.missed.reserve([self._role.role_arn, sweep.role.role_arn], configuration.operators)
 
         # The call is asynchronous. Once it is delivered, Lambda retries the run and dead-letters it.
         sweep.role.add_to_policy(send_missed)
@@ -60,23 +61,12 @@ class SweepSchedule(Construct):
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
         period = min(max(every.to_seconds(), _HOUR), _DAY)
         for organization in configuration.settings.organizations:
-            schedule = scheduler.CfnSchedule(
-                self,
+            self._call(
                 f"Every-{organization.alias}",
-                description=f"Sweep of {organization.alias}, {organization.id}",
-                schedule_expression=scheduler.ScheduleExpression.rate(every).expression_string,
-                flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
-                target=scheduler.CfnSchedule.TargetProperty(
-                    arn=sweep.function.function_arn,
-                    role_arn=role.role_arn,
-                    input=json.dumps({"organizationId": organization.id}),
-                    retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
-                        maximum_event_age_in_seconds=_HOUR, maximum_retry_attempts=RETRIES
-                    ),
-                    dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.missed.queue.queue_arn),
-                ),
+                f"Sweep of {organization.alias}, {organization.id}",
+                scheduler.ScheduleExpression.rate(every).expression_string,
+                {"organizationId": organization.id},
             )
-            schedule.node.add_dependency(role)  # and on the role's policy, so that the first call is allowed
             completed = cloudwatch.Metric(
                 namespace=configuration.metrics_namespace,
                 metric_name="SweepCompleted",
@@ -90,3 +80,27 @@ class SweepSchedule(Construct):
             )
             periods = math.ceil(2 * every.to_seconds() / period)
             add_alarm(self, f"Unswept-{organization.alias}", completed, said, notices, missing_for=periods)
+        if configuration.notices.digest:
+            hour, minute = configuration.notices.digest.split(":")
+            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+            ends = {"digest": "<aws.scheduler.scheduled-time>"}
+            self._call("Digest", "Digest of the day", f"cron({int(minute)} {int(hour)} * * ? *)", ends)
+
+    def _call(self, id: str, description: str, expression: str, event: dict[str, str]) -> None:
+        schedule = scheduler.CfnSchedule(
+            self,
+            id,
+            description=description,
+            schedule_expression=expression,
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=self._sweep.function.function_arn,
+                role_arn=self._role.role_arn,
+                input=json.dumps(event),
+                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(
+                    maximum_event_age_in_seconds=_HOUR, maximum_retry_attempts=RETRIES
+                ),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.missed.queue.queue_arn),
+            ),
+        )
+        schedule.node.add_dependency(self._role)  # and on the role's policy, so that the first call is allowed

@@ -422,6 +422,8 @@ def announced_schema(detail_type: str, detail: dict[str, Any]) -> str:
     """Return the name of the schema in ``docs/schemas`` that an announced detail satisfies."""
     if detail_type.startswith("Sweep "):
         return "sweep"
+    if detail_type == "Daily Digest":
+        return "digest"
     return "outcome" if "result" in detail else "warning"
 
 

@@ -300,7 +300,7 @@ def rules_need_permission_and_have_dead_letter_queues() -> None:
 
 
 def schedules_put_events() -> None:
-    """A schedule puts an event of its own source and type on a bus, over TLS. The detail knows the time of the call.
+    """A schedule puts an event of its own source and type on a bus, over TLS. Any input knows the time of the call.
 
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-templated.html
     """
@@ -308,11 +308,12 @@ def schedules_put_events() -> None:
 
     @wraps(original)
     def invoke_target(target: Json, event: Json, rule: Json, view: Any = None) -> None:
+        if "<aws.scheduler" in target.get("Input", ""):
+            time = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            target = {**target, "Input": target["Input"].replace("<aws.scheduler.scheduled-time>", time)}
         if named := target.get("EventBridgeParameters"):
-            said = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            detail = target["Input"].replace("<aws.scheduler.scheduled-time>", said)
-            event = {**event, "Source": named["Source"], "DetailType": named["DetailType"], "Detail": detail}
-            target, view = {**target, "Input": detail}, None
+            event = {**event, "Source": named["Source"], "DetailType": named["DetailType"], "Detail": target["Input"]}
+            view = None
             iam_evaluator.pin_request_origin("127.0.0.1", True)
         original(target, event, rule, view)
 

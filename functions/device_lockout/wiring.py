@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from device_lockout.aws.call_rate import EnoughTime, Pace
     from device_lockout.aws.command_queue import CommandQueue
     from device_lockout.aws.event_bus import Bus
+    from device_lockout.aws.ledger import Ledger
     from device_lockout.aws.workmail import WorkMail
     from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
@@ -98,6 +99,12 @@ def command_queue() -> "CommandQueue":
     return CommandQueue(environment("COMMANDS_QUEUE_URL"), os.environ.get("DEAD_COMMANDS_QUEUE_URL", ""))
 
 
+def ledger() -> "Ledger":
+    from device_lockout.aws.ledger import Ledger
+
+    return Ledger(_ledger_client(), environment("LEDGER_TABLE"))
+
+
 @cache
 def bus() -> "Bus":
     from device_lockout.aws import event_bus
@@ -110,11 +117,10 @@ def ports(attempts: int, pace: "Pace", enough_time: "EnoughTime") -> "Ports":
 
     The rate of calls to WorkMail holds for all invocations of an environment.
     """
-    from device_lockout.aws.ledger import Ledger
     from device_lockout.protocol.ports import Ports
 
     workmail = _workmail(attempts)(pace=pace, enough_time=enough_time)
-    return Ports(workmail, Ledger(_ledger_client(), environment("LEDGER_TABLE")), command_queue(), bus())
+    return Ports(workmail, ledger(), command_queue(), bus())
 
 
 @cache

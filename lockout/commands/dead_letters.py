@@ -114,7 +114,7 @@ def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
     target = _attribute(letter, "TARGET_ARN") or ""
     if name == "sweeps":
         asked = json.loads(body)
-        sweep.ask_for(deployment, asked.get("requestPayload", asked)["organizationId"])
+        sweep.ask_for(deployment, asked.get("requestPayload", asked))
     elif name == "commands":
         group, copy = letter["Attributes"]["MessageGroupId"], str(uuid.uuid4())
         url = outputs["CommandsQueueUrl"]
@@ -125,9 +125,10 @@ def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:
         (answer,) = deployment.put(*told, bus=target, Time=event["time"])
         if "EventId" not in answer:
             raise CommandError(f"{target} did not take an outcome: {answer.get('ErrorMessage')}")
-    elif ":sns:" in target:
-        message = json.dumps(json.loads(body)["detail"]["message"])
-        deployment.client("sns").publish(TopicArn=outputs["NoticesTopicArn"], Message=message)
+    elif ":states:" in target or ":sns:" in target:
+        told = json.loads(body)["detail"]
+        subject = f"{told['severity']}: {told['advice']['title']}"
+        deployment.client("sns").publish(TopicArn=outputs["NoticesTopicArn"], Subject=subject, Message=told["message"])
     else:
         source = _mapped_source(deployment, letter) if name == "undelivered" else None
         wrapped = json.dumps({"mappedSource": source, "event": json.loads(body)}) if source else body

@@ -83,7 +83,7 @@ def now(deployment: Deployment, timeout: float, organization: str | None, *, acc
     where = deployment.organization(organization).id
     asked, began = datetime.now(UTC), time.monotonic()
     accepted = {"acceptLedger": deployment.outputs["LedgerTableName"]} if accept_ledger else {}
-    ask_for(deployment, where, **accepted)
+    ask_for(deployment, {"organizationId": where, **accepted})
     while time.monotonic() - began < timeout:
         for told in deployment.ledger.timeline(asked, datetime.now(UTC) + timedelta(minutes=1), "sweep"):
             if told["detail"]["organizationId"] == where:
@@ -95,10 +95,10 @@ def now(deployment: Deployment, timeout: float, organization: str | None, *, acc
     return NOT_YET
 
 
-def ask_for(deployment: Deployment, organization: str, **word: str) -> None:
-    """Ask for a sweep, with a person's word if it needs one. It runs by itself."""
+def ask_for(deployment: Deployment, event: dict[str, str]) -> None:
+    """Call the sweep's function as a schedule does. It runs by itself."""
     deployment.client("lambda").invoke(
         FunctionName=deployment.outputs["SweepOverridesFunctionName"],
         InvocationType="Event",
-        Payload=json.dumps({"organizationId": organization, **word}).encode(),
+        Payload=json.dumps(event).encode(),
     )

@@ -97,6 +97,7 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ("retention_days = 90", "retention_days = 90.0", "limits.log_retention_days: 90.0: expected one of 1, 3, 5, 7"),
         ('max_event_age = "30d"', 'max_event_age = "1h"', 'limits.max_event_age: "1h": expected a duration from "1d"'),
         ("security@example.com", "security", 'notify.emails[0]: "security": expected an e-mail address'),
+        ("[notify]", '[notify]\ndigest = "8:00"', 'notify.digest: "8:00": expected a time in UTC such as 08:00'),
         ("[notify]", "[notify]\nchannel = 1", "notify.channel: unknown key: expected one of emails"),
         (
             "[notify]",

@@ -48,6 +48,7 @@ DETAIL_TYPES = {kind.detail_type for kind in RESULTS.values() if kind.detail_typ
     "Expiry Due Soon",
     "Lock Outlasts WorkMail",
     "Override Left Alone",
+    "Daily Digest",
 }
 
 
@@ -202,6 +203,15 @@ def outlasting() -> World:
     return world
 
 
+def of_the_day() -> World:
+    world = outlasting()
+    world.sweep(at(28 * DAY))
+    told = announcement.of_day(world.ledger.timeline(at(0), at(29 * DAY), "today"), at(28 * DAY + 1800))
+    assert told is not None
+    world.bus.announce(told["detailType"], told["detail"])
+    return world
+
+
 EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     # file                          what happened, and the detail-type
     "device-locked": (locked, "Device Locked"),
@@ -222,6 +232,7 @@ EVENTS: dict[str, tuple[Callable[[], World], str]] = {
     "sweep-completed": (lambda: swept(30 * DAY, report_only_after_missed=1000), "Sweep Completed"),
     "sweep-refused": (lambda: swept(30 * DAY), "Sweep Refused"),
     "lock-outlasts-workmail": (outlasting, "Lock Outlasts WorkMail"),
+    "daily-digest": (of_the_day, "Daily Digest"),
     "expiry-due-soon": (lambda: swept(27 * DAY, report_only_after_missed=1000), "Expiry Due Soon"),
 }
 
@@ -331,7 +342,12 @@ def described(field: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize(
     ("schema", "heading"),
-    [("outcome", "The detail of an outcome"), ("sweep", "A run of the sweep"), ("warning", "A warning about a lock")],
+    [
+        ("outcome", "The detail of an outcome"),
+        ("sweep", "A run of the sweep"),
+        ("warning", "A warning about a lock"),
+        ("digest", "A digest"),
+    ],
 )
 def test_the_page_has_every_field_in_the_words_of_its_schema(schema: str, heading: str) -> None:
     """The second and third table leave out the fields that mean the same as in an outcome."""

@@ -488,6 +488,27 @@ def test_a_sweep_lists_and_asks_and_changes_nothing(deployed, aws_in_memory, cap
     assert not {"PutMobileDeviceAccessOverride", "DeleteMobileDeviceAccessOverride"} & set(aws_in_memory.calls)
 
 
+def test_the_day_is_told_by_what_was_for_today_in_it(deployed, aws_in_memory):
+    known = lock(0)
+    of_nobody = Lock(
+        replace(known.cause, detail_type="User Compromised"),
+        Target(ORGANIZATION, "bob"),
+        replace(known.claim, scope="user", why="compromised"),
+    )
+    deployed("apply_commands").handler(commands_batch(of_nobody, lock(1)), Context())
+    aws_in_memory.announced.clear()
+    aws_in_memory.calls.clear()
+    sweeper, now = deployed("sweep_overrides"), datetime.now(UTC).replace(microsecond=0)
+    for hours, found in ((-1, False), (1, True), (1, True), (23, True), (25, False)):
+        asked = {"digest": (now + timedelta(hours=hours)).isoformat()}
+        assert sweeper.handler(asked, Context()) == {"digest": found}, hours
+    assert {*aws_in_memory.calls} == {"Query", "PutEvents"}, "it sweeps nothing"
+    told, again, other = aws_in_memory.announced
+    assert told == again != other, "Lambda may repeat it"
+    assert (told["count"], told["message"]) == (1, "For today: A lock may leave a device out (1).")
+    assert "no device of this user is known" in told["items"][0]
+
+
 def test_a_sweep_that_lambda_tries_again_is_another_run(deployed, aws_in_memory, monkeypatch):
     """Lambda repeats a run under its request ID. The queue would drop its commands as copies."""
     deployed("apply_commands").handler(commands_batch(lock(0)), Context())

@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fastjsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config_reader import loader
+from config_reader import event_pattern, loader
 from config_reader.loader import Configuration, ConfigurationError, Notify
 from device_lockout.protocol import announcement
 from device_lockout.values.command import Reject, Target
@@ -21,6 +22,7 @@ from infra import notices
 from infra.alarms import RUNBOOK
 from local.in_memory import ORGANIZATION, at, cause
 from tests.infra.conftest import ROOT, Template
+from tests.infra.test_stack import targets_of
 
 SAMPLES = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "samples" / "out").glob("*.json"))}
 PAGES = {name: event for name, event in SAMPLES.items() if event["detail"]["page"]}
@@ -89,7 +91,7 @@ def template(synthesize: Callable[[Configuration], Template]) -> Template:
 
 def transformer(template: Template, topic: str) -> dict[str, Any]:
     (found,) = (each for each in template.resources["BusPages"]["Properties"]["Targets"] if each["Arn"] == topic)
-    assert found["RoleArn"] == "NoticesPublisher.Arn"
+    assert found["RoleArn"] == "NoticesSender.Arn"
     transformer: dict[str, Any] = found["InputTransformer"]
     return transformer
 
@@ -109,33 +111,88 @@ def test_chat_gets_what_it_can_show_and_one_thread_for_each_lock(template: Templ
         assert note["metadata"]["threadId"] == detail["lock"]["id"]
 
 
-@pytest.mark.parametrize("sample", PAGES)
-def test_a_mail_has_a_line_for_each_thing_and_eventbridge_takes_each(template: Template, sample: str) -> None:
-    event = PAGES[sample]
-    detail, lines = event["detail"], transformed(transformer(template, "NoticesTopic"), event).splitlines()
-    assert [json.loads(line) for line in lines] == [
-        f"{detail['advice']['title']} ({detail['severity']})",
-        detail["message"],
-        f"Do: {detail['advice']['do']}",
-        f"Type: {detail['advice']['command']}",
-        f"{event['detail-type']}, event {detail['eventId']}, {event['time']}",
+_EVALUATE = """
+import json, jsonata, sys
+for expression, event in json.load(sys.stdin):
+    made = jsonata.Jsonata.jsonata(expression)
+    names = made.create_frame()
+    names.bind("states", {"input": event})
+    print(json.dumps(made.evaluate(None, names)))
+"""
+
+
+def mailed(events: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The subject and the body that the state machine makes of each event, by MiniStack's JSONata."""
+    asked = [
+        (notices.IN_EVENT.format(notices.MAIL[name]), event) for event in events for name in ("Subject", "Message")
     ]
+    python = event_pattern.MINISTACK / "bin" / "python"
+    words = [python, "-I", "-c", _EVALUATE]
+    done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=True)
+    made = [*map(json.loads, done.stdout.splitlines())]
+    return [*zip(made[::2], made[1::2], strict=True)]
+
+
+def test_a_mail_has_a_subject_and_a_line_for_each_thing() -> None:
+    for event, (subject, body) in zip(PAGES.values(), mailed([*PAGES.values()]), strict=True):
+        detail = event["detail"]
+        who = (detail.get("user") or {}).get("email") or detail.get("userId")
+        ticket = detail.get("reference") or (detail.get("lock") or {}).get("reference")
+        about = " ".join(filter(None, (who, detail.get("deviceId"), ticket)))
+        assert subject == f"{detail['severity']}: {detail['advice']['title']}{', ' * bool(about)}{about}"[:99]
+        assert body.splitlines() == [
+            detail["message"],
+            *detail.get("items", ()),
+            "",
+            f"Do: {detail['advice']['do']}",
+            f"Type: {detail['advice']['command']}",
+            "",
+            f"{event['detail-type']}, event {detail['eventId']}, {event['time']}",
+        ]
+
+
+def test_the_state_machine_makes_that_mail_and_tries_again(template: Template) -> None:
+    machine = template.one("StepFunctions::StateMachine")
+    assert (machine["StateMachineType"], machine["RoleArn"]) == ("EXPRESS", "NoticesPublisher.Arn")
+    definition = json.loads(machine["DefinitionString"])
+    assert definition["QueryLanguage"] == "JSONata"
+    (send,) = definition["States"].values()
+    assert send["Resource"] == "arn:AWS::Partition:states:::sns:publish"
+    assert send["Arguments"] == {"TopicArn": "NoticesTopic"} | {
+        name: f"{{% {notices.IN_EVENT.format(words)} %}}" for name, words in notices.MAIL.items()
+    }
+    (retry,) = send["Retry"]
+    assert retry["ErrorEquals"] == ["States.ALL"]
+    waits = [retry["IntervalSeconds"] * retry["BackoffRate"] ** number for number in range(retry["MaxAttempts"])]
+    assert 200 < sum(waits) < 300, "an express execution lasts for five minutes at most"
+    (target, _) = template.resources["BusPages"]["Properties"]["Targets"]
+    assert (target["Arn"], "InputTransformer" in target) == ("NoticesMail.Arn", False)
 
 
 NASTY = st.text(st.sampled_from('a"\\<>{}\n\r\t\0$&') | st.characters(exclude_categories=["Cs"]))
 
 
-@given(because=NASTY, user=NASTY, ticket=NASTY)
-def test_whatever_strangers_write_stays_a_message(because: str, user: str, ticket: str) -> None:
+def nasty(because: str, user: str, ticket: str) -> dict[str, Any]:
     command = Reject(replace(cause("e-1", at(0)), reference=ticket), Target(ORGANIZATION, user, user), because)
     outcome = Outcome("rejected", because=because, reference=ticket, page=True)
     told = announcement.of_outcome(command, outcome, at(0))
-    event = {"detail-type": told["detailType"], "time": "2026-11-22T07:30:00Z", "detail": told["detail"]}
-    paths = {"InputPathsMap": notices.PATHS}
-    chat = json.dumps(notices.CHAT).replace('"<', "<").replace('>"', ">")
-    is_for_chat(json.loads(transformed(paths | {"InputTemplate": chat}, event)))
-    mail = transformed(paths | {"InputTemplate": "\n".join(map(json.dumps, notices.MAIL))}, event)
-    assert len([json.loads(line) for line in mail.split("\n")]) == len(notices.MAIL)
+    return {"detail-type": told["detailType"], "time": "2026-11-22T07:30:00Z", "detail": told["detail"]}
+
+
+@given(because=NASTY, user=NASTY, ticket=NASTY)
+def test_whatever_strangers_write_stays_a_message_in_chat(because: str, user: str, ticket: str) -> None:
+    template = json.dumps(notices.CHAT).replace('"<', "<").replace('>"', ">")
+    event = nasty(because, user, ticket)
+    is_for_chat(json.loads(transformed({"InputPathsMap": notices.PATHS, "InputTemplate": template}, event)))
+
+
+@given(st.lists(st.tuples(NASTY, NASTY, NASTY), min_size=1, max_size=20))
+@settings(max_examples=5, deadline=None)
+def test_whatever_strangers_write_sns_takes_the_mail(said: list[tuple[str, str, str]]) -> None:
+    events = [nasty(*each) for each in said]
+    for event, (subject, body) in zip(events, mailed(events), strict=True):
+        assert re.fullmatch(r"[ -~]{1,99}", subject)
+        assert body.startswith(f"{event['detail']['message']}\n")
 
 
 def test_chat_may_do_nothing_and_only_the_stack_publishes_there(template: Template) -> None:
@@ -152,8 +209,11 @@ def test_chat_may_do_nothing_and_only_the_stack_publishes_there(template: Templa
         assert each["IamRoleArn"] == "NoticesChatRole.Arn"
     assert list(template.statements("NoticesChatRole")) == []
     assert "ManagedPolicyArns" not in template.resources["NoticesChatRole"]["Properties"]
-    topics = frozenset({"NoticesTopic", "NoticesChat"})
-    assert list(template.statements("NoticesPublisher")) == [(frozenset({"sns:Publish"}), topics)]
+    assert list(template.statements("NoticesPublisher")) == [(frozenset({"sns:Publish"}), frozenset({"NoticesTopic"}))]
+    assert set(template.statements("NoticesSender")) == {
+        (frozenset({"sns:Publish"}), frozenset({"NoticesChat"})),
+        (frozenset({"states:StartExecution"}), frozenset({"NoticesMail.Arn"})),
+    }
     policies = template.of_type("SNS::TopicPolicy").values()
     allowed = [one for each in policies for one in each["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
     assert [one["Principal"] for one in allowed] == [{"Service": "cloudwatch.amazonaws.com"}] * 2
@@ -162,6 +222,34 @@ def test_chat_may_do_nothing_and_only_the_stack_publishes_there(template: Templa
 def test_alarms_go_to_chat_too(template: Template) -> None:
     alarms = template.of_type("CloudWatch::Alarm").values()
     assert {tuple(alarm.get("AlarmActions", ())) for alarm in alarms} == {(), ("NoticesTopic", "NoticesChat")}
+
+
+@pytest.fixture(scope="module")
+def with_a_digest(synthesize: Callable[[Configuration], Template]) -> Template:
+    drill = '[drill]\nevery = "1 hour"\nuser = "bob"\ndevice = "DRILL0001"\n'
+    return synthesize(loader.read(EXAMPLE + 'digest = "08:05"\n' + drill, "config/x.toml"))
+
+
+def test_a_digest_comes_once_a_day_in_place_of_all_that_is_for_today(with_a_digest: Template) -> None:
+    schedule = with_a_digest.resources["ScheduleDigest"]["Properties"]
+    assert (schedule["ScheduleExpression"], schedule["Target"]["Arn"]) == (
+        "cron(5 8 * * ? *)",
+        "SweepOverridesFunction.Arn",
+    )
+    assert json.loads(schedule["Target"]["Input"]) == {"digest": "<aws.scheduler.scheduled-time>"}
+    read = (frozenset({"dynamodb:Query"}), frozenset({"LedgerTable.Arn/index/timeline"}))
+    assert read in list(with_a_digest.statements("SweepOverridesRole"))
+    for event in PAGES.values():
+        now = event["detail"]["severity"] == "act now" or event["detail-type"] == "Daily Digest"
+        assert targets_of(with_a_digest, event) == ["NoticesMail.Arn"] * now, event["detail-type"]
+        drilled = event | {"detail": event["detail"] | {"device": "drill0001"}}
+        assert targets_of(with_a_digest, drilled) == ["NoticesMail.Arn"] * (event["detail-type"] == "Daily Digest")
+
+
+def test_without_a_digest_all_that_pages_comes_at_once(with_a_drill: Template) -> None:
+    assert "ScheduleDigest" not in with_a_drill.resources
+    for event in PAGES.values():
+        assert targets_of(with_a_drill, event) == ["NoticesMail.Arn"]
 
 
 CHANNELS = """

@@ -31,6 +31,8 @@ NOT_KEPT = {
     "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:rule/*]": (
         "An operator asks whose events a rule could not deliver. Hundreds of rules would not fit into a policy."
     ),
+    "AwsSolutions-SF1": "The state machine's log would have names of people. What it was asked is in the ledger.",
+    "AwsSolutions-SF2": "It makes one call, which there is nothing to trace of.",
     "AwsSolutions-L1": "The project uses one Python, 3.13, which Lambda supports.",
 }
 

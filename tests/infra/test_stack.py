@@ -63,10 +63,16 @@ def matches(pattern: Any, event: Any) -> bool:
     if isinstance(pattern, dict):
         absent = [key for key, part in pattern.items() if part == [{"exists": False}]]
         rest = {key: part for key, part in pattern.items() if key not in absent}
-        return event.keys().isdisjoint(absent) and all(
-            key in event and matches(part, event[key]) for key, part in rest.items()
+        either = rest.pop("$or", None)
+        return (
+            event.keys().isdisjoint(absent)
+            and (either is None or any(matches(each, event) for each in either))
+            and all(key in event and matches(part, event[key]) for key, part in rest.items())
         )
-    return any(event not in test["anything-but"] if isinstance(test, dict) else event == test for test in pattern)
+    return any(
+        event == test if not isinstance(test, dict) else "exists" in test or event not in test["anything-but"]
+        for test in pattern
+    )
 
 
 def targets_of(template: Template, event: dict[str, Any]) -> list[str]:
@@ -102,7 +108,7 @@ def test_outcomes_never_reach_the_router_and_page_people_only_if_they_say_so(tem
     quiet = {"source": "device-lockout", "detail-type": "Device Locked", "detail": {"page": False}}
     loud = {"source": "device-lockout", "detail-type": "Lockout Rejected", "detail": {"page": True}}
     assert targets_of(template, quiet) == []
-    assert targets_of(template, loud) == ["NoticesTopic"]
+    assert targets_of(template, loud) == ["NoticesMail.Arn"]
 
 
 def test_every_rule_but_the_tamper_watchs_is_on_our_bus_and_tries_for_a_day_before_it_dead_letters_an_event(
@@ -141,9 +147,9 @@ def test_a_rule_may_deliver_from_its_first_event_on(request: pytest.FixtureReque
     template: Template = request.getfixturevalue(which)
     for name, rule in template.of_type("Events::Rule").items():
         (target,) = rule["Targets"]
-        if target["Arn"] == "NoticesTopic":
-            assert target["RoleArn"] == "NoticesPublisher.Arn"
-            assert {"NoticesPublisher", "NoticesPublisherDefaultPolicy"} <= depends_on(template, name)
+        if target["Arn"] == "NoticesMail.Arn":
+            assert target["RoleArn"] == "NoticesSender.Arn"
+            assert {"NoticesSender", "NoticesSenderDefaultPolicy"} <= depends_on(template, name)
             queues = ["BusUndeliveredQueue"]
         else:
             queues = ["ReportsQueue", "BusUndeliveredQueue"]
@@ -168,7 +174,7 @@ def test_only_the_stacks_own_rules_may_send_to_the_queues_of_events(
     """A rule of another name, if only the prefix is right, would walk round the bus."""
     for each in (template, local_template):
         rules = each.of_type("Events::Rule").values()
-        to_people = {rule_arn(rule) for rule in rules if rule["Targets"][0]["Arn"] == "NoticesTopic"}
+        to_people = {rule_arn(rule) for rule in rules if rule["Targets"][0]["Arn"] == "NoticesMail.Arn"}
         arns = {rule_arn(rule) for rule in rules}
         assert {*senders(each, "ReportsQueue")} == arns - to_people
         assert {*senders(each, "BusUndeliveredQueue")} == arns
@@ -468,6 +474,7 @@ def test_each_role_may_do_exactly_this(template: Template, deployment: Configura
             ({"sqs:SendMessage"}, {"ScheduleMissedQueue.Arn"}),
         ],
         "NoticesPublisher": [({"sns:Publish"}, {"NoticesTopic"})],
+        "NoticesSender": [({"states:StartExecution"}, {"NoticesMail.Arn"})],
     }
     assert template.of_type("IAM::Role").keys() == expected.keys()
     for role, statements in expected.items():
@@ -491,8 +498,9 @@ def test_roles_have_no_other_policies_and_no_wildcards_but_for_what_only_lists(t
 def test_each_role_is_for_one_service_and_the_schedules_only_for_this_account(template: Template) -> None:
     for name, role in template.of_type("IAM::Role").items():
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        schedule = name == "ScheduleRole"
-        service = {"ScheduleRole": "scheduler", "NoticesPublisher": "events"}.get(name, "lambda")
+        schedule = name in ("ScheduleRole", "NoticesPublisher")
+        services = {"ScheduleRole": "scheduler", "NoticesSender": "events", "NoticesPublisher": "states"}
+        service = services.get(name, "lambda")
         assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
         if schedule:
             assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}}
@@ -904,8 +912,7 @@ def test_notices_go_to_a_topic_that_exists_in_place_of_one_of_ours(
     alarms = template.of_type("CloudWatch::Alarm").values()
     assert [alarm["MetricName"] for alarm in alarms if alarm.get("AlarmActions") != [theirs]] == ["Paged"]
     assert list(template.statements("NoticesPublisher")) == [(frozenset({"sns:Publish"}), frozenset({theirs}))]
-    (pages,) = (rule for name, rule in template.of_type("Events::Rule").items() if name == "BusPages")
-    assert (pages["Targets"][0]["Arn"], pages["Targets"][0]["RoleArn"]) == (theirs, "NoticesPublisher.Arn")
+    assert f'"TopicArn":"{theirs}"' in template.one("StepFunctions::StateMachine")["DefinitionString"]
     assert template.outputs["NoticesTopicArn"]["Value"] == theirs
 
 

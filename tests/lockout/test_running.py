@@ -138,8 +138,9 @@ def sqs(there: Deployment) -> Sqs:
     made.add("DeadCommandsQueueUrl", wire.dump(Expire(CAUSE, Target.of(KEY), Override("DENY", "x"))))
     made.add("DeadCommandsQueueUrl", wire.dump(Reassert(CAUSE, Target.of(KEY))))
     made.add("UndeliveredEventsQueueUrl", json.dumps(EVENT), RULE_ARN=rule, TARGET_ARN="q", ERROR_MESSAGE="no")
-    notice = json.dumps({"detail": {"message": 'it says "no"'}})
-    made.add("UndeliveredEventsQueueUrl", notice, RULE_ARN="x", TARGET_ARN="arn:aws:sns:eu-west-1:1:notices")
+    detail = {"message": 'it says "no"', "severity": "act now", "advice": {"title": "A report was rejected"}}
+    notice, machine = json.dumps({"detail": detail}), "arn:aws:states:eu-west-1:1:stateMachine:mail"
+    made.add("UndeliveredEventsQueueUrl", notice, RULE_ARN="x", TARGET_ARN=machine)
     made.add("MissedSweepsQueueUrl", json.dumps({"requestPayload": {"organizationId": ORGANIZATION}}))
     return made
 
@@ -179,8 +180,12 @@ def test_dead_letters_go_back_where_they_were_going(run: Run, sqs: Sqs) -> None:
     assert (expire["QueueUrl"], expire["MessageGroupId"]) == ("https://sqs/CommandsQueueUrl", "g")
     assert expire["MessageDeduplicationId"] != reassert["MessageDeduplicationId"]
     assert json.loads(mapped["MessageBody"]) == {"mappedSource": "directory-user-disabled", "event": EVENT}
-    assert notice == {"TopicArn": "https://sqs/NoticesTopicArn", "Message": '"it says \\"no\\""'}
+    subject = "act now: A report was rejected"
+    assert notice == {"TopicArn": "https://sqs/NoticesTopicArn", "Subject": subject, "Message": 'it says "no"'}
     assert json.loads(sweep["Payload"]) == {"organizationId": ORGANIZATION}
+    sqs.add("MissedSweepsQueueUrl", json.dumps({"requestPayload": {"digest": "2026-11-22T08:00:00Z"}}))
+    assert run("dead", "send-back", "--yes")[0] == 0
+    assert json.loads(sqs.sent[-1]["Payload"]) == {"digest": "2026-11-22T08:00:00Z"}
     assert not any(sqs.queues.values())
     assert run("dead", "show")[:2] == (0, "")
 

@@ -7,6 +7,7 @@ announcement is ``{"detailType": …, "detail": …}``, as the ledger keeps it.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from device_lockout.values import instant
@@ -35,6 +36,7 @@ SCHEMA_VERSION = "1"
 _PLAIN: dict[int, int | str] = {**dict.fromkeys(range(32), " "), **str.maketrans('"\\<>', "'/()")}
 
 SHOWN_ROWS = 5  # How many rows of its plan a run announces. The log has all.
+SHOWN_OF_DAY = 20  # How many messages the digest repeats, the last ones. The report has all.
 SHOWN_CLAIMS = 10  # How many locks in force an outcome names.
 SHOWN_LEFT = 2  # How many of them are of overrides that it leaves alone, before any other row.
 
@@ -150,6 +152,31 @@ def of_lock(
         "times": {"decided": instant.write(run.now)},
     }
     return {"detailType": detail_type, "detail": detail}
+
+
+def of_day(found: Iterable[dict[str, Any]], until: datetime) -> dict[str, Any] | None:
+    """Return the digest of a day's announcements that are for today; None for none of them. It ends at ``until``."""
+    by_id = {
+        each["detail"]["id"]: each["detail"] for each in found
+    }  # the first of several refused sweeps is kept twice
+    told = [detail for detail in by_id.values() if detail["severity"] == "today"]
+    if not told:
+        return None
+    counts = Counter(detail["advice"]["title"] for detail in told)
+    detail = {
+        "schemaVersion": SCHEMA_VERSION,
+        "id": hashlib.sha256(f"digest {instant.write(until)}".encode()).hexdigest(),
+        "eventId": f"digest-{instant.write(until)}",
+        "source": SOURCE,
+        "count": len(told),
+        "items": [f"- {detail['message']}" for detail in told[-SHOWN_OF_DAY:]],
+        "thread": "digest",
+        "page": True,
+        **advise("Daily Digest", page=True),
+        "message": _plain(f"For today: {'; '.join(f'{title} ({count})' for title, count in counts.items())}."),
+        "times": {"decided": instant.write(until)},
+    }
+    return {"detailType": "Daily Digest", "detail": detail}
 
 
 def row(item: Item) -> dict[str, str]:

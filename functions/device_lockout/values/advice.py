@@ -115,6 +115,9 @@ ADVICE: Mapping[str, Advice] = {
     "Sweep Refused": Advice(
         "today", "A sweep let nothing back in", "Read the plan, then what the guard means.", "lockout sweep plan"
     ),
+    "Daily Digest": Advice(
+        "today", "What can wait until today", "Look at each. The report has all of them.", "lockout report --since 1d"
+    ),
     "Device Released": _DESCRIPTION_LOST,
     "Lockout Expired": _DESCRIPTION_LOST,
     "Already Denied": _DESCRIPTION_LOST,

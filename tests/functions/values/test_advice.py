@@ -54,6 +54,7 @@ def test_advice_is_given_of_what_is_announced_and_stands_in_the_runbook():
         "Expiry Due Soon",
         "Override Left Alone",
         "Lock Outlasts WorkMail",
+        "Daily Digest",
     }
     assert ADVICE.keys() <= announced
     for detail_type, advice in ADVICE.items():

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -41,18 +42,17 @@ def deployment(state: Path) -> Deployment:
 
 @pytest.fixture
 def mail(deployment: Deployment) -> Iterator[Callable[[], list[str]]]:
-    """What the notices topic sent since the test began: each time those that came up to then, in order of arrival."""
+    """What the notices topic sent since the test began, in order of arrival. The first line of each is its subject."""
     sns, topic, sent = deployment.aws.client("sns"), deployment.outputs["NoticesTopicArn"], []
     box = Queue(deployment.aws, f"mail-{new_device()}", {})
     box.let_send("sns")
-    subscribed = sns.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=box.arn, Attributes={"RawMessageDelivery": "true"}
-    )
+    subscribed = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=box.arn)
 
     def come() -> list[str]:
         while got := deployment.sqs.receive_message(QueueUrl=box.url, MaxNumberOfMessages=10).get("Messages"):
             for message in got:
-                sent.append(message["Body"])
+                letter = json.loads(message["Body"])
+                sent.append(f"{letter.get('Subject')}\n{letter['Message']}")
                 deployment.sqs.delete_message(QueueUrl=box.url, ReceiptHandle=message["ReceiptHandle"])
         return sent
 

@@ -316,7 +316,10 @@ def test_a_refused_sweep_says_why_and_lets_nobody_in(
 def test_the_notices_of_a_night_are_those_that_a_person_wants(
     mail: Callable[[], list[str]], night: dict[str, Any], lockout: Lockout, deployment: Deployment
 ) -> None:
-    """Here a dead letter goes back, a sweep is refused, and somebody mistypes a release, too."""
+    """Here a dead letter goes back, a sweep is refused, and somebody mistypes a release, too.
+
+    What is to be looked at now comes at once, and the rest in the day's digest.
+    """
     user, device, ticket = night["user"], new_device(), night["ticket"]
     lost = {"userId": user, "deviceId": device, "reference": ticket, "reportedAt": rfc3339()}
     letter = Report(f"back-{device}", "helpdesk", "Device Lost", lost)
@@ -329,7 +332,9 @@ def test_the_notices_of_a_night_are_those_that_a_person_wants(
         assert deployment.sweep()
     finally:
         deployment.control("PUT", "settings", {"faults": {"list": None}})
-    last = deployment.publish("Device Recovered", userId=user, deviceId="-", reference=ticket)
+    mistyped = deployment.publish("Device Recovered", userId=user, deviceId="-", reference=ticket)
+    recorded(deployment, [mistyped])
+    last = deployment.publish("Device Lost", userId=user, deviceId="-", reference=ticket)
 
     def all_came() -> list[str]:
         about = [each for each in mail() if user in each or night["userId"] in each or "Fault list" in each]
@@ -340,49 +345,72 @@ def test_the_notices_of_a_night_are_those_that_a_person_wants(
     known |= {night["undone"].lower(): "PHONE", deployment.organization: "ORG", BY_OPERATOR: ""}
     assert sorted(told(notice, known) for notice in notices) == sorted(NOTICES)
 
+    def digest() -> str | None:
+        assert deployment.sweep(digest=rfc3339(datetime.now(UTC) + timedelta(seconds=2)))["digest"]
+        digests = (each for each in mail() if each.startswith("today: What can wait until today\n"))
+        return next((each for each in digests if mistyped.event_id in each), None)
+
+    lines = told(seen(deployment, "the digest of the day", digest), known).splitlines()
+    assert lines[1].startswith("For today: ")
+    assert {line.strip() for line in DIGEST.splitlines()} <= {*lines}
+    assert lines[-4:-1] == ["Do: Look at each. The report has all of them.", "Type: lockout report --since 1d", ""]
+
 
 NOTICES = [
-    """A report was rejected (act now)
+    """act now: A report was rejected, USER A-B-C TICKET
 Device A-B-C of USER was not changed: the report was rejected: detail.deviceId is 'A-B-C': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
+
 Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock USER A-B-C --ref TICKET
+
 Lockout Rejected, event EVENT, TIME""",
-    """A report was rejected (act now)
+    """act now: A report was rejected, nobody-USER ABC1 TICKET
 Device ABC1 of nobody-USER was not changed: the report was rejected: WorkMail knows no user nobody-USER. \
 (event EVENT from helpdesk, TICKET)
+
 Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock nobody-USER ABC1 --ref TICKET
+
 Lockout Rejected, event EVENT, TIME""",
-    """Somebody undid a lock, and it is back (act now)
+    """act now: Somebody undid a lock, and it is back, USER PHONE TICKET
 Device PHONE of USER had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
 (event EVENT from device-lockout, TICKET)
+
 Do: Ask CloudTrail who did it. If they meant it, release the device.
 Type: lockout release USER PHONE --ref TICKET
+
 Tampering Detected, event EVENT, TIME""",
-    """A sweep let nothing back in (today)
-The sweep of ORG let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: Fault list.
-Do: Read the plan, then what the guard means.
-Type: lockout sweep plan
-Sweep Refused, event EVENT, TIME""",
-    """A release was rejected (today)
+    """act now: A report was rejected, USER - TICKET
 Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
-Do: Correct the report and send it again: the device may still be locked.
-Type: lockout release USER - --ref TICKET
+
+Do: Correct the report and send it again: the device may be out there unlocked.
+Type: lockout lock USER - --ref TICKET
+
 Lockout Rejected, event EVENT, TIME""",
 ]
 """All that people are told of the night, in full: of eleven locks, a release and a dead letter they are told nothing.
 
+The last one is reported by the test to know that all came.
+
 The tampering's message names the caller, unless a sweep comes before CloudTrail's event.
 """
+
+DIGEST = """
+- The sweep of ORG let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: \
+Fault list.
+- Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
+device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
+"""
+"""What could wait until the morning."""
 
 BY_OPERATOR = ", changed by arn:aws:iam::000000000000:user/operator from 127.0.0.1"
 
 
 def told(notice: str, known: dict[str, str]) -> str:
-    """The lines of a notice, without the quotes that EventBridge demands, and with words for what changes."""
-    text = "\n".join(json.loads(line) for line in notice.splitlines())
+    """A notice with words for what changes."""
+    text = notice
     for value, word in known.items():
         text = text.replace(value, word)
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}( \d\d:\d\d:\d\d)?", "EVENT", text)
