@@ -100,9 +100,9 @@ class Notices(Construct):
                 self.topic.add_subscription(subscriptions.EmailSubscription(email))
             for url in notify.urls:
                 self.topic.add_subscription(subscriptions.UrlSubscription(url))
-        self._chat = self._topic("Chat") if notify.channels else None
-        if self._chat:
-            self._add_channels(notify, self._chat)
+        self.chat = self._topic("Chat") if notify.channels else None
+        if self.chat:
+            self._add_channels(notify, self.chat)
 
     @cached_property
     def mail(self) -> stepfunctions.CfnStateMachine:
@@ -143,24 +143,24 @@ class Notices(Construct):
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
         """
         grants = [grant(["states:StartExecution"], [self.mail.attr_arn])]
-        grants += [grant(["sns:Publish"], [self._chat.topic_arn])] if self._chat else []
+        grants += [grant(["sns:Publish"], [self.chat.topic_arn])] if self.chat else []
         return add_role(self, "Sender", "events", "Permissions of the rule that sends notices", *grants)
 
     def targets(self, **delivery: Any) -> list[events.CfnRule.TargetProperty]:
         """Return the targets of a rule on outcomes that page."""
         role = self.sender.role_arn
         found = [events.CfnRule.TargetProperty(id="Notices", arn=self.mail.attr_arn, role_arn=role, **delivery)]
-        if self._chat:
+        if self.chat:
             # A variable outside quotes becomes a JSON string.
             template = json.dumps(CHAT).replace('"<', "<").replace('>"', ">")
             transformer = events.CfnRule.InputTransformerProperty(input_paths_map=PATHS, input_template=template)
-            chat: Any = {"id": "Chat", "arn": self._chat.topic_arn, "role_arn": role, "input_transformer": transformer}
+            chat: Any = {"id": "Chat", "arn": self.chat.topic_arn, "role_arn": role, "input_transformer": transformer}
             found.append(events.CfnRule.TargetProperty(**chat, **delivery))
         return found
 
     def notify_on(self, alarm: cloudwatch.Alarm) -> None:
         """Notify people when the alarm goes off, and when it is over."""
-        for topic in filter(None, (self.topic, self._chat)):
+        for topic in filter(None, (self.topic, self.chat)):
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
 

@@ -16,6 +16,7 @@ LISTS = (
     "cloudformation:DescribeStacks",
     "cloudtrail:LookupEvents",
     "cloudwatch:DescribeAlarms",
+    "lambda:GetAccountSettings",
     "lambda:ListEventSourceMappings",
     "scheduler:ListSchedules",
     "sns:GetSubscriptionAttributes",
@@ -43,7 +44,7 @@ def add_policies(
     sweep: Function,
     writers_work: str,
     organizations: Sequence[str],
-    topic: str,
+    topics: Sequence[str],
     secrets: Sequence[str],
 ) -> dict[str, str]:
     """Add the policies and return their ARNs by the name of the output.
@@ -52,7 +53,7 @@ def add_policies(
     who forgets people: it alone changes the ledger beside the functions, and could let a device in. A producer puts
     events, of whatever source the bus lets it.
 
-    `writers_work` is the ARN of the mapping whose pause stops every change, `topic` that of the notices, and `secrets`
+    `writers_work` is the ARN of the mapping whose pause stops every change, `topics` those of notices, and `secrets`
     those of the webhooks.
 
     IAM takes 6,144 characters of each. So no policy grows with the webhooks: a reader may ask whether a secret is there
@@ -73,7 +74,7 @@ def add_policies(
         grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
         grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
         *([grant(["secretsmanager:DescribeSecret"], [f"{beginning}*"])] if secrets else []),
-        grant(["sns:ListSubscriptionsByTopic"], [topic]),
+        grant(["sns:ListSubscriptionsByTopic"], topics),
         grant(["sqs:GetQueueAttributes"], every),
         grant(["sqs:ReceiveMessage"], dead),
         grant([f"workmail:{name}" for name in READS], organizations),
@@ -83,7 +84,7 @@ def add_policies(
         grant(["events:PutEvents"], [bus.bus.event_bus_arn, *bus.forwards_to]),
         grant(["lambda:InvokeFunction"], [sweep.function.function_arn]),
         grant(["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"], [writers_work]),
-        grant(["sns:Publish"], [topic]),
+        grant(["sns:Publish"], topics[:1]),
         grant(["sqs:DeleteMessage", "sqs:PurgeQueue", "sqs:SendMessage"], every),
     ]
     of_people = only("dynamodb:LeadingKeys", "event#*", f"m-{'?' * 32}")  # the ID of an organization

@@ -229,7 +229,7 @@ class DeviceLockout(Stack):
             sweep=sweep,
             writers_work=work.event_source_mapping_arn,
             organizations=organizations,
-            topic=notices.topic.topic_arn,
+            topics=[each.topic_arn for each in (notices.topic, notices.chat) if each],
             secrets=webhooks.secrets if webhooks else [],
         )
 
@@ -247,6 +247,7 @@ class DeviceLockout(Stack):
             "ApplyCommandsFunctionName": writer.function.function_name,
             "SweepOverridesFunctionName": sweep.function.function_name,
             "NoticesTopicArn": notices.topic.topic_arn,
+            **({"ChatTopicArn": notices.chat.topic_arn} if notices.chat else {}),
             **({"WebhooksUrl": webhooks.url} if webhooks else {}),
             **policies,
         }.items():

@@ -10,6 +10,7 @@ from device_lockout.values import instant
 from device_lockout.values.device import DeviceKey, DeviceName, User
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import DRILL
+from lockout import output
 from lockout.deployment import Deployment
 
 ALL = "*"
@@ -107,6 +108,19 @@ def last_drill(newest_first: Iterable[Told]) -> Told | None:
         if result != "released" and (failed is None or failed["detail"]["result"] == "nothing-to-release"):
             failed = told
     return failed
+
+
+def drilled(deployment: Deployment, now: datetime) -> tuple[bool, str, str]:
+    """Return whether the last drill by schedule went well, how it went in words, and what to type if not.
+
+    It looks two days back: that may be two periods.
+    """
+    told = last_drill(deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True))
+    if told is None:
+        return False, "last drill: none in two days", "aws scheduler list-schedules"
+    if told["detail"]["result"] != "locked":
+        return False, f"last drill failed: {output.in_local_time(told['detail']['message'])}", "lockout history DRILL"
+    return True, f"last drill: locked in {seconds(told):.1f} s, {output.apart(time_of(told), now)} ago", ""
 
 
 def needing_somebody(deployment: Deployment, now: datetime, most: int = 10) -> Iterator[Told]:

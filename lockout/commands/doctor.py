@@ -10,7 +10,7 @@ from config_reader import loader
 from device_lockout.aws.ledger_table import TIMELINE
 from device_lockout.values.errors import LockoutError
 from device_lockout.values.outcome import DRILL, SOURCE
-from lockout import output
+from lockout import lookup, output
 from lockout.deployment import DEAD_LETTERS, Deployment
 from lockout.errors import DENIED, DONE, NO, explain
 
@@ -106,6 +106,11 @@ def _last_sweeps(there: Deployment) -> Iterator[Finding]:
         yield found(on_time, said, "lockout sweep now")
 
 
+def _drill(there: Deployment) -> Iterator[Finding]:
+    if there.settings.source(DRILL):
+        yield found(*lookup.drilled(there, datetime.now(UTC)))
+
+
 def _timeline(there: Deployment) -> Iterator[Finding]:
     """Look for the index in the ledger. A table that was made elsewhere and adopted may lack it."""
     table = there.outputs["LedgerTableName"]
@@ -122,11 +127,15 @@ def _timeline(there: Deployment) -> Iterator[Finding]:
 
 
 def _subscriptions(there: Deployment) -> Iterator[Finding]:
-    topic = there.outputs["NoticesTopicArn"]
+    topic, chat = there.outputs["NoticesTopicArn"], there.outputs.get("ChatTopicArn")
     subscriptions = [*there.listed("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)]
     if not subscriptions:
         mend = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
         yield found(False, "nobody is told of anything: the topic of the notices has no subscription", mend)
+    if chat:
+        channels = [*there.listed("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=chat)]
+        mend = "aws chatbot describe-slack-channel-configurations"
+        yield found(bool(channels), f"chat {'gets notices' if channels else 'gets none: no channel subscribed'}", mend)
     for each in subscriptions:
         confirmed, mail = each["SubscriptionArn"].startswith("arn:"), each["Protocol"].startswith("email")
         said = f"{each['Endpoint']} {'gets notices' if confirmed else 'has not confirmed its subscription'}"
@@ -135,7 +144,7 @@ def _subscriptions(there: Deployment) -> Iterator[Finding]:
             confirmed = asked["Attributes"].get("ConfirmationWasAuthenticated") == "true"
             said += "" if confirmed else ", until anybody who has a mail clicks its link to unsubscribe"
         yield found(confirmed, said, f"{CONFIRM} --topic-arn {topic} --token TOKEN")
-    if subscriptions and all(each["Protocol"].startswith("email") for each in subscriptions):
+    if subscriptions and not chat and all(each["Protocol"].startswith("email") for each in subscriptions):
         yield "note", "mail alone is subscribed to the notices. Without chat, nobody is told what it loses", ""
 
 
@@ -183,10 +192,25 @@ def _alarms(there: Deployment) -> Iterator[Finding]:
 
 
 def _secrets(there: Deployment) -> Iterator[Finding]:
-    for each in there.settings.webhooks:
-        gone = "DeletedDate" in there.client("secretsmanager").describe_secret(SecretId=each.secret)
-        said = f"secret {each.secret} of webhook {each.name} {'is to be deleted' if gone else 'is there'}"
-        yield found(not gone, said, f"aws secretsmanager restore-secret --secret-id {each.secret}")
+    names = [each.secret for each in there.settings.webhooks]
+    secrets = there.client("secretsmanager")
+    gone = [name for name in names if "DeletedDate" in secrets.describe_secret(SecretId=name)]
+    for name in gone:
+        mend = f"aws secretsmanager restore-secret --secret-id {name}"
+        yield found(False, f"secret {name} of a webhook is to be deleted", mend)
+    if names and not gone:
+        yield found(True, f"secrets of webhooks that are there: {len(names)} of {len(names)}")
+
+
+def _quota(there: Deployment) -> Iterator[Finding]:
+    """Look at what all functions of the account may run at once. New accounts may have 10.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    most = there.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    mend = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384"
+    said = f"functions that may run at once in this account: {most} (100 at least)"
+    yield found(most >= 100, said, f"{mend} --desired-value 1000")
 
 
 def _workmail(there: Deployment) -> Iterator[Finding]:
@@ -201,7 +225,7 @@ def _workmail(there: Deployment) -> Iterator[Finding]:
 
 
 READING = (
-    *(_stack, _drift, _queue_consumers, _schedules, _last_sweeps, _subscriptions),
+    *(_stack, _drift, _queue_consumers, _quota, _schedules, _last_sweeps, _drill, _subscriptions),
     *(_timeline, _dead_letters, _alarms, _secrets, _workmail, _access_rules),
 )
 """The checks that only read."""

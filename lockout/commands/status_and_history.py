@@ -100,15 +100,8 @@ def _needs(deployment: Deployment, now: datetime) -> None:
         ago = f"{output.apart(last.began, now)} ago" if last else "never"
         output.line(f"Last sweep of {organization.alias}: {ago}.")
     if deployment.settings.source(DRILL):
-        # Two periods may be two days.
-        recent = deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True)
-        if not (drill := lookup.last_drill(recent)):
-            output.line("! Last drill: none in two days.  lockout doctor")
-        elif drill["detail"]["result"] == "locked":
-            ago = output.apart(lookup.time_of(drill), now)
-            output.line(f"Last drill: locked in {lookup.seconds(drill):.1f} s, {ago} ago.")
-        else:
-            output.line(f"! Last drill failed: {drill['detail']['message']}\n  lockout history DRILL")
+        well, said, hint = lookup.drilled(deployment, now)
+        output.line(f"{'' if well else '! '}L{said[1:]}{'' if well else f'  {hint}'}")
     for told in lookup.needing_somebody(deployment, now):
         advice = told["detail"]["advice"]
         said = output.in_local_time(told["detail"]["message"])

@@ -16,6 +16,7 @@ from device_lockout.values.outcome import DRILL
 from device_lockout.values.override import Override
 from device_lockout.values.settings import Source, Webhook
 from local.in_memory import KEY, ORGANIZATION, World, key
+from lockout import lookup
 from lockout.__main__ import main
 from lockout.commands import doctor
 from lockout.deployment import DEAD_LETTERS, Deployment
@@ -209,6 +210,7 @@ class Account:
         self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
         self.secret: dict[str, Any] = {}
         self.messages = "0"
+        self.at_once = 1000
         self.drift = {"StackDriftStatus": "IN_SYNC"}
         self.indexes = [{"IndexName": "timeline", "IndexStatus": "ACTIVE"}]
 
@@ -230,6 +232,9 @@ class Account:
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
         return {"Stacks": [{"StackName": StackName, "DriftInformation": self.drift}]}
+
+    def get_account_settings(self) -> Any:
+        return {"AccountLimit": {"ConcurrentExecutions": self.at_once}}
 
     def list_event_source_mappings(self, **_: Any) -> Any:
         return {"EventSourceMappings": self.mappings}
@@ -286,6 +291,7 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ({"events": None}, "the bus does not refuse an event of source device-lockout", "describe-event-bus"),
         ({"mappings": [{"State": "Disabled", "UUID": "u"}]}, "RouteEvents takes its queue: Disabled", "--uuid u"),
         ({"mappings": []}, "ApplyCommands takes its queue: Missing", "update-event-source-mapping"),
+        ({"at_once": 10}, "functions that may run at once in this account: 10 (100 at least)", "L-B99A9384"),
         ({"schedules": []}, "0 schedules of 1", "deploy"),
         ({"drift": {"StackDriftStatus": "DRIFTED"}}, "drift from the template: DRIFTED", "resource-drifts"),
         ({"subscriptions": []}, "nobody is told of anything", "aws sns subscribe"),
@@ -301,7 +307,7 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ),
         ({"alarms": [{"StateValue": "ALARM", "AlarmDescription": "Reports"}]}, "alarm is on: Reports", "runbook"),
         ({"alarms": []}, "alarms that are on: 0 of 0", ""),
-        ({"secret": {"DeletedDate": 1}}, "secret lockout-jamf of webhook jamf is to be deleted", "restore-secret"),
+        ({"secret": {"DeletedDate": 1}}, "secret lockout-jamf of a webhook is to be deleted", "restore-secret"),
         ({"messages": "1"}, "dead letters: 4", "lockout dead show"),
         ({"indexes": []}, "the ledger's index of what happened: missing", "update-table --table-name ledger"),
         (
@@ -327,10 +333,21 @@ def test_a_drift_that_nobody_looked_for_is_noted(run: Run, account: Account) -> 
     )
 
 
-def test_a_drill_has_two_schedules_of_its_own(run: Run, account: Account, there: Deployment) -> None:
+def test_chat_that_gets_nothing_is_wrong(run: Run, account: Account, there: Deployment) -> None:
+    vars(there)["outputs"] = {**there.outputs, "ChatTopicArn": "chat"}
+    assert states(run) == (0, {})
+    assert "mail alone" not in run("doctor")[1]
+    account.subscriptions = []
+    assert "chat gets none: no channel subscribed" in states(run)[1]
+
+
+def test_a_drill_has_two_schedules_of_its_own_and_comes(
+    run: Run, account: Account, there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drill = Source(DRILL, frozenset({"lock", "release"}))
     vars(there)["settings"] = replace(there.settings, sources=(*there.settings.sources, drill))
-    assert "1 schedules of 3" in states(run)[1]
+    assert [*states(run)[1]] == ["1 schedules of 3", "last drill: none in two days"]
+    monkeypatch.setattr(lookup, "drilled", lambda *_: (True, "last drill: locked in 2.5 s, 72 min ago", ""))
     bus = {"Arn": "arn:aws:events:::event-bus/device-security"}
     account.schedules += [
         {"Name": name, "State": "ENABLED", "Target": bus} for name in ("DrillLost", "DrillFound", "x")

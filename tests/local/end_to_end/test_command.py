@@ -511,6 +511,7 @@ def test_the_doctor_finds_what_the_local_aws_lacks_and_no_more(lockout: Lockout)
         "the bus does not refuse",
         "nobody is told",
         "alarm is on",
+        "last drill",  # it comes at midnight
         "alarms that are on",
         "config/local.toml",
     )
