@@ -25,7 +25,7 @@ UNDER_WAY = ("ReportsQueueUrl", "CommandsQueueUrl")
 """The outputs with the queues that a report goes through."""
 
 type Clients = Callable[[str], Any]
-"""Makes the client of a named AWS service."""
+"""Makes the client of a named service of AWS."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ class Deployment:
     def organization(self, named: str | None) -> Organization:
         """Return the organization of an ID or alias, or the only one.
 
-        Raises:
-            CommandError: There is none, or there are several.
+        Raises CommandError: There is none, or there are several.
         """
         found = self.settings.organization(named)
         if found is None:
@@ -122,8 +121,7 @@ def clients() -> Clients:
 def find(stack: str | None, client: Clients) -> Deployment:
     """Return the deployment of a stack, which is named in full or by its owner. Without a name it is the only one.
 
-    Raises:
-        CommandError: There is no such stack, there are several, or another version of this code deployed it.
+    Raises CommandError: There is no such stack, there are several, or another version of this code deployed it.
     """
     cloudformation = client("cloudformation")
     pages = cloudformation.get_paginator("describe_stacks").paginate()

@@ -32,8 +32,9 @@ _OPTIONS = {
     "yes": output.yes,
     "unverified": click.option("--unverified", is_flag=True, help="do not ask about a device that nothing knows"),
     "dry_run": click.option("--dry-run", is_flag=True, help="say what would be decided now; send nothing"),
-    "no_wait": click.option("--no-wait", is_flag=True, help="send the report, and do not wait for its outcome"),
-    "timeout": click.option("--timeout", default=60.0, metavar="SECONDS", help="how long to wait for the outcome (60)"),
+    "timeout": click.option(
+        "--timeout", default=60.0, metavar="SECONDS", help="how long to wait for the outcome (60); 0 for not at all"
+    ),
     "source": click.option("--source", metavar="NAME", help="report as this source (operator, or the first that may)"),
 }
 """The options that all changes have."""
@@ -60,8 +61,7 @@ def rehearsed(
 ) -> tuple[Source, dict[str, Any], Command, list[Told]]:
     """Return who would report, the report's detail, its command, and what would be announced of it.
 
-    Raises:
-        CommandError: The report would be rejected.
+    Raises CommandError: The report would be rejected.
     """
     source = source_for(deployment.settings, ACTIONS[DETAIL_TYPES[kind].action].permission, how.source)
     where = deployment.organization(how.organization).id
@@ -80,8 +80,7 @@ def rehearsed(
 def source_for(settings: Settings, permission: Permission, named: str | None) -> Source:
     """Return who reports: the source of that name, else ``operator``, else the first that may without limits.
 
-    Raises:
-        CommandError: No source of the contract may.
+    Raises CommandError: No source of the contract may.
     """
 
     def rank(each: Source) -> tuple[bool, bool]:

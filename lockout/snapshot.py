@@ -25,23 +25,14 @@ _LOST = Override("ALLOW", DESCRIPTION_LOST)
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device with an override, with a lock, or in the inventory.
-
-    Attributes:
-        key: The device.
-        observed: Its override; None for none.
-        reading: What the override's description says; None for no override.
-        record: The ledger's record with its user's, and with what our tag says.
-        wanted: The lock that is wanted; None for none.
-        item: The ledger's item; empty for none.
-    """
+    """A device with an override, with a lock, or in the inventory."""
 
     key: DeviceKey
-    observed: Override | None
-    reading: Reading | None
-    record: DeviceRecord
-    wanted: Claim | None
-    item: Mapping[str, Any]
+    observed: Override | None  # Its override; None for none.
+    reading: Reading | None  # What the override's description says; None for no override.
+    record: DeviceRecord  # The ledger's record with its user's, and with what our tag says.
+    wanted: Claim | None  # The lock that is wanted; None for none.
+    item: Mapping[str, Any]  # The ledger's item; empty for none.
 
     @property
     def kind(self) -> str:
@@ -55,7 +46,6 @@ class Device:
 
     @property
     def blocked(self) -> bool:
-        """Whether a ``DENY`` stands, or is wanted."""
         return self.denied or self.wanted is not None
 
     @property
@@ -96,19 +86,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """One organization.
+    """One organization."""
 
-    Attributes:
-        users: WorkMail's answer about each user, by ID. Deleted users may be missing.
-        locks: The ledger's record of each user who was ever locked or released, by ID.
-        names: The names that reports gave a user, by ID.
-        devices: Those with an override in WorkMail's order, then those that only the ledger knows.
-    """
-
-    users: Mapping[str, Any]
-    locks: Mapping[str, UserRecord]
-    names: Mapping[str, tuple[str, ...]]
-    devices: tuple[Device, ...]
+    users: Mapping[str, Any]  # WorkMail's answer about each user, by ID. Deleted users may be missing.
+    locks: Mapping[str, UserRecord]  # The ledger's record of each user who was ever locked or released, by ID.
+    names: Mapping[str, tuple[str, ...]]  # The names that reports gave a user, by ID.
+    devices: tuple[Device, ...]  # Those with an override in WorkMail's order, then those that only the ledger knows.
 
     def user_locks(self, now: datetime) -> Iterator[tuple[str, Claim]]:
         """Yield the live locks of all devices of a user, with the user's ID."""
@@ -118,13 +101,7 @@ class Everything:
 
 
 def read(deployment: Deployment, organization: str, now: datetime) -> Everything:
-    """Return everything about an organization.
-
-    Raises:
-        LockoutError: WorkMail's overrides or the ledger can't be read.
-        ClientError, BotoCoreError: WorkMail's users can't be read.
-        ValueError: WorkMail listed a device twice, so another may be missing.
-    """
+    """Return everything about an organization. An error of any read, and a device that is listed twice, is raised."""
     rules = deployment.settings.rules
     listed: dict[DeviceKey, Override] = {}
     for page, _ in deployment.workmail.pages(organization):

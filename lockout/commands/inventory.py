@@ -123,17 +123,11 @@ def import_(
 
 
 class Line(NamedTuple):
-    """One line of the file.
+    """One line of the file."""
 
-    Attributes:
-        number: The number of its last line in the file.
-        detail: The event's detail. It is empty if the line has no device ID and a preset leaves it out.
-        faults: What is wrong with it, or nothing.
-    """
-
-    number: int
-    detail: dict[str, str]
-    faults: list[str]
+    number: int  # That of its last line in the file.
+    detail: dict[str, str]  # The event's detail. It is empty if the line has no device ID and a preset leaves it out.
+    faults: list[str]  # What is wrong with it, or nothing.
 
 
 def read(
@@ -156,8 +150,7 @@ def read(
     other columns are left out, and lines without a device ID. Elsewhere a column that fills no field is a fault, unless
     it is empty, is ``ignored`` or ``ignore_other_columns`` says otherwise.
 
-    Raises:
-        ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
+    Raises ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
     """
     known = settings.source(source)
     if known is None or known.mapping is not None or "inventory" not in known.may:
@@ -299,8 +292,7 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
     They go in portions as a sweep's removals do: at most ``portion`` of the configuration's ``[sweep]`` are under way,
     so that no fresh lock waits long. If a call fails, stop and say what was sent.
 
-    Raises:
-        BotoCoreError, ClientError: The call was not allowed.
+    Raises BotoCoreError, ClientError: The call was not allowed.
     """
     sent, portion = 0, deployment.settings.sweep.portion
     room = portion

@@ -141,7 +141,7 @@ def _send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -
     sent = time.monotonic()
     event = sending.publish(deployment, source, kind, written)
     output.say(f"sent, event {event}")
-    return NOT_YET if how.no_wait else _wait(deployment, event, sent, len(expected), how, locks=locks)
+    return _wait(deployment, event, sent, len(expected), how, locks=locks)
 
 
 def _wait(deployment: Deployment, event: str, sent: float, expected: int, how: How, *, locks: bool) -> int:

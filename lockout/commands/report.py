@@ -22,7 +22,7 @@ from lockout import lookup, output
 from lockout.commands import doctor
 from lockout.commands import status_and_history as asked
 from lockout.deployment import Deployment
-from lockout.errors import DONE, USAGE, CommandError
+from lockout.errors import DONE
 from lockout.lookup import Told
 from lockout.times import When
 
@@ -62,37 +62,27 @@ type Row = dict[str, Any]
     prints="rows",
 )
 @click.option("--since", type=When(past=True), default="today", metavar="WHEN", help="from when on (today)")
-@click.option("--until", type=When(past=True), metavar="WHEN", help="until when (now)")
 @click.option("-o", "file", type=click.Path(path_type=Path), metavar="FILE", help="write it there")
 @click.option("--redact", is_flag=True, help="initials for names, ends for device IDs, and no free text")
-def report(
-    deployment: Deployment,
-    *,
-    since: datetime,
-    until: datetime | None,
-    file: Path | None,
-    form: str | None,
-    redact: bool,
-) -> int:
+def report(deployment: Deployment, *, since: datetime, file: Path | None, form: str | None, redact: bool) -> int:
     """Write what happened and what stands as one HTML page, which opens without a network.
 
     What needs a decision, what is locked, what was let back in, what somebody undid, and whether the machine is well.
     Nothing is changed. `--json` and `--csv` have the same data.
     """
     now = datetime.now(UTC)
-    until = min(until or now, now)
-    if since >= until:
-        raise CommandError("the report's time ends before it begins", "--since must be before --until", USAGE)
+    if since >= now:
+        raise click.UsageError("the report would begin in the future")
     where = deployment.settings.organizations
     data = of(
         [lock for organization in where for lock in asked.locks(deployment, organization, None, now)],
-        deployment.ledger.timeline(since, until),
+        deployment.ledger.timeline(since, now),
         {
             "urgent": [*lookup.needing_somebody(deployment, now, most=100)],
             "findings": [each for check in doctor.READING for each in doctor.answered(check, deployment)],
             "drilled": deployment.settings.source(DRILL) is not None,
         },
-        (since, until, now),
+        (since, now, now),
     ) | {"deployment": deployment.stack, "by": deployment.caller}
     with file.open("w", encoding="utf-8") if file else nullcontext(sys.stdout) as out, redirect_stdout(out):
         write(redacted(data) if redact else data, form)

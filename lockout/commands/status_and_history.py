@@ -27,11 +27,13 @@ _STATUS = {"user": 20, "device": 33, "why": 12, "until": 30, "ends in": 9, "sinc
 _HISTORY = {"time": 30, "result": 18, "message": 0}
 
 
-@output.command("lockout status", "lockout status --ending 7d", "lockout status --why stolen --json", prints="rows")
+@output.command(
+    *("lockout status", "lockout status --ending 7d", """lockout status --query "[?why=='stolen'].[user, device]\""""),
+    prints="rows",
+)
 @click.option("--user", metavar="USER", help="only this user's devices")
-@click.option("--why", metavar="REASON", help="only locks with this reason")
 @click.option("--ending", type=When(), metavar="WHEN", help="only what is let back in until then, such as 7d")
-def status(deployment: Deployment, user: str | None, why: str | None, ending: datetime | None, form: str | None) -> int:
+def status(deployment: Deployment, user: str | None, ending: datetime | None, form: str | None) -> int:
     """Print who is locked now, why and until when. Then, for people: what needs somebody.
 
     The device `*` stands for all devices of a user, those to come as well. The list is whole, or the command fails.
@@ -41,7 +43,7 @@ def status(deployment: Deployment, user: str | None, why: str | None, ending: da
         row
         for organization in deployment.settings.organizations
         for row in locks(deployment, organization, user, now)
-        if (why is None or row["why"] == why) and (ending is None or row["until"] <= ending)
+        if ending is None or row["until"] <= ending
     )
     count = output.rows(found, _STATUS, form)
     if form is None:

@@ -122,7 +122,7 @@ def _send(deployment: Deployment, ready: list[Any], how: How) -> int:
         while number % 10 == 0 and deployment.waiting(*UNDER_WAY) > deployment.settings.sweep.portion:
             time.sleep(sending.LOOK_EVERY)
         sent[sending.publish(deployment, source, kind, detail)] = len(expected)
-    told, waits = ([], len(sent)) if how.no_wait else sending.outcomes(deployment, sent, how.timeout)
+    told, waits = sending.outcomes(deployment, sent, how.timeout)
     told.sort(key=lookup.time_of)  # of two releases of a device, of its own lock and its user's, the last one counts
     found = [*{(each["detail"]["userId"], each["detail"]["device"]): each for each in told}.values()]
     for each in found:

@@ -277,11 +277,15 @@ def test_a_signature_is_checked_by_its_key_offline(
     assert incident("evidence", "INC-1", "--sign", "alias/evidence")[0] == 0
     archive = (tmp_path / "INC-1.zip").read_bytes()
     assert evidence.faults(archive) == []
-    assert evidence.faults(archive, clients.signer.pem) == []
+    ours, theirs = tmp_path / "public.pem", tmp_path / "other.pem"
+    ours.write_bytes(clients.signer.pem)
+    theirs.write_bytes(other.pem)
+    assert evidence.faults(archive, ours) == []
     wrong = "SHA256SUMS.sig: it is not this key's signature of SHA256SUMS"
-    assert evidence.faults(archive, other.pem) == [wrong]
-    assert evidence.faults(whole(), other.pem) == [wrong]
-    (tmp_path / "public.pem").write_bytes(clients.signer.pem)
+    assert evidence.faults(archive, theirs) == [wrong]
+    assert evidence.faults(whole(), theirs) == [wrong]
+    (tmp_path / "no.pem").write_text("no key")
+    assert evidence.faults(archive, tmp_path / "no.pem") == [wrong]
     assert main(["evidence", "verify", "INC-1.zip", "--key", "public.pem"]) == 0
     with zipfile.ZipFile(tmp_path / "INC-1.zip") as packed_:
         packed_.extractall(tmp_path)
