@@ -121,9 +121,9 @@ def in_data(value: datetime) -> str:
     return "hold" if value == HOLD else instant.write(value)
 
 
-def local(time: datetime) -> str:
-    """Return an instant in this machine's time with its offset, such as ``Fri 27 Nov 2026 18:00:00 +0100``."""
-    return "until released" if time == HOLD else f"{time.astimezone():%a %d %b %Y %H:%M:%S %z}"
+def local(time: datetime, clock: str = "%H:%M") -> str:
+    """Return an instant in this machine's time with its offset, such as ``Fri 27 Nov 2026 18:00 +0100``."""
+    return "until released" if time == HOLD else f"{time.astimezone():%a %d %b %Y {clock} %z}"
 
 
 def in_local_time(words: str) -> str:

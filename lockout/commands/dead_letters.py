@@ -41,7 +41,7 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
         for name in ([queue] if queue else DEAD_LETTERS)
         for letter in letters(deployment, name, 10)
     )
-    count = output.rows(found, {"queue": 12, "since": 30, "message": 0}, form)
+    count = output.rows(found, {"queue": 12, "since": 27, "message": 0}, form)
     if not count:
         output.say("there are no dead letters")
     return NO if count else DONE

@@ -23,7 +23,7 @@ LOOKED_UP_AT_ONCE = 10
 WATCH_EVERY = 2
 """Seconds."""
 
-_STATUS = {"user": 20, "device": 33, "why": 12, "until": 30, "ends in": 9, "since": 30, "ticket and note": 0}
+_STATUS = {"user": 20, "device": 33, "why": 12, "until": 27, "ends in": 9, "since": 27, "ticket and note": 0}
 _HISTORY = {"time": 30, "result": 18, "message": 0}
 
 
@@ -221,7 +221,7 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
         return {"detailType": told["detailType"], **detail}
     user, lock = detail.get("user") or {}, detail.get("lock") or {}
     return {
-        "time": lookup.time_of(told),
+        "time": lookup.time_of(told) if form else output.local(lookup.time_of(told), "%H:%M:%S"),
         "result": detail.get("result") or told["detailType"],
         "severity": detail["severity"],
         "user": user.get("email") or user.get("name") or detail.get("userId"),

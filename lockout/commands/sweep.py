@@ -56,7 +56,7 @@ def last(deployment: Deployment, form: str | None) -> int:
         runs.setdefault(told["detail"]["id"], {**told["detail"], "time": lookup.time_of(told)})
         if len(runs) == _SHOWN * len(deployment.settings.organizations):
             break
-    output.rows(runs.values(), {"time": 30, "guard": 21, "message": 0}, form)
+    output.rows(runs.values(), {"time": 27, "guard": 21, "message": 0}, form)
     if not runs:
         output.say("no sweep ran in thirty days.  lockout doctor")
     return DONE if runs and next(iter(runs.values()))["guard"] is None else NO
@@ -69,7 +69,7 @@ def log(deployment: Deployment, since: datetime, form: str | None) -> int:
     lines = deployment.log("SweepOverrides", '"planned"', since, datetime.now(UTC))
     said = ((instant.from_epoch_milliseconds(each["timestamp"]), json.loads(each["message"])) for each in lines)
     planned = ({"time": time, **line["item"]} for time, line in said if line["message"] == "planned")
-    if not output.rows(planned, {"time": 30, "action": 9, "userId": 37, "deviceId": 33, "because": 0}, form):
+    if not output.rows(planned, {"time": 27, "action": 9, "userId": 37, "deviceId": 33, "because": 0}, form):
         output.say(f"no sweep planned anything since {output.local(since)}")
     return DONE
 

@@ -87,6 +87,16 @@ def test_each_outcome_counts_once_or_not_at_all(outcome: dict[str, Any], figure:
     assert sum(map(sum, data["bars"]["counts"].values())) == bool(figure)
 
 
+def test_a_lock_of_all_devices_is_told_as_one_with_a_command_that_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    data = made([lock("*", until=NOW + timedelta(days=1))])
+    (decision,) = data["decisions"]
+    assert decision["command"] == f"lockout extend {BOB} --user-locks --until 30d"
+    page = written(capsys, data)
+    assert ">all devices</td>" in page
+    assert "Bob Example all devices" in page
+    assert "*<" not in page
+
+
 def test_a_drill_is_no_lock_of_anybodys_and_is_told_by_itself() -> None:
     drilled = told("Device Locked", "locked", took=2, source="lockout-drill", lock={"id": "ca9a4700", "reference": ""})
     back = told("Device Released", "released", source="lockout-drill", before=DENY)

@@ -49,6 +49,7 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
     if not lock and isinstance(command, Lock) and outcome.result != "rejected":
         lock, ticket = command.claim.id, command.claim.reference
     page = outcome.page or cause.page
+    who = (user.email or user.name if user and target.resolved else "") or target.user
     asked = DETAIL_TYPES.get(cause.detail_type)
     detail = {
         "schemaVersion": SCHEMA_VERSION,
@@ -74,13 +75,13 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
         **advise(
             outcome.detail_type,
             page=page,
-            user=target.user,
+            user=who,
             device=target.device,
             ticket=outcome.reference or ticket,
             action=asked.action if asked else type(command).__name__.lower(),
         ),
         **({"advice": elsewhere(outcome.elsewhere), "severity": "act now"} if outcome.elsewhere else {}),
-        "message": _plain(f"{outcome.message(target.device, target.user)} ({_report(cause, ticket)})"),
+        "message": _plain(f"{outcome.message(target.device, who)} ({_report(cause, ticket)})"),
         "before": _fields(outcome.before),
         "after": _fields(outcome.after),
         "claims": dict(zip(("before", "after"), map(_claims, outcome.claims), strict=True)),

@@ -34,7 +34,7 @@ from device_lockout.values.command import (
     command_id,
 )
 from device_lockout.values.device import DeviceKey, User
-from device_lockout.values.errors import RejectedError, UnknownUserError
+from device_lockout.values.errors import LockoutError, RejectedError, UnknownUserError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import UNREADABLE_DATE, Observation, Override
 from device_lockout.values.policy import Rules
@@ -77,7 +77,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     except RejectedError as error:
         outcome = Outcome("rejected", because=str(error), reference=command.cause.reference, page=True)
     if outcome.announced:
-        outcome = _with_move(outcome, command, ports, rules, now)
+        outcome = _with_names(_with_move(outcome, command, ports, rules, now), command, ports)
         told = flood.summed_up(announcement.of_outcome(command, outcome, now), command, ports, rules, now)
         told = ports.ledger.record_outcome(command.cause.event_id, command_id(command), told, now)
         ports.bus.announce(told["detailType"], told["detail"])
@@ -104,6 +104,15 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
             return _retire(command, ports, rules, now)
         case _:
             return _on_device(command, ports, rules, now)
+
+
+def _with_names(outcome: Outcome, command: Command, ports: Ports) -> Outcome:
+    """Return the outcome with the user's names, for people who are paged: a sweep knows the ID alone."""
+    user = outcome.user
+    if outcome.page and user and not user.names and command.target.resolved:
+        with suppress(LockoutError):
+            return replace(outcome, user=ports.workmail.user(command.target.organization, user.id))
+    return outcome
 
 
 def _with_move(outcome: Outcome, command: Command, ports: Ports, rules: Rules, now: datetime) -> Outcome:

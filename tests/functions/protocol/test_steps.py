@@ -602,6 +602,35 @@ def test_an_outcome_of_a_user_tells_the_users_locks():
     assert locks(world) == ([claim.id], [], False)
 
 
+def undone(fault=None):
+    """A world where a sweep found a lock undone, with a fault at the look-up of the user."""
+    world = World()
+    world.deliver(STOLEN, at(70))
+    world.workmail.overrides.clear()
+    world.wire.calls.clear()
+    if fault:
+        world.wire.faults[undone().wire.calls.index("workmail.user")] = fault
+    world.deliver(Reassert(SWEEP, TARGET_OF_BOB), at(3600))
+    return world
+
+
+def test_whoever_is_paged_reads_a_name_though_a_sweep_knows_the_id_alone():
+    world = undone()
+    kind, detail = world.bus.announced[-1]
+    assert (kind, world.wire.calls.count("workmail.user")) == ("Tampering Detected", 1)
+    assert detail["message"].startswith(f"Device {DEVICE} of bob@example.com had its lock changed")
+    assert detail["advice"]["command"] == f"lockout release bob@example.com {DEVICE} --ref TICKET"
+    assert (detail["userId"], detail["user"]["email"]) == (BOB, "bob@example.com")
+    world.wire.calls.clear()
+    world.deliver(release("found", at(3700), TARGET_OF_BOB), at(3701))
+    assert "workmail.user" not in world.wire.calls, "nobody is paged"
+
+
+def test_a_page_goes_out_if_workmail_does_not_tell_the_name():
+    _, detail = undone(throttled).bus.announced[-1]
+    assert detail["message"].startswith(f"Device {DEVICE} of {BOB} had its lock changed")
+
+
 def test_after_a_crash_a_redelivery_repeats_the_outcome_with_the_locks_that_it_found_itself():
     world = World()
     world.wire.faults[tell("a lock over nothing").wire.calls.index("workmail.put")] = killed_after

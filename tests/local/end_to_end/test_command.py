@@ -373,12 +373,12 @@ Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock nobody-USER ABC1 --ref TICKET
 
 Lockout Rejected, event EVENT, TIME""",
-    """act now: Somebody undid a lock, and it is back, USER PHONE TICKET
-Device PHONE of USER had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
+    """act now: Somebody undid a lock, and it is back, USER@example.com PHONE TICKET
+Device PHONE of USER@example.com had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
 (event EVENT from device-lockout, TICKET)
 
 Do: Ask CloudTrail who did it. If they meant it, release the device.
-Type: lockout release USER PHONE --ref TICKET
+Type: lockout release USER@example.com PHONE --ref TICKET
 
 Tampering Detected, event EVENT, TIME""",
     """act now: A report was rejected, USER - TICKET
