@@ -25,7 +25,8 @@ PATHS = {
 }
 """What chat shows. Each is a text in every outcome that pages, and EventBridge has nothing in it to escape."""
 
-_ABOUT = "$join([user.email ? user.email : userId, deviceId, reference ? reference : lock.reference][$ != ''], ' ')"
+_TICKET, _WHO = "reference ? reference : lock.reference", "user.email ? user.email : userId"
+_ABOUT = f"$join([{_TICKET}, deviceId, {_WHO}][$ != ''], ' ')"
 _LINES = (
     "message",
     "items",

@@ -78,7 +78,7 @@ def extend(
     If the device's lock is one of the whole user, it changes for all of the user's devices.
     """
     now, where = datetime.now(UTC), deployment.organization(how.organization).id
-    about = _about(user, device, "user" if user_locks else "device")
+    _about(user, device, "user" if user_locks else "device")
     if user_locks and (known := lookup.user(deployment, where, user)):
         keys = [DeviceKey(where, known.id, lookup.ALL)]
     else:
@@ -87,12 +87,8 @@ def extend(
     if not claims:
         raise CommandError(f"no lock of {device or user} is in force", f"lockout show {user}")
     key, claim = claims[0]
-    kind = "User Lock Changed" if claim.scope == "user" else "Lock Changed"
-    if claim.scope == "user" or "userId" not in about:
-        about = {
-            "userId": key.user_id if ":" in user else user,
-            "deviceId": None if claim.scope == "user" else key.device,
-        }
+    kind, named = ("User Lock Changed", None) if claim.scope == "user" else ("Lock Changed", key.device)
+    about = {"userId": key.user_id if ":" in user else user, "deviceId": named}
     output.say(f"until now its lock ({claim.why}) lasts: {output.local(claim.until)}")
     return _send(deployment, kind, about | {"expiresAt": until}, replace(how, unverified=True))
 

@@ -138,7 +138,7 @@ def test_a_mail_has_a_subject_and_a_line_for_each_thing() -> None:
         detail = event["detail"]
         who = (detail.get("user") or {}).get("email") or detail.get("userId")
         ticket = detail.get("reference") or (detail.get("lock") or {}).get("reference")
-        about = " ".join(filter(None, (who, detail.get("deviceId"), ticket)))
+        about = " ".join(filter(None, (ticket, detail.get("deviceId"), who)))
         assert subject == f"{detail['severity']}: {detail['advice']['title']}{', ' * bool(about)}{about}"[:99]
         assert body.splitlines() == [
             detail["message"],

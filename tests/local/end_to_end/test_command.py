@@ -357,7 +357,7 @@ def test_the_notices_of_a_night_are_those_that_a_person_wants(
 
 
 NOTICES = [
-    """act now: A report was rejected, USER A-B-C TICKET
+    """act now: A report was rejected, TICKET A-B-C USER
 Device A-B-C of USER was not changed: the report was rejected: detail.deviceId is 'A-B-C': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
 
@@ -365,7 +365,7 @@ Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock USER A-B-C --ref TICKET
 
 Lockout Rejected, event EVENT, TIME""",
-    """act now: A report was rejected, nobody-USER ABC1 TICKET
+    """act now: A report was rejected, TICKET ABC1 nobody-USER
 Device ABC1 of nobody-USER was not changed: the report was rejected: WorkMail knows no user nobody-USER. \
 (event EVENT from helpdesk, TICKET)
 
@@ -373,7 +373,7 @@ Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock nobody-USER ABC1 --ref TICKET
 
 Lockout Rejected, event EVENT, TIME""",
-    """act now: Somebody undid a lock, and it is back, USER@example.com PHONE TICKET
+    """act now: Somebody undid a lock, and it is back, TICKET PHONE USER@example.com
 Device PHONE of USER@example.com had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
 (event EVENT from device-lockout, TICKET)
 
@@ -381,7 +381,7 @@ Do: Ask CloudTrail who did it. If they meant it, release the device.
 Type: lockout release USER@example.com PHONE --ref TICKET
 
 Tampering Detected, event EVENT, TIME""",
-    """act now: A report was rejected, USER - TICKET
+    """act now: A report was rejected, TICKET - USER
 Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
 
