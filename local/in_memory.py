@@ -318,8 +318,13 @@ class FakeLedger:
         )
         return [row for _, row in sorted(had.items(), key=lambda item: item[0])]
 
-    def remember_name(self, organization: str, name: str, named: Named) -> None:
-        self.wire.pass_on("ledger.remember_name", lambda: self.names.update({name.casefold(): named}))
+    def remember_name(self, organization: str, name: str, named: Named, before: str) -> None:
+        def call() -> None:
+            if self.names.setdefault(name.casefold(), named).user not in (before, named.user):
+                raise TransientError(f"{name} means another user in the ledger since it was read")
+            self.names[name.casefold()] = named
+
+        self.wire.pass_on("ledger.remember_name", call)
 
     def named(self, organization: str, name: str) -> Named:
         return self.wire.pass_on("ledger.named", lambda: self.names.get(name.casefold(), Named()))

@@ -834,13 +834,13 @@ def names(off: Off) -> None:
 @guard("accepted-stays", "exempt", "renamed", "exempt, user")
 def accepted_stays(off: Off) -> None:
     """A lock that the ledger has is carried out, whatever becomes of its user."""
-    off.replace(users, "_accepted", lambda *_: False)
+    off.replace(users, "_has", lambda *_: False)
 
 
 @guard("name-moves", "renamed")
 def name_moves(off: Off) -> None:
     """A name in a new lock means whom WorkMail says now, and not whom it meant in an earlier one."""
-    off.replace(users, "_accepted", lambda *_: True)
+    off.replace(users, "_has", lambda *_: True)
 
 
 @guard("release-stays", "renamed, released")
@@ -848,8 +848,8 @@ def release_stays(off: Off) -> None:
     """A release counts at each delivery for the user for whom the first one saved it."""
     off.around(
         users,
-        "_recorded",
-        lambda real: lambda command, *rest: not isinstance(command, Release) and real(command, *rest),
+        "_has",
+        lambda real: lambda *both: not isinstance(both[-1], Release) and real(*both),
     )
 
 
@@ -857,6 +857,12 @@ def release_stays(off: Off) -> None:
 def former_count(off: Off) -> None:
     """Whoever had a name in an earlier report may be whom an earlier delivery reached."""
     off.replace(Named, "all", property(lambda self: tuple(filter(None, (self.user,)))))
+
+
+@guard("name-at-once", "renamed, at once")
+def name_at_once(off: Off) -> None:
+    """Whom a name meant is written only over what was read."""
+    off.guard("name-at-once")
 
 
 @guard("taken-stays", "refused, buried")

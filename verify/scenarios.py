@@ -833,6 +833,15 @@ SMALL = (
         pauses=USER_CALLS,
     ),
     Scenario(
+        "renamed, at once",
+        "locks of a user and of a device by mail address are carried out at once, and the address passes on",
+        (by_mail(lock_user("U1(hold)", 1, None)), by_mail(L5_15)),
+        (Act("inherit"),),
+        rows=(None, None),
+        devices=((0, "DEV1"), (1, "DEV1")),
+        pauses=USER_CALLS | {"remember"},
+    ),
+    Scenario(
         "refused, buried",
         "a lock goes to the dead-letter queue, its source loses the right to lock, and a copy comes",
         (as_told(L1_15, said=1, stamped=1), copy(as_told(L1_15, said=1, stamped=1))),

@@ -109,12 +109,17 @@ class Ledger:
                 records[key] = record
         return records
 
-    def remember_name(self, organization: str, name: str, named: Named) -> None:
-        """Keep whom reports meant by ``name``. A release then finds the user even after deletion."""
+    def remember_name(self, organization: str, name: str, named: Named, before: str) -> None:
+        """Keep whom reports meant by ``name``. A release then finds the user even after deletion.
+
+        Raises:
+            TransientError: The name no longer meant ``before``, which is empty for nobody: another command wrote it.
+        """
         values: dict[str, Any] = {"userId": named.user}
         if named.since is not None:
             values |= {"former": list(named.former), "since": instant.write(named.since)}
-        self._table.set(organization, f"name#{name.casefold()}", values)
+        unchanged = "attribute_not_exists(#userId) OR #userId = :before OR #userId = :userId"
+        self._table.set(organization, f"name#{name.casefold()}", values, condition=unchanged, before=before)
 
     def named(self, organization: str, name: str) -> Named:
         """Return whom earlier reports meant by ``name``."""

@@ -90,15 +90,26 @@ class LedgerTable:
             conditional["ExpressionAttributeValues"] = _placed(compared)
         self._call("put_item", Item={**_key(pk, sk), **_encode(values)}, **conditional)
 
-    def set(self, pk: str, sk: str, values: Mapping[str, Any], if_version: int | None = None) -> None:
+    def set(
+        self,
+        pk: str,
+        sk: str,
+        values: Mapping[str, Any],
+        if_version: int | None = None,
+        condition: str = "",
+        **compared: Any,
+    ) -> None:
         """Set attributes of an item. Create the item if it is missing.
 
+        A ``condition`` is as of :meth:`put`, with a ``#`` before attributes, which must be among ``values``.
+
         Raises:
-            ConditionFailedError: The item's version is not ``if_version``. A missing item has version 0.
+            ConditionFailedError: The item does not meet it, or its version is not ``if_version``. A missing item has
+                version 0.
         """
-        or_missing = "attribute_not_exists(#version) OR " if if_version == 0 else ""
-        compared: dict[str, Any] = {} if if_version is None else {"read": if_version}
-        condition = f"{or_missing}#version = :read" if compared else ""
+        if if_version is not None:
+            or_missing = "attribute_not_exists(#version) OR " if if_version == 0 else ""
+            condition, compared = f"{or_missing}#version = :read", {"read": if_version}
         self._update(pk, sk, values, condition, answers=False, **compared)
 
     def set_unless_later(self, pk: str, sk: str, values: Mapping[str, Any], clock: str) -> dict[str, Any] | None:

@@ -23,30 +23,30 @@ def user_of(command: Command, ports: Ports, rules: Rules, now: datetime) -> User
         RejectedError: The user is exempt, and the lock does not force.
     """
     target, ledger = command.target, ports.ledger
-    if not isinstance(command, Lock):
-        if target.resolved:
-            return User(target.user)
-        if not isinstance(command, Release | Change):
-            return _known_or_remembered(target, ports)
+    if target.resolved and not isinstance(command, Lock):
+        return User(target.user)
+    if not isinstance(command, Lock | Release | Change):
+        return _known_or_remembered(target, ports)
     named = ledger.named(target.organization, target.user)
+    earlier = named.at(command.cause.happened - rules.clock_skew)
     try:
         user = ports.workmail.user(target.organization, target.user)
-        if isinstance(command, Lock) and not command.force and not rules.exempt.isdisjoint(user.names):
-            raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     except RejectedError:
-        known = _reached(command, named.all, ledger)
+        known = _reached(command, earlier, ledger)
         if known is None and not isinstance(command, Lock):
             known = _remembered(target, named, ledger)
         if known is None:
             raise
         return known
-    moved = named.user != user.id
-    late = moved or named.since is None or command.cause.happened <= named.since + rules.clock_skew
-    reached = _reached(command, named.but(user.id) if late else (), ledger)
-    if reached is None and moved:
-        since = now if named.user else None
-        ledger.remember_name(target.organization, target.user, Named(user.id, named.but(user.id), since))
-    return reached or user
+    exempt = isinstance(command, Lock) and not command.force and not rules.exempt.isdisjoint(user.names)
+    reached = _reached(command, (each for each in earlier if exempt or each != user.id), ledger)
+    if reached is not None:
+        return reached
+    if named.user != user.id:
+        ledger.remember_name(target.organization, target.user, named.passed_to(user.id, now), named.user)
+    if exempt:
+        raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
+    return user
 
 
 def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
@@ -94,34 +94,36 @@ def was_taken(report: Reject, ledger: LedgerPort) -> bool:
 
 
 def _reached(command: Lock | Release | Change, users: Iterable[str], ledger: LedgerPort) -> User | None:
-    """Return which of the users an earlier delivery reached; None for none."""
-    return next((User(user) for user in users if _accepted(command, user, ledger)), None)
+    """Return for which of the users an earlier delivery recorded the command; None for none.
 
-
-def _accepted(command: Lock | Release | Change, user: str, ledger: LedgerPort) -> bool:
-    """Return whether an earlier delivery recorded the command for ``user``.
-
-    If none did, none will: the item gets another version, so that a write which is late can't land any more.
+    If none did, none will: each item gets another version, so that a write which is late can't land any more.
     """
     organization, device = command.target.organization, command.target.device
-    if not device:
-        record = ledger.user(organization, user)
-        known = _recorded(command, DeviceRecord(user=record), record.released)
-        if not known:
+    for user in users:
+        if device:
+            key = DeviceKey(organization, user, device)
+            item = ledger.open_device(key)
+            if _has(item, item.released, command):
+                return User(user)
+            ledger.save_device(key, item)
+        else:
+            record = ledger.user(organization, user)
+            if _has(DeviceRecord(user=record), record.released, command):
+                return User(user)
             ledger.save_user(organization, user, record)
-        return known
-    key = DeviceKey(organization, user, device)
-    item = ledger.open_device(key)
-    known = _recorded(command, item, item.released)
-    if not known:
-        ledger.save_device(key, item)
-    return known
+    return None
 
 
-def _recorded(command: Lock | Release | Change, record: DeviceRecord, released: Released) -> bool:
+def _has(record: DeviceRecord, released: Released, command: Lock | Release | Change) -> bool:
+    """Return whether a record has a lock, a change's new lock, or a release that leaves nothing to this one.
+
+    A copy of a report may count up to a second later.
+    """
     if isinstance(command, Lock):
         return record.known_as(command.claim) is not None
-    return released.with_release(command.ending, command.cause.happened) == released
+    if isinstance(command, Change):
+        return any(known.id == command.claim.id for known in record.all_claims())
+    return released.with_release(command.ending, command.cause.happened.replace(microsecond=0)) == released
 
 
 def _known_or_remembered(target: Target, ports: Ports) -> User:

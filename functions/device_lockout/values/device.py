@@ -1,5 +1,6 @@
 """Devices and users: their keys and their other names."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
 
@@ -75,9 +76,14 @@ class Named:
         """Everybody, the newest first."""
         return (*filter(None, (self.user,)), *self.former)
 
-    def but(self, user: str) -> tuple[str, ...]:
-        """Return everybody else."""
-        return tuple(other for other in self.all if other != user)
+    def at(self, time: datetime) -> tuple[str, ...]:
+        """Return whom a report of that time may have meant, the newest first."""
+        return self.all if self.since is not None and time <= self.since else self.all[:1]
+
+    def passed_to(self, user: str, now: datetime) -> Self:
+        """Return the same once the name is seen to mean another user."""
+        former = tuple(other for other in self.all if other != user)
+        return replace(self, user=user, former=former, since=now if former else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from device_lockout.aws.ledger import Ledger
 from device_lockout.inbound import report
 from device_lockout.protocol import fan_out, listing
 from device_lockout.values.actions import Action
-from device_lockout.values.command import Enroll, Lock, Reject, Release, Retire, Target, claim_id, command_id
+from device_lockout.values.command import Change, Enroll, Lock, Reject, Release, Retire, Target, claim_id, command_id
 from device_lockout.values.device import DeviceName as Name
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.override import Override
@@ -454,11 +454,16 @@ def passes_on(world: World) -> None:
     world.workmail.names |= {"carla": CARLA, CARLA: CARLA, "bob@example.com": CARLA}
 
 
-def dies(world: World, command: Any, when: datetime, call: str) -> None:
-    """Carry a command out up to the first call of that name, and let the process die after it."""
+def fails(world: World, command: Any, when: datetime, call: str, fault: Any) -> None:
+    """Put a fault at the first call of that name that the command will make."""
     begins, rehearsal = len(world.wire.calls), deepcopy(world)
     rehearsal.carry_out(command, when)
-    world.wire.faults[rehearsal.wire.calls.index(call, begins)] = killed_after
+    world.wire.faults[rehearsal.wire.calls.index(call, begins)] = fault
+
+
+def dies(world: World, command: Any, when: datetime, call: str) -> None:
+    """Carry a command out up to the first call of that name, and let the process die after it."""
+    fails(world, command, when, call, killed_after)
     with pytest.raises(Killed):
         world.carry_out(command, when)
 
@@ -484,19 +489,72 @@ def test_a_lock_is_of_one_user_whoever_has_the_address_by_the_next_delivery(targ
     assert {told["user"]["id"] for told in world.told("stolen")} == {BOB}
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("target", [USER, Target(ORGANIZATION, "bob@example.com", device(1))], ids=["user", "device"])
-def test_a_release_is_of_one_user_whoever_has_the_address_by_the_next_delivery(target: Target) -> None:
+def test_a_release_is_of_one_user_whoever_has_the_address_by_the_next_delivery(target: Target, copied: bool) -> None:
     world, scope = World(), "device" if target.device else "user"
     world.workmail.names |= {CARLA: CARLA}
     for user in (BOB, CARLA):
         world.deliver(enrolled(1, at(0), user=user), at(0))
         world.deliver(lock(f"stolen-{user}", at(5), replace(target, user=user)), at(6))
-    back = Release(cause("back", at(10)), target, Ending(scope))
+    back = Release(cause("back", at(10.2)), target, Ending(scope))
     dies(world, back, at(11), "ledger.save_device" if target.device else "ledger.save_user")
     passes_on(world)
-    world.deliver(back, at(30))
+    copy = replace(back, cause=replace(back.cause, happened=at(10.999), received=at(20)))  # its report told no time
+    world.deliver(copy if copied else back, at(30))
     assert {key.user_id for key in world.workmail.overrides} == {CARLA}, "hers is stolen"
     assert {told["user"]["id"] for told in world.told("back")} == {BOB}
+
+
+def test_two_commands_at_once_keep_everybody_whom_a_new_name_meant() -> None:
+    world = World()
+    world.workmail.names |= {CARLA: CARLA}
+    for user in (BOB, CARLA):
+        world.deliver(enrolled(1, at(0), user=user), at(0))
+    stolen = lock("stolen", at(10))
+    other = lock("lost", at(10), replace(USER, device=device(2)))  # in a message group of its own
+
+    def meanwhile(call: Call) -> Any:
+        dies(world, stolen, at(11), "ledger.save_user")
+        passes_on(world)
+        return call()
+
+    fails(world, other, at(11), "workmail.user", meanwhile)
+    world.deliver(other, at(11))
+    world.deliver(stolen, at(30))
+    assert key(device(1)) in world.workmail.overrides
+    assert key(device(1), CARLA) not in world.workmail.overrides
+    assert {told["user"]["id"] for told in world.told("stolen")} == {BOB}
+
+
+def test_a_change_is_of_the_user_of_its_address_although_the_former_one_was_released_since() -> None:
+    world = World()
+    world.workmail.names |= {CARLA: CARLA}
+    world.deliver(lock("first", at(1)), at(1))
+    passes_on(world)
+    stolen = lock("stolen", at(5), replace(USER, user=CARLA, device=device(1)), "stolen")
+    world.deliver(replace(stolen, claim=replace(stolen.claim, until=at(100))), at(6))
+    world.deliver(Release(cause("over", at(60)), replace(USER, user=BOB, device=device(1)), Ending("device")), at(60))
+    longer = Claim(claim_id("longer"), "device", "", at(50), at(200))
+    by_address = replace(USER, device=device(1))
+    world.deliver(Change(cause("longer", at(50)), by_address, Ending("device"), longer, longer=True), at(61))
+    (told,) = world.told("longer")
+    assert (told["result"], told["user"]["id"]) == ("extended", CARLA)
+
+
+def test_the_locks_of_an_exempt_user_write_nothing_for_whoever_had_the_address_before() -> None:
+    world = World(known=replace(SETTINGS, exempt_users=frozenset({"carla"})))
+    world.deliver(lock("first", at(10)), at(10))
+    passes_on(world)
+    world.deliver(lock("second", at(20)), at(20))
+    before = world.ledger.user_items[BOB]
+    new = at(21) + SETTINGS.limits.clock_skew
+    for number in (1, 2):
+        world.deliver(lock(f"new {number}", new, replace(USER, device=device(number))), new)
+        world.deliver(lock(f"new {number}, user", new), new)
+        assert results(world, f"new {number}") == results(world, f"new {number}, user") == ["rejected"]
+    assert {key.user_id for key in world.ledger.devices} == {CARLA}
+    assert world.ledger.user_items[BOB] == before
 
 
 def test_a_new_report_asks_for_former_holders_of_an_address_only_if_it_may_be_old() -> None:
