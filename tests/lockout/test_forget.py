@@ -80,6 +80,23 @@ def test_of_a_person_without_a_lock_nothing_is_left_and_others_keep_theirs(
     assert run("forget", "bob", "--yes")[1] == "", "there is nothing more"
 
 
+def test_what_look_ups_found_is_erased_where_it_is_of_the_person(run: Run, say: Say, table: FakeDynamoDB) -> None:
+    say("Device Enrolled", 100, "mdm", userId="bob", deviceId="phone1", assetTag="A-1")
+    lost(say, 5, user="", device="", assetTag="A-1")
+    say("Device Recovered", 4, assetTag="A-1")
+    say("Device Retired", 3, "mdm", userId="bob", deviceId="phone1")
+    say("Device Enrolled", 2, "mdm", userId="eve", deviceId="tablet1", assetTag="A-1")
+    lost(say, 1, user="", device="", assetTag="A-1")
+    say("Device Enrolled", 1, "mdm", userId="eve", deviceId="tablet2", assetTag="A-2")
+    lost(say, 1, user="", device="", assetTag="A-2")
+    found = {place: json.dumps(item) for place, item in table.items.items() if place[1].startswith("found#")}
+    assert [f"phone1 of {BOB} had it once" in text for text in found.values()].count(True) == 1
+    run("forget", "bob", "--yes")
+    (left,) = (item for place, item in found.items() if place in table.items)
+    assert BOB not in left
+    assert "tablet2" in left
+
+
 def test_what_a_live_lock_needs_stays_until_it_is_over(run: Run, say: Say, world: World) -> None:
     say("Device Enrolled", 100, "mdm", userId="bob", deviceId="phone1", serialNumber="S-1")
     lost(say, 5)
