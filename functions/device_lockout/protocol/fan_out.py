@@ -13,7 +13,7 @@ from itertools import islice
 from device_lockout.decisions.decision import decide_for_user
 from device_lockout.protocol.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
-from device_lockout.protocol.users import named_user_id, user_of
+from device_lockout.protocol.users import user_of
 from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target, command_id
 from device_lockout.values.device import LookUp
 from device_lockout.values.errors import RejectedError
@@ -117,7 +117,7 @@ def _look_up(
         both = {device.key for device in other}
         found = [device for device in found if device.key in both]
     if target.user:
-        user = named_user_id(command, ports, rules, now)
+        user = user_of(command, ports, rules, now).id
         found = [device for device in found if device.key.user_id == user]
     if target.device:
         found = [device for device in found if device.key.device == target.device.casefold()]

@@ -1,7 +1,6 @@
 """Who a command is about: a report's name for a user becomes WorkMail's user ID."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from device_lockout.protocol.ports import LedgerPort, Ports
@@ -59,38 +58,30 @@ def is_exempt(key: DeviceKey, ports: Ports, rules: Rules) -> bool:
     return bool(exempt) and not exempt.isdisjoint(ports.workmail.user(key.organization, key.user_id).names)
 
 
-def named_user_id(command: Command, ports: Ports, rules: Rules, now: datetime) -> str:
-    """Return the ID of :func:`user_of`, looked up even where the target says that it is resolved."""
-    return user_of(replace(command, target=replace(command.target, resolved=False)), ports, rules, now).id
-
-
 def was_taken(report: Reject, ledger: LedgerPort) -> bool:
     """Return whether the ledger has the lock of a report that is rejected now.
 
     An earlier copy was taken, and waits among the dead letters. Since then the report became too old, or its source
     lost a right. That copy has the outcome.
 
-    Several sources may read an event with a mapping, and its locks do not say which. Of one that names a device or a
-    user the answer is False.
+    Several sources may read an event with a mapping, and its locks do not say which. Of one the answer is True only if
+    a look-up for it was kept.
     """
-    target, claim = report.target, claim_id(report.cause.event_id)
-    if not target.organization:
-        return False
-    records = []
-    if target.names and not target.found:
-        if ledger.found(target.organization, command_id(report)) is not None:
-            return True
-        numbers = (name for name in target.names if name.kind == "serial")
-        records = [DeviceRecord(user=ledger.locks_of(target.organization, number)) for number in numbers]
-    elif target.user and not report.cause.reader:
-        whose = dict.fromkeys((target.user, *ledger.named(target.organization, target.user).all))
-        records = [
-            ledger.device(DeviceKey(target.organization, user, target.device))
-            if target.device
-            else DeviceRecord(user=ledger.user(target.organization, user))
-            for user in whose
-        ]
-    return any(known.id == claim for record in records for known in record.all_claims())
+    target, cause = report.target, report.cause
+    if not target.organization or not "".join(target.identities).isascii():
+        return False  # The contract takes no such report, and DynamoDB no key that is too long.
+    if target.names and not target.found and ledger.found(target.organization, command_id(report)) is not None:
+        return True
+    records: list[DeviceRecord] = []
+    if target.is_hardware and not cause.reader:
+        records = [DeviceRecord(user=ledger.locks_of(target.organization, target.names[0]))]
+    elif target.user and not cause.reader:
+        users = target.user, *ledger.named(target.organization, target.user).all
+        if target.device:
+            records = [ledger.device(DeviceKey(target.organization, user, target.device)) for user in users]
+        else:
+            records = [DeviceRecord(user=ledger.user(target.organization, user)) for user in users]
+    return any(known.id == claim_id(cause.event_id) for record in records for known in record.all_claims())
 
 
 def _reached(command: Lock | Release | Change, users: Iterable[str], ledger: LedgerPort) -> User | None:

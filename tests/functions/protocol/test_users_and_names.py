@@ -590,11 +590,21 @@ def test_a_copy_that_is_rejected_tells_nothing_where_the_ledger_has_the_lock(nam
     assert results(world, "never seen") == ["rejected"]
 
 
-def test_two_sources_read_one_event_and_the_rejection_of_one_is_told() -> None:
+def test_a_rejected_report_is_told_however_long_its_names_are() -> None:
     world = World()
-    world.deliver(lock("finding", at(10), Target(ORGANIZATION, "bob", device(1))), at(11))
+    refused = named_report(world, "refused", at(10), "User Compromised", userId="\N{OLD ITALIC LETTER A}" * 256)
+    world.carry_out(refused, at(11))
+    assert results(world, "refused") == ["rejected"]
+    assert "ledger.named" not in world.wire.calls, "no key has room for it"
+
+
+@pytest.mark.parametrize("names", ["device", "serial number"])
+def test_two_sources_read_one_event_and_the_rejection_of_one_is_told(names: str) -> None:
+    world = World()
+    target = Target(ORGANIZATION, "bob", device(1)) if names == "device" else BY_NUMBER
+    world.deliver(lock("finding", at(10), target), at(11))
     other = replace(cause("finding", at(10)), reader="another")
-    world.deliver(Reject(other, Target(ORGANIZATION, "bob", device(1)), "expiresAt is too late"), at(12))
+    world.deliver(Reject(other, target, "expiresAt is too late"), at(12))
     assert results(world, "finding") == ["locked", "rejected"]
 
 
