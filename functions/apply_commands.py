@@ -33,7 +33,7 @@ def apply(message: sqs_batch.Message, ports: Ports, enough_time: EnoughTime) -> 
     """
     try:
         loaded = wire.load(message.body)
-        asked = authority.checked(loaded, wiring.settings(), message.sent)
+        asked = authority.checked(loaded, wiring.settings(), message.sent, ports.ledger)
     except UnreadableError as error:
         wiring.command_queue().bury(message.body, message.group, message.id)
         logger.error("buried", message_id=message.id, because=str(error))  # noqa: TRY400 (no trace of our own)

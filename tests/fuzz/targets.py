@@ -197,7 +197,7 @@ def _check_commands(commands: tuple[Command, ...], settings: packaged.Settings) 
     assert all(sum(sizes[first : first + 10]) < SQS_BATCH for first in range(0, len(sizes), 10)), "the queue refuses it"
     for command in commands:
         assert wire.load(wire.dump(command)) == command
-        assert authority.checked(command, settings, command.cause.received) == command, (
+        assert authority.checked(command, settings, command.cause.received, World().ledger) == command, (
             "the writer takes it for a forgery"
         )
         if isinstance(command, Reject):
@@ -430,7 +430,7 @@ def check_message(body: str) -> None:
         return
     except UnreadableError:
         return
-    asked = authority.checked(command, SETTINGS, NOW)
+    asked = authority.checked(command, SETTINGS, NOW, World().ledger)
     assert len(command_id(asked)) == len(group_id(asked)) == 64
     assert wire.load(wire.dump(asked)) == asked
     if isinstance(asked, Reject) and not isinstance(command, Reject):

@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from device_lockout.protocol.ports import LedgerPort
+from device_lockout.protocol.users import has_lock
 from device_lockout.values.actions import ACTIONS, DETAIL_TYPES, Permission
 from device_lockout.values.command import (
     Change,
@@ -35,8 +37,10 @@ NEEDS: dict[type[Command], Permission] = {
 """What the source of each command must be allowed to ask for. A Reassert of a report asks for nothing new."""
 
 
-def checked(command: Command, settings: Settings, sent: datetime) -> Command:
+def checked(command: Command, settings: Settings, sent: datetime, ledger: LedgerPort) -> Command:
     """Return ``command`` if the configuration lets it be made, else its rejection.
+
+    A lock that the ledger has already was made when the configuration let it be. Told as rejected it would live on.
 
     ``sent`` is when SQS took the command in. The router had received the report before.
 
@@ -46,6 +50,8 @@ def checked(command: Command, settings: Settings, sent: datetime) -> Command:
         doubt = "" if isinstance(command, Reject) else _doubt(command, settings, sent)
     except OverflowError:  # a time at the end of Python's calendar
         doubt = "its times are not those of an event"
+    if doubt and isinstance(command, Lock) and _is_configured(command, settings) and has_lock(command, ledger):
+        doubt = ""
     if not doubt:
         return command
     unknown = hashlib.sha256(command.cause.event_id.encode()).hexdigest()
@@ -56,9 +62,13 @@ def checked(command: Command, settings: Settings, sent: datetime) -> Command:
     return Reject(cause, target, f"the command queue held a command that neither router nor sweep makes: {doubt}")
 
 
+def _is_configured(command: Command, settings: Settings) -> bool:
+    return any(organization.id == command.target.organization for organization in settings.organizations)
+
+
 def _doubt(command: Command, settings: Settings, sent: datetime) -> str:
     cause = command.cause
-    if all(organization.id != command.target.organization for organization in settings.organizations):
+    if not _is_configured(command, settings):
         return "its organization is not configured"
     if cause.source == SOURCE:
         return "" if isinstance(command, Expire | Reassert) else "the sweep asks for no such thing"

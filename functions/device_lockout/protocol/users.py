@@ -1,6 +1,6 @@
 """Who a command is about: a report's name for a user becomes WorkMail's user ID."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from device_lockout.protocol.ports import LedgerPort, Ports
@@ -67,21 +67,42 @@ def was_taken(report: Reject, ledger: LedgerPort) -> bool:
     Several sources may read an event with a mapping, and its locks do not say which. Of one the answer is True only if
     a look-up for it was kept.
     """
-    target, cause = report.target, report.cause
-    if not target.organization or not "".join(target.identities).isascii():
-        return False  # The contract takes no such report, and DynamoDB no key that is too long.
-    if target.names and not target.found and ledger.found(target.organization, command_id(report)) is not None:
+    if _was_found(report, ledger):
         return True
-    records: list[DeviceRecord] = []
-    if target.is_hardware and not cause.reader:
-        records = [DeviceRecord(user=ledger.locks_of(target.organization, target.names[0]))]
-    elif target.user and not cause.reader:
-        users = target.user, *ledger.named(target.organization, target.user).all
-        if target.device:
-            records = [ledger.device(DeviceKey(target.organization, user, target.device)) for user in users]
-        else:
-            records = [DeviceRecord(user=ledger.user(target.organization, user)) for user in users]
-    return any(known.id == claim_id(cause.event_id) for record in records for known in record.all_claims())
+    records = () if report.cause.reader else _records(report.target, ledger)
+    return any(known.id == claim_id(report.cause.event_id) for record in records for known in record.all_claims())
+
+
+def has_lock(lock: Lock, ledger: LedgerPort) -> bool:
+    """Return whether the ledger has this very lock. Then carrying it out wants nothing new."""
+    if _was_found(lock, ledger):
+        return True
+    return any(record.known_as(lock.claim) is not None for record in _records(lock.target, ledger))
+
+
+def _was_found(command: Lock | Reject, ledger: LedgerPort) -> bool:
+    target = command.target
+    asked = bool(target.names) and not target.found and _is_key(target)
+    return asked and ledger.found(target.organization, command_id(command)) is not None
+
+
+def _records(target: Target, ledger: LedgerPort) -> Iterator[DeviceRecord]:
+    """Yield what the ledger has of whom or what a report names."""
+    if not _is_key(target):
+        return
+    if target.is_hardware:
+        yield DeviceRecord(user=ledger.locks_of(target.organization, target.names[0]))
+    elif target.user:
+        for user in (target.user, *ledger.named(target.organization, target.user).all):
+            if target.device:
+                yield ledger.device(DeviceKey(target.organization, user, target.device))
+            else:
+                yield DeviceRecord(user=ledger.user(target.organization, user))
+
+
+def _is_key(target: Target) -> bool:
+    """Return whether the ledger can be asked. The contract takes no other report, and DynamoDB no key too long."""
+    return bool(target.organization) and "".join(target.identities).isascii()
 
 
 def _reached(command: Lock | Release | Change, users: Iterable[str], ledger: LedgerPort) -> User | None:

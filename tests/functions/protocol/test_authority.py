@@ -11,11 +11,12 @@ from config_reader import loader
 from device_lockout.inbound import report
 from device_lockout.protocol import authority
 from device_lockout.values.command import Cause, Change, Enroll, Expire, Lock, Reassert, Reject, Release, Retire, Target
+from device_lockout.values.device import DeviceName
 from device_lockout.values.outcome import SOURCE
 from device_lockout.values.override import Override
 from device_lockout.values.record import Ending
 from device_lockout.values.tag import HOLD
-from local.in_memory import ORGANIZATION, at
+from local.in_memory import BOB, ORGANIZATION, World, at
 
 SETTINGS = loader.load("local").settings
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -33,8 +34,8 @@ def commands(file):
     return report.read(json.dumps(body), "m", RECEIVED, SETTINGS)
 
 
-def checked(command, settings, sent=RECEIVED):
-    return authority.checked(command, settings, sent)
+def checked(command, settings, sent=RECEIVED, ledger=None):
+    return authority.checked(command, settings, sent, ledger or World().ledger)
 
 
 MADE = [command for file in sorted(SAMPLES.glob("*.json")) for command in commands(file)]
@@ -145,3 +146,25 @@ def test_a_time_at_the_end_of_the_calendar_is_no_error_of_ours():
         answer = checked(forged, SETTINGS)
         assert isinstance(answer, Reject)
         assert answer.because.endswith("its times are not those of an event")
+
+
+LOCKS = [command for command in MADE if isinstance(command, Lock)]
+
+
+def by_number(lock):
+    return replace(lock, target=Target(ORGANIZATION, "", "", (DeviceName("serial", "S-1"),)))
+
+
+@pytest.mark.parametrize("lock", [LOCKS[0], by_number(LOCKS[0])], ids=["device", "serial number"])
+def test_a_lock_that_the_ledger_has_is_carried_out_although_its_source_lost_the_right(lock):
+    """It is live. Told as rejected it would be locked by the next sweep."""
+    world = World()
+    world.workmail.names[lock.target.user.casefold()] = BOB
+    without = replace(SETTINGS, sources=tuple(source for source in SETTINGS.sources if source.name == "mdm"))
+    assert isinstance(checked(lock, without, ledger=world.ledger), Reject)
+    world.deliver(lock, RECEIVED)
+    assert checked(lock, without, ledger=world.ledger) == lock
+    longer = replace(lock, claim=replace(lock.claim, why="another", until=HOLD))
+    assert isinstance(checked(longer, without, ledger=world.ledger), Reject), "another lock under its ID"
+    elsewhere = replace(SETTINGS, organizations=())
+    assert isinstance(checked(lock, elsewhere, ledger=world.ledger), Reject), "WorkMail is not asked there any more"
