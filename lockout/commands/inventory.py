@@ -51,11 +51,11 @@ WORDS = ("reference", "note")
 _MONTH = "(?:jan|feb|mar|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
 _DAMAGED = re.compile(
     rf"['=]|(?:\d{{1,2}}[-. /]+{_MONTH}(?:[-. /]+\d+)?|{_MONTH}[-. /]+\d+|\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+"
-    r"|\d{15}0{2,}|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|nan|none|null|n/a|unknown|-+|0+|#.*)$",
+    r"|\d{15}0{2,}|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|#.*)$",
     re.IGNORECASE,
 )
 """What spreadsheets and scripts make of IDs: a leading apostrophe, a formula, a number without its last digits or with
-decimals, a date, a truth, an error, a word for nothing."""
+decimals, a date, a truth, an error."""
 SETTLING = 1.0
 """Seconds until the queues count what was sent. EventBridge takes about half a second."""
 

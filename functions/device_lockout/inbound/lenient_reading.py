@@ -1,7 +1,8 @@
 """What senders really write, put into the contract's form before its schema checks it.
 
 Words for people and times never refuse a lock: what can't be used is left out, and the outcome says so. A name that
-says which device or user is meant stays as it is, for the schema to judge. An empty field is an absent one.
+says which device or user is meant stays as it is, for the schema to judge. An empty field is an absent one, and so is a
+device's name that says that there is none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
+_NOTHING = r"(?i)unknown|none|null|nan|n/?a|-+|0+"
+"""What many senders write for a name that they don't have. Devices that share it have nothing in common."""
 _OFFSET = r"([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?"
 _ISO = rf"(?ai)(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})"
 _MAIL = (
@@ -45,7 +48,9 @@ def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list
     tidied = {name: value for name, value in detail.items() if value is not None and value != ""}
     if version := _words(tidied.get("schemaVersion")):
         tidied["schemaVersion"] = version
-    left_out = []
+    names = ("deviceId", "serialNumber", "assetTag")
+    nothing = [name for name in names if re.fullmatch(_NOTHING, str(tidied.get(name, "")))]
+    left_out = [f"{name} was left out, since {tidied.pop(name)} says that there is none" for name in nothing]
     for name, limit in LENGTHS.items():
         if name in tidied:
             words = _words(tidied[name])

@@ -85,6 +85,14 @@ def test_words_that_are_none_are_left_out_and_said(value):
         assert tidy({field: value}, forgive=False) == ({}, [f"{field} was left out, since it is no text"])
 
 
+@pytest.mark.parametrize("nothing", ["Unknown", "N/A", "null", "-", "000000", 0])
+def test_a_name_that_says_there_is_none_is_left_out_and_said(nothing):
+    """A lock by it would reach every phone whose number nobody knows."""
+    for field in ("deviceId", "serialNumber", "assetTag"):
+        said = f"{field} was left out, since {nothing} says that there is none"
+        assert tidy({field: nothing}, forgive=False) == ({}, [said])
+
+
 @pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01", 0])
 def test_a_time_that_nobody_set_leaves_no_device_open(zero):
     """It is no time, so it is neither too old nor over already."""
