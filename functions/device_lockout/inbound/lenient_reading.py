@@ -5,17 +5,12 @@ says which device or user is meant stays as it is, for the schema to judge. An e
 device's name that says that there is none.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from device_lockout.values import instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
@@ -59,7 +54,7 @@ def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list
             else:
                 left_out.append(f"{name} was left out, since it is no text")
                 del tidied[name]
-    times: dict[str, tuple[Callable[[Any], datetime | None], str]] = {
+    times = {
         "reportedAt": (read_time, "the event's own time counts"),
         "expiresAt": (_read_end, "the lock lasts as its reason says"),
     }
