@@ -1,7 +1,6 @@
 """Managed policies for people and producers, to attach to their roles. The functions have roles of their own."""
 
 from collections.abc import Sequence
-from os.path import commonprefix
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
@@ -45,7 +44,7 @@ def add_policies(
     writers_work: str,
     organizations: Sequence[str],
     topics: Sequence[str],
-    secrets: Sequence[str],
+    receiver: Function | None,
 ) -> dict[str, str]:
     """Add the policies and return their ARNs by the name of the output.
 
@@ -53,16 +52,14 @@ def add_policies(
     who forgets people: it alone changes the ledger beside the functions, and could let a device in. A producer puts
     events, of whatever source the bus lets it.
 
-    `writers_work` is the ARN of the mapping whose pause stops every change, `topics` those of notices, and `secrets`
-    those of the webhooks.
+    `writers_work` is the ARN of the mapping whose pause stops every change, and `topics` those of notices. A reader may
+    call the `receiver` of webhooks, as anybody may by its URL, and so learns whether a secret is as it should be.
 
-    IAM takes 6,144 characters of each. So no policy grows with the webhooks: a reader may ask whether a secret is there
-    under any name that begins like all of theirs. See :mod:`infra.policy_limits`.
+    IAM takes 6,144 characters of each. So no policy grows with the webhooks. See :mod:`infra.policy_limits`.
     """
     dead = [queue.queue_arn for queue in dead_letters]
     every = [*(queue.queue_arn for queue in queues), *dead]
     put = grant(["events:PutEvents"], [bus.bus.event_bus_arn])
-    beginning = commonprefix(secrets)  # noqa: RUF071 (of names, which are no paths)
     read = [
         grant(LISTS, ["*"]),
         grant(["cloudformation:GetTemplate"], [stack.stack_id]),
@@ -73,7 +70,7 @@ def add_policies(
         ),
         grant(["lambda:GetFunctionConfiguration"], [each.function.function_arn for each in functions]),
         grant(["logs:FilterLogEvents"], [each.log_group.log_group_arn for each in functions]),
-        *([grant(["secretsmanager:DescribeSecret"], [f"{beginning}*"])] if secrets else []),
+        *([grant(["lambda:InvokeFunction"], [receiver.function.function_arn])] if receiver else []),
         grant(["sns:ListSubscriptionsByTopic"], topics),
         grant(["sqs:GetQueueAttributes"], every),
         grant(["sqs:ReceiveMessage"], dead),

@@ -230,7 +230,7 @@ class DeviceLockout(Stack):
             writers_work=work.event_source_mapping_arn,
             organizations=organizations,
             topics=[each.topic_arn for each in (notices.topic, notices.chat) if each],
-            secrets=webhooks.secrets if webhooks else [],
+            receiver=webhooks.receiver if webhooks else None,
         )
 
         for name, value in {
@@ -248,7 +248,7 @@ class DeviceLockout(Stack):
             "SweepOverridesFunctionName": sweep.function.function_name,
             "NoticesTopicArn": notices.topic.topic_arn,
             **({"ChatTopicArn": notices.chat.topic_arn} if notices.chat else {}),
-            **({"WebhooksUrl": webhooks.url} if webhooks else {}),
+            **(webhooks.outputs if webhooks else {}),
             **policies,
         }.items():
             CfnOutput(self, name, value=value)

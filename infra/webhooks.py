@@ -49,7 +49,7 @@ class Webhooks(Construct):
         super().__init__(scope, id)
         # Secrets Manager ends the ARN of a secret with six random characters.
         # https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
-        self.secrets = [
+        secrets = [
             Stack.of(self).format_arn(
                 service="secretsmanager",
                 resource="secret",
@@ -70,7 +70,7 @@ class Webhooks(Construct):
             grants=[
                 grant(["events:PutEvents"], [bus.bus.event_bus_arn], only("events:source", f"{WEBHOOK_PREFIX}*")),
                 grant(["dynamodb:PutItem"], [ledger.table.table_arn], only("dynamodb:LeadingKeys", "webhook#*")),
-                grant(["secretsmanager:GetSecretValue"], self.secrets),
+                grant(["secretsmanager:GetSecretValue"], secrets),
             ],
         )
         for metric, said in {
@@ -82,4 +82,6 @@ class Webhooks(Construct):
             " second. The senders got a 429, and some will not try again.",
         }.items():
             self.receiver.alarm(metric, said, notices)
-        self.url = self.receiver.function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
+        function = self.receiver.function
+        url = function.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE).url
+        self.outputs = {"WebhooksUrl": url, "ReceiveWebhooksFunctionName": function.function_name}

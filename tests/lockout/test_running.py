@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -208,7 +209,7 @@ class Account:
         self.authenticated = "true"
         self.rules: list[dict[str, Any]] = [{"Effect": "ALLOW", "DeviceTypes": []}]
         self.alarms = [{"StateValue": "OK", "AlarmDescription": "Reports that failed"}]
-        self.secret: dict[str, Any] = {}
+        self.webhook = 401
         self.messages = "0"
         self.at_once = 1000
         self.drift = {"StackDriftStatus": "IN_SYNC"}
@@ -251,8 +252,10 @@ class Account:
         assert TableName == "ledger"
         return {"Table": {"GlobalSecondaryIndexes": self.indexes} if self.indexes else {}}
 
-    def describe_secret(self, **_: Any) -> Any:
-        return self.secret
+    def invoke(self, FunctionName: str, Payload: str) -> Any:  # noqa: N803
+        asked = json.loads(Payload)
+        assert (FunctionName, asked["rawPath"][0]) == ("receiver", "/")
+        return {"Payload": BytesIO(json.dumps({"statusCode": self.webhook}).encode())}
 
     def get_subscription_attributes(self, SubscriptionArn: str) -> Any:  # noqa: N803
         assert SubscriptionArn == SUBSCRIBED["SubscriptionArn"]
@@ -268,6 +271,7 @@ def account(there: Deployment, world: World) -> Account:
     made = Account()
     names = ("RouteEventsFunctionName", "ApplyCommandsFunctionName", "NoticesTopicArn")
     outputs = OUTPUTS | dict.fromkeys(names, "x") | {"SweepOverridesFunctionName": "sweep"}
+    outputs["ReceiveWebhooksFunctionName"] = "receiver"
     webhooks = (Webhook("jamf", "basic", "lockout-jamf"),)
     vars(there).update(outputs=outputs, client=made, settings=replace(there.settings, webhooks=webhooks))
     world.ledger.swept = datetime.now(UTC)
@@ -307,7 +311,7 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ),
         ({"alarms": [{"StateValue": "ALARM", "AlarmDescription": "Reports"}]}, "alarm is on: Reports", "runbook"),
         ({"alarms": []}, "alarms that are on: 0 of 0", ""),
-        ({"secret": {"DeletedDate": 1}}, "secret lockout-jamf of a webhook is to be deleted", "restore-secret"),
+        ({"webhook": 503}, "secret lockout-jamf of webhook jamf is missing, short or malformed", "put-secret-value"),
         ({"messages": "1"}, "dead letters: 4", "lockout dead show"),
         ({"indexes": []}, "the ledger's index of what happened: missing", "update-table --table-name ledger"),
         (

@@ -6,6 +6,7 @@ router rejects, so that people are told. The sender gets a 2xx then: it did its 
 sending.
 
 A GET or HEAD with a good proof passes nothing on. Senders test the connection so. One who signs signs the empty body.
+Without any proof it is nobody's guess: the doctor asks so whether the secret is as it should be.
 """
 
 import base64
@@ -195,10 +196,10 @@ def authenticate(request: Request, webhook: Webhook, values: Iterable[str], now:
     scheme = SCHEMES[webhook.authenticate]
     header = scheme.header or webhook.header.lower()
     given, time = (request.headers.get(name, "") for name in (header, scheme.timestamp))
-    if not given:
-        raise RefusedRequestError(f"no header {header}")
     signed = scheme.signed % {b"time": time.encode(errors="replace"), b"body": request.body}
     expected = [_sha256(proof(scheme, value, signed).encode()) for value in values]
+    if not given:
+        raise RefusedRequestError(f"no header {header}", known=request.method not in ("GET", "HEAD"))
     # A sender that rotates its key signs with both. Hashes are compared: the time tells nothing, not even a length.
     start = len(scheme.prefix)
     candidates = [each.strip() for each in (given.split(",") if scheme.signed else [given])]

@@ -581,8 +581,9 @@ def test_credentials_that_are_kept_wrongly_are_our_trouble_not_the_senders(kept:
 )
 def test_a_secret_that_could_be_guessed_lets_nobody_in(name: str, secret: str, world: World) -> None:
     world.secrets.stages[name]["AWSCURRENT"] = (secret, NOW)
-    with pytest.raises(TransientError, match="less than 16 bytes"):
-        world.call(good(name))
+    for asked in (good(name), event(name, {}, b"", "HEAD")):
+        with pytest.raises(TransientError, match="less than 16 bytes"):
+            world.call(asked)
 
 
 # The function
@@ -616,9 +617,10 @@ def test_the_caller_learns_nothing_of_why_it_was_refused_and_our_log_all_of_it(
         "no such sender",
         "no header x-lockout-signature",
     ]
+    assert handle(event("hmac", {}, b"", "HEAD")) == {"statusCode": 401}, "as the doctor asks"
     said = capsys.readouterr().out
-    assert counted(said, "WebhookRefused") == [[1.0]] * 4
-    assert counted(said, "SenderRefused") == [[1.0], [1.0], None, [1.0]]
+    assert counted(said, "WebhookRefused") == [[1.0]] * 5
+    assert counted(said, "SenderRefused") == [[1.0], [1.0], None, [1.0], None]
     assert all(KEY not in str(record.__dict__) for record in caplog.records)
 
 
