@@ -9,14 +9,14 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from config_reader import loader
 from device_lockout.inbound import report
@@ -305,7 +305,11 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
                 output.say(f"{sent} of {len(lines)} lines were sent, {ahead} messages are under way")
             answers = deployment.put(source, KIND, *(line.detail for line in batch))
         except (BotoCoreError, ClientError) as error:
-            output.say(f"{file}: {_interruption(lines, batch, error)}")
+            output.say(
+                f"{file}: lines {batch[0].number} to {batch[-1].number} may have been sent or not: {error}; those"
+                " before them were, but for any named above; those after them were not. Import the file again once"
+                " that is mended: to enrol a device twice does no harm."
+            )
             if explain(error).status == NOT_ALLOWED:
                 raise
             break
@@ -316,18 +320,3 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
             sent += not code
         room -= len(batch)
     return sent
-
-
-def _interruption(lines: Sequence[Line], at: Sequence[Line], error: BotoCoreError | ClientError) -> str:
-    """Return, after a failed call, which lines were sent, which were not, and which may have been."""
-    if isinstance(error, ClientError):
-        unknown = error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500
-    else:
-        unknown = isinstance(error, HTTPClientError)  # any other is botocore's own, before it calls
-    first, last = at[0].number, at[-1].number
-    before = "none before them was" if at[0] is lines[0] else "those before them were, but for any named above"
-    return (
-        f"lines {first} to {last} {'were sent or not, which nobody knows' if unknown else 'were not sent'}: {error};"
-        f" {before}; those after line {last} were not."
-        " Import the file again once that is mended: to enrol a device twice does no harm."
-    )

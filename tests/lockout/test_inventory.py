@@ -286,14 +286,9 @@ def error_answer(status: int) -> ClientError:
 @pytest.mark.parametrize(
     ("call", "error", "expected"),
     [
-        (1, error_answer(400), ["lines 12 to 21 were not sent: ", "those before them were", "after line 21 were not"]),
-        (1, error_answer(500), ["lines 12 to 21 were sent or not, which nobody knows: "]),
-        (2, ReadTimeoutError(endpoint_url="u"), ["lines 22 to 26 were sent or not, which nobody knows: Read timeout"]),
-        (
-            0,
-            NoCredentialsError(),
-            ["lines 2 to 11 were not sent: Unable to locate credentials; none before them was; those after"],
-        ),
+        (1, error_answer(500), ["lines 12 to 21 may have been sent or not: ", "those before them were", "were not."]),
+        (2, ReadTimeoutError(endpoint_url="u"), ["lines 22 to 26 may have been sent or not: Read timeout"]),
+        (0, NoCredentialsError(), ["lines 2 to 11 may have been sent or not: Unable to locate credentials; "]),
     ],
 )
 def test_a_call_that_fails_half_way_says_what_was_sent(
@@ -451,7 +446,7 @@ def test_a_count_that_fails_stops_the_import_and_says_which_lines_were_sent(
     monkeypatch.setattr(time, "sleep", lambda _: None)
     assert run(numbered(portion + 5), bus, tmp_path) == 4, "it is not allowed"
     assert len(bus.details) == portion
-    assert f"lines {portion + 2} to {portion + 6} were not sent" in capsys.readouterr().err
+    assert f"lines {portion + 2} to {portion + 6} may have been sent or not" in capsys.readouterr().err
 
 
 def test_both_queues_of_the_stack_are_counted() -> None:

@@ -95,8 +95,8 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
     return {"detailType": outcome.detail_type, "detail": detail}
 
 
-def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str, Any]:
-    """Return the announcement of a run: its counts, and the first rows of its plan."""
+def of_run(result: SweepResult, run: Run, mode: str, called: str, *, page: bool) -> dict[str, Any]:
+    """Return the announcement of a run: its counts, and the first rows of its plan. ``called`` is the alias."""
     plan = result.plan
     rows = [*plan.left[:SHOWN_LEFT], *plan.removals, *plan.reasserts, *plan.left[SHOWN_LEFT:]]
     detail_type = "Sweep Refused" if result.refused else "Sweep Completed"
@@ -108,7 +108,7 @@ def of_run(result: SweepResult, run: Run, mode: str, *, page: bool) -> dict[str,
         "thread": run.organization,
         "page": page,
         **advise(detail_type, page=page),
-        "message": _plain(_message(result, run, mode)),
+        "message": _plain(_message(result, called, mode)),
         "seen": dict(plan.seen),
         "removals": len(plan.removals),
         "reasserts": len(plan.reasserts),
@@ -240,13 +240,13 @@ def _report(cause: Cause, ticket: str) -> str:
     return ", ".join(filter(None, said))
 
 
-def _message(result: SweepResult, run: Run, mode: str) -> str:
+def _message(result: SweepResult, called: str, mode: str) -> str:
     """Return one sentence for people about a run."""
     plan = result.plan
     if result.refused is not None:
         others = result.refused.sources and any(item.source not in result.refused.sources for item in plan.removals)
         kept = "kept some denied" if others else "let nothing back in"
-        return f"The sweep of {run.organization} {kept} (guard {result.refused.guard}): {result.refused.because}."
+        return f"The sweep of {called} {kept} (guard {result.refused.guard}): {result.refused.because}."
     seen, asked = sum(plan.seen.values()), len(plan.removals) + len(plan.reasserts)
     if mode == "report":
         rest = "; it only reports"
@@ -254,6 +254,6 @@ def _message(result: SweepResult, run: Run, mode: str) -> str:
         rest = f"; {asked - result.enqueued} of them not in this run" if result.enqueued < asked else ""
     left = f", {len(plan.left)} left alone for a person to look at" if plan.left else ""
     return (
-        f"The sweep of {run.organization} saw {seen} overrides:"
+        f"The sweep of {called} saw {seen} override{'s' * (seen != 1)}:"
         f" {len(plan.removals)} to expire, {len(plan.reasserts)} to put back{left}{rest}."
     )

@@ -60,15 +60,15 @@ def run(this: Run, ports: Ports, settings: Settings) -> SweepResult:
         commands = [_command(item, this, page=item.unknown and last is not None and not this.accepted) for item in due]
         enqueued = _enqueue_in_portions(commands, this, ports.queue, policy.portion)
     result = SweepResult(planned, refused, completed, enqueued)
-    _announce(result, last, this, ports, policy.mode)
+    organization = settings.organization(this.organization)
+    assert organization is not None, "the sweep is of a configured organization"
+    _announce(result, last, this, ports, policy.mode, organization.alias)
     # Announce the run before it is saved: after a gap, people get a plan to read before the next run removes any.
     if policy.mode == "apply":
         if completed and not set_back:
             ports.ledger.save_sweep(this.organization, this.now)
         open_now = {item.key for item in planned.reasserts}
         _tell_left_alone([*planned.left, *planned.reasserts], records, users, this, ports)
-        organization = settings.organization(this.organization)
-        assert organization is not None, "the sweep is of a configured organization"
         due_now = warnings(records, settings.reasons, now, organization.ends_at)
         _warn((due for due in due_now if due.key not in open_now), this, ports)
         window.save(this, ports.ledger)
@@ -190,7 +190,7 @@ def _announce_once(told: dict[str, Any], this: Run, ports: Ports) -> None:
     ports.ledger.record_outcome(told["detail"]["id"], told["detail"]["id"], told, this.now)
 
 
-def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Ports, mode: str) -> None:
+def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Ports, mode: str, called: str) -> None:
     """Announce the run and record it. Of several incomplete runs only the first pages, until one is complete again."""
     refused = result.refused
     page = refused is not None and (refused.guard != "first-run" or result.plan.seen["ours"] > 0)
@@ -199,7 +199,7 @@ def _announce(result: SweepResult, last: LastSweep | None, this: Run, ports: Por
         since = instant.write(last.began) if last else "ever"
         once = hashlib.sha256(f"{this.organization} {refused.guard} since {since}".encode()).hexdigest()
         page = ports.ledger.outcome(once, once) is None
-    told = announcement.of_run(result, this, mode, page=page)
+    told = announcement.of_run(result, this, mode, called, page=page)
     ports.bus.announce(told["detailType"], told["detail"])
     ports.ledger.record_outcome(this.id, told["detail"]["id"], told, this.now)
     if once and page and mode == "apply":

@@ -398,7 +398,7 @@ The tampering's message names the caller, unless a sweep comes before CloudTrail
 """
 
 DIGEST = """
-- The sweep of ORG let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: \
+- The sweep of main let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: \
 Fault list.
 - Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
