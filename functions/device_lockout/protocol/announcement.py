@@ -49,7 +49,8 @@ def of_outcome(command: Command, outcome: Outcome, decided: datetime) -> dict[st
     if not lock and isinstance(command, Lock) and outcome.result != "rejected":
         lock, ticket = command.claim.id, command.claim.reference
     page = outcome.page or cause.page
-    who = (user.email or user.name if user and target.resolved else "") or target.user
+    found = target.resolved or cause.source == SOURCE  # else it is whom the report named
+    who = (user.email or user.name if user and found else "") or target.user
     asked = DETAIL_TYPES.get(cause.detail_type)
     detail = {
         "schemaVersion": SCHEMA_VERSION,

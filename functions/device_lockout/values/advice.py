@@ -67,7 +67,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "Tampering Detected": Advice(
         "act now",
-        "Somebody undid a lock, and it is back",
+        "Somebody undid a lock",
         "Ask CloudTrail who did it. If they meant it, release the device.",
         "lockout release USER DEVICE --ref TICKET",
     ),

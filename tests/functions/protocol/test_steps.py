@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from device_lockout.protocol import steps
-from device_lockout.values.command import Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
+from device_lockout.values.command import WATCH, Expire, Lock, Reassert, Reject, Release, Target, claim_id, command_id
 from device_lockout.values.errors import TransientError, UnansweredError
 from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.override import Override
@@ -624,6 +624,19 @@ def test_whoever_is_paged_reads_a_name_though_a_sweep_knows_the_id_alone():
     world.wire.calls.clear()
     world.deliver(release("found", at(3700), TARGET_OF_BOB), at(3701))
     assert "workmail.user" not in world.wire.calls, "nobody is paged"
+
+
+def test_what_the_tamper_watch_finds_names_the_user_too():
+    world = World()
+    world.deliver(STOLEN, at(70))
+    world.workmail.overrides.clear()
+    watched = replace(SWEEP, event_id="call-1", detail_type=WATCH)
+    world.deliver(Reassert(watched, replace(TARGET_OF_BOB, resolved=False)), at(100))
+    kind, detail = world.bus.announced[-1]
+    assert (kind, detail["message"].startswith(f"Device {DEVICE} of bob@example.com had")) == (
+        "Tampering Detected",
+        True,
+    )
 
 
 def test_a_page_goes_out_if_workmail_does_not_tell_the_name():

@@ -373,7 +373,7 @@ Do: Correct the report and send it again: the device may be out there unlocked.
 Type: lockout lock nobody-USER ABC1 --ref TICKET
 
 Lockout Rejected, event EVENT, TIME""",
-    """act now: Somebody undid a lock, and it is back, TICKET PHONE USER@example.com
+    """act now: Somebody undid a lock, TICKET PHONE USER@example.com
 Device PHONE of USER@example.com had its lock changed or removed by somebody; it is locked again (lost) until TIME. \
 (event EVENT from device-lockout, TICKET)
 
