@@ -939,6 +939,12 @@ def test_readers_change_nothing_producers_only_put_events_and_operators_are_read
     assert not any(re.match("workmail:(Put|Delete)|dynamodb:(Put|Update|Del)|iam:", action) for action, _ in operator)
 
 
+def test_a_reader_may_call_the_receiver_of_webhooks_alone_as_anybody_may(local_template: Template) -> None:
+    (policy,) = (each for name, each in local_template.of_type("IAM::ManagedPolicy").items() if name == "ReaderPolicy")
+    (call,) = (each for each in policy["PolicyDocument"]["Statement"] if each["Action"] == "lambda:InvokeFunction")
+    assert as_list(call["Resource"]) == ["WebhooksReceiveFunction.Arn"]
+
+
 def test_an_eraser_may_change_the_ledgers_items_of_people_and_no_others(
     template: Template, deployment: Configuration
 ) -> None:
