@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from device_lockout.values import wire
-from device_lockout.values.command import Lock, claim_id
+from device_lockout.values.command import claim_id
 from device_lockout.values.device import DeviceKey, DeviceName
 from device_lockout.values.errors import TransientError, UnreadableError
 from device_lockout.values.record import Claim
@@ -104,12 +104,12 @@ def _releases(
 
 
 def _drop(deployment: Deployment, whose: str, since: datetime) -> int:
-    """Delete the held locks of a source from the dead letters, so that nobody sends them back. Return how many."""
+    """Delete what is held of a source from the dead letters, so that nobody sends it back. Return how much it is."""
     count = 0
     for letter in dead_letters.letters(deployment, "commands", 60):
         with suppress(UnreadableError, TransientError):
             command = wire.load(letter["Body"])
-            if isinstance(command, Lock) and command.cause.source == whose and command.cause.received >= since:
+            if command.cause.held and command.cause.source == whose and command.cause.received >= since:
                 dead_letters.delete(deployment, "commands", letter)
                 count += 1
     return count
