@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
 from device_lockout.aws.call_rate import EnoughTime, Pace
@@ -20,8 +18,7 @@ from device_lockout.values import command, wire
 from device_lockout.values.errors import LockoutError, TransientError, UnreadableError
 from device_lockout.values.outcome import DRILL, Outcome
 
-logger = Logger(json_serializer=wiring.log_line)
-metrics = Metrics()
+logger, metrics = wiring.logger_and_metrics()
 pace = Pace()  # The rate of calls. Each invocation of this environment begins with what the last one learned.
 
 

@@ -6,15 +6,12 @@ The function is deployed only if the configuration names senders. The caller nev
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-
 from device_lockout import wiring
 from device_lockout.inbound import webhook
 from device_lockout.inbound.webhook import RefusedRequestError
 from device_lockout.values.errors import TransientError
 
-logger = Logger(json_serializer=wiring.log_line)
-metrics = Metrics()
+logger, metrics = wiring.logger_and_metrics()
 
 
 @logger.inject_lambda_context

@@ -3,16 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-
 from device_lockout import wiring
 from device_lockout.aws import sqs_batch
 from device_lockout.inbound import report
 from device_lockout.protocol.flood import Seen
 from device_lockout.values.command import Command, Reject, command_id
 
-logger = Logger(json_serializer=wiring.log_line)
-metrics = Metrics()
+logger, metrics = wiring.logger_and_metrics()
 seen = Seen()
 
 

@@ -8,8 +8,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
-
 from device_lockout import wiring
 from device_lockout.aws.call_rate import Pace
 from device_lockout.protocol import announcement, sweep
@@ -21,8 +19,7 @@ LIST_ATTEMPTS = 5
 TIME_TO_FINISH = timedelta(seconds=120)
 """Time that must be left when a page is read: a minute for its tries, and a minute to plan and enqueue."""
 
-logger = Logger(json_serializer=wiring.log_line)
-metrics = Metrics()
+logger, metrics = wiring.logger_and_metrics()
 
 
 @logger.inject_lambda_context

@@ -12,3 +12,9 @@ A report's way through the layers:
 Imports point one way: ``wiring`` → ``protocol``, ``inbound``, ``aws`` → ``decisions`` → ``values``. ``aws`` and
 ``inbound`` skip ``decisions``. ``protocol`` imports no gateway.
 """
+
+import gc
+
+# Python looks for garbage after each 2,000 new objects. Until its first message a function makes 80,000, and all stay.
+# To look took 12 ms of 170. https://docs.python.org/3.13/library/gc.html#gc.set_threshold
+gc.set_threshold(100_000)

@@ -4,7 +4,6 @@ Each function imports only the gateways that it uses. Imports inside functions k
 short. Clients live as long as the Lambda environment.
 """
 
-import gc
 import hmac
 import json
 import os
@@ -17,6 +16,7 @@ from device_lockout.values.errors import SettingsError
 from device_lockout.values.settings import Settings, load
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger, Metrics
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from device_lockout.aws.call_rate import EnoughTime, Pace
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from device_lockout.inbound.webhook import Receiver
     from device_lockout.protocol.ports import Ports
 
-# Until its first message a function makes 80,000 objects that stay. To look for garbage among them took a fifteenth of
-# its start. https://docs.python.org/3.13/library/gc.html#gc.set_threshold
-gc.set_threshold(100_000)
-
 PACKAGE = Path(__file__).parent.parent
 
 ADDRESS = r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+"  # An e-mail address.
+
+
+def logger_and_metrics() -> "tuple[Logger, Metrics]":
+    """Return a function's own."""
+    from aws_lambda_powertools import Logger, Metrics
+
+    return Logger(json_serializer=log_line), Metrics()
 
 
 def log_line(fields: dict[str, Any]) -> str:
