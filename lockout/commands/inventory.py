@@ -79,14 +79,7 @@ def _columns(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.csv")
 @click.option("--check", is_flag=True, help="check the lines and send nothing")
 @click.option("--config", metavar="NAME", help="with --check: by config/NAME.toml, without AWS")
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    callback=_columns,
-    metavar="FIELD=NAME",
-    help='which column fills a field, such as deviceId="Exchange Device ID"; may be repeated',
-)
+@click.option("--column", "columns", multiple=True, callback=_columns, metavar="FIELD=NAME", help="what fills a field")
 @click.option("--preset", type=click.Choice([*PRESETS]), help="whose export it is, for its columns")
 @click.option("--ignore-column", "ignored", multiple=True, metavar="NAME", help="leave out this one; may be repeated")
 @click.option("--ignore-other-columns", is_flag=True, help="leave out columns that fill no field, such as a model")

@@ -169,20 +169,19 @@ def _print_device(shown: dict[str, Any], now: datetime) -> None:
     which = "all devices, those to come as well" if of_all else f"device {shown['device']}"
     state = "LOCKED" if of_all else "DENIED" if denied else "NOT DENIED"
     output.line(f"{shown['user'] or shown['userId']} <{shown['email'] or '-'}>, {which}: {state}", bold=True)
-    if not of_all:
-        output.line(f"  in WorkMail   {f'{override["effect"]}, {override["description"]}' if override else '-'}")
-    if wanted:
-        because = ", ".join(filter(None, (shown["ticket"], shown["source"], shown["note"])))
-        output.line(f"  wanted        lock ({wanted['why']}), {output.local(wanted['until'])}")
-        output.line(f"  because       {because or '-'}")
-    else:
-        output.line("  wanted        no lock")
-    if not shown["agrees"]:
-        output.line("  ! WorkMail does not show what is wanted: the next sweep mends it.  lockout sweep now")
-    if underneath:
-        output.line(f"  underneath    {underneath['effect']}, {underneath['description']}")
-    if not of_all:
-        output.line(f"  known         {'yes' if shown['known'] else 'no: only reports say that this device exists'}")
+    known = "yes" if shown["known"] else "no: only reports say that this device exists"
+    lines = {
+        "in WorkMail": not of_all and (f"{override['effect']}, {override['description']}" if override else "-"),
+        "wanted": f"lock ({wanted['why']}), {output.local(wanted['until'])}" if wanted else "no lock",
+        "because": ", ".join(filter(None, (shown["ticket"], shown["source"], shown["note"]))),
+        "!": not shown["agrees"]
+        and "WorkMail does not show what is wanted: the next sweep mends it.  lockout sweep now",
+        "underneath": underneath and f"{underneath['effect']}, {underneath['description']}",
+        "known": not of_all and known,
+    }
+    for name, words in lines.items():
+        if words:
+            output.line(f"  {name:13} {words}" if name != "!" else f"  ! {words}")
     for told in shown["happened"]:
         ago = output.apart(lookup.time_of(told), now)
         output.line(f"  {ago:>7} ago   {output.in_local_time(told['detail']['message'])}")
