@@ -127,10 +127,7 @@ def find(stack: str | None, client: Clients) -> Deployment:
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     there = {each["StackName"]: each for page in pages for each in page["Stacks"]}
     ours = sorted(name for name in there if name.startswith(PREFIX))
-    if stack is not None:
-        stack = PREFIX + stack.removeprefix(PREFIX)
-    elif len(ours) == 1:
-        stack = ours[0]
+    stack = PREFIX + stack.removeprefix(PREFIX) if stack else ours[0] if len(ours) == 1 else None
     if stack is None or stack not in there:
         known = ", ".join(ours) or "none in this account and region"
         what = f"no stack {stack}" if stack else "which deployment?" if ours else "no deployment"

@@ -137,11 +137,7 @@ def _send(deployment: Deployment, kind: str, detail: dict[str, Any], how: How) -
     sent = time.monotonic()
     event = sending.publish(deployment, source, kind, written)
     output.say(f"sent, event {event}")
-    return _wait(deployment, event, sent, len(expected), how, locks=locks)
-
-
-def _wait(deployment: Deployment, event: str, sent: float, expected: int, how: How, *, locks: bool) -> int:
-    found, waits = sending.outcomes(deployment, {event: expected}, how.timeout)
+    found, waits = sending.outcomes(deployment, {event: len(expected)}, how.timeout)
     if waits:
         output.say(f"no outcome within {how.timeout:.0f} s: the report waits.  lockout history {event}")
         return NOT_YET
@@ -175,9 +171,8 @@ def _ask(expected: list[Told], deployment: Deployment, how: How) -> None:
 
 def _status(found: list[Told], *, locks: bool) -> int:
     """Return whether all devices are as they were asked to be."""
-    good = [
-        told["detail"]["result"] in (IN_FORCE if locks else LET_IN)
-        and (locks or told["detailType"] != "Already Denied")
-        for told in found
-    ]
-    return DONE if good and all(good) else NO
+    good = IN_FORCE if locks else LET_IN
+    bad = (
+        told["detail"]["result"] not in good or (not locks and told["detailType"] == "Already Denied") for told in found
+    )
+    return DONE if found and not any(bad) else NO
