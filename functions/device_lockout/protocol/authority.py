@@ -48,10 +48,10 @@ def checked(command: Command, settings: Settings, sent: datetime, ledger: Ledger
     """
     try:
         doubt = "" if isinstance(command, Reject) else _doubt(command, settings, sent)
+        if doubt and isinstance(command, Lock) and not _doubt_of_claim(command) and _is_configured(command, settings):
+            doubt = "" if has_lock(command, ledger) else doubt
     except OverflowError:  # a time at the end of Python's calendar
         doubt = "its times are not those of an event"
-    if doubt and isinstance(command, Lock) and _is_configured(command, settings) and has_lock(command, ledger):
-        doubt = ""
     if not doubt:
         return command
     unknown = hashlib.sha256(command.cause.event_id.encode()).hexdigest()

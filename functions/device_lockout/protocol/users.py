@@ -74,8 +74,11 @@ def was_taken(report: Reject, ledger: LedgerPort) -> bool:
 
 
 def has_lock(lock: Lock, ledger: LedgerPort) -> bool:
-    """Return whether the ledger has this very lock. Then carrying it out wants nothing new."""
-    if _was_found(lock, ledger):
+    """Return whether the ledger has this very lock. Then carrying it out wants nothing new.
+
+    One by other names than a serial number alone writes nothing itself. It goes to devices, where the answer is exact.
+    """
+    if not lock.target.is_hardware and _was_found(lock, ledger):
         return True
     return any(record.known_as(lock.claim) is not None for record in _records(lock.target, ledger))
 

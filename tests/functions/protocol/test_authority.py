@@ -162,9 +162,13 @@ def test_a_lock_that_the_ledger_has_is_carried_out_although_its_source_lost_the_
     world.workmail.names[lock.target.user.casefold()] = BOB
     without = replace(SETTINGS, sources=tuple(source for source in SETTINGS.sources if source.name == "mdm"))
     assert isinstance(checked(lock, without, ledger=world.ledger), Reject)
+    known = Target(ORGANIZATION, BOB, "dev1", (DeviceName("serial", "S-1"),))
+    world.deliver(Enroll(replace(lock.cause, event_id="enrolled"), known), at(0))
     world.deliver(lock, RECEIVED)
     assert checked(lock, without, ledger=world.ledger) == lock
     longer = replace(lock, claim=replace(lock.claim, why="another", until=HOLD))
     assert isinstance(checked(longer, without, ledger=world.ledger), Reject), "another lock under its ID"
+    later = bent(lock, happened=RECEIVED + DAY, received=RECEIVED + DAY)
+    assert isinstance(checked(later, without, ledger=world.ledger), Reject), "it may mean who has the address by then"
     elsewhere = replace(SETTINGS, organizations=())
     assert isinstance(checked(lock, elsewhere, ledger=world.ledger), Reject), "WorkMail is not asked there any more"
