@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.connection import Connection
 from local.deployment import Deployment
 from local.lifecycle import ROOT
 from tests.local.end_to_end.watching import denied, new_device, new_users, seen
@@ -81,14 +83,8 @@ def listed(actions: str | list[str]) -> list[str]:
 
 def test_who_may_send_to_any_queue_can_not_walk_round_the_bus(deployment: Deployment) -> None:
     """An insider with `sqs:*`. Only the stack's rules, its functions and the named operators send."""
-    iam = deployment.aws.client("iam")
-    iam.create_user(UserName="insider")
     everything = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
-    iam.put_user_policy(UserName="insider", PolicyName="queues", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="insider")["AccessKey"]
-    credentials = {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
-    insider = replace(deployment.aws, **credentials).client("sqs")
+    insider = user(deployment, "insider", [everything]).client("sqs")
     for output in (name for name in deployment.outputs if name.endswith("QueueUrl")):
         url = deployment.outputs[output]
         fifo = {"MessageGroupId": "g", "MessageDeduplicationId": "d"} if url.endswith(".fifo") else {}
@@ -96,3 +92,38 @@ def test_who_may_send_to_any_queue_can_not_walk_round_the_bus(deployment: Deploy
             insider.send_message(QueueUrl=url, MessageBody="{}", **fifo)
         with pytest.raises(ClientError, match="AccessDenied"):
             insider.send_message_batch(QueueUrl=url, Entries=[{"Id": "1", "MessageBody": "{}", **fifo}])
+
+
+def test_who_has_the_rights_of_the_receiver_of_webhooks_writes_no_lock_and_speaks_as_nobody_else(
+    deployment: Deployment,
+) -> None:
+    there, iam = deployment, deployment.aws.client("iam")
+    function = there.functions.get_function_configuration(FunctionName=there.outputs["ReceiveWebhooksFunctionName"])
+    role = function["Role"].rpartition("/")[2]
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    rights = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+    taken_over = user(there, "taken-over", rights)
+    table, events = taken_over.client("dynamodb"), taken_over.client("events")
+
+    def write(key: str) -> None:
+        item = {"pk": {"S": key}, "sk": {"S": f"device#bob#{new_device()}"}, "expires": {"N": "1"}}
+        table.put_item(TableName=there.outputs["LedgerTableName"], Item=item)
+
+    write("webhook#jamf")
+    for key in (there.organization, "event#1", "locks#helpdesk"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            write(key)
+    for source in ("helpdesk", "operator", "device-lockout", "lockout-drill"):
+        entry = {"EventBusName": there.outputs["EventBusName"], "DetailType": "Device Recovered", "Detail": "{}"}
+        with pytest.raises(ClientError, match="AccessDenied"):
+            events.put_events(Entries=[{**entry, "Source": source}])
+
+
+def user(there: Deployment, name: str, statements: list[Any]) -> Connection:
+    """The connection of a new IAM user with these statements and no others."""
+    iam = there.aws.client("iam")
+    iam.create_user(UserName=name)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName=name, PolicyName="rights", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return replace(there.aws, access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
