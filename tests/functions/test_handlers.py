@@ -9,6 +9,8 @@ below botocore.
 import importlib
 import itertools
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +40,14 @@ ENVIRONMENT = {
     "LOCKOUT_EVENT_BUS": "device-security",
 }
 NOW = datetime.now(UTC).replace(microsecond=0)
+
+COUNTS_COLLECTIONS = """
+import gc
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(phase))
+import {handler}, boto3
+print(seen.count("stop"))
+"""
 SERVICES = (f"tests-{number}" for number in itertools.count())
 """Powertools keeps one logger for each service, with the standard output of the first test."""
 LOADER = botocore.loaders.create_loader()
@@ -609,3 +619,16 @@ def test_settings_that_can_not_be_read_say_where_they_are(deployed, tmp_path, te
     deployed("apply_commands")
     with pytest.raises(SettingsError, match=r"settings\.json can't be read .*: build the package again"):
         wiring.settings()
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_start_hardly_looks_for_garbage(handler: str) -> None:
+    """Else it does so thirty times."""
+    started = subprocess.run(
+        [sys.executable, "-c", COUNTS_COLLECTIONS.format(handler=handler)],
+        env={"AWS_DEFAULT_REGION": "eu-west-1", "PYTHONPATH": os.pathsep.join(sys.path), **ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(started.stdout) <= 4
