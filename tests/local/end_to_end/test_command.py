@@ -332,9 +332,9 @@ def test_the_notices_of_a_night_are_those_that_a_person_wants(
         assert deployment.sweep()
     finally:
         deployment.control("PUT", "settings", {"faults": {"list": None}})
-    mistyped = deployment.publish("Device Recovered", userId=user, deviceId="-", reference=ticket)
+    mistyped = deployment.publish("Device Recovered", userId=user, deviceId="A-1", reference=ticket)
     recorded(deployment, [mistyped])
-    last = deployment.publish("Device Lost", userId=user, deviceId="-", reference=ticket)
+    last = deployment.publish("Device Lost", userId=user, deviceId="A-1", reference=ticket)
 
     def all_came() -> list[str]:
         about = [each for each in mail() if user in each or night["userId"] in each or "Fault list" in each]
@@ -381,12 +381,12 @@ Do: Ask CloudTrail who did it. If they meant it, release the device.
 Type: lockout release USER@example.com PHONE --ref TICKET
 
 Tampering Detected, event EVENT, TIME""",
-    """act now: A report was rejected, TICKET - USER
-Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
+    """act now: A report was rejected, TICKET A-1 USER
+Device A-1 of USER was not changed: the report was rejected: detail.deviceId is 'A-1': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
 
 Do: Correct the report and send it again: the device may be out there unlocked.
-Type: lockout lock USER - --ref TICKET
+Type: lockout lock USER A-1 --ref TICKET
 
 Lockout Rejected, event EVENT, TIME""",
 ]
@@ -400,7 +400,7 @@ The tampering's message names the caller, unless a sweep comes before CloudTrail
 DIGEST = """
 - The sweep of main let nothing back in (guard list): list the overrides of ORG: WorkMail says InternalFailure: \
 Fault list.
-- Device - of USER was not changed: the report was rejected: detail.deviceId is '-': expected the ActiveSync \
+- Device A-1 of USER was not changed: the report was rejected: detail.deviceId is 'A-1': expected the ActiveSync \
 device ID, 1 to 32 letters and digits without hyphens. (event EVENT from helpdesk, TICKET)
 """
 """What could wait until the morning."""
@@ -562,7 +562,7 @@ def test_what_the_drills_schedules_put_is_timed_never_counted_and_pages_nobody(
     data = json.loads(lockout("report", "--since", "10m", "--json")[1])
     assert data["figures"]["last drill"].endswith(" s")
     assert "drill0001" not in json.dumps([data[name] for name in ("letIn", "undone", "rejected", "decisions")])
-    after = deployment.publish("Device Lost", userId="eve", deviceId="-")
+    after = deployment.publish("Device Lost", userId="eve", deviceId="A-1")
     seen(deployment, "a later notice", lambda: any(after.event_id in each for each in mail()))
     assert not [each for each in mail() if device.lower() in each.lower()]
 

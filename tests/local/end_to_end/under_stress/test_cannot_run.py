@@ -57,12 +57,14 @@ def pager(deployment: Deployment) -> Iterator[Pager]:
     made.close()
 
 
-def test_a_page_is_a_mail_of_several_lines_that_a_person_can_act_on(deployment: Deployment, pager: Pager) -> None:
+def test_a_page_is_a_mail_of_several_lines_that_a_person_can_act_on(
+    deployment: Deployment, mail: Callable[[], list[str]]
+) -> None:
     there, device = deployment, new_device()
     event = there.publish("Device Lost", userId="nobody", deviceId=device, reference='INC "7" \\').event_id
-    notice = seen(there, "a notice of the rejection", lambda: pager.heard(f"event {event}"))
-    title, message, do, command, rest = (json.loads(line) for line in notice.splitlines())
-    assert title == "A report was rejected (act now)"
+    notice = seen(there, "a notice", lambda: next((each for each in mail() if f"event {event}" in each), None))
+    subject, message, _, do, command, _, rest = notice.splitlines()
+    assert subject == f'act now: A report was rejected, INC "7" \\ {device} nobody'
     assert message.startswith(f"Device {device} of nobody was not changed: the report was rejected: ")
     assert message.endswith(f"(event {event} from helpdesk, INC '7' /)")
     assert do.startswith("Do: Correct the report")
