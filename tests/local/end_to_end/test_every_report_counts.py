@@ -47,6 +47,7 @@ WORDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a list": ({"reference": ["INC-1"]}, "", "reference was left out, since it is no text"),
     "an object": ({"note": {"text": "in a taxi"}}, "", "note was left out, since it is no text"),
     "true": ({"reporter": True}, "", "reporter was left out, since it is no text"),
+    "no number": ({"serialNumber": "Unknown"}, "", "serialNumber was left out, since Unknown says that there is none"),
     "too long": ({"note": "x" * 5000, "reference": "INC-2"}, "INC-2", ""),
 }
 
@@ -82,6 +83,7 @@ def test_a_name_stays_strict_and_its_rejection_pages(deployment: Deployment, nam
 
 TIMES = {
     "no colon": f"{NOW:%Y-%m-%dT%H:%M:%S}+0000",
+    "hours alone": f"{NOW:%Y-%m-%d %H:%M:%S}+00",
     "a blank": f"{NOW:%Y-%m-%d %H:%M:%S}Z",
     "another offset": (NOW + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S+0200"),
     "nine digits": f"{NOW:%Y-%m-%dT%H:%M:%S}.000000000Z",

@@ -137,7 +137,8 @@ def lines(parts: list[Json]) -> bytes:
     return "\n".join(map(json.dumps, parts)).encode()
 
 
-GZIP = {"content-encoding": "gzip", "content-type": "application/gzip"}
+BYTES = {"content-type": "application/gzip"}
+GZIP = BYTES | {"content-encoding": "gzip"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -145,7 +146,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
     ("scheme", "written", "headers", "fault"),
     [
         ("bearer", lines, {"content-type": "application/x-ndjson"}, ""),
-        ("header", lambda parts: gzip.compress(json.dumps(parts).encode()), GZIP, ""),
+        ("header", lambda parts: gzip.compress(json.dumps(parts).encode()), BYTES, ""),
         ("slack", lambda parts: gzip.compress(lines(parts)), GZIP, ""),
         ("bearer", lambda parts: urlencode(parts[0]).encode(), FORM, "expected JSON"),
         ("header", lambda parts: lines([*parts, {"x": "y" * MAX_BYTES}]), {}, "expected at most 131072 bytes of JSON"),
