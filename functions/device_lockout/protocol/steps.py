@@ -53,7 +53,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
     it failed, or was held and a person let it through. A copy that is too old by now does not take back a lock that
     failed: the sweep still tries to set it.
 
-    A command that is not in its own group is held or sent on there. A rejection is in its own anywhere.
+    A command that is not in its own group is held or sent on there.
 
     Raises:
         TransientError: Nothing was written to WorkMail. Deliver the command again.
@@ -69,7 +69,7 @@ def carry_out(command: Command, ports: Ports, rules: Rules, now: datetime, *, in
             ports.bus.announce(told["detailType"], told["detail"])
             return Outcome("skipped", because="a copy of a report that was answered", reference=command.cause.reference)
     held = flood.hold(command, ports, rules, now) if told is None else None
-    if not in_own_group and held is None and not isinstance(command, Reject):
+    if not in_own_group and held is None:
         ports.queue.send([command])
         return Outcome("skipped", because="it goes on in its own group", reference=command.cause.reference)
     try:
