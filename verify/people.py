@@ -129,8 +129,9 @@ class People:
 
     def _is_seen(self, state: State, act: Act) -> State:
         """Send the command that the tamper watch makes of an act."""
-        now = self._numbering.now(state)
-        cause = Cause(f"watch {self._scenario.acts.index(act)}", SOURCE, WATCH, now, now)
+        now, acts = self._numbering.now(state), self._scenario.acts
+        done = sum(each == act and not state.acts >> number & 1 for number, each in enumerate(acts))
+        cause = Cause(f"watch {acts.index(act)}, {done}", SOURCE, WATCH, now, now)
         command = self._number(Reassert(cause, Target.of(self._numbering.keys[act.device])))
         return enqueue(state, self._numbering.group(command), command)
 

@@ -124,7 +124,7 @@ def test_random_histories_violate_no_invariant():
         ("reason-at-most", 67),
         ("label-moves", 48),
         ("former-are-told", 48),
-        ("watch-ends", 4),
+        ("watch-ends", 20),
         ("given-up-once", 428),
         ("flood-is-held", 4),
         ("held-pages-once", 4),
@@ -132,7 +132,7 @@ def test_random_histories_violate_no_invariant():
         ("copy-is-held", 84),
         ("no-more-claims", 172),
         ("few-releases", 356),
-        ("room-for-a-release", 28),
+        ("room-for-a-release", 52),
     ],
 )
 def test_a_random_history_shows_what_a_guard_of_the_rim_is_for(guard, seed):
