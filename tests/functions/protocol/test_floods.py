@@ -8,7 +8,7 @@ from device_lockout.protocol import steps
 from device_lockout.protocol.flood import Seen
 from device_lockout.values.command import Enroll, Lock, Reject, Release, Target, claim_id, group_id
 from device_lockout.values.device import DeviceName
-from device_lockout.values.outcome import SOURCE
+from device_lockout.values.outcome import SOURCE, Outcome
 from device_lockout.values.record import Claim, Ending
 from local.in_memory import DAY, ORGANIZATION, SETTINGS, World, at, cause, killed_after, killed_before
 from tests.functions.protocol.test_users_and_names import raced
@@ -96,7 +96,9 @@ def test_so_does_whatever_else_a_source_sends_that_often_and_all_of_an_unknown_o
 @pytest.mark.parametrize("command", ["wrong", "enrolment"])
 def test_what_is_not_held_is_sent_on_from_a_floods_group_since_a_copy_may_be_under_way_in_its_own(command):
     world, command = World(known=FEW), {"wrong": wrong, "enrolment": enrolment}[command](1)
-    assert steps.carry_out(command, world.ports, FEW.rules, at(11), in_own_group=False).result == "skipped"
+    command = replace(command, cause=replace(command.cause, reference="INC-1"))
+    outcome = steps.carry_out(command, world.ports, FEW.rules, at(11), in_own_group=False)
+    assert outcome == Outcome("skipped", because="it goes on in its own group", reference="INC-1")
     assert (world.queue.sent, world.told(command.cause.event_id)) == ([command], [])
 
 

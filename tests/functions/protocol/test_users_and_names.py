@@ -21,6 +21,7 @@ from device_lockout.values.actions import Action
 from device_lockout.values.command import Change, Enroll, Lock, Reject, Release, Retire, Target, claim_id, command_id
 from device_lockout.values.device import DeviceName as Name
 from device_lockout.values.errors import TransientError, UnansweredError
+from device_lockout.values.outcome import Outcome
 from device_lockout.values.override import Override
 from device_lockout.values.record import Claim, Ending, Scope
 from device_lockout.values.settings import EventMapping, Source
@@ -580,8 +581,9 @@ def test_a_copy_that_is_rejected_tells_nothing_where_the_ledger_has_the_lock(nam
     lost = named_report(world, "lost", at(10), kind, **names)
     call = {"User Compromised": "ledger.save_user", "Device Lost": "ledger.save_device"}[kind]
     dies(world, lost, at(11), "ledger.keep_found" if "assetTag" in names else call)
-    refused = Reject(lost.cause, lost.target, "source helpdesk may release only")
-    assert world.carry_out(refused, at(20)).result == "skipped"
+    refused = Reject(replace(lost.cause, reference="INC-1"), lost.target, "source helpdesk may release only")
+    skipped = Outcome("skipped", because="an earlier copy was taken", reference="INC-1")
+    assert world.carry_out(refused, at(20)) == skipped
     assert world.told("lost") == []
     world.deliver(lost, at(30))
     assert denied(world) == {device(1)}
