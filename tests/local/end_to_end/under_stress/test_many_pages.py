@@ -52,7 +52,7 @@ def test_of_a_sources_many_pages_one_says_so_and_those_of_another_still_come(
     deployment: Deployment, mail: Callable[[], list[str]]
 ) -> None:
     there, began = deployment, datetime.now(UTC)
-    bad = there.publish_all([("Device Stolen", "scanner", {"userId": "bob"}) for _ in range(4 * MOST)])
+    bad = there.publish_all([("Device Stolen", "operator", {"userId": "bob"}) for _ in range(4 * MOST)])
     recorded(there, bad)
     told = [outcome["detail"] for report in bad for outcome in there.outcomes(report.event_id)]
     ended = datetime.now(UTC)
