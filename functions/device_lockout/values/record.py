@@ -270,17 +270,19 @@ class DeviceRecord:
         Of a known lock only a person's edit of ``until`` counts, and none on an ``ALLOW``: somebody undid that lock.
 
         An unknown lock is added as a claim of scope ``device``, unless the user's item once knew it. If it is newer
-        than the record's last decision, or that left no lock, the ledger was set back: then the prior is that of an
-        older lock, and is dropped. Then nothing says either that the lock was the user's: a release of the user would
-        let a stolen device in. Anybody who may edit overrides can write such a tag. So the lock lasts from now on no
-        longer than a report could ask for, and a full record learns no lock: a release must still find room.
+        than the record's last decision, or that neither left nor saw it, the ledger was set back: then the prior is of
+        an older lock, and is dropped. Then nothing says either that the lock was the user's: a release of the user
+        would let a stolen device in. Anybody who may edit overrides can write such a tag. So the lock lasts from now on
+        no longer than a report could ask for, and a full record learns no lock: a release must still find room.
         """
         shown, full = self.shown_by(tag), len(self.claims) >= rules.no_more_claims
         if not shown and (full or not rules.adopts_unknown):
             return self
         if not shown:
             unknown = Claim(tag.id, "user", tag.why, min(tag.at, now), tag.until)
-            set_back = self.last is None or tag.at > self.last.decided_at or not self.ours_was_left(tag.owner)
+            last = self.last
+            seen = last is not None and (self.ours_was_left(tag.owner) or last.outcome.before == observed)
+            set_back = last is None or tag.at > last.decided_at or not seen
             users = None if set_back else self._as_the_users(unknown)
             if users is not None:
                 return self.with_claim(users)

@@ -610,6 +610,24 @@ def test_two_sources_read_one_event_and_the_rejection_of_one_is_told(names: str)
     assert results(world, "finding") == ["locked", "rejected"]
 
 
+def test_the_covered_allow_comes_back_whole_where_a_release_died_and_its_users_lock_is_forgotten() -> None:
+    """Seed 3891: the write never landed, so the tag that the release saw is no sign of a ledger that was set back."""
+    world, allowed = World(), Override("ALLOW", "agreed with security")
+    world.workmail.overrides[key(device(1))] = allowed
+    world.deliver(enrolled(1, at(0)), at(0))
+    compromised = lock("compromised", at(10))
+    world.deliver(replace(compromised, claim=replace(compromised.claim, until=at(30))), at(11))
+    user = world.ledger.user_items[BOB]
+    world.ledger.user_items[BOB] = replace(user, released=user.released.with_release(Ending("user"), at(40)))
+    back = Release(cause("back", at(35)), Target(ORGANIZATION, "bob", device(1)), Ending("device"))
+    dies(world, back, at(50), "ledger.save_device")
+    assert denied(world) == {device(1)}
+    world.ledger.user_items[BOB] = replace(world.ledger.user_items[BOB], claims=())
+    world.deliver(back, at(51))
+    world.sweep(at(60))
+    assert world.workmail.overrides[key(device(1))] == allowed
+
+
 # An asset tag
 
 
