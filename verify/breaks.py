@@ -246,7 +246,7 @@ def few_releases(off: Off) -> None:
 @guard("room-for-a-release", "no room, user")
 def room_for_a_release(off: Off) -> None:
     """A release of all sources' locks always finds room."""
-    off.replace(Released, "has_room_for", lambda self, _: len(self.newest) < record.MOST_RELEASES)
+    off.replace(Released, "has_room_for", lambda self, *_: len(self.newest) < record.MOST_RELEASES)
 
 
 @guard("tie", "tie")

@@ -161,7 +161,7 @@ def decide_for_user(
     """
     before = DeviceRecord(user=record)
     about = Outcome("locked", reference=command.cause.reference)
-    if isinstance(command, Release) and not record.released.has_room_for(command.ending):
+    if isinstance(command, Release) and not record.released.has_room_for(command.ending, command.cause.happened):
         return record, replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
     if isinstance(command, Change):
         own = DeviceRecord(record.claims, record.released)
@@ -221,7 +221,7 @@ def _record(command: DeviceCommand, record: DeviceRecord, now: datetime, rules: 
     match command:
         case Lock(claim=claim) if record.known_as(claim) is None and record.unreleased(claim) and claim.until > now:
             return record if len(record.claims) >= rules.no_more_claims else record.with_claim(claim)
-        case Release(ending=ending, cause=cause) if record.released.has_room_for(ending):
+        case Release(ending=ending, cause=cause) if record.released.has_room_for(ending, cause.happened):
             return replace(record, released=record.released.with_release(ending, cause.happened))
         case Change(ending=ending, cause=cause):
             new, _ = _change(command, record, now, rules)
@@ -248,7 +248,7 @@ def _change(change: Change, record: DeviceRecord, now: datetime, rules: Rules) -
         return None, about
     sooner, longer, most = asked.until < old.until, asked.until > old.until, rules.at_most.get(old.why)
     wrong = TOO_MANY if len(record.claims) >= rules.no_more_claims else ""
-    if not record.released.has_room_for(change.ending):
+    if not record.released.has_room_for(change.ending, happened):
         wrong = TOO_MANY_RELEASES
     elif longer and not change.longer:
         wrong = "its source may let a lock end sooner, but not later"
@@ -355,8 +355,8 @@ def _outcome(
                 return replace(about, result="already-denied")
             denied = observed is not None and observed.effect == "DENY"
             return replace(about, result="already-locked" if write is None else "extended" if denied else "locked")
-        case Release(ending=ending):
-            return _of_release(about, ending, before, record, reading, write is not None, now)
+        case Release():
+            return _of_release(about, command, before, record, reading, write is not None, now)
         case Change():
             _, said = _change(command, before, now, rules)
             return _of_change(about, said, wanted, others_denial, write is not None)
@@ -399,7 +399,7 @@ def _of_reassert(about: Outcome, before: DeviceRecord, reading: tag.Reading | No
 
 def _of_release(
     about: Outcome,
-    ending: Ending,
+    release: Release,
     before: DeviceRecord,
     record: DeviceRecord,
     reading: tag.Reading | None,
@@ -407,7 +407,8 @@ def _of_release(
     now: datetime,
 ) -> Outcome:
     """Return what a release came to. It is never told as released over a DENY."""
-    if not record.released.has_room_for(ending):
+    ending = release.ending
+    if not before.released.has_room_for(ending, release.cause.happened):
         return replace(about, result="rejected", because=TOO_MANY_RELEASES, page=True)
     ended = wrote or any(claim not in record.live(now) for claim in before.live(now))
     about = _of_ending(about, ending, record.live(now), ended=ended)

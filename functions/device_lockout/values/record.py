@@ -100,10 +100,10 @@ class Released:
         """Return the time of the newest release that covers ``claim``; None before the first."""
         return max((at for ending, at in self.newest if ending.covers(claim)), default=None)
 
-    def has_room_for(self, ending: Ending) -> bool:
+    def has_room_for(self, ending: Ending, at: datetime) -> bool:
         """Return whether a release can be kept. One that is not limited to a source always can: people need it."""
-        few = len(self.newest) < MOST_RELEASES
-        return few or not ending.source or any(ending.includes(known) for known, _ in self.newest)
+        kinds = len(self.with_release(ending, at).newest)
+        return not ending.source or kinds <= max(MOST_RELEASES, len(self.newest))
 
     def with_release(self, ending: Ending, at: datetime) -> Self:
         """Return these releases and one more. A release's time never goes back."""

@@ -12,7 +12,7 @@ from device_lockout.decisions.decision import Delete, Put, decide, decide_for_us
 from device_lockout.values.command import Cause, Expire, Lock, Reassert, Release, Target, claim_id
 from device_lockout.values.override import Override
 from device_lockout.values.policy import MOST_CLAIMS, NO_MORE_CLAIMS, Rules
-from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, UserRecord, tag_of
+from device_lockout.values.record import MOST_RELEASES, Claim, DeviceRecord, Ending, Released, UserRecord, tag_of
 from device_lockout.values.tag import HOLD, SHOWN_NOTE, Tag, write
 from device_lockout.values.wire import dump_claim
 from local.in_memory import BOB, DEVICE, ORGANIZATION, at
@@ -206,3 +206,14 @@ def test_releases_of_ever_more_sources_locks_fill_no_item_and_leave_room_for_one
         everything = decide(Release(told("all", 90), TARGET, Ending(scope)), None, record, at(100), ALL)
         assert everything.outcome.result == "nothing-to-release"
         assert len(everything.record.released.newest) == (1 if scope == "device" else MOST_RELEASES + 1)
+
+
+def test_an_older_release_of_more_reasons_finds_no_room_beside_the_newer_one_of_fewer():
+    """Seed 4460: it includes what is known, but does not take its place."""
+    newest = tuple((Ending("device", frozenset({"lost"}), f"s{number}"), at(10)) for number in range(MOST_RELEASES))
+    released = Released(newest)
+    wider = Ending("device", frozenset(), "s1")
+    assert not released.has_room_for(wider, at(9))
+    assert released.has_room_for(wider, at(11))
+    assert len(released.with_release(wider, at(11)).newest) == MOST_RELEASES
+    assert released.has_room_for(Ending("device"), at(9)), "people need it"
