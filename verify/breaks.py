@@ -636,7 +636,7 @@ def no_ttl(off: Off) -> None:
     off.guard("no-ttl")
 
 
-@guard("forget-late", "prior")
+@guard("forget-late", "changed")
 def forget_late(off: Off) -> None:
     """A claim stays after its end until no copy of its event can arrive."""
 

@@ -416,7 +416,7 @@ def _of_release(
         return replace(about, because=f"a person had changed its tag: {reading.fault}")
     if _denies(about.after) and not isinstance(reading, Tag):
         return replace(about, because="an override that is not ours still denies it")
-    if about.result == "nothing-to-release" and _denies(about.after):
+    if about.result in ("nothing-to-release", "released") and _denies(about.after):
         return replace(about, result="still-locked", because="its lock is over, and the next sweep removes it")
     return about
 

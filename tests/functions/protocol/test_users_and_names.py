@@ -628,6 +628,20 @@ def test_the_covered_allow_comes_back_whole_where_a_release_died_and_its_users_l
     assert world.workmail.overrides[key(device(1))] == allowed
 
 
+def test_a_release_that_ends_one_lock_is_not_told_as_released_over_another_that_no_sweep_removed_yet() -> None:
+    """Seed 8089: the later lock is over, but its DENY stands until the next sweep."""
+    world, target = World(), Target(ORGANIZATION, "bob", device(1))
+    short = lock("short", at(20), target, "lost")
+    world.deliver(replace(short, claim=replace(short.claim, until=at(60))), at(20))
+    world.workmail.disabled.add(BOB)
+    world.deliver(lock("hold", at(10), target, "stolen"), at(30))
+    world.workmail.disabled.clear()
+    world.deliver(Release(cause("back", at(15)), target, Ending("device")), at(70))
+    (told,) = world.told("back")
+    assert (told["result"], denied(world)) == ("still-locked", {device(1)})
+    assert "its lock is over, and the next sweep removes it" in told["message"]
+
+
 # An asset tag
 
 
