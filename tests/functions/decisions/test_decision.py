@@ -450,7 +450,7 @@ def expected(name, command, observed, record):  # noqa: C901 (it reads as the ta
             result = "still-locked"
         else:
             result = "released" if live_before or write else "nothing-to-release"
-            if result == "nothing-to-release" and denied and not denied_by_another:
+            if not write and denied and not denied_by_another:
                 result = "still-locked"
     elif write is None:
         result = "adopted" if news else "skipped"
