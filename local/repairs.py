@@ -481,9 +481,10 @@ def standard_queues_are_fair() -> None:
     @wraps(collect)
     def collect_msgs(queue: Json, *rest: Any) -> list[Json]:
         if not queue["is_fifo"]:
-            now = time.time()
-            in_flight = Counter(each.get("group_id") for each in queue["messages"] if each["visible_at"] > now)
-            queue["messages"].sort(key=lambda each: in_flight[each.get("group_id")])
+            now, messages = time.time(), [*queue["messages"]]  # rules go on to append to the list meanwhile
+            in_flight = Counter(each.get("group_id") for each in messages if each["visible_at"] > now)
+            messages.sort(key=lambda each: in_flight[each.get("group_id")])
+            queue = {**queue, "messages": messages}
         collected: list[Json] = collect(queue, *rest)
         return collected
 
