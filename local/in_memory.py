@@ -318,9 +318,9 @@ class FakeLedger:
         )
         return [row for _, row in sorted(had.items(), key=lambda item: item[0])]
 
-    def remember_name(self, organization: str, name: str, named: Named, before: str) -> None:
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
         def call() -> None:
-            if self.names.setdefault(name.casefold(), named).user not in (before, named.user):
+            if self.names.setdefault(name.casefold(), named).user not in (named.before, named.user):
                 raise TransientError(f"{name} means another user in the ledger since it was read")
             self.names[name.casefold()] = named
 

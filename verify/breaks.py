@@ -847,9 +847,7 @@ def name_moves(off: Off) -> None:
 def release_stays(off: Off) -> None:
     """A release counts at each delivery for the user for whom the first one saved it."""
     off.around(
-        users,
-        "_has",
-        lambda real: lambda *both: not isinstance(both[-1], Release) and real(*both),
+        users, "_has", lambda real: lambda record, command: not isinstance(command, Release) and real(record, command)
     )
 
 
@@ -868,7 +866,7 @@ def name_at_once(off: Off) -> None:
 @guard("taken-stays", "refused, buried")
 def taken_stays(off: Off) -> None:
     """A copy that the router rejects is no rejection where the ledger has the report's lock."""
-    off.replace(users, "was_taken", lambda *_: False)
+    off.replace(steps, "was_taken", lambda *_: False)
 
 
 @guard("rejected-stays", "exempt, user")

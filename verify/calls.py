@@ -304,9 +304,9 @@ class Calls:
         return state, self._number(tuple(key for key, user, item in keys if user == call[1] and item))
 
     def _remember(self, state: State, call: Call) -> Result:
-        _, name, named, before = call
+        _, name, named = call
         known: Named = self._values[dict(state.names).get(name, 0)] or named
-        if known.user not in (before, named.user) and "name-at-once" not in self._off:
+        if known.user not in (named.before, named.user) and "name-at-once" not in self._off:
             return state, self._failure(TransientError, "the name means another user in the ledger")
         return state._replace(names=tuple(sorted({**dict(state.names), name: self._number(named)}.items()))), 0
 

@@ -485,9 +485,7 @@ class Invariants:
         if not isinstance(command, Lock):
             return
         former = {row.key.device for row in self._found(node) if row.former}
-        former |= {
-            device for answer in node.answers if isinstance(answer, LookUp) for device in devices_in(answer.left)
-        }
+        former |= {key.device for answer in node.answers if isinstance(answer, LookUp) for key in answer.left}
         if isinstance(sent, Recorded):
             former |= set(devices_in(command.cause.correction))
             page, named = sent.page, sent.devices

@@ -172,8 +172,8 @@ class TapeLedger:
         found: tuple[NamedDevice, ...] = self.tape.ask("devices named", organization)
         return list(found)
 
-    def remember_name(self, organization: str, name: str, named: Named, before: str) -> None:
-        self.tape.ask("remember", place(organization, name), named, before)
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
+        self.tape.ask("remember", place(organization, name), named)
 
     def named(self, organization: str, name: str) -> Named:
         named: Named = self.tape.ask("recall", place(organization, name))

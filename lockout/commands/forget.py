@@ -70,8 +70,8 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
     parts = {sk: sk.split("#") for sk in items}
     own = {sk for sk, (kind, *_) in parts.items() if kind in at and parts[sk][at[kind]] == user_id}
     own |= {sk for sk, (kind, *_) in parts.items() if kind == "name" and items[sk]["userId"] == user_id}
-    found = {sk: items[sk] for sk, (kind, *_) in parts.items() if kind == "found"}
-    own |= {sk for sk, its in found.items() if user_id in dict(its["devices"]) or f" of {user_id}" in its["left"]}
+    found = {sk: (*items[sk]["devices"], *items[sk]["left"]) for sk, (kind, *_) in parts.items() if kind == "found"}
+    own |= {sk for sk, devices in found.items() if user_id in {user for user, _ in devices}}
     own |= {f"locks#serial#{sk.split('#')[1]}" for sk in own if sk.startswith("serial#")} & items.keys()
     names |= {sk.removeprefix("name#") for sk in own if sk.startswith("name#")}
     user, oldest = load_user(items.get(f"user#{user_id}", {})), now - deployment.settings.limits.max_event_age

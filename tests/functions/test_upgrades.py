@@ -179,7 +179,7 @@ def test_what_a_newer_release_wrote_survives_a_rollback():
     edited = record.with_claim(replace(claim, until=at(60)))
     ledger.save_device(KEY, edited)
     ledger.save_user(ORGANIZATION, BOB, user)
-    ledger.remember_name(ORGANIZATION, "Bob@example.com", Named(BOB), BOB)
+    ledger.remember_name(ORGANIZATION, "Bob@example.com", Named(BOB))
     ledger.save_sweep(ORGANIZATION, at(7))
     ledger.save_inventoried(KEY)
     ledger.list_device(KEY, at(8), retired=True)

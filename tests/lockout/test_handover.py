@@ -260,7 +260,7 @@ def test_what_no_command_can_do_is_for_people_who_are_told_why(aws: Aws, tmp_pat
     aws.seed(users=[{"UserId": GONE, "Name": "gone"}])
     aws.lock(GONE, "ORPHAN", claim(1, NOW + DAY))
     aws.seed(users=[{"UserId": GONE, "Name": "gone", "Email": None, "State": "DELETED"}])
-    aws.ledger.remember_name(ORGANIZATION, "Gone@example.com", Named(GONE), "")
+    aws.ledger.remember_name(ORGANIZATION, "Gone@example.com", Named(GONE))
     outlook = "0123456789ABCDEF0123456789ABCDEF"
     aws.lock(BOB, outlook, claim(2))
     aws.lock(BOB, "BROKEN", claim(3), Override("ALLOW", "travel"))

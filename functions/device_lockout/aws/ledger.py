@@ -109,17 +109,17 @@ class Ledger:
                 records[key] = record
         return records
 
-    def remember_name(self, organization: str, name: str, named: Named, before: str) -> None:
+    def remember_name(self, organization: str, name: str, named: Named) -> None:
         """Keep whom reports meant by ``name``. A release then finds the user even after deletion.
 
         Raises:
-            TransientError: The name no longer meant ``before``, which is empty for nobody: another command wrote it.
+            TransientError: The name no longer meant ``named.before``: another command wrote it.
         """
         values: dict[str, Any] = {"userId": named.user}
         if named.since is not None:
             values |= {"former": list(named.former), "since": instant.write(named.since)}
         unchanged = "attribute_not_exists(#userId) OR #userId = :before OR #userId = :userId"
-        self._table.set(organization, f"name#{name.casefold()}", values, condition=unchanged, before=before)
+        self._table.set(organization, f"name#{name.casefold()}", values, condition=unchanged, before=named.before)
 
     def named(self, organization: str, name: str) -> Named:
         """Return whom earlier reports meant by ``name``."""
@@ -185,10 +185,10 @@ class Ledger:
 
     def keep_found(self, organization: str, command: str, found: LookUp, expires: datetime) -> LookUp:
         """Keep what a look-up found, up to two thousand devices. Return what is kept: what the first one found."""
-        if len(found.keys) > MOST_FOUND:
+        if len(found.keys) + len(found.left) > MOST_FOUND:
             return found
-        devices = [[key.user_id, key.device] for key in found.keys]
-        item = {"devices": devices, "left": found.left, "expires": int(expires.timestamp())}
+        devices, left = ([[key.user_id, key.device] for key in keys] for keys in (found.keys, found.left))
+        item = {"devices": devices, "left": left, "expires": int(expires.timestamp())}
         try:
             self._table.put(organization, f"found#{command}", item, "attribute_not_exists(pk)")
         except ConditionFailedError as error:
@@ -292,4 +292,5 @@ class Ledger:
 
 
 def _found(organization: str, item: dict[str, Any]) -> LookUp:
-    return LookUp(tuple(DeviceKey(organization, *device) for device in item["devices"]), item["left"])
+    keys, left = (tuple(DeviceKey(organization, *device) for device in item[name]) for name in ("devices", "left"))
+    return LookUp(keys, left)

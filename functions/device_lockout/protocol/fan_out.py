@@ -15,7 +15,7 @@ from device_lockout.protocol.inventory import locked_rows
 from device_lockout.protocol.ports import Ports
 from device_lockout.protocol.users import user_of
 from device_lockout.values.command import Change, Lock, Reassert, Release, Retire, Target, command_id
-from device_lockout.values.device import LookUp
+from device_lockout.values.device import DeviceKey, LookUp
 from device_lockout.values.errors import RejectedError
 from device_lockout.values.outcome import Outcome
 from device_lockout.values.policy import Rules
@@ -87,15 +87,19 @@ def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, ru
     by_number = None if isinstance(command, Retire) else _by_number(command, ports, rules, now)
     found = ports.ledger.found(target.organization, command_id(command))
     if found is None:
-        found = _look_up(command, ports, rules, now, needed=by_number is None)
-        if not found.keys and by_number is not None:
+        found = _look_up(command, ports, rules, now)
+        if not found.keys:
+            if by_number is None:
+                whose = f" for {target.user}" if target.user else ""
+                left = f"; {_left(found)}" if found.left else ""
+                raise RejectedError(f"no device with {_said(target)} is in the inventory{whose}{left}")
             because = f"no device with {_said(target)} is known; the lock holds for devices to come"
             locked = replace(by_number, because=because, page=True, devices=0)
             return locked if by_number.result == "locked" else by_number
         expires = now + rules.max_event_age + LETTERS_KEPT
         found = ports.ledger.keep_found(target.organization, command_id(command), found, expires)
     if found.left:
-        note = f"{_said(target)}: {found.left}"
+        note = f"{_said(target)}: {_left(found)}"
         cause = replace(cause, correction=f"{cause.correction}; {note}" if cause.correction else note, page=True)
     ports.queue.send(
         replace(command, cause=cause, target=replace(Target.of(key), names=target.names)) for key in found.keys
@@ -103,15 +107,13 @@ def to_named_devices(command: Lock | Release | Change | Retire, ports: Ports, ru
     return Outcome("skipped", because=f"sent on to {len(found.keys)} devices")
 
 
-def _look_up(
-    command: Lock | Release | Change | Retire, ports: Ports, rules: Rules, now: datetime, *, needed: bool
-) -> LookUp:
-    """Return the devices that have the target's names. If one is ``needed``, finding none is an error.
+def _look_up(command: Lock | Release | Change | Retire, ports: Ports, rules: Rules, now: datetime) -> LookUp:
+    """Return the devices that have the target's names.
 
     Raises:
-        RejectedError: As of :func:`to_named_devices`.
+        RejectedError: A retirement finds several.
     """
-    target, said = command.target, _said(command.target)
+    target = command.target
     found, *others = (list(ports.ledger.devices_named(target.organization, name)) for name in target.names)
     for other in others:
         both = {device.key for device in other}
@@ -121,23 +123,24 @@ def _look_up(
         found = [device for device in found if device.key.user_id == user]
     if target.device:
         found = [device for device in found if device.key.device == target.device.casefold()]
-    left: list[str] = []
+    left: tuple[DeviceKey, ...] = ()
     if isinstance(command, Lock):
         reached = locked_rows(target.names, found)
-        left = [f"{row.key.device} of {row.key.user_id}" for row in found if row not in reached]
+        left = tuple(row.key for row in found if row not in reached)
         found = reached
     elif isinstance(command, Retire):
         found = [row for row in found if not row.former]
-    more = f" and {len(left) - MOST_TOLD} more" if len(left) > MOST_TOLD else ""
-    because = f"{', '.join(left[:MOST_TOLD])}{more} had it once and stays as it is" if left else ""
-    if needed and not found:
-        whose = f" for {target.user}" if target.user else ""
-        raise RejectedError(f"no device with {said} is in the inventory{whose}" + f"; {because}" * bool(left))
     devices = {row.key.device for row in found}
     if isinstance(command, Retire) and len(devices) > 1 and all(name.kind == "asset" for name in target.names):
         first = ", ".join(sorted(devices)[:MOST_TOLD])
-        raise RejectedError(f"{said} names {len(devices)} devices ({first}): expected one")
-    return LookUp(tuple(row.key for row in found), because)
+        raise RejectedError(f"{_said(target)} names {len(devices)} devices ({first}): expected one")
+    return LookUp(tuple(row.key for row in found), left)
+
+
+def _left(found: LookUp) -> str:
+    first = ", ".join(f"{key.device} of {key.user_id}" for key in found.left[:MOST_TOLD])
+    more = f" and {len(found.left) - MOST_TOLD} more" if len(found.left) > MOST_TOLD else ""
+    return f"{first}{more} had it once and stays as it is"
 
 
 def _said(target: Target) -> str:

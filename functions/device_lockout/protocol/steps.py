@@ -16,9 +16,9 @@ from datetime import datetime
 from functools import reduce
 
 from device_lockout.decisions.decision import Decision, Delete, Put, bounded, decide, must_be_recorded
-from device_lockout.protocol import announcement, fan_out, flood, inventory, users
+from device_lockout.protocol import announcement, fan_out, flood, inventory
 from device_lockout.protocol.ports import LedgerPort, Ports
-from device_lockout.protocol.users import is_exempt, user_of
+from device_lockout.protocol.users import is_exempt, user_of, was_taken
 from device_lockout.values.command import (
     LEDGER_ACCEPTED,
     Change,
@@ -89,7 +89,7 @@ def _dispatch(command: Command, ports: Ports, rules: Rules, now: datetime) -> Ou
     if ended and now >= ends_at and not isinstance(command, Reject):
         raise RejectedError(ended)
     match command:
-        case Reject() if users.was_taken(command, ports.ledger):
+        case Reject() if was_taken(command, ports.ledger):
             return Outcome("skipped", because="an earlier copy was taken", reference=command.cause.reference)
         case Reject(because=because):
             page = flood.pages(command, ports, rules, now)

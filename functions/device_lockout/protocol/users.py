@@ -8,7 +8,7 @@ from device_lockout.values.command import Change, Command, Lock, Reject, Release
 from device_lockout.values.device import DeviceKey, Named, User
 from device_lockout.values.errors import RejectedError, UnknownUserError
 from device_lockout.values.policy import Rules
-from device_lockout.values.record import DeviceRecord, Released
+from device_lockout.values.record import DeviceRecord
 
 
 def user_of(command: Command, ports: Ports, rules: Rules, now: datetime) -> User:
@@ -42,7 +42,7 @@ def user_of(command: Command, ports: Ports, rules: Rules, now: datetime) -> User
     if reached is not None:
         return reached
     if named.user != user.id:
-        ledger.remember_name(target.organization, target.user, named.passed_to(user.id, now), named.user)
+        ledger.remember_name(target.organization, target.user, named.passed_to(user.id, now))
     if exempt:
         raise RejectedError(f"user {target.user} is exempt: expected a source that may lock exempt users")
     return user
@@ -118,18 +118,18 @@ def _reached(command: Lock | Release | Change, users: Iterable[str], ledger: Led
         if device:
             key = DeviceKey(organization, user, device)
             item = ledger.open_device(key)
-            if _has(item, item.released, command):
+            if _has(item, command):
                 return User(user)
             ledger.save_device(key, item)
         else:
             record = ledger.user(organization, user)
-            if _has(DeviceRecord(user=record), record.released, command):
+            if _has(DeviceRecord(user=record), command):
                 return User(user)
             ledger.save_user(organization, user, record)
     return None
 
 
-def _has(record: DeviceRecord, released: Released, command: Lock | Release | Change) -> bool:
+def _has(record: DeviceRecord, command: Lock | Release | Change) -> bool:
     """Return whether a record has a lock, a change's new lock, or a release that leaves nothing to this one.
 
     A copy of a report may count up to a second later.
@@ -138,7 +138,9 @@ def _has(record: DeviceRecord, released: Released, command: Lock | Release | Cha
         return record.known_as(command.claim) is not None
     if isinstance(command, Change):
         return any(known.id == command.claim.id for known in record.all_claims())
-    return released.with_release(command.ending, command.cause.happened.replace(microsecond=0)) == released
+    happened = command.cause.happened.replace(microsecond=0)
+    both = record.released, record.user.released  # one of the two is empty here
+    return any(released.with_release(command.ending, happened) == released for released in both)
 
 
 def _known_or_remembered(target: Target, ports: Ports) -> User:

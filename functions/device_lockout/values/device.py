@@ -60,7 +60,7 @@ class LookUp:
     """What the first look-up of a report's serial number or asset tag found."""
 
     keys: tuple[DeviceKey, ...]
-    left: str = ""  # Which devices had the asset tag once and stay as they are, in words; empty for none.
+    left: tuple[DeviceKey, ...] = ()  # Those that had the asset tag once and stay as they are.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,18 @@ class Named:
     """Whom reports meant by a name."""
 
     user: str = ""  # The user ID that the newest one meant; empty for none yet.
-    former: tuple[str, ...] = ()  # Those that earlier ones meant.
+    former: tuple[str, ...] = ()  # Those that earlier ones meant, the newest first.
     since: datetime | None = None  # When the name was first seen to mean ``user``; None if nobody had it before.
 
     @property
     def all(self) -> tuple[str, ...]:
         """Everybody, the newest first."""
         return (*filter(None, (self.user,)), *self.former)
+
+    @property
+    def before(self) -> str:
+        """Whom the name meant last before ``user``; empty for nobody."""
+        return next(iter(self.former), "")
 
     def at(self, time: datetime) -> tuple[str, ...]:
         """Return whom a report of that time may have meant, the newest first."""

@@ -258,7 +258,7 @@ EVERYTHING = {
     "saw": lambda ledger: ledger.saw(KEY),
     "devices_of": lambda ledger: list(ledger.devices_of(ORGANIZATION, BOB)),
     "devices_named": lambda ledger: list(ledger.devices_named(ORGANIZATION, DeviceName("serial", "C02"))),
-    "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", Named(BOB), ""),
+    "remember_name": lambda ledger: ledger.remember_name(ORGANIZATION, "bob", Named(BOB)),
     "named": lambda ledger: ledger.named(ORGANIZATION, "bob"),
     "keep_found": lambda ledger: ledger.keep_found(ORGANIZATION, "c1", LookUp((KEY,)), START),
     "found": lambda ledger: ledger.found(ORGANIZATION, "c1"),
@@ -398,19 +398,19 @@ def test_opening_a_device_again_changes_nothing(either):
 
 def test_names_of_users_are_kept_in_any_case(either):
     assert either.named(ORGANIZATION, "bob") == Named()
-    either.remember_name(ORGANIZATION, "Bob@Example.com", Named(BOB), "")
+    either.remember_name(ORGANIZATION, "Bob@Example.com", Named(BOB))
     assert either.named(ORGANIZATION, "bob@example.COM") == Named(BOB)
     passed_on = Named(CARLA, (BOB,), START)
-    either.remember_name(ORGANIZATION, "bob@example.com", passed_on, BOB)
+    either.remember_name(ORGANIZATION, "bob@example.com", passed_on)
     assert either.named(ORGANIZATION, "Bob@Example.com") == passed_on
     with pytest.raises(TransientError):
-        either.remember_name(ORGANIZATION, "bob@example.com", Named(BOB), "")  # late, or of another command
-    either.remember_name(ORGANIZATION, "bob@example.com", passed_on, BOB)
+        either.remember_name(ORGANIZATION, "bob@example.com", Named(BOB))  # late, or of another command
+    either.remember_name(ORGANIZATION, "bob@example.com", passed_on)
     assert either.named(ORGANIZATION, "Bob@Example.com") == passed_on
 
 
 def test_what_the_first_look_up_found_is_kept(either):
-    first, later = LookUp((KEY, key("x", CARLA)), "android2 had it once"), LookUp((key("y"),))
+    first, later = LookUp((KEY, key("x", CARLA)), (key("android2"),)), LookUp((key("y"),))
     assert either.found(ORGANIZATION, "c1") is None
     assert either.keep_found(ORGANIZATION, "c1", first, at(60)) == first
     assert either.keep_found(ORGANIZATION, "c1", later, at(60)) == first
