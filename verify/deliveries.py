@@ -7,7 +7,6 @@ from device_lockout.protocol import redelivery
 from device_lockout.values.command import Command
 from device_lockout.values.device import DeviceKey
 from device_lockout.values.errors import LockoutError, TransientError, UnansweredError
-from device_lockout.values.record import DeviceRecord, UserRecord
 from verify.calls import ANSWERED, DONE_UNANSWERED, LATE, NOT_DONE, SENT_TWICE, Calls
 from verify.in_words import Story
 from verify.invariants import Invariants
@@ -248,19 +247,10 @@ class Deliveries:
         event = self._numbering.event(command)
         state = spent._replace(dead_letters=(*spent.dead_letters, command), swept_since=False)
         if event >= 0:
-            state = state._replace(
-                decided=put(state.decided, event, 0),
-                certain=state.certain | (1 << event if self._is_kept(state, event) else 0),
-            )
+            kept = state.meant[event] or self._invariants.is_kept(state, event)  # then it is certain
+            certain = state.certain | (1 << event if kept else 0)
+            state = state._replace(decided=put(state.decided, event, 0), certain=certain)
         return with_group(state, where, group._replace(queue=tuple(rest)))
-
-    def _is_kept(self, state: State, event: int) -> bool:
-        """Whether the ledger has the lock or the release that an event asks for. Then it is certain."""
-        about = self._numbering.events[event]
-        user: UserRecord | None = self._values[state.users[self._numbering.event_users[event]]]
-        item: DeviceRecord | None = self._values[state.items[about.device]] if about.device >= 0 else None
-        known = replace(item or DeviceRecord(), user=user or UserRecord())
-        return bool(state.meant[event]) or about.is_kept(known)
 
     def redrives(self, state: State) -> Moves:
         """Yield the redrive of each command in the dead-letter queue."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from device_lockout.values.command import WATCH, Command, Enroll, Lock, Reject, Release, Retire, Target
-from device_lockout.values.device import LookUp, Named, NamedDevice, User
+from device_lockout.values.device import DeviceKey, LookUp, Named, NamedDevice, User
 from device_lockout.values.record import Claim, DeviceRecord, UserRecord
 from device_lockout.values.tag import Broken, HandWritten, Reading, Tag
 from verify.expected import Ends, Expected
 from verify.in_words import Words
 from verify.numbering import Numbering
 from verify.processes import Node
-from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, place, second_of
+from verify.scenario import NUMBER, ORGANIZATION, Event, at, covers, second_of
 from verify.scripted_ports import Recorded, devices_in
 from verify.state import HERE, LEDGER_LOST, MISSING, ROW_EDITED, Call, LockId, State, ViolationError, lock_id, put
 
@@ -128,7 +128,7 @@ class Invariants:
         locked: dict[str, set[str]] = {}
         for number, event in enumerate(self._events):
             told: Recorded | None = self._values[state.outcomes[number]]
-            kept = self._is_kept(state, event)
+            kept = event.claim is not None and self.is_kept(state, number)
             if kept and not (event.copy_of or state.let >> number & 1):
                 locked.setdefault(event.command.cause.source, set()).add(event.name)
             if told is None or told.result != "held":
@@ -142,18 +142,21 @@ class Invariants:
             if len(locks) > most:
                 raise ViolationError(f"{source} may lock {most}, and locked {len(locks)}: {', '.join(sorted(locks))}")
 
-    def _is_kept(self, state: State, event: Event) -> bool:
-        item: DeviceRecord | None = self._values[state.items[event.device]] if event.device >= 0 else None
-        user: UserRecord | None = self._values[state.users[self._numbering.event_users[self._events.index(event)]]]
-        known = replace(item or DeviceRecord(), user=user or UserRecord())
-        return event.claim is not None and event.is_kept(known)
+    def is_kept(self, state: State, event: int) -> bool:
+        """Whether the ledger has the lock or the release that an event asks for, of its own device or user."""
+        about = self._events[event]
+        user: UserRecord | None = self._values[state.users[self._numbering.event_users[event]]]
+        item: DeviceRecord | None = self._values[state.items[about.device]] if about.device >= 0 else None
+        return about.is_kept(replace(item or DeviceRecord(), user=user or UserRecord()))
 
     def watch_is_bounded(self, state: State, command: int, outcome: int) -> State:
         """Note what the tamper watch did. It puts a lock back so often, and then gives the device up with one page."""
         asked, said = self._values[command], self._values[outcome]
         if asked is None or asked.cause.detail_type != WATCH or said.result not in ("reasserted", "contested"):
             return state
-        where = self._words.device(device := self._device(asked.target))
+        target = asked.target
+        device = self._numbering.device_numbers[DeviceKey(target.organization, target.user, target.device)]
+        where = self._words.device(device)
         noted = tuple(sorted({*state.watch, self._numbering.number((device, said.result, said.id))}))
         if self._watched(noted, device, "reasserted") > self._scenario.most_put_back:
             raise ViolationError(f"the tamper watch puts the lock of {where} back again and again")
@@ -164,14 +167,6 @@ class Invariants:
     def _watched(self, watch: tuple[int, ...], device: int, result: str) -> int:
         """Return how many commands of the tamper watch for a device came to a result."""
         return sum(self._values[number][:2] == (device, result) for number in watch)
-
-    def _device(self, target: Target) -> int:
-        user = self._numbering.user_numbers[place(target.organization, target.user)]
-        return next(
-            number
-            for number, key in enumerate(self._numbering.keys)
-            if key.device == target.device.casefold() and self._numbering.user_of[number] == user
-        )
 
     def _excepted(self, state: State) -> int:
         """Return the users who were deleted or exempt at some time. A delivery may have asked for one then."""
@@ -580,17 +575,12 @@ class Invariants:
         """
         of_one_time = Counter((event.releases, event.at) for event in self._events if not event.copy_of)
         for event in self._numbering.moving.values():
-            newest = event.releases, event.command.cause.happened
             if event.releases is not None and of_one_time[event.releases, event.at] > 1:
                 continue
-
-            def has(record: DeviceRecord | UserRecord, event: Event = event, newest: object = newest) -> bool:
-                known = record if isinstance(record, DeviceRecord) else DeviceRecord(user=record)
-                return event.is_kept(known) if event.claim is not None else newest in record.released.newest
-
             items = zip(self._numbering.user_of, state.items, strict=True)
-            known = {user for user, item in items if item and has(self._values[item])}
-            known |= {user for user, item in enumerate(state.users) if item and has(self._values[item])}
+            known = {user for user, item in items if item and _counts(event, self._values[item])}
+            users = ((user, DeviceRecord(user=self._values[item])) for user, item in enumerate(state.users) if item)
+            known |= {user for user, record in users if _counts(event, record)}
             if len(known) > 1 and not state.lost:
                 raise ViolationError(f"{event.name} counts for {len(known)} users")
 
@@ -690,3 +680,11 @@ class Invariants:
 
 def _shows(tag: Tag, claim: Claim) -> bool:
     return lock_id(tag) == lock_id(claim) and tag.until == claim.until
+
+
+def _counts(event: Event, record: DeviceRecord) -> bool:
+    """Whether a record has an event's lock, or its release as the newest of that kind."""
+    if event.claim is not None:
+        return event.is_kept(record)
+    newest = (*record.released.newest, *record.user.released.newest)
+    return (event.releases, event.command.cause.happened) in newest

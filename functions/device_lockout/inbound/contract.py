@@ -35,7 +35,8 @@ def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterato
         return
     definition = _definition(schema)
     properties = definition["properties"]
-    if not any(detail.keys() >= set(way["required"]) for way in definition.get("anyOf", [{"required": ()}])):
+    ways = definition.get("anyOf", ())
+    if ways and not any(detail.keys() >= set(way["required"]) for way in ways):
         asked = [name for name in NAMING if mapping is not None and event_mapping.describe(mapping, name)]
         missing = [name for name in asked or NAMING[:2] if name not in detail]
         found = " and ".join(_found(name, None, mapping) for name in missing)

@@ -43,9 +43,11 @@ def tidy(detail: dict[str, Any], *, forgive: bool) -> tuple[dict[str, Any], list
     tidied = {name: value for name, value in detail.items() if value is not None and value != ""}
     if version := _words(tidied.get("schemaVersion")):
         tidied["schemaVersion"] = version
-    names = ("deviceId", "serialNumber", "assetTag")
-    nothing = [name for name in names if re.fullmatch(_NOTHING, str(tidied.get(name, "")))]
-    left_out = [f"{name} was left out, since {tidied.pop(name)} says that there is none" for name in nothing]
+    left_out = []
+    for name in ("deviceId", "serialNumber", "assetTag"):
+        if re.fullmatch(_NOTHING, str(tidied.get(name, ""))):
+            left_out.append(f"{name} was left out, since {tidied[name]} says that there is none")
+            del tidied[name]
     for name, limit in LENGTHS.items():
         if name in tidied:
             words = _words(tidied[name])

@@ -158,9 +158,8 @@ def of_lock(
 
 def of_day(found: Iterable[dict[str, Any]], until: datetime) -> dict[str, Any] | None:
     """Return the digest of a day's announcements that are for today; None for none of them. It ends at ``until``."""
-    by_id = {
-        each["detail"]["id"]: each["detail"] for each in found
-    }  # the first of several refused sweeps is kept twice
+    # Of several refused sweeps the first is kept twice.
+    by_id = {each["detail"]["id"]: each["detail"] for each in found}
     told = [detail for detail in by_id.values() if detail["severity"] == "today"]
     if not told:
         return None

@@ -292,8 +292,9 @@ class DeviceRecord:
             return known.with_claim(replace(unknown, scope="device", until=until))
         adopted = self
         ours = any(claim.until == tag.until for claim in shown)  # we wrote it, for the one that it fits
-        for claim in shown if not full else [claim for claim in shown if claim in self.claims]:
-            if not ours and observed.effect == "DENY" and rules.honours(claim.until, tag.until):
+        for claim in shown:
+            has_room = not full or claim in self.claims
+            if has_room and not ours and observed.effect == "DENY" and rules.honours(claim.until, tag.until):
                 adopted = adopted.with_claim(replace(claim, until=tag.until))
         return adopted
 
