@@ -96,7 +96,7 @@ class Deployment:
     def organization(self, named: str | None) -> Organization:
         """Return the organization of an ID or alias, or the only one.
 
-        Raises CommandError: There is none, or there are several.
+        Raises CommandError if there is none, or there are several.
         """
         found = self.settings.organization(named)
         if found is None:
@@ -121,7 +121,7 @@ def clients() -> Clients:
 def find(stack: str | None, client: Clients) -> Deployment:
     """Return the deployment of a stack, which is named in full or by its owner. Without a name it is the only one.
 
-    Raises CommandError: There is no such stack, there are several, or another version of this code deployed it.
+    Raises CommandError if there is no such stack, there are several, or another version of this code deployed it.
     """
     cloudformation = client("cloudformation")
     pages = cloudformation.get_paginator("describe_stacks").paginate()

@@ -61,7 +61,7 @@ def rehearsed(
 ) -> tuple[Source, dict[str, Any], Command, list[Told]]:
     """Return who would report, the report's detail, its command, and what would be announced of it.
 
-    Raises CommandError: The report would be rejected.
+    Raises CommandError if the report would be rejected.
     """
     source = source_for(deployment.settings, ACTIONS[DETAIL_TYPES[kind].action].permission, how.source)
     where = deployment.organization(how.organization).id
@@ -80,7 +80,7 @@ def rehearsed(
 def source_for(settings: Settings, permission: Permission, named: str | None) -> Source:
     """Return who reports: the source of that name, else ``operator``, else the first that may without limits.
 
-    Raises CommandError: No source of the contract may.
+    Raises CommandError if no source of the contract may.
     """
 
     def rank(each: Source) -> tuple[bool, bool]:

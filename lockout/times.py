@@ -20,7 +20,7 @@ def read(text: str, now: datetime, *, past: bool = False) -> datetime:
 
     A day alone means its end, or with ``past`` its beginning. ``past`` looks back, also for spans and weekdays.
 
-    Raises ValueError: The text means no time.
+    Raises ValueError if the text means no time.
     """
     words = text.strip().casefold()
     if span := _SPAN.fullmatch(words):

@@ -143,7 +143,7 @@ def read(
     other columns are left out, and lines without a device ID. Elsewhere a column that fills no field is a fault, unless
     it is empty, is ``ignored`` or ``ignore_other_columns`` says otherwise.
 
-    Raises ValueError: The file is not CSV with the right columns, or the source may not enrol devices.
+    Raises ValueError if the file is not CSV with the right columns, or the source may not enrol devices.
     """
     known = settings.source(source)
     if known is None or known.mapping is not None or "inventory" not in known.may:
@@ -285,7 +285,7 @@ def _send(file: Path, lines: list[Line], source: str, deployment: Deployment) ->
     They go in portions as a sweep's removals do: at most ``portion`` of the configuration's ``[sweep]`` are under way,
     so that no fresh lock waits long. If a call fails, stop and say what was sent.
 
-    Raises BotoCoreError, ClientError: The call was not allowed.
+    Raises BotoCoreError or ClientError if the call was not allowed.
     """
     sent, portion = 0, deployment.settings.sweep.portion
     room = portion
