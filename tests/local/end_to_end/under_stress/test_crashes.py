@@ -167,14 +167,14 @@ def kill_while_held(there: Deployment, state: Path, tries: tuple[Try, ...]) -> t
     role = function["Role"].rpartition("/")[2]
     there.control("PUT", "settings", {"faults": {each.device: each.hold(role) for each in tries}})
     reports = {each.device: there.publish(each.crash.kind, userId=each.user, deviceId=each.device) for each in tries}
-    were: set[str] = set()
 
-    def all_are_held_or_one_gave_up() -> bool:
+    def all_are_held_or_one_gave_up() -> set[str] | None:
+        faults = there.control("GET", "settings")["faults"]
+        were = {each.device for each in tries if faults[each.device]["count"] == 0}
         now = held(there)
-        were.update(now)
-        return now != were or len(now) == len(tries)
+        return were if were - now or len(now) == len(tries) else None
 
-    seen(there, f"writers are held at {tries}", all_are_held_or_one_gave_up, every=0.02)
+    were = seen(there, f"writers are held at {tries}", all_are_held_or_one_gave_up, every=0.02)
     writers = [number for number, line in processes() if str(state) in line and "ApplyCommands" in line]
     signalled(writers, signal.SIGSTOP)
     hit = held(there) & were
