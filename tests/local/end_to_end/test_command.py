@@ -530,7 +530,7 @@ def test_what_the_drills_schedules_put_is_timed_never_counted_and_pages_nobody(
     mail: Callable[[], list[str]], lockout: Lockout, deployment: Deployment
 ) -> None:
     """Their targets are those of the deployed schedules, which are for midnight."""
-    scheduler, device, began = deployment.aws.client("scheduler"), "DRILL0001", datetime.now(UTC)
+    scheduler, device, began = deployment.aws.client("scheduler"), "CANARY0001", datetime.now(UTC)
     pages = scheduler.get_paginator("list_schedules").paginate()
     lost, recovered = sorted(each["Name"] for page in pages for each in page["Schedules"] if "Drill" in each["Name"])
 
@@ -561,7 +561,7 @@ def test_what_the_drills_schedules_put_is_timed_never_counted_and_pages_nobody(
     assert not {"ReportToDeny", "Paged", "locked", "locked-lost"} & metrics.keys(), "it is counted as nothing else"
     data = json.loads(lockout("report", "--since", "10m", "--json")[1])
     assert data["figures"]["last drill"].endswith(" s")
-    assert "drill0001" not in json.dumps([data[name] for name in ("letIn", "undone", "rejected", "decisions")])
+    assert device.lower() not in json.dumps([data[name] for name in ("letIn", "undone", "rejected", "decisions")])
     after = deployment.publish("Device Lost", userId="eve", deviceId="A-1")
     seen(deployment, "a later notice", lambda: any(after.event_id in each for each in mail()))
     assert not [each for each in mail() if device.lower() in each.lower()]
