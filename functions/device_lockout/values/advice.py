@@ -9,8 +9,13 @@ Severity = Literal["act now", "today", "for the record"]
 
 _SAFE = r"(?a)[\w.%+@-]+"
 """What may stand in a command that a person pastes into a shell. Other people chose these words."""
-_NAME_OR_TIME = r"(?a)[\w.%+@#-]{0,64}|[\dTZ .:/+-]{1,40}|[\w \[\]\\\",-]{1,15}"
-"""What may stand in a page: a name, a time or two short words, but no sentence and no address of a page."""
+_SHOWN = r"""(?ax)
+    [\w.%+@#-]{0,64}(\ \d\d:\d\d:\d\d)?  # a name, or the ID of a sweep's run
+    | [\w.%+#-]{1,64} @ [\w.-]{1,190}  # an e-mail address
+    | [\dTZ\ .:/+-]{1,40}  # a time
+    | [\w\ \[\]\\",-]{1,15}  # two short words
+    """
+"""What may stand in a page, but no sentence and no address of one."""
 
 
 def shown(words: str) -> str:
@@ -19,7 +24,7 @@ def shown(words: str) -> str:
     >>> shown("INC-1234"), shown("sign in at https://evil.example")
     ('INC-1234', '31 characters (SHA-256 0f1802d6)')
     """
-    if re.fullmatch(_NAME_OR_TIME, words):
+    if re.fullmatch(_SHOWN, words):
         return words
     return f"{len(words)} characters (SHA-256 {hashlib.sha256(words.encode(errors='replace')).hexdigest()[:8]})"
 

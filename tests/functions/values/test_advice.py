@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from device_lockout.values.advice import ADVICE, advise
+from device_lockout.values.advice import ADVICE, advise, shown
 from device_lockout.values.outcome import RESULTS, Outcome
 from device_lockout.values.override import Override
 
@@ -16,6 +16,40 @@ def test_a_command_names_whom_it_is_about_and_asks_for_what_is_not_known():
     assert said["advice"]["command"] == "lockout release bob@example.com abc1 --ref INC-1"
     said = advise("Tampering Detected", page=True, user="", device="abc1")
     assert said["advice"]["command"] == "lockout release USER abc1 --ref TICKET"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "INC-1234",
+        "e" * 64,
+        f"{'e' * 64}@{'d' * 60}.example",
+        "2026-11-28T03:14:12.000Z",
+        "ef81e7e0-d72d-4f56-8aff-f918d2082a6f 03:14:12",
+        "left in a taxi",
+    ],
+)
+def test_a_page_shows_names_addresses_times_the_id_of_a_run_and_two_short_words(words):
+    assert shown(words) == words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "https://evil.example",
+        "sign in at once, please",
+        "e" * 65,
+        f"{'e' * 65}@example.com",
+        f"{'e' * 65}@",
+        "call-0900-1234567-now 03:14:12 or",
+        "evil.example/x",
+        "bob@example.com\n",
+        "ü" * 16,
+    ],
+)
+def test_of_all_else_a_page_shows_the_length_and_a_hash(words):
+    assert shown(words).startswith(f"{len(words)} characters (SHA-256 ")
 
 
 @pytest.mark.parametrize("evil", ["a; rm -rf ~", "$(id)", "`id`", "a b", "a'", "\x1b[2J", "-a\n", "ü", ""])
