@@ -14,7 +14,7 @@ import pytest
 
 from local.account import ACCOUNT, REGION
 from local.deployment import Deployment
-from tests.local.end_to_end.under_stress.test_a_thousand_devices import effects, remember
+from tests.local.end_to_end.under_stress.test_many_devices import effects, remember
 from tests.local.end_to_end.watching import new_device, new_users, seen
 
 TEN_MINUTES = 600
@@ -162,7 +162,7 @@ def test_somebody_hears_within_ten_minutes_that_a_function_can_not_run(
 
 
 DEVICES, PORTION = 60, 3
-"""As 3,400 devices in portions of 200: a chain of more than sixteen runs."""
+"""A chain of more than sixteen runs, as of 3,400 devices in portions of 200."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from config_reader import loader
 from local.deployment import Deployment
 from lockout.__main__ import main
 from lockout.deployment import find
-from tests.local.end_to_end.under_stress.test_a_thousand_devices import known
+from tests.local.end_to_end.under_stress.test_many_devices import known
 from tests.local.end_to_end.watching import LONG_DEADLINE, denied, new_device, new_users, seen
 from tests.measured import MEASURED
 

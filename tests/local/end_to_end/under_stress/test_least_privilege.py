@@ -20,7 +20,7 @@ from device_lockout.values import wire
 from device_lockout.values.command import Command, group_id
 from local.deployment import Deployment, rfc3339
 from local.up import WEBHOOK_SECRETS
-from tests.local.end_to_end.under_stress.test_a_thousand_devices import remember
+from tests.local.end_to_end.under_stress.test_many_devices import remember
 from tests.local.end_to_end.under_stress.test_permissions import listed
 from tests.local.end_to_end.watching import new_device, new_users, result, seen
 from tests.measured import MEASURED

@@ -1,4 +1,4 @@
-"""A user with a thousand devices, some of them from a CSV file, locked and released on the whole chain."""
+"""A user with thousands of devices, some of them from a CSV file, locked and released on the whole chain."""
 
 import os
 from collections import Counter
@@ -13,15 +13,15 @@ from lockout.deployment import find
 from tests.local.end_to_end.watching import LONG_DEADLINE, new_users, seen
 from tests.measured import MEASURED
 
-DEVICES = int(os.environ.get("DEVICES", "1000"))
-"""With 3400 of them, Lambda would cut off a chain of commands that it takes for a loop."""
+DEVICES = int(os.environ.get("DEVICES", "3400"))
+"""From 3,200 on Lambda would cut off a chain of commands that it takes for a loop."""
 
 
 def effects(there: Deployment, user_id: str) -> Counter[str]:
     return Counter(row["Effect"] for row in there.overrides() if row["UserId"] == user_id)
 
 
-def test_a_user_with_a_thousand_devices_is_locked_and_restored_but_for_three_that_are_lost(
+def test_a_user_with_thousands_of_devices_is_locked_and_restored_but_for_three_that_are_lost(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     there = deployment
