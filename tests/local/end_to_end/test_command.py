@@ -530,7 +530,9 @@ def test_what_the_drills_schedules_put_is_timed_never_counted_and_pages_nobody(
     mail: Callable[[], list[str]], lockout: Lockout, deployment: Deployment
 ) -> None:
     """Their targets are those of the deployed schedules, which are for midnight."""
-    scheduler, device, began = deployment.aws.client("scheduler"), "CANARY0001", datetime.now(UTC)
+    scheduler, device = deployment.aws.client("scheduler"), "CANARY0001"
+    seen(deployment, "no drill is under way", lambda: deployment.override("eve", device) is None, 400)
+    began = datetime.now(UTC)
     pages = scheduler.get_paginator("list_schedules").paginate()
     lost, recovered = sorted(each["Name"] for page in pages for each in page["Schedules"] if "Drill" in each["Name"])
 
