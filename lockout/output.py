@@ -55,6 +55,10 @@ class _Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         if _asked():
             ctx.params["form"] = "json"
+        for param in self.params:  # an empty word would mean all that was ever recorded
+            given = ctx.params.get(param.name or "")
+            if isinstance(param, click.Argument) and isinstance(given, str) and not given.strip():
+                raise click.BadParameter("it is blank", ctx, param)
         assert self.callback is not None
         return ctx.invoke(self.callback, ctx.obj, **ctx.params)
 

@@ -159,6 +159,10 @@ def test_what_would_be_rejected_is_not_sent(run: Run, clients: Clients, words: t
         ("release", "bob", "ABC", "--source", "siem", "--yes"),
         ("unlock", "bob"),
         ("status", "--colour"),
+        ("history", ""),
+        ("show", " "),
+        ("forget", "", "--yes"),
+        ("lock", "bob", "", "--yes"),
     ],
 )
 def test_a_wrong_call_is_told_in_two_lines(run: Run, words: tuple[str, ...]) -> None:
