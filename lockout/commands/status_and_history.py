@@ -192,7 +192,7 @@ def _print_device(shown: dict[str, Any], now: datetime) -> None:
     prints="rows",
 )
 @click.argument("what", required=False)
-@click.option("--since", type=When(past=True), metavar="WHEN", help="from when on: 7d, monday (without WHAT: 1d)")
+@click.option("--since", type=When(past=True), metavar="WHEN", help="from when on: 7d, monday (without WHAT: a day)")
 @click.option("--until", type=When(past=True), metavar="WHEN", help="until when")
 def history(
     deployment: Deployment, what: str | None, since: datetime | None, until: datetime | None, form: str | None
@@ -206,7 +206,9 @@ def history(
     told = (
         lookup.history(deployment, what, since, until)
         if what is not None
-        else deployment.ledger.timeline(since or now - timedelta(days=1), until or now + timedelta(minutes=1))
+        else deployment.ledger.timeline(
+            since or min(until or now, now) - timedelta(days=1), until or now + timedelta(minutes=1)
+        )
     )
     count = output.rows((happened(each, form) for each in told), _HISTORY, form)
     if not count:

@@ -324,9 +324,17 @@ def test_what_happened_is_found_by_ticket_user_device_and_event(run: Run, world:
     status, out, _ = run("history")
     assert status == 0
     assert "Sweep Refused" in out
+    assert run("history", "--until", "2099-01-01")[0] == 0
     assert run("history", "INC-2")[0] == 1
     (row,) = csv.DictReader(io.StringIO(run("history", locked["eventId"], "--csv")[1]))
     assert (row["ticket"], row["reporter"]) == ("INC-1", "arn:aws:iam::000000000000:user/ops")
+
+
+def test_a_day_is_looked_at_also_before_some_time(run: Run, there: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[datetime] = []
+    monkeypatch.setattr(there.ledger, "timeline", lambda since, until: times.extend((since, until)) or [])
+    assert run("history", "--until", "2d")[0] == 1
+    assert times[1] - times[0] == timedelta(days=1)
 
 
 def test_outcomes_are_watched_until_somebody_has_seen_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

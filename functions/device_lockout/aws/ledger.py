@@ -245,6 +245,8 @@ class Ledger:
 
         With a ``word`` it is only what has it: a ticket, a user's ID, name or address, a device ID, a lock or an event.
         """
+        if since > until:  # DynamoDB refuses such a question
+            return
         months = [f"{since:%Y-%m}"]
         while months[-1] < f"{until:%Y-%m}":
             year, number = map(int, months[-1].split("-"))

@@ -76,6 +76,7 @@ class FakeDynamoDB:
         return {"Items": [self.items[key] for key in keys[:1]], **last}
 
     def _timeline(self, values, *, forward, filtered):
+        assert values[":since"] <= values[":until"], "DynamoDB refuses this BETWEEN"
         indexed = [item for item in self.items.values() if item.get("month", {}).get("S") == values[":month"]]
         between = [item for item in indexed if values[":since"] <= item["at"]["S"] <= values[":until"]]
         found = [item for item in between if not filtered or {"S": values[":word"]} in item["words"]["L"]]

@@ -566,6 +566,7 @@ def test_the_timeline_has_what_was_recorded_in_a_time_and_has_a_word_in_order(ei
     assert list(either.timeline(*whole)) == told
     assert list(either.timeline(*whole, newest_first=True)) == told[::-1]
     assert list(either.timeline(START, START + timedelta(days=90))) == told[:2]
+    assert list(either.timeline(*reversed(whole))) == [], "a time that ends before it begins"
     assert [list(either.timeline(*whole, word)) for word in ("inc-1", "Abc", BOB, "bob@example.com", "E2", "b")] == [
         [told[1]],
         told[1:],
