@@ -29,8 +29,9 @@ def read(text: str, now: datetime, *, past: bool = False) -> datetime:
     try:
         if clock := _CLOCK.fullmatch(words):
             at = _day(clock[1] or "today", now, past=past).replace(hour=int(clock[2]), minute=int(clock[3]))
-            if clock[1] is None and (at.astimezone() <= now) != past:
-                at += timedelta(days=-1 if past else 1)
+            again = 7 * any(name.startswith(clock[1]) for name in _DAYS) if clock[1] else 1
+            if (at.astimezone() <= now) != past:
+                at += timedelta(days=-again if past else again)
         else:
             at = _day(words, now, past=past) + (timedelta() if past else timedelta(days=1))
         return at.astimezone(UTC)
