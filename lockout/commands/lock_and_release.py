@@ -100,8 +100,11 @@ def extend(
 def drill(deployment: Deployment, how: How, user: str, device: str) -> int:
     """Lock a device that nobody uses and let it back in, by real events through the whole chain. Say how long it took.
 
-    The exit status is 0 if WorkMail denied the device, and then did not.
+    The exit status is 0 if WorkMail denied the device, and then did not. A locked device is refused: it would be let in.
     """
+    now, where = datetime.now(UTC), deployment.organization(how.organization).id
+    if any(deployment.ledger.device(key).wanted(now) for key in lookup.devices(deployment, where, user, device)):
+        raise CommandError(f"device {device} is locked: a drill would let it in", f"lockout show {user} {device}")
     how = replace(how, yes=True, unverified=True, ref=how.ref or "DRILL")
     about = {"userId": user, "deviceId": device}
     locked = _send(deployment, "Device Lost", about, how)
@@ -112,6 +115,8 @@ def _about(user: str, device: str | None, scope: Scope | str) -> dict[str, Any]:
     """Return the fields of the contract that say who or what is meant."""
     kind, _, value = user.partition(":")
     if value and kind in ("serial", "asset"):
+        if device is not None:
+            raise click.UsageError("expected no device beside a serial number or an asset tag")
         return {"serialNumber" if kind == "serial" else "assetTag": value}
     if (device is None) != (scope == "user"):
         raise click.UsageError("expected a device, or the option for all of the user's devices")

@@ -163,6 +163,7 @@ def test_what_would_be_rejected_is_not_sent(run: Run, clients: Clients, words: t
         ("show", " "),
         ("forget", "", "--yes"),
         ("lock", "bob", "", "--yes"),
+        ("lock", "serial:S1", "ABC", "--yes", "--unverified"),
     ],
 )
 def test_a_wrong_call_is_told_in_two_lines(run: Run, words: tuple[str, ...]) -> None:

@@ -421,3 +421,10 @@ def test_a_drill_locks_and_lets_in(run: Run, world: World) -> None:
     assert [line.split(" is ")[1].split()[0].strip(".") for line in out.splitlines()] == ["locked", "released"]
     assert not world.workmail.overrides
     assert main(["drill", "nobody", "DRILL1"], None) != 0
+
+
+def test_a_drill_lets_no_device_in_that_somebody_locked(run: Run, clients: Clients) -> None:
+    run("lock", "bob", "ABC123", "--yes", "--unverified")
+    status, out, err = run("drill", "bob", "abc123")
+    assert (status, out, len(clients.sent)) == (1, "", 1)
+    assert "is locked: a drill would let it in" in err
