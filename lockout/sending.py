@@ -99,7 +99,8 @@ def confirm(question: str, option: str) -> None:
     """Ask at a terminal. Elsewhere the command must say so by an option."""
     if not sys.stdin.isatty():
         raise CommandError("there is no terminal to ask at", f"the option {option}", USAGE)
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise CommandError("nothing was done")
 
 
 def publish(deployment: Deployment, source: Source, kind: str, detail: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ def extend(
 def drill(deployment: Deployment, how: How, user: str, device: str) -> int:
     """Lock a device that nobody uses and let it back in, by real events through the whole chain. Say how long it took.
 
-    The exit status is 0 if WorkMail denied the device, and then did not. A locked device is refused: it would be let in.
+    The exit status is 0 if WorkMail denied the device, and then did not. A locked one is refused: it would be let in.
     """
     now, where = datetime.now(UTC), deployment.organization(how.organization).id
     if any(deployment.ledger.device(key).wanted(now) for key in lookup.devices(deployment, where, user, device)):

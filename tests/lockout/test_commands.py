@@ -132,6 +132,14 @@ def test_at_a_terminal_a_change_is_asked_about(run: Run, clients: Clients) -> No
     assert len(clients.sent) == 1
 
 
+def test_a_no_is_not_done_and_no_interruption(run: Run, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
+    status, out, err = run("lock", "bob", "ABC123", "--unverified")
+    assert (status, out, clients.sent) == (1, "", [])
+    assert err.endswith("lockout: nothing was done\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
