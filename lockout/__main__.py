@@ -96,7 +96,7 @@ class _Later:
 @click.pass_context
 def lockout(ctx: click.Context, stack: str | None) -> None:
     """WorkMail device lockout, from your shell."""
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
     ctx.obj = ctx.obj or _Later(stack)
 

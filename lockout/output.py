@@ -158,7 +158,7 @@ def say(words: str) -> None:
 
 def line(words: str = "", *, bold: bool = False) -> None:
     """Print one line of an answer for people."""
-    click.secho(text(words), bold=bold)
+    click.echo(click.style(text(words), bold=True) if bold else text(words))
 
 
 def whole(value: Any, indent: int | None = 1) -> None:

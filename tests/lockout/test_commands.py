@@ -552,11 +552,13 @@ def test_nothing_that_a_stranger_wrote_steers_the_terminal_or_computes(run: Run,
 def test_no_colour_is_printed_where_none_is_wanted(there: Deployment, run: Run) -> None:
     run(*LOCK)
 
-    def coloured(**environment: str) -> bool:
-        return "\x1b" in CliRunner(env=environment).invoke(cli.lockout, ["history"], obj=there, color=True).stdout
+    def coloured(**environment: str) -> list[bool]:
+        """Returns of each line whether it has a colour."""
+        said = CliRunner(env=environment).invoke(cli.lockout, ["history"], obj=there, color=True).stdout
+        return ["\x1b" in line for line in said.splitlines()]
 
-    assert coloured()
-    assert not coloured(NO_COLOR="1")
+    assert coloured() == [True, False]
+    assert coloured(NO_COLOR="1") == coloured(TERM="dumb") == [False, False]
 
 
 # The deployment
