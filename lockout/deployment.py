@@ -38,6 +38,8 @@ class Deployment:
     settings: Settings
     """What its functions run with."""
     client: Clients = field(repr=False)
+    created: datetime | None = None
+    """When the stack was made; None if that is not known."""
 
     @cached_property
     def table(self) -> Any:
@@ -142,4 +144,4 @@ def find(stack: str | None, client: Clients) -> Deployment:
         raise CommandError(
             f"{stack} was deployed by another version of this code: it does not publish {error}", "deploy it again"
         ) from error
-    return Deployment(stack, there[stack]["StackStatus"], outputs, settings, client)
+    return Deployment(stack, there[stack]["StackStatus"], outputs, settings, client, there[stack].get("CreationTime"))

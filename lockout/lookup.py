@@ -113,9 +113,12 @@ def last_drill(newest_first: Iterable[Told]) -> Told | None:
 def drilled(deployment: Deployment, now: datetime) -> tuple[bool, str, str]:
     """Return whether the last drill by schedule went well, how it went in words, and what to type if not.
 
-    It looks two days back: that may be two periods.
+    It looks two days back: that may be two periods. A younger deployment may have had none; its alarm waits for less.
     """
-    told = last_drill(deployment.ledger.timeline(now - timedelta(days=2), now, "DRILL", newest_first=True))
+    began = now - timedelta(days=2)
+    told = last_drill(deployment.ledger.timeline(began, now, "DRILL", newest_first=True))
+    if told is None and deployment.created and deployment.created > began:
+        return True, f"last drill: none yet, the deployment is {output.apart(deployment.created, now)} old", ""
     if told is None:
         return False, "last drill: none in two days", "aws scheduler list-schedules"
     if told["detail"]["result"] != "locked":

@@ -46,6 +46,12 @@ def test_the_status_tells_of_the_last_drill_if_one_is_configured(run: Run, world
     world.settings = replace(world.settings, sources=(*world.settings.sources, canary))
     vars(there).update(settings=world.settings)
     assert "! Last drill: none in two days  aws scheduler list-schedules" in run("status")[1]
+    for hours, said in (
+        (47, "\nLast drill: none yet, the deployment is 47 h old\n"),
+        (49, "! Last drill: none in two"),
+    ):
+        vars(there).update(created=datetime.now(UTC) - timedelta(hours=hours))
+        assert said in run("status")[1]
 
     def drilled(kind: str, minutes: int) -> str:
         then = datetime.now(UTC) - timedelta(minutes=minutes)
