@@ -58,6 +58,8 @@ def forget(deployment: Deployment, name: str, organization: str | None, *, dry_r
             sending.confirm(f"Erase from {len(todo)} items, for good?", "--yes")
         for erase in todo:
             erase()
+    if not steps:
+        output.say(f"the ledger holds nothing of {name}")
     output.say("Overrides, logs, queues and dead letters are not looked at.")
     return NO if any(STAYS in words for words, _ in steps) else DONE
 
@@ -112,9 +114,9 @@ def _steps(deployment: Deployment, where: str, user_id: str, names: set[str], no
         former = [user for user in items[sk]["former"] if user != user_id]
         yield f"{sk}: no longer says that it was theirs", partial(table.set, where, sk, {"former": former})
     since = now - OUTCOMES_KEPT + timedelta(days=1)
-    for word in sorted(names):
-        for told in deployment.ledger.timeline(since, now, word):
-            yield f"outcome {told['detail']['id']}: erased", partial(_tell, table, told, ERASED)
+    about = (told for word in sorted(names) for told in deployment.ledger.timeline(since, now, word))
+    for name, told in {told["detail"]["id"]: told for told in about}.items():
+        yield f"outcome {name}: erased", partial(_tell, table, told, ERASED)
     for told in deployment.ledger.timeline(since, now, "sweep"):
         first = [row for row in told["detail"].get("first", ()) if row["userId"] != user_id]
         if len(first) < len(told["detail"].get("first", ())):
