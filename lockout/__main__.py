@@ -4,6 +4,7 @@ import os
 import sys
 from functools import cached_property
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -106,6 +107,8 @@ def main(arguments: list[str] | None = None, deployment: Any = None) -> int:
 
     ``deployment`` takes the place of the one that is found.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # a file is UTF-8, and a terminal shows what it lacks as an escape
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     try:
         return int(lockout.main(arguments, prog_name="lockout", standalone_mode=False, obj=deployment) or 0)
     except click.exceptions.NoArgsIsHelpError as error:

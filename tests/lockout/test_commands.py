@@ -455,6 +455,20 @@ def test_people_read_this_machines_time_and_data_has_utc(run: Run, monkeypatch: 
 # Every command
 
 
+@pytest.mark.parametrize("words", [("show", "bob"), ("show", "bob", "--json")])
+def test_a_file_is_utf_8_and_a_terminal_shows_what_it_lacks_as_an_escape(
+    there: Deployment, run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    run(*LOCK, "--note", "日本")
+    for terminal, shown in ((False, "日本"), (True, r"\u65e5\u672c")):
+        out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        monkeypatch.setattr(out, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr(sys, "stdout", out)
+        assert cli.main([*words], there) == 0
+        out.flush()
+        assert shown in out.buffer.getvalue().decode()
+
+
 def test_without_a_command_the_help_is_all_that_is_said(run: Run) -> None:
     for words in ((), ("sweep",)):
         status, out, err = run(*words)
