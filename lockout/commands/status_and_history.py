@@ -15,7 +15,7 @@ from device_lockout.values.settings import Organization
 from device_lockout.values.tag import HOLD, Tag
 from lockout import lookup, output
 from lockout.deployment import DEAD_LETTERS, Deployment
-from lockout.errors import DONE, NO
+from lockout.errors import DONE, NO, CommandError
 from lockout.lookup import Told
 from lockout.times import When
 
@@ -39,6 +39,8 @@ def status(deployment: Deployment, user: str | None, ending: datetime | None, fo
     The device `*` stands for all devices of a user, those to come as well. The list is whole, or the command fails.
     """
     now = datetime.now(UTC)
+    if user and not any(lookup.user(deployment, each.id, user) for each in deployment.settings.organizations):
+        raise CommandError(f"WorkMail knows no user {user}", f"lockout history {user}")
     found = (
         row
         for organization in deployment.settings.organizations
