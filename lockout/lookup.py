@@ -73,7 +73,7 @@ def history(
     Without ``since`` it is all that is kept.
     """
     now = datetime.now(UTC)
-    words = {what.casefold()}
+    words = {what.casefold().removeprefix("serial:").removeprefix("asset:")}
     for organization in deployment.settings.organizations:
         known = user(deployment, organization.id, what)
         words |= {known.id.casefold()} if known else set()

@@ -30,6 +30,8 @@ It passes over blanks, and over the quotation marks that CSV puts round one in t
 _FORMULA = re.compile(rf"(^|;)(?={_BEGINS})")
 """Where people write commas in numbers, a spreadsheet begins another cell at each semicolon, whatever is quoted."""
 _INSTANT = re.compile(r"(?<![=\w])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII)
+_SENTENCES = ("message", "because")
+"""Columns with words of ours, whose instants people read as :func:`local`."""
 _SHOWN = re.compile(rf"(^|;)'(?={_BEGINS})")
 
 organization = click.option("--organization", metavar="NAME", help="which one, if there are several")
@@ -209,7 +211,8 @@ def one(row: Row, columns: Mapping[str, int], form: str | None, *, heading: bool
     else:
         if heading:
             line(_in_columns(map(str.upper, columns), columns), bold=True)
-        line(_in_columns((for_people(row[name]) for name in columns), columns))
+        cells = (in_local_time(row[name]) if name in _SENTENCES else row[name] for name in columns)
+        line(_in_columns(map(for_people, cells), columns))
 
 
 def _in_columns(cells: Iterable[str], columns: Mapping[str, int]) -> str:

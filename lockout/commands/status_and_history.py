@@ -37,6 +37,7 @@ def status(deployment: Deployment, user: str | None, ending: datetime | None, fo
     """Print who is locked now, why and until when. Then, for people: what needs somebody.
 
     The device `*` stands for all devices of a user, those to come as well. The list is whole, or the command fails.
+    Only `history serial:NUMBER` has the lock of a serial number that no device has yet.
     """
     now = datetime.now(UTC)
     if user and not any(lookup.user(deployment, each.id, user) for each in deployment.settings.organizations):
@@ -136,7 +137,9 @@ def show(deployment: Deployment, what: str, device: str | None, organization: st
         for each in shown:
             _print_device(each, now)
         if not shown:
-            output.say(f"nothing is known of {what}{f' and {device}' if device else ''}.  try: lockout history {what}")
+            output.say(
+                f"no device is known of {what}{f' and {device}' if device else ''}.  try: lockout history {what}"
+            )
     return DONE if shown else NO
 
 
@@ -232,7 +235,7 @@ def happened(told: Told, form: str | None) -> dict[str, Any]:
         "ticket": detail.get("reference") or lock.get("reference"),
         "reporter": detail.get("reporter"),
         "event": detail["eventId"],
-        "message": detail["message"] if form else output.in_local_time(detail["message"]),
+        "message": detail["message"],
     }
 
 

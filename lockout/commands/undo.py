@@ -55,7 +55,7 @@ def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
         ready.append((kind, *release))
         expected += release[-1]
     for each in expected if how.dry_run else ():
-        output.line(f"would be {each['detail']['result']}: {each['detail']['message']}")
+        output.line(f"would be {each['detail']['result']}: {output.in_local_time(each['detail']['message'])}")
     held = sum(each["detail"]["result"] == "held" for each in flood)
     output.say(f"{len(ready)} releases, each alone: {_counts(expected)}; {held} held locks to drop")
     if how.dry_run:
@@ -127,7 +127,7 @@ def _send(deployment: Deployment, ready: list[Any], how: How) -> int:
     found = [*{(each["detail"]["userId"], each["detail"]["device"]): each for each in told}.values()]
     for each in found:
         if each["detail"]["result"] not in LET_IN:
-            output.line(each["detail"]["message"])
+            output.line(output.in_local_time(each["detail"]["message"]))
     output.line(f"done: {_counts(found)}")
     if waits:
         output.say(f"{waits} releases wait.  lockout history --since 10m")

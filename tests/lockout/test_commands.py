@@ -341,6 +341,9 @@ def test_what_happened_is_found_by_ticket_user_device_and_event(run: Run, world:
     assert "Sweep Refused" in out
     assert run("history", "--until", "2099-01-01")[0] == 0
     assert run("history", "INC-2")[0] == 1
+    run("lock", "serial:S-9", "--yes", "--unverified")
+    assert run("show", "serial:S-9") == (1, "", "no device is known of serial:S-9.  try: lockout history serial:S-9\n")
+    assert "devices to come" in run("history", "serial:S-9")[1]
     (row,) = csv.DictReader(io.StringIO(run("history", locked["eventId"], "--csv")[1]))
     assert (row["ticket"], row["reporter"]) == ("INC-1", "arn:aws:iam::000000000000:user/ops")
 

@@ -1,6 +1,7 @@
 """The sweep, dead letters and the doctor over ports and clients in memory."""
 
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ def test_the_plan_is_the_sweeps_own_and_changes_nothing(run: Run, world: World) 
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == ["ACTION", "reassert"]
     assert "0 to let in, 1 to put back, 0 left alone, of 1 override\n" in err
+    assert re.search(r"its time was over at \w{3} \d\d", run("sweep", "plan", "--at", "40d")[1]), "in people's time"
     status, out, err = run("sweep", "plan", "--at", "40d", "--json")
     assert [(row["action"], row["user"], row["deviceId"]) for row in json.loads(out)] == [
         ("expire", "bob@example.com", "abc123")
