@@ -58,7 +58,9 @@ def evidence(
     `verify ARCHIVE` says whether every byte is as it was written; the exit status is 1 if not. AWS is not called.
     Of a collection it is 1 if something could not be read, which the archive and standard error list.
     """
-    if what == "verify" and archive is not None:
+    if (what == "verify") != (archive is not None):
+        raise click.UsageError("expected WHAT alone, or verify and an archive")
+    if archive is not None:
         found = faults(archive.read_bytes(), key)
         for fault in found:
             output.line(fault)

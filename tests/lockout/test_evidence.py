@@ -232,6 +232,14 @@ def test_of_what_nobody_knows_there_is_no_archive(incident: Run, tmp_path: Path)
     assert not [*tmp_path.glob("*.zip")]
 
 
+def test_an_archive_is_only_for_verify(incident: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"")
+    for words in (("INC-1", str(tmp_path / "a.zip")), ("verify",)):
+        status, out, err = incident("evidence", *words)
+        assert (status, out) == (2, "")
+        assert err.startswith("lockout: expected WHAT alone, or verify and an archive\n")
+
+
 def test_an_archive_is_not_written_over_another(
     incident: Run, clients: Everything, world: World, tmp_path: Path
 ) -> None:
