@@ -136,6 +136,9 @@ def find(stack: str | None, client: Clients) -> Deployment:
         hint = "lockout --stack NAME …, or AWS_PROFILE and AWS_REGION"
         raise CommandError(f"{what}: there are: {known}", hint, USAGE)
     outputs = {each["OutputKey"]: each["OutputValue"] for each in there[stack].get("Outputs", [])}
+    if not outputs:
+        mend = f"aws cloudformation describe-stack-events --stack-name {stack}"
+        raise CommandError(f"{stack} is {there[stack]['StackStatus']}, and publishes nothing yet", mend)
     template = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     body: Any = json.loads(template) if isinstance(template, str) else template
     try:

@@ -588,15 +588,17 @@ def test_no_colour_is_printed_where_none_is_wanted(there: Deployment, run: Run) 
 
 
 class CloudFormation:
-    def __init__(self, *stacks: str, metadata: Any = None) -> None:
+    def __init__(self, *stacks: str, metadata: Any = None, outputs: bool = True) -> None:
         self.stacks = stacks
         self.metadata = metadata
+        self.outputs = [{"OutputKey": "EventBusName", "OutputValue": "device-security"}] * outputs
 
     def get_paginator(self, _: str) -> Any:
         return self
 
     def paginate(self) -> Any:
-        return [{"Stacks": [{"StackName": name, "StackStatus": "CREATE_COMPLETE"} for name in self.stacks]}]
+        state = {"StackStatus": "CREATE_COMPLETE" if self.outputs else "ROLLBACK_COMPLETE", "Outputs": self.outputs}
+        return [{"Stacks": [{"StackName": name, **state} for name in self.stacks]}]
 
     def get_template(self, **_: Any) -> Any:
         return {"TemplateBody": {"Metadata": self.metadata} if self.metadata else {}}
@@ -617,6 +619,8 @@ def test_the_only_deployment_is_found_and_of_several_the_named_one(world: World)
         find(None, lambda _: CloudFormation())
     with pytest.raises(CommandError, match="another version of this code"):
         find("a", lambda _: CloudFormation("device-lockout-a"))
+    with pytest.raises(CommandError, match="device-lockout-a is ROLLBACK_COMPLETE, and publishes nothing yet"):
+        find("a", lambda _: CloudFormation("device-lockout-a", metadata=metadata, outputs=False))
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
