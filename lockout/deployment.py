@@ -12,6 +12,8 @@ from device_lockout.values.settings import SETTINGS_IN_TEMPLATE, Organization, S
 from lockout.errors import USAGE, CommandError
 
 PREFIX = "device-lockout-"
+FORWARDS = "UnforwardedEventsQueueUrl"
+"""The output of a stack that only forwards to a deployment, which is elsewhere."""
 
 DEAD_LETTERS = {
     "reports": "DeadReportsQueueUrl",
@@ -128,7 +130,7 @@ def find(stack: str | None, client: Clients) -> Deployment:
     cloudformation = client("cloudformation")
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     there = {each["StackName"]: each for page in pages for each in page["Stacks"]}
-    ours = sorted(name for name in there if name.startswith(PREFIX))
+    ours = sorted(name for name in there if name.startswith(PREFIX) and FORWARDS not in str(there[name]))
     stack = PREFIX + stack.removeprefix(PREFIX) if stack else ours[0] if len(ours) == 1 else None
     if stack is None or stack not in there:
         known = ", ".join(ours) or "none in this account and region"

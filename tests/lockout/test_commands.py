@@ -598,7 +598,9 @@ class CloudFormation:
 
     def paginate(self) -> Any:
         state = {"StackStatus": "CREATE_COMPLETE" if self.outputs else "ROLLBACK_COMPLETE", "Outputs": self.outputs}
-        return [{"Stacks": [{"StackName": name, **state} for name in self.stacks]}]
+        forwards = {"Outputs": [{"OutputKey": "UnforwardedEventsQueueUrl", "OutputValue": "https://sqs/q"}]}
+        stacks = [{"StackName": name, **state} | (forwards if "forward" in name else {}) for name in self.stacks]
+        return [{"Stacks": stacks}]
 
     def get_template(self, **_: Any) -> Any:
         return {"TemplateBody": {"Metadata": self.metadata} if self.metadata else {}}
@@ -610,6 +612,7 @@ def test_the_only_deployment_is_found_and_of_several_the_named_one(world: World)
     metadata = {SETTINGS_IN_TEMPLATE: dump(world.settings)}
     several = CloudFormation("device-lockout-a", "device-lockout-b", "other", metadata=metadata)
     assert find(None, lambda _: CloudFormation("device-lockout-a", "x", metadata=metadata)).settings == world.settings
+    assert find(None, lambda _: CloudFormation("device-lockout-a", "device-lockout-a-forward", metadata=metadata))
     assert find("b", lambda _: several).stack == find("device-lockout-b", lambda _: several).stack == "device-lockout-b"
     with pytest.raises(CommandError, match=r"which deployment.*: there are: device-lockout-a, device-lockout-b"):
         find(None, lambda _: several)
