@@ -88,9 +88,13 @@ _TAG = (
 _ID = r"\bid=(?P<id>[0-9a-f]{8})\b"
 _HAND_WRITTEN = rf"\[until=(?:(?P<day>{_DAY})|(?P<time>{_TIME}))\]"
 _MEANT_AS_TAG = r"(?i)lockout\W{0,3}[0-9]*\s+by\W{0,3}(?P<owner>[a-z0-9-]+)"
-_MEANT_AS_HAND_WRITTEN = r"(?i)\buntil\s*[=:]|[\[({<]\W*(?:u(?:nti|nit|itn|tni|ti|ni)l+|unti|ntil+)(?![a-z])"
+_MEANT_AS_HAND_WRITTEN = (
+    r"(?i)\buntil\s*[=:]|[\[({<]\W*(?:(?:u(?:nti|nit|itn|tni|ti|ni)l+|unti|ntil+)(?![a-z])"
+    r"|[until][until1|]{2,7}\W*\d{1,4}[-./]\d\d?[-./]\d)"
+)
 """What a person may have meant as a tag, or as ``[until=…]``, in whatever letters and brackets, behind other words or
-unseen characters. Taken for somebody's own words it would stay for ever, untold."""
+unseen characters. Before a day any word of its letters counts. Taken for somebody's own words it would stay for ever,
+untold."""
 NO_END = "it does not begin with a day such as [until=2026-12-01] or an instant such as [until=2026-12-01T12:00:00Z]"
 """The fault of an end that a person wrote."""
 
