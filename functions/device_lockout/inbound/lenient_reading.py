@@ -15,7 +15,7 @@ from device_lockout.values import instant
 LENGTHS = {"reference": 64, "reporter": 256, "note": 500}
 """The most characters of each text for people. Longer ones are cut."""
 
-_NOTHING = r"(?i)unknown|none|null|nan|n/?a|-+|0+"
+_NOTHING = r"(?i)unknown|none|null|nan|n/?a|[-0]+"
 """What many senders write for a name that they don't have. Devices that share it have nothing in common."""
 _OFFSET = r"([+-](?:[01]\d|2[0-3]))(?::?([0-5]\d))?"
 _ISO = rf"(?ai)(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{{1,20}}))? ?(?:(Z|UTC|GMT)|{_OFFSET})"

@@ -85,7 +85,11 @@ def test_words_that_are_none_are_left_out_and_said(value):
         assert tidy({field: value}, forgive=False) == ({}, [f"{field} was left out, since it is no text"])
 
 
-@pytest.mark.parametrize("nothing", ["Unknown", "N/A", "null", "-", "000000", 0])
+EMPTY_GUID = "00000000-0000-0000-0000-000000000000"
+"""What Microsoft's products write for an ID that they don't have. As an asset tag it would be many devices'."""
+
+
+@pytest.mark.parametrize("nothing", ["Unknown", "N/A", "null", "-", "000000", 0, EMPTY_GUID])
 def test_a_name_that_says_there_is_none_is_left_out_and_said(nothing):
     """A lock by it would reach every phone whose number nobody knows."""
     for field in ("deviceId", "serialNumber", "assetTag"):
