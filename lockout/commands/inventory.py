@@ -19,7 +19,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from config_reader import loader
-from device_lockout.inbound import report
+from device_lockout.inbound import lenient_reading, report
 from device_lockout.values import instant
 from device_lockout.values.command import Reject
 from device_lockout.values.settings import Settings
@@ -263,7 +263,7 @@ def _check(
         return Line(number, {}, ["a quoted value goes over lines that look like rows: expected its end in its line"])
     values = zip(columns, map(str.strip, row), strict=False)
     detail = {field: output.of_cell(value) for (field, _), value in values if field and value}
-    if skips and "deviceId" not in detail:
+    if skips and "deviceId" not in lenient_reading.tidy(detail, forgive=True)[0]:
         return Line(number, {}, [])
     names = dict(columns)
     faults = [
@@ -275,7 +275,7 @@ def _check(
     event = {"id": f"line-{number}", "source": source, "detail-type": KIND, "detail": detail}
     (command,) = report.read(json.dumps(event), "line", now, settings)
     if isinstance(command, Reject) and not faults:
-        faults.append(command.because)
+        faults.append("; ".join(filter(None, (command.because, command.cause.correction))))
     return Line(number, detail, faults)
 
 

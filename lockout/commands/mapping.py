@@ -310,7 +310,7 @@ def describe(command: Command) -> str:
         case Retire():
             return f"retires {whom}{rest}"
         case Reject(because=because):
-            return f"rejected: {because}"
+            return f"rejected: {because}" + (f" ({cause.correction})" if cause.correction else "")
         case Expire():
             return f"ends the override of {whom}{rest}"
         case Reassert():

@@ -149,8 +149,15 @@ def test_a_word_for_nothing_keeps_no_device_from_being_enrolled(tmp_path: Path) 
     """Intune knows no serial number of a private phone, and a script has its own word for an empty cell."""
     content = b"userId,deviceId,serialNumber,assetTag\nana,A1,Unknown,N/A\nana,A2,nan,0\n"
     assert len(lines_of(content, tmp_path)) == 2
-    with pytest.raises(AssertionError, match=r"detail\.deviceId is missing"):
+    with pytest.raises(AssertionError, match=r"detail\.deviceId is missing.*since unknown says that there is none"):
         lines_of(b"userId,deviceId\nana,unknown\n", tmp_path)
+
+
+@pytest.mark.parametrize("nothing", ["", "N/A", "0", "0" * 32, "00000000-0000-0000-0000-000000000000"])
+def test_a_device_id_that_says_there_is_none_is_none_in_an_export(nothing: str, tmp_path: Path) -> None:
+    (file := tmp_path / "devices.csv").write_text(f"Email Address,Exchange Device ID\nana,{nothing}\nbob,A1\n")
+    left_out, good = inventory.read(file, "inventory", SETTINGS, at(0), preset="jamf")
+    assert (left_out.detail, left_out.faults, good.faults) == ({}, [], [])
 
 
 def test_several_devices_may_share_a_serial_number(tmp_path: Path) -> None:

@@ -576,13 +576,14 @@ def test_a_rejection_is_a_row_and_the_status_is_1(tmp_path: Path, capsys: pytest
     event = sample("device-lost")
     (entry,) = event if isinstance(event, list) else [event]
     lost = {"id": "e1", "source": "helpdesk", "detail-type": "Device Lost", "time": "2026-11-22T07:30:00Z"}
-    lines = [{**lost, "detail": json.loads(entry["Detail"])}, {**lost, "id": "e2", "detail": {"userId": "bob"}}]
+    lines = [{**lost, "detail": json.loads(entry["Detail"])}, {**lost, "id": "e2", "detail": {"deviceId": "n/a"}}]
     (tmp_path / "month.jsonl").write_text("\n".join(map(json.dumps, lines)))
     status, rows, err = replayed(capsys, str(tmp_path), "--config", "local")
     assert status == 1
     assert [row["event"] for row in rows] == ["e1", "e2"]
     assert "rejected: " not in rows[0]["would"]
     assert "rejected: no device is named" in rows[1]["would"]
+    assert rows[1]["would"].endswith(" (deviceId was left out, since n/a says that there is none)")
     assert err.endswith("1 would be rejected\n")
 
 
