@@ -39,14 +39,14 @@ def faults(schema: str, detail: object, mapping: EventMapping | None) -> Iterato
     if ways and not any(detail.keys() >= set(way["required"]) for way in ways):
         asked = [name for name in NAMING if mapping is not None and event_mapping.describe(mapping, name)]
         missing = [name for name in asked or NAMING[:2] if name not in detail]
-        found = " and ".join(_found(name, None, mapping) for name in missing)
-        yield f"no device is named ({found}): expected userId with deviceId, or serialNumber, or assetTag"
+        nowhere = " and ".join(found(name, None, mapping) for name in missing)
+        yield f"no device is named ({nowhere}): expected userId with deviceId, or serialNumber, or assetTag"
     for name in definition.get("required", ()):
         if name not in detail:
-            yield f"{_found(name, None, mapping)}: expected {properties[name]['description']}"
+            yield f"{found(name, None, mapping)}: expected {properties[name]['description']}"
     for name, rules in properties.items():
         if name in detail and not _fits(detail[name], rules):
-            yield f"{_found(name, detail[name], mapping)}: expected {rules['description']}"
+            yield f"{found(name, detail[name], mapping)}: expected {rules['description']}"
     for number, name in enumerate(name for name in detail if name not in properties):
         hint = suggestion(name, properties) if number < MAX_FAULTS else ""
         yield f"detail.{shown(name)} is unknown: expected only {', '.join(properties)}{hint}"
@@ -63,7 +63,7 @@ def _fits(value: object, rules: dict[str, Any]) -> bool:
     )
 
 
-def _found(field: str, value: object, mapping: EventMapping | None) -> str:
+def found(field: str, value: object, mapping: EventMapping | None) -> str:
     """Return the beginning of a fault: where the field was looked for, and what was there."""
     if mapping is None:
         return f"detail.{field} is {display(value)}"

@@ -132,7 +132,7 @@ class _Report:
         cause = self._cause(
             when.happened, text(fields.get("reference"), 64), "; ".join(notes), text(fields.get("reporter"))
         )
-        organization = _organization(fields.get("organizationId"), received, settings, faults)
+        organization = _organization(fields.get("organizationId"), received, settings, mapping, faults)
         faults += _time_faults(when, kind, received, settings)
         target = _target(fields, organization, kind)
         whose = _whose(text(fields.get("lockedBy")), cause.source, source, faults)
@@ -140,7 +140,7 @@ class _Report:
         if reason is not None and parse_time(fields.get("expiresAt")) is not None:
             fault = reason.fault(when.began, _end(fields, reason, when.began))
             if fault:
-                faults.append(f"detail.expiresAt is {display(written['expiresAt'])}: {fault}")
+                faults.append(f"{contract.found('expiresAt', written['expiresAt'], mapping)}: {fault}")
         if faults or kind is None or source is None:
             return _rejection(cause, target, faults)
         claim = _claim(cause, kind, fields, reason, when) if reason is not None else None
@@ -232,7 +232,9 @@ def _end(fields: dict[str, Any], reason: Reason, began: datetime) -> datetime:
     return reason.until(began) if expires is None else instant.whole_seconds_up(instant.read(expires))
 
 
-def _organization(named: object, received: datetime, settings: Settings, faults: list[str]) -> str:
+def _organization(
+    named: object, received: datetime, settings: Settings, mapping: EventMapping | None, faults: list[str]
+) -> str:
     """Return the ID of the organization in a report. If it is unknown, add a fault and return an empty text."""
     organization = settings.organization(named if isinstance(named, str) else None)
     if organization is not None:
@@ -240,7 +242,7 @@ def _organization(named: object, received: datetime, settings: Settings, faults:
             faults.append(organization.ended)
         return organization.id
     known = ", ".join(f"{known.id} ({known.alias})" for known in settings.organizations)
-    faults.append(f"detail.organizationId is {display(named)}: expected one of {known}")
+    faults.append(f"{contract.found('organizationId', named, mapping)}: expected one of {known}")
     return ""
 
 

@@ -768,6 +768,15 @@ def test_a_mapped_end_may_be_a_day():
     assert instant.write(command.claim.until) == "2026-11-25T00:00:00.000Z"
 
 
+@pytest.mark.parametrize("field", ["expires_at", "organization"])
+def test_a_rejection_names_the_expression_whatever_rule_its_value_breaks(field):
+    (command,) = read_all(theirs(it="2026-11-01"), replace(OKTA, expressions={**OKTA.expressions, field: "detail.it"}))
+    assert isinstance(command, Reject)
+    assert f"{field} = 'detail.it' found \"2026-11-01\": expected " in command.because
+    assert "detail.expiresAt" not in command.because
+    assert "detail.organizationId" not in command.because
+
+
 @given(details)
 def test_a_mapped_event_of_any_content_is_read_without_an_exception(found):
     read({"mappedSource": "okta", "event": {"id": "okta-1", "detail": found}}, MAPPED)
