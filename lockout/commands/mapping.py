@@ -175,6 +175,8 @@ def _unwrapped(found: Any) -> Iterator[Any]:
             yield _of_entry(json.loads(record))
         case {"mappedSource": str(), "event": dict(event)}:  # in a queue of ours
             yield event
+        case {"Events": []}:  # nothing was found
+            return
         case {"Records": [*many]} | {"Entries": [*many]} | {"Findings": [*many]} | {"Messages": [*many]} | [*many]:
             yield from map(_of_entry, many)
         case _:

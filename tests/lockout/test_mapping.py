@@ -465,6 +465,7 @@ def test_what_is_no_event_yet_gets_the_line_that_makes_events_of_it(
         (b'{\n "a": 1,\n "b": 2,\n}', "Illegal trailing comma before end of object: line 3 column 8"),
         (b"[]", "and found none in it"),
         (b'{"Records": []}', "and found none in it"),
+        (b'{"Events": []}', "and found none in it"),
         (b'{"Records": ["a"]}', "and found str"),
         (b'{"Events": [{"CloudTrailEvent": "[]"}]}', "and found list"),
         (b'{"CloudTrailEvent": "{"}', "Expecting property name"),
