@@ -50,8 +50,8 @@ WORDS = ("reference", "note")
 """The columns of words for people."""
 _MONTH = "(?:jan|feb|mar|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
 _DAMAGED = re.compile(
-    rf"['=]|(?:\d{{1,2}}[-. /]+{_MONTH}(?:[-. /]+\d+)?|{_MONTH}[-. /]+\d+|\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+"
-    r"|\d{15}0{2,}|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|#.*)$",
+    rf"['=]|(?:\d{{1,2}}[-. /]+{_MONTH}(?:[-. /]+\d+)?|{_MONTH}[-. /]+(?:\d\d?|(?:19|20)\d\d)"
+    r"|\d+[.,]\d+e[+-]?\d+|\d+e[+-]\d+|\d+\.0+|\d{15}0{2,}|\d{1,2}([-./])\d{1,2}\1(?:19|20)\d\d|true|false|#.*)$",
     re.IGNORECASE,
 )
 """What spreadsheets and scripts make of IDs: a leading apostrophe, a formula, a number without its last digits or with

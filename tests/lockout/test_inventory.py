@@ -173,8 +173,14 @@ def test_lines_go_in_batches_of_ten(tmp_path: Path) -> None:
     assert [len(call) for call in bus.calls] == [10, 10, 5]
 
 
+@pytest.mark.parametrize("tag", ["MAR-0012", "DEC-0042", "dec2", "0012"])
+def test_a_tag_that_begins_as_a_month_does_is_no_date(tag: str, tmp_path: Path) -> None:
+    (line,) = lines_of(f"userId,deviceId,assetTag\nana,A1,{tag}\n".encode(), tmp_path)
+    assert line["assetTag"] == tag
+
+
 EXCELS = ("1.2E-05", "3.55556E14", "1E+20", "02.Jan", "2-Jan", "Jan-02", "TRUE", "#N/A", "=“S1”", '"=""0012"""')
-EXCELS += ("123456789012345000", "12345.0", "1/2/2026", "02.01.2026", "01-Dec-26", "1. Mrz")
+EXCELS += ("Mar-2012", "123456789012345000", "12345.0", "1/2/2026", "02.01.2026", "01-Dec-26", "1. Mrz")
 
 
 @pytest.mark.parametrize(
