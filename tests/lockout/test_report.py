@@ -166,6 +166,11 @@ def test_runs_of_the_sweep_are_counted_and_told_apart() -> None:
     assert made(outcomes=runs)["sweeps"] == {"completed": 2, "refused": 1}
 
 
+def test_the_highest_bar_of_nothing_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    report.write(made() | {"deployment": "d", "by": "max"}, None)
+    assert "highest bar: 0" in capsys.readouterr().out
+
+
 # What strangers wrote
 
 
