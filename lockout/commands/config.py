@@ -83,7 +83,7 @@ def diff(deployment: Deployment, name: str, form: str | None) -> int:
         if said.get(key) != runs.get(key)
     )
     count = output.rows(differences, {"key": 44, "file": 28, "deployed": 0}, form)
-    output.say(f"{count} settings of {name} are not what {deployment.stack} runs with")
+    output.say(f"settings of {name} that are not what {deployment.stack} runs with: {count}")
     return NO if count else DONE
 
 

@@ -95,7 +95,7 @@ def _schedules(there: Deployment) -> Iterator[Finding]:
             count += "Digest" not in each["Name"]
             yield found(each["State"] == "ENABLED", f"schedule {each['Name']}: {each['State']}")
     if count != wanted:
-        yield found(False, f"{count} schedules of {wanted}")
+        yield found(False, f"schedules: {count} of {wanted}")
 
 
 def _last_sweeps(there: Deployment) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def forget(deployment: Deployment, name: str, organization: str | None, *, dry_r
     todo = [erase for _, erase in steps if erase is not None]
     if todo and not dry_run:
         if not yes:
-            sending.confirm(f"Erase from {len(todo)} items, for good?", "--yes")
+            sending.confirm(f"Items to erase from, for good: {len(todo)}. Go on?", "--yes")
         for erase in todo:
             erase()
     if not steps:

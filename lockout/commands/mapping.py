@@ -105,7 +105,7 @@ def replay(__: Deployment, events: tuple[Path, ...], config: str, against: str |
                 yield known | {column: "; ".join(each) or "-" for column, each in all_of.items()}
 
     count = output.rows(rows(), {"when": 24, "event": 36, **dict.fromkeys(names, 0)}, form)
-    output.say(f"{len(found)} events, {count} rows, {rejected} would be rejected")
+    output.say(f"events: {len(found)}, rows: {count}, would be rejected: {rejected}")
     return NO if rejected else DONE
 
 

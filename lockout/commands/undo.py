@@ -57,15 +57,15 @@ def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
     for each in expected if how.dry_run else ():
         output.line(f"would be {each['detail']['result']}: {output.in_local_time(each['detail']['message'])}")
     held = sum(each["detail"]["result"] == "held" for each in flood)
-    output.say(f"{len(ready)} releases, each alone: {_counts(expected)}; {held} held locks to drop")
+    output.say(f"releases, each alone: {len(ready)} ({_counts(expected)}); held locks to drop: {held}")
     if how.dry_run:
         return NO if left else DONE
     if not how.yes:
         sending.confirm("Send these releases, and drop what is held?", "--yes")
-    output.say(f"dropped: {_drop(deployment, whose, since)} held locks")
+    output.say(f"held locks dropped: {_drop(deployment, whose, since)}")
     status = _send(deployment, ready, how)
     if under_way := deployment.waiting(*UNDER_WAY):
-        output.say(f"{under_way} messages are under way. If they are of {whose}, call this again later.")
+        output.say(f"messages under way: {under_way}. If they are of {whose}, call this again later.")
     return NO if left and status == DONE else status
 
 
@@ -130,7 +130,7 @@ def _send(deployment: Deployment, ready: list[Any], how: How) -> int:
             output.line(output.in_local_time(each["detail"]["message"]))
     output.line(f"done: {_counts(found)}")
     if waits:
-        output.say(f"{waits} releases wait.  lockout history --since 10m")
+        output.say(f"releases that wait: {waits}.  lockout history --since 10m")
         return NOT_YET
     return DONE if all(each["detail"]["result"] in {*LET_IN, "still-locked"} for each in found) else NO
 

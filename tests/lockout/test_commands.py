@@ -736,7 +736,7 @@ def test_what_differs_from_what_is_deployed_is_named_setting_by_setting(run: Run
     assert rows["reasons.lost.lock_for"] == (30 * 86400.0, 7 * 86400.0)
     assert rows["sources.helpdesk.may"] == (["lock", "release"], ["lock"])
     assert rows["sources.mdm.name"] == ("mdm", None)
-    assert "settings of local are not what device-lockout-local runs with" in err
+    assert "settings of local that are not what device-lockout-local runs with: " in err
 
 
 def test_a_rehearsal_passes_on_the_reads_of_the_ports_and_no_write() -> None:

@@ -541,7 +541,7 @@ def test_cloudtrails_records_are_replayed_as_events(
     assert status == 0
     assert [(row["when"], row["event"]) for row in rows] == [(record["eventTime"], record["eventID"])]
     assert ": locks all devices of 9067" in rows[0]["would"]
-    assert err == "2 events, 1 rows, 0 would be rejected\n"
+    assert err == "events: 2, rows: 1, would be rejected: 0\n"
 
 
 def test_a_look_up_that_lacks_something_is_named(tmp_path: Path) -> None:
@@ -585,7 +585,7 @@ def test_a_rejection_is_a_row_and_the_status_is_1(tmp_path: Path, capsys: pytest
     assert "rejected: " not in rows[0]["would"]
     assert "rejected: no device is named" in rows[1]["would"]
     assert rows[1]["would"].endswith(" (deviceId was left out, since n/a says that there is none)")
-    assert err.endswith("1 would be rejected\n")
+    assert err.endswith("would be rejected: 1\n")
 
 
 def test_against_another_configuration_only_what_differs_is_printed(

@@ -298,7 +298,7 @@ def test_a_whole_deployment_is_called_whole(run: Run) -> None:
         ({"mappings": [{"State": "Disabled", "UUID": "u"}]}, "RouteEvents takes its queue: Disabled", "--uuid u"),
         ({"mappings": []}, "ApplyCommands takes its queue: Missing", "update-event-source-mapping"),
         ({"at_once": 10}, "functions that may run at once in this account: 10 (100 at least)", "L-B99A9384"),
-        ({"schedules": []}, "0 schedules of 1", "deploy"),
+        ({"schedules": []}, "schedules: 0 of 1", "deploy"),
         ({"drift": {"StackDriftStatus": "DRIFTED"}}, "drift from the template: DRIFTED", "resource-drifts"),
         ({"subscriptions": []}, "nobody is told of anything", "aws sns subscribe"),
         (
@@ -352,7 +352,7 @@ def test_a_drill_has_two_schedules_of_its_own_and_comes(
 ) -> None:
     drill = Source(DRILL, frozenset({"lock", "release"}))
     vars(there)["settings"] = replace(there.settings, sources=(*there.settings.sources, drill))
-    assert [*states(run)[1]] == ["1 schedules of 3", "last drill: none in two days"]
+    assert [*states(run)[1]] == ["schedules: 1 of 3", "last drill: none in two days"]
     monkeypatch.setattr(lookup, "drilled", lambda *_: (True, "last drill: locked in 2.5 s, 72 min ago", ""))
     bus = {"Arn": "arn:aws:events:::event-bus/device-security"}
     account.schedules += [
