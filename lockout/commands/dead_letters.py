@@ -53,19 +53,25 @@ def show(deployment: Deployment, queue: str | None, form: str | None) -> int:
 def send_back(deployment: Deployment, queue: str | None, *, yes: bool) -> int:
     """Send dead letters back to where they were going, once their cause is mended. It takes one of the `operators`.
 
-    A missed sweep is asked for again.
+    A missed sweep is asked for again. The exit status is 1 if one can't be read or is refused: it stays.
     """
     if not yes:
         sending.confirm("Is the cause mended, and shall they go back?", "--yes")
-    count = 0
+    count = stays = 0
     for name in [queue] if queue else DEAD_LETTERS:
         for letter in letters(deployment, name, 60):
-            _send(deployment, name, letter)
+            try:
+                _send(deployment, name, letter)
+            except (CommandError, ValueError, AttributeError, KeyError) as error:
+                why = error if isinstance(error, CommandError) else "it is nothing that could go back"
+                output.say(f"{name}: {letter['MessageId']} stays: {why}")
+                stays += 1
+                continue
             delete(deployment, name, letter)
             count += 1
             output.line(f"{name}: {_words(letter)}")
     output.say(f"sent back: {count}")
-    return DONE
+    return NO if stays else DONE
 
 
 def letters(deployment: Deployment, name: str, hidden: int) -> Iterator[dict[str, Any]]:
@@ -106,7 +112,7 @@ def _words(letter: dict[str, Any]) -> str:
         what = f"{event.get('detail-type') or 'no event'} of {event.get('source')}"
         return f"{what}: {json.dumps(event.get('detail', event))}"
     except (ValueError, AttributeError):
-        return f"no JSON: {letter['Body'][:100]}"
+        return f"no event: {letter['Body'][:100]}"
 
 
 def _send(deployment: Deployment, name: str, letter: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def undo(deployment: Deployment, how: How, whose: str, since: datetime) -> int:
     told = [each for each in deployment.ledger.timeline(since, now) if "result" in each["detail"]]
     flood = [each for each in told if each["detail"]["source"] == whose]
     if not flood:
-        known = ", ".join(sorted({each["detail"]["source"] for each in told})) or "nobody"
+        known = ", ".join(sorted({each["detail"]["source"] or "?" for each in told})) or "nobody"
         raise CommandError(f"nothing of {whose} was recorded since {output.local(since)}: reports came from {known}")
     ready, left, expected = [], 0, list[Told]()
     for kind, organization, about, older in _releases(deployment, whose, flood, now):

@@ -154,7 +154,7 @@ def test_dead_letters_are_told_in_words(run: Run) -> None:
     status, out, _ = run("dead", "show")
     assert status == 1
     words = [line.split(maxsplit=7)[-1] for line in out.splitlines()[1:]]
-    assert words[0] == "no JSON: no JSON \\u001b[2J"
+    assert words[0] == "no event: no JSON \\u001b[2J"
     assert words[1].startswith("ends the override of device androidc0ffee of ")
     assert words[2].startswith("puts back what is wanted of device androidc0ffee of ")
     assert words[3].startswith("AWS API Call of aws.ds-data: ")
@@ -172,6 +172,21 @@ def test_an_outcome_for_another_bus_goes_there_again_and_stays_if_that_refuses(r
     assert [each["EventBusName"][-4:] for each in sqs.sent if "EventBusName" in each] == ["ours", "eirs"]
     assert [each["Source"] for each in sqs.sent if "Source" in each] == ["device-lockout"] * 2
     assert len(sqs.queues["UndeliveredEventsQueueUrl"]) == 1
+
+
+def test_a_letter_that_can_not_go_back_stays_and_keeps_no_other(run: Run, sqs: Sqs) -> None:
+    for queue in sqs.queues.values():
+        queue.clear()
+    sqs.add("UndeliveredEventsQueueUrl", "[1]")
+    sqs.add("MissedSweepsQueueUrl", "nonsense")
+    sqs.add("MissedSweepsQueueUrl", json.dumps({"organizationId": ORGANIZATION}))
+    status, out, err = run("dead", "send-back", "--yes")
+    assert (status, len(out.splitlines()), len(sqs.sent)) == (1, 1, 1)
+    assert err.splitlines() == [
+        "undelivered: m0 stays: it is nothing that could go back",
+        "sweeps: m1 stays: it is nothing that could go back",
+        "sent back: 1",
+    ]
 
 
 def test_dead_letters_go_back_where_they_were_going(run: Run, sqs: Sqs) -> None:
