@@ -345,6 +345,12 @@ def _check_patterns(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
             )
         if fault:
             table.wrong(f"{place}.pattern", f"expected what EventBridge accepts as a pattern: {fault}")
+        elif any(sign in name for name in route.on_own_bus for sign in "*?$"):
+            table.wrong(
+                f"{place}.pattern.source",
+                f"{json.dumps(route.on_own_bus)}: expected names without '*', '?' and '$': the pattern takes these as they"
+                " are, but the policy of the bus would deny, or leave open, other names",
+            )
         elif route.bus is None and not unknown and (not route.on_own_bus or not taken.isdisjoint(route.on_own_bus)):
             table.wrong(
                 f"{place}.pattern",

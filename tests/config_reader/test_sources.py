@@ -201,6 +201,13 @@ def test_a_source_may_make_several_reports_of_an_event_and_leave_what_is_not_mea
             GOOD.replace('"okta"', '"a/b"') + GOOD.replace('"okta"', '"a--b"'),
             'sources[].name: "a--b": expected to diff',
         ),
+        *(
+            (
+                OURS.replace('["x"]', f'["{name}"]') + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n',
+                f'sources[3].pattern.source: ["{name}"]: expected names without',
+            )
+            for name in ("*", "device-*", "x?y", "${aws:username}")
+        ),
         (
             GOOD + 'publishers = ["arn:aws:iam::111122223333:role/x"]\n',
             "sources[3].publishers: expected none with a bus",
