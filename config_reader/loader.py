@@ -262,21 +262,22 @@ def _configuration(table: CheckedTable) -> Configuration:
     reasons = table.table("reasons", _reasons)
     sweep = table.table("sweep", _sweep)
     limits, running = table.table("limits", _limits)
-    notices = table.table("notify", _notify)
+    notices = table.table("notify", functools.partial(_notify, region))
     exempt = _texts_if_any(table, "exempt_users", USER, "a WorkMail user's name or ID")
     honoured: tuple[HonouredEdits, ...] = get_args(HonouredEdits)
     honour_edits = table.choice("honour_edits", honoured) if "honour_edits" in table else "all"
     operators = _texts_if_any(
-        table, "operators", r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/\S+", "the ARN of an IAM role or user"
+        table, "operators", rf"arn:aws:iam::{ACCOUNT_PATTERN}:(role|user)/[!-~]+", "the ARN of an IAM role or user"
     )
-    partner_buses = _texts_if_any(table, "partner_buses", r"aws\.partner/[/.\w-]{1,244}", "aws.partner/…")
+    partner_buses = _texts_if_any(table, "partner_buses", sources.PARTNER_BUS, "aws.partner/…")
     ledger_table = ""
     if "ledger_table" in table:
-        ledger_table = table.text("ledger_table", r"[\w.-]{3,255}", "the name of a DynamoDB table in this account")
+        ledger_table = table.text(
+            "ledger_table", r"[A-Za-z0-9_.-]{3,255}", "the name of a DynamoDB table in this account"
+        )
     sources.check_names(table, "partner_buses", partner_buses)
-    another = (
-        rf"events:(?!\S+/{re.escape(bus)}$)[a-z0-9-]+:\d{{12}}:event-bus/[\w./-]+"  # ours would send them for ever
-    )
+    # A bus of this name would send them for ever.
+    another = rf"events:(?!\S+/{re.escape(bus)}$)[a-z0-9-]+:{ACCOUNT_PATTERN}:event-bus/[A-Za-z0-9_./-]+"
     outcomes = sources.read_arn(table, "forward_outcomes", another, "the ARN of an event bus of another name")
     boundary = sources.read_arn(table, "permissions_boundary", *sources.BOUNDARY)
     key = sources.read_arn(table, "encryption_key", *sources.key_in(region))
@@ -437,13 +438,14 @@ def _limits(table: CheckedTable) -> tuple[Limits, dict[str, Any]]:
     }
 
 
-def _notify(table: CheckedTable) -> Notify:
+def _notify(region: str, table: CheckedTable) -> Notify:
     emails = table.texts("emails", r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")
     table.unique("", "emails", emails)
     urls = _texts_if_any(table, "urls", r"https://[^\s/]+\S*", "a URL that begins with https://")
     topic = ""
     if "topic" in table:
-        topic = table.text("topic", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+", "the ARN of an SNS topic, not FIFO")
+        said = f"the ARN of an SNS topic in {region}, not FIFO: alarms reach no other region"
+        topic = table.text("topic", rf"arn:aws:sns:{region}:{ACCOUNT_PATTERN}:[A-Za-z0-9_-]{{1,256}}", said)
         if emails or urls:
             table.refuse("topic", "no emails and no urls beside it: the topic has its own subscribers")
     channels = tuple(

@@ -45,6 +45,8 @@ MOST_LOCKS = 10_000
 
 ACCOUNT_PATTERN = r"[0-9]{12}"
 
+PARTNER_BUS = r"aws\.partner/[A-Za-z0-9_/.-]{1,244}"
+
 
 @dataclass(frozen=True, slots=True)
 class Forwarder:
@@ -164,7 +166,7 @@ def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[tuple[
         return (), ""
     if not organization and table.says("publishers", ANYONE):
         return (), ""
-    publishers = table.texts("publishers", r"arn:aws[a-z-]*:iam::\d{12}:\S+", "the ARN of an IAM role or user")
+    publishers = table.texts("publishers", rf"arn:aws:iam::{ACCOUNT_PATTERN}:[!-~]+", "the ARN of an IAM role or user")
     if not publishers:
         table.refuse("publishers", 'one ARN of an IAM role or user or more, or the word "anyone"')
     return publishers, organization
@@ -173,7 +175,7 @@ def _publishers(table: CheckedTable, may: frozenset[Permission]) -> tuple[tuple[
 def _read_mapped(name: str, table: CheckedTable) -> Routed:
     bus = None
     if "bus" in table:
-        bus = table.text("bus", r"default|aws\.partner/[/.\w-]{1,244}", '"default" or a partner\'s bus, aws.partner/…')
+        bus = table.text("bus", rf"default|{PARTNER_BUS}", '"default" or a partner\'s bus, aws.partner/…')
     pattern = table.mapping("pattern", 'an EventBridge pattern, such as { source = ["aws.securityhub"] }')
     action = table.choice("action", [*ACTIONS])
     permission, namings = ACTIONS[action].permission, ACTIONS[action].identified_by
@@ -268,7 +270,9 @@ def read_webhook(table: CheckedTable) -> Webhook:
 
 def read_forwarder(table: CheckedTable) -> Forwarder:
     """Return a forwarder. Its stack has no name yet."""
-    region = table.text("region", r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region, such as us-east-1")
+    region = table.text(
+        "region", r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]", "an AWS region, such as us-east-1, and none of China or GovCloud"
+    )
     return Forwarder(
         name=table.text("name", r"[a-z][a-z0-9-]{0,15}", "1 to 16 of a-z, 0-9 and '-', beginning with a letter"),
         account=table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account"),
@@ -279,18 +283,18 @@ def read_forwarder(table: CheckedTable) -> Forwarder:
     )
 
 
-BOUNDARY = (r"iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy")
+BOUNDARY = (rf"iam::({ACCOUNT_PATTERN}|aws):policy/[!-~]+", "the ARN of an IAM policy")
 
 
 def key_in(region: str) -> tuple[str, str]:
     """Return the pattern of a key's ARN in the region, and what is expected."""
     key_id = r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-    return rf"kms:{region}:\d{{12}}:key/{key_id}", f"the ARN of a KMS key in {region}, not of an alias"
+    return rf"kms:{region}:{ACCOUNT_PATTERN}:key/{key_id}", f"the ARN of a KMS key in {region}, not of an alias"
 
 
 def read_arn(table: CheckedTable, key: str, pattern: str, expected: str) -> str:
-    """Return an optional ARN, "" for none. The pattern is that of what comes after the partition."""
-    return table.text(key, rf"arn:aws[a-z-]*:{pattern}", expected) if key in table else ""
+    """Return an optional ARN, "" for none. The pattern is that of what follows `aws:`, the partition of WorkMail."""
+    return table.text(key, rf"arn:aws:{pattern}", expected) if key in table else ""
 
 
 def check_together(
@@ -348,8 +352,8 @@ def _check_patterns(table: CheckedTable, routed: Mapping[str, Routed]) -> None:
         elif any(sign in name for name in route.on_own_bus for sign in "*?$"):
             table.wrong(
                 f"{place}.pattern.source",
-                f"{json.dumps(route.on_own_bus)}: expected names without '*', '?' and '$': the pattern takes these as they"
-                " are, but the policy of the bus would deny, or leave open, other names",
+                f"{json.dumps(route.on_own_bus)}: expected names without '*', '?' and '$': the pattern takes these as"
+                " they are, but the policy of the bus would deny, or leave open, other names",
             )
         elif route.bus is None and not unknown and (not route.on_own_bus or not taken.isdisjoint(route.on_own_bus)):
             table.wrong(

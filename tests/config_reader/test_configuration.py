@@ -124,6 +124,30 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
             'owner = "prod"\nencryption_key = "arn:aws:kms:us-east-1:111122223333:key/x"',
             'encryption_key: "arn:aws:kms:us-east-1:111122223333:key/x": expected the ARN of a KMS key in eu-west-1',
         ),
+        *(
+            ('owner = "prod"', f'owner = "prod"\n{key} = {value}', f"{key}{said}: ")
+            for key, value, said in (
+                ("permissions_boundary", '"arn:aws-cn:iam::111122223333:policy/b"', ""),
+                ("permissions_boundary", '"arn:aws:iam::١١١١٢٢٢٢٣٣٣٣:policy/b"', ""),
+                ("operators", '["arn:aws-us-gov:iam::111122223333:role/x"]', "[0]"),
+                ("operators", '["arn:aws:iam::111122223333:role/bü"]', "[0]"),
+                ("forward_outcomes", '"arn:aws:events:us-east-1:111122223333:event-bus/bü"', ""),
+                ("partner_buses", '["aws.partner/bü"]', "[0]"),
+                ("ledger_table", '"tür"', ""),
+            )
+        ),
+        *(
+            (
+                'emails = ["security@example.com"]',
+                f'emails = []\ntopic = "{topic}"',
+                f'notify.topic: "{topic}": expected',
+            )
+            for topic in (
+                "arn:aws:sns:us-east-1:111122223333:t",
+                "arn:aws-cn:sns:eu-west-1:111122223333:t",
+                f"arn:aws:sns:eu-west-1:111122223333:{'t' * 257}",
+            )
+        ),
         ("[notify]", '[tags]\n"aws:x" = "y"\n[notify]', "tags.aws:x: expected a name of 1 to 128 letters"),
         ("[notify]", "[tags]\nx = 1\n[notify]", "tags.x: 1: expected up to 256 letters, digits"),
         (

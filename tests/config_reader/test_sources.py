@@ -496,7 +496,10 @@ def test_the_role_of_a_forwarder_is_the_only_publisher_of_what_it_forwards() -> 
         ),
         (FORWARDED + FORWARDER + FORWARDER, 'forwarders[].name: "security": expected no value twice'),
         (FORWARDED + FORWARDER.replace("4444", "44"), "forwarders[0].account: "),
-        (FORWARDED + FORWARDER.replace("us-east-1", "USA"), "forwarders[0].region: "),
+        *(
+            (FORWARDED + FORWARDER.replace("us-east-1", region), "forwarders[0].region: ")
+            for region in ("USA", "cn-north-1", "us-gov-west-1")
+        ),
         (FORWARDED + FORWARDER.replace('"security"', '"S"'), "forwarders[0].name: "),
     ],
 )
