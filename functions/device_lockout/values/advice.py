@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 Severity = Literal["act now", "today", "for the record"]
 
-_SAFE = r"(?a)[\w.%+@-]+"
-"""What may stand in a command that a person pastes into a shell. Other people chose these words."""
+_SAFE = r"(?a)(?!-)[\w.%+@-]+"
+"""What may stand in a command that a person pastes into a shell. Other people chose these words: none is an option."""
 _SHOWN = r"""(?ax)
     [\w.%+@#-]{0,64}(\ \d\d:\d\d:\d\d)?  # a name, or the ID of a sweep's run
     | [\w.%+#-]{1,64} @ [\w.-]{1,190}  # an e-mail address
