@@ -442,6 +442,7 @@ def _notify(region: str, table: CheckedTable) -> Notify:
     emails = table.texts("emails", r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")
     table.unique("", "emails", emails)
     urls = _texts_if_any(table, "urls", r"https://[^\s/]+\S*", "a URL that begins with https://")
+    sources.check_names(table, "urls", urls)
     topic = ""
     if "topic" in table:
         said = f"the ARN of an SNS topic in {region}, not FIFO: alarms reach no other region"

@@ -106,6 +106,11 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ),
         (
             "[notify]",
+            '[notify]\nurls = ["https://x.example/a/b", "https://x.example/a--b"]',
+            'notify.urls: "https://x.example/a--b": expected to differ from "https://x.example/a/b" in more than',
+        ),
+        (
+            "[notify]",
             '[notify]\ntopic = "arn:aws:sns:eu-west-1:111122223333:t"',
             'notify.topic: "arn:aws:sns:eu-west-1:111122223333:t": expected no emails and no urls beside it',
         ),
