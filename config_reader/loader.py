@@ -76,6 +76,10 @@ class ConfigurationError(Exception):
         self.problems = tuple(problems)
 
 
+MOST_TAGS = 49
+"""AWS takes 50 tags of a resource, and one is the stack's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """The configuration of one deployment.
@@ -465,9 +469,14 @@ def _channel(patterns: Mapping[str, str], table: CheckedTable) -> Mapping[str, s
 
 def _tags(table: CheckedTable) -> dict[str, str]:
     # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
-    name, value = r"(?!aws:)[\w .:/=+@-]{1,128}", r"[\w .:/=+@-]{0,256}"
+    name, value = r"(?!(?i:aws:|device-lockout$))[\w .:/=+@-]{1,128}", r"[\w .:/=+@-]{0,256}"
     letters = "letters, digits, spaces and . : / = + @ _ -"
-    return table.named_texts(name, f"1 to 128 {letters}, not beginning with aws:", value, f"up to 256 {letters}")
+    said = f"1 to 128 {letters}, not beginning with aws:, and not device-lockout"
+    tags = table.named_texts(name, said, value, f"up to 256 {letters}")
+    table.unique("", "in any case", map(str.lower, tags))  # as IAM compares the names of a role's tags
+    if len(tags) > MOST_TAGS:
+        table.wrong("", f"{len(tags)} tags: expected at most {MOST_TAGS}")
+    return tags
 
 
 def _longer(one: timedelta | None, other: timedelta | None) -> bool:

@@ -154,6 +154,14 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
             )
         ),
         ("[notify]", '[tags]\n"aws:x" = "y"\n[notify]', "tags.aws:x: expected a name of 1 to 128 letters"),
+        ("[notify]", '[tags]\n"AWS:x" = "y"\n[notify]', "tags.AWS:x: expected a name of 1 to 128 letters"),
+        ("[notify]", '[tags]\ndevice-lockout = "y"\n[notify]', "tags.device-lockout: expected a name of 1 to"),
+        ("[notify]", '[tags]\nEnv = "y"\nenv = "z"\n[notify]', 'tags.in any case: "env": expected no value twice'),
+        (
+            "[notify]",
+            "[tags]\n" + "".join(f't{number} = "y"\n' for number in range(50)) + "[notify]",
+            "tags: 50 tags: expected at most 49",
+        ),
         ("[notify]", "[tags]\nx = 1\n[notify]", "tags.x: 1: expected up to 256 letters, digits"),
         (
             "[limits]",
