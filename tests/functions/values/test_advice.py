@@ -52,7 +52,9 @@ def test_of_all_else_a_page_shows_the_length_and_a_hash(words):
     assert shown(words).startswith(f"{len(words)} characters (SHA-256 ")
 
 
-@pytest.mark.parametrize("evil", ["a; rm -rf ~", "$(id)", "`id`", "a b", "a'", "\x1b[2J", "-a\n", "--force", "ü", ""])
+@pytest.mark.parametrize(
+    "evil", ["a; rm -rf ~", "$(id)", "`id`", "a b", "a'", "\x1b[2J", "-a\n", "--all-devices", "ü", ""]
+)
 def test_nothing_that_a_stranger_wrote_becomes_more_than_a_word_of_a_command(evil):
     for detail_type in ADVICE:
         command = advise(detail_type, page=True, user=evil, device=evil, ticket=evil)["advice"]["command"]
