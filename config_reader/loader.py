@@ -283,12 +283,12 @@ def _configuration(table: CheckedTable) -> Configuration:
     # A bus of this name would send them for ever.
     another = rf"events:(?!\S+/{re.escape(bus)}$)[a-z0-9-]+:{ACCOUNT_PATTERN}:event-bus/[A-Za-z0-9_./-]+"
     outcomes = sources.read_arn(table, "forward_outcomes", another, "the ARN of an event bus of another name")
-    boundary = sources.read_arn(table, "permissions_boundary", *sources.BOUNDARY)
+    account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account") if "account" in table else None
+    boundary = sources.read_arn(table, "permissions_boundary", *sources.boundary_in(account))
     key = sources.read_arn(table, "encryption_key", *sources.key_in(region))
     tags = table.table("tags", _tags) if "tags" in table else {}
     webhooks = table.tables("webhooks", sources.read_webhook) if "webhooks" in table else ()
     forwarders = _forwarders(table, owner)
-    account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account") if "account" in table else None
     if forwarders and account is None:
         table.wrong("account", "missing: expected the deployment's account number, to which the forwarders send")
     table.unique("organizations", "id", [each.id for each in organizations])

@@ -270,20 +270,24 @@ def read_webhook(table: CheckedTable) -> Webhook:
 
 def read_forwarder(table: CheckedTable) -> Forwarder:
     """Return a forwarder. Its stack has no name yet."""
+    account = table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account")
     region = table.text(
         "region", r"(?!cn-)[a-z]{2}-[a-z]+-[0-9]", "an AWS region, such as us-east-1, and none of China or GovCloud"
     )
     return Forwarder(
         name=table.text("name", r"[a-z][a-z0-9-]{0,15}", "1 to 16 of a-z, 0-9 and '-', beginning with a letter"),
-        account=table.text("account", ACCOUNT_PATTERN, "the 12 digits of an account"),
+        account=account,
         region=region,
         stack="",
-        permissions_boundary=read_arn(table, "permissions_boundary", *BOUNDARY),
+        permissions_boundary=read_arn(table, "permissions_boundary", *boundary_in(account)),
         encryption_key=read_arn(table, "encryption_key", *key_in(region)),
     )
 
 
-BOUNDARY = (rf"iam::({ACCOUNT_PATTERN}|aws):policy/[!-~]+", "the ARN of an IAM policy")
+def boundary_in(account: str | None) -> tuple[str, str]:
+    """Return the pattern of the ARN of a policy that IAM takes as a boundary in this account, and what is expected."""
+    where = f" in account {account}" if account else ""
+    return rf"iam::({account or ACCOUNT_PATTERN}|aws):policy/[!-~]+", f"the ARN of an IAM policy{where}"
 
 
 def key_in(region: str) -> tuple[str, str]:

@@ -121,6 +121,11 @@ def test_every_configuration_in_the_repository_is_valid_and_reaches_the_function
         ),
         (
             'owner = "prod"',
+            'owner = "prod"\naccount = "111122223333"\npermissions_boundary = "arn:aws:iam::444455556666:policy/b"',
+            'permissions_boundary: "arn:aws:iam::444455556666:policy/b": expected the ARN of an IAM policy in',
+        ),
+        (
+            'owner = "prod"',
             'owner = "prod"\nforward_outcomes = "arn:aws:events:us-east-1:111122223333:event-bus/device-security"',
             'forward_outcomes: "arn:aws:events:us-east-1:111122223333:event-bus/device-security": expected',
         ),

@@ -500,6 +500,10 @@ def test_the_role_of_a_forwarder_is_the_only_publisher_of_what_it_forwards() -> 
             (FORWARDED + FORWARDER.replace("us-east-1", region), "forwarders[0].region: ")
             for region in ("USA", "cn-north-1", "us-gov-west-1")
         ),
+        (
+            FORWARDED + FORWARDER + 'permissions_boundary = "arn:aws:iam::111122223333:policy/b"\n',
+            'forwarders[0].permissions_boundary: "arn:aws:iam::111122223333:policy/b": expected the ARN of',
+        ),
         (FORWARDED + FORWARDER.replace('"security"', '"S"'), "forwarders[0].name: "),
     ],
 )
