@@ -75,10 +75,13 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             faults.append(f'source is "{SOURCE}": expected another, since only the sweep asks in this name')
         if faults:
             return (_Report(event, message_id, received, kind, mapped, settings).rejection(faults),)
-        return tuple(
+        commands = [
             _Report(part, message_id, received, kind, mapped, settings, number if len(parts) > 1 else 0).command()
             for number, part in enumerate(parts, 1)
-        )
+        ]
+        # Of two about one device and one time the second is a copy: so the one that lasts longest goes first.
+        ends = {id(each): each.claim.until for each in commands if isinstance(each, Lock | Change)}
+        return tuple(sorted(commands, key=lambda each: ends.get(id(each), received), reverse=True))
     name = text(event.get("source"))
     known = settings.source(name)
     source = known if known is not None and known.mapping is None else None

@@ -967,3 +967,16 @@ def test_an_outcome_that_was_kept_is_announced_again_as_it_was() -> None:
         )
         kept = Ledger(client, "ledger").record_outcome("event", "1", {"detail": {}}, at(0))
     assert json.dumps(kept) == json.dumps(told)
+
+
+@pytest.mark.parametrize("days", [("2026-11-23", "2026-12-20"), ("2026-12-20", "2026-11-23")])
+def test_two_elements_about_one_device_lock_it_for_the_longer_time(days):
+    mapping = EventMapping("lock", "lost", {"user": "each.u", "device": "each.d", "expires_at": "each.e"})
+    mapping = replace(mapping, each="detail.items", at_most=5)
+    known = replace(SETTINGS, sources=(Source("feed", frozenset({"lock"}), mapping),))
+    items = [{"u": "bob", "d": "android0001", "e": day} for day in days]
+    event = {"id": "E", "source": "feed", "time": "2026-11-22T07:30:00Z", "detail": {"items": items}}
+    world = World(known=known)
+    for command in report.read(json.dumps({"mappedSource": "feed", "event": event}), "M", at(60), known):
+        world.deliver(command, at(60))
+    assert "until=2026-12-21T00:00:00Z" in world.workmail.overrides[key("android0001")].description
