@@ -80,8 +80,8 @@ def read(body: str, message_id: str, received: datetime, settings: Settings) -> 
             for number, part in enumerate(parts, 1)
         ]
         # Of two about one device and one time the second is a copy: so the one that lasts longest goes first.
-        ends = {id(each): each.claim.until for each in commands if isinstance(each, Lock | Change)}
-        return tuple(sorted(commands, key=lambda each: ends.get(id(each), received), reverse=True))
+        commands.sort(key=lambda each: each.claim.until if isinstance(each, Lock | Change) else received, reverse=True)
+        return tuple(commands)
     name = text(event.get("source"))
     known = settings.source(name)
     source = known if known is not None and known.mapping is None else None

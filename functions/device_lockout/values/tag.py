@@ -157,7 +157,7 @@ def _read(text: str, owner: str) -> Reading:
             was="allow" if fields["was"] == "allow" else "none",
         )
     except (ValueError, OverflowError) as error:
-        return Broken(str(error))
+        return Broken(f"until={fields['until']} at={fields['at']}: {error}")
 
 
 def write_time(time: datetime) -> str:
@@ -205,7 +205,7 @@ def _read_hand_written(text: str) -> HandWritten | Broken:
             return HandWritten(read_time(asked["time"]))
         return HandWritten(_end_of(asked["day"]))
     except (ValueError, OverflowError) as error:
-        return Broken(str(error))
+        return Broken(f"until={asked['time'] or asked['day']}: {error}")
 
 
 def _end_of(day: str) -> datetime:

@@ -267,7 +267,10 @@ def test_a_description_says(description, says):
 
 
 def test_what_is_broken_says_why():
-    assert tag.read("[until=2026-02-30]", "prod").fault
+    assert tag.read("[until=2026-02-30]", "prod").fault.startswith("until=2026-02-30: ")
+    assert tag.read(WHOLE.replace("2026-12-22", "2026-02-30"), "prod").fault.startswith(
+        "until=2026-02-30T07:30:00Z at="
+    )
     assert "2026-12-01T12:00:00Z" in tag.read("[until=tomorrow]", "prod").fault
     assert "in that order" in tag.read(WHOLE[:-1], "prod").fault
 
