@@ -142,7 +142,7 @@ def check_elements(commands: tuple[Command, ...], source: Source, event: dict[st
     found, no_list = event_mapping._search("each", mapping.each, event) if mapping.each else ([event], "")
     whole = fault or no_list or event.get("source") == SOURCE or not isinstance(found, list)
     several = not whole and 1 <= len(found) <= mapping.at_most
-    parts = [command.cause.part for command in commands]
+    parts = sorted(command.cause.part for command in commands)  # the lock that lasts longest goes first
     assert parts == (list(range(1, len(found) + 1)) if several and len(found) > 1 else [0]), "an element vanished"
     assert not several or len(found) >= len(BY_HAND.get(source.name, lambda _: ())(event)), "an element is not found"
 
