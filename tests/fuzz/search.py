@@ -25,7 +25,11 @@ def tried(name: str, numbers: Iterable[int]) -> tuple[str, int, float, dict[str,
         text = target.make(Random(number))
         began = time.thread_time()
         said = breaks(target, text)
-        longest = max(longest, time.thread_time() - began)
+        took = time.thread_time() - began
+        if took > longest:  # tried again, since a pause of the collector is not the input's
+            began = time.thread_time()
+            breaks(target, text)
+            longest = max(longest, min(took, time.thread_time() - began))
         count += 1
         if said and said not in broken:
             broken[said] = smaller(target, text, said)
