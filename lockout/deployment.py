@@ -130,15 +130,18 @@ def find(stack: str | None, client: Clients) -> Deployment:
     cloudformation = client("cloudformation")
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     there = {each["StackName"]: each for page in pages for each in page["Stacks"]}
-    ours = sorted(name for name in there if name.startswith(PREFIX) and FORWARDS not in str(there[name]))
+    outputs = {
+        name: {each["OutputKey"]: each["OutputValue"] for each in known.get("Outputs", [])}
+        for name, known in there.items()
+    }
+    ours = sorted(name for name in there if name.startswith(PREFIX) and FORWARDS not in outputs[name])
     stack = PREFIX + stack.removeprefix(PREFIX) if stack else ours[0] if len(ours) == 1 else None
     if stack is None or stack not in there:
         known = ", ".join(ours) or "none in this account and region"
         what = f"no stack {stack}" if stack else "which deployment?" if ours else "no deployment"
         hint = "lockout --stack NAME …, or AWS_PROFILE and AWS_REGION"
         raise CommandError(f"{what}: there are: {known}", hint, USAGE)
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in there[stack].get("Outputs", [])}
-    if not outputs:
+    if not outputs[stack]:
         mend = f"aws cloudformation describe-stack-events --stack-name {stack}"
         raise CommandError(f"{stack} is {there[stack]['StackStatus']}, and publishes nothing yet", mend)
     template = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
@@ -149,4 +152,5 @@ def find(stack: str | None, client: Clients) -> Deployment:
         raise CommandError(
             f"{stack} was deployed by another version of this code: it does not publish {error}", "deploy it again"
         ) from error
-    return Deployment(stack, there[stack]["StackStatus"], outputs, settings, client, there[stack].get("CreationTime"))
+    status, created = there[stack]["StackStatus"], there[stack].get("CreationTime")
+    return Deployment(stack, status, outputs[stack], settings, client, created)
