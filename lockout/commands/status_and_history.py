@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from device_lockout.values.device import DeviceKey
+from device_lockout.values.device import DeviceKey, User
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.record import Claim
 from device_lockout.values.settings import Organization
@@ -39,13 +39,16 @@ def status(deployment: Deployment, user: str | None, ending: datetime | None, fo
     The device `*` stands for all devices of a user, those to come as well. The list is whole, or the command fails.
     Only `history serial:NUMBER` has the lock of a serial number that no device has yet.
     """
-    now = datetime.now(UTC)
-    if user and not any(lookup.user(deployment, each.id, user) for each in deployment.settings.organizations):
+    now, only = datetime.now(UTC), dict[str, User | None]()
+    if user is not None:
+        only = {each.id: lookup.user(deployment, each.id, user) for each in deployment.settings.organizations}
+    if user and not any(only.values()):
         raise CommandError(f"WorkMail knows no user {user}", f"lockout history {user}")
     found = (
         row
         for organization in deployment.settings.organizations
-        for row in locks(deployment, organization, user, now)
+        if user is None or only[organization.id]
+        for row in locks(deployment, organization, only.get(organization.id), now)
         if ending is None or row["until"] <= ending
     )
     count = output.rows(found, _STATUS, form)
@@ -56,12 +59,9 @@ def status(deployment: Deployment, user: str | None, ending: datetime | None, fo
 
 
 def locks(
-    deployment: Deployment, organization: Organization, user: str | None, now: datetime
+    deployment: Deployment, organization: Organization, only: User | None, now: datetime
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each lock of ours, page by page, then those of all devices of a user."""
-    only = lookup.user(deployment, organization.id, user) if user is not None else None
-    if user is not None and only is None:
-        return
+    """Yield a row for each lock of ours, or ``only`` one user's, page by page, then those of all devices of a user."""
     name = lookup.names(deployment, organization.id)
 
     def row(user_id: str, device: str, shown: Tag | Claim, remark: str) -> dict[str, Any]:
