@@ -23,6 +23,8 @@ from click.testing import CliRunner
 from config_reader import loader
 from device_lockout.inbound.report import read
 from device_lockout.protocol import ports
+from device_lockout.values.device import User
+from device_lockout.values.errors import UnknownUserError
 from device_lockout.values.outcome import DRILL
 from device_lockout.values.override import ListedOverride, Override
 from device_lockout.values.settings import Organization, Source
@@ -643,6 +645,24 @@ def test_an_organization_is_named_where_there_are_several(there: Deployment) -> 
     assert both.organization("second") == second
     with pytest.raises(CommandError, match="expected one of main, second"):
         both.organization(None)
+
+
+def test_where_an_organization_does_not_know_the_user_no_lock_of_others_is_listed(
+    run: Run, world: World, there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*LOCK)
+    (main,) = there.settings.organizations
+    vars(there)["settings"] = replace(there.settings, organizations=(main, Organization("m-" + "0" * 32, "other")))
+    known = world.workmail.user
+
+    def user(organization: str, name: str) -> User:
+        if organization != main.id:
+            raise UnknownUserError(f"WorkMail knows no user {name}")
+        return known(organization, name)
+
+    monkeypatch.setattr(world.workmail, "user", user)
+    rows = json.loads(run("status", "--json", "--user", "bob")[1])
+    assert [row["organizationId"] for row in rows] == [main.id]
 
 
 def test_a_ticket_of_two_organizations_finds_the_devices_of_the_one_that_is_meant(
